@@ -1,0 +1,410 @@
+package dev.tributary.core;
+
+import static org.bytedeco.openblas.global.openblas_nolapack.CblasNoTrans;
+import static org.bytedeco.openblas.global.openblas_nolapack.CblasRowMajor;
+import static org.bytedeco.openblas.global.openblas_nolapack.CblasTrans;
+import static org.bytedeco.openblas.global.openblas_nolapack.cblas_dgemm;
+import static org.bytedeco.openblas.global.openblas_nolapack.cblas_dgemv;
+
+import dev.tributary.core.Kernels.Access;
+import dev.tributary.core.Kernels.Binary;
+import dev.tributary.core.Kernels.Unary;
+import dev.tributary.core.Memory.Block;
+import java.nio.ByteOrder;
+import java.nio.DoubleBuffer;
+import java.util.Arrays;
+import org.bytedeco.javacpp.DoublePointer;
+
+/** {@link Rows} of {@code double}. */
+final class DoubleRows implements Rows<double[]> {
+  static final DoubleRows INSTANCE = new DoubleRows();
+
+  private record View(DoubleBuffer buffer, DoublePointer pointer) implements Access {
+    DoublePointer at(int offset) {
+      return new DoublePointer(pointer).position(offset);
+    }
+  }
+
+  private DoubleRows() {}
+
+  @Override
+  public Access access(Block block) {
+    DoublePointer pointer = (DoublePointer) block.array.data().addressPointer();
+    pointer.capacity(block.array.length());
+    return new View(
+        pointer.asByteBuffer().order(ByteOrder.nativeOrder()).asDoubleBuffer(), pointer);
+  }
+
+  private static View view(Access access) {
+    return (View) access;
+  }
+
+  @Override
+  public double[] array(int n) {
+    return new double[n];
+  }
+
+  @Override
+  public int length(double[] x) {
+    return x.length;
+  }
+
+  @Override
+  public void read(Access from, int offset, double[] to, int n) {
+    view(from).buffer.get(offset, to, 0, n);
+  }
+
+  @Override
+  public void write(double[] from, int n, Access to, int offset) {
+    view(to).buffer.put(offset, from, 0, n);
+  }
+
+  @Override
+  public void copy(Access from, int fromOffset, Access to, int toOffset, int n) {
+    if (n == 1) {
+      view(to).buffer.put(toOffset, view(from).buffer.get(fromOffset));
+    } else {
+      view(to).buffer.put(toOffset, view(from).buffer, fromOffset, n);
+    }
+  }
+
+  @Override
+  public double get(Access from, int offset) {
+    return view(from).buffer.get(offset);
+  }
+
+  @Override
+  public double get(double[] x, int i) {
+    return x[i];
+  }
+
+  @Override
+  public void set(double[] x, int i, double value) {
+    x[i] = value;
+  }
+
+  @Override
+  public void fill(double[] x, double value, int n) {
+    Arrays.fill(x, 0, n, value);
+  }
+
+  @Override
+  public void unary(Unary function, double[] x, double[] z, int n) {
+    switch (function) {
+      case NEGATE -> negate(x, z, n);
+      case SQUARE -> times(x, x, z, n);
+      case SQRT -> sqrt(x, z, n);
+      case EXP -> exp(x, z, n);
+      case LOG -> log(x, z, n);
+      case TANH -> tanh(x, z, n);
+      case RELU -> relu(x, z, n);
+      case POSITIVE -> positive(x, z, n);
+      case GELU -> {
+        geluExponent(x, z, n);
+        exp(z, z, n);
+        geluFromExponential(x, z, n);
+      }
+      case GELU_DERIVATIVE -> {
+        geluExponent(x, z, n);
+        exp(z, z, n);
+        geluDerivativeFromExponential(x, z, n);
+      }
+    }
+  }
+
+  @Override
+  public void binary(Binary function, double[] x, double[] y, double[] z, int n) {
+    switch (function) {
+      case PLUS -> plus(x, y, z, n);
+      case MINUS -> minus(x, y, z, n);
+      case TIMES -> times(x, y, z, n);
+      case OVER -> over(x, y, z, n);
+    }
+  }
+
+  @Override
+  public void binary(Binary function, double[] x, double y, double[] z, int n) {
+    switch (function) {
+      case PLUS -> plus(x, y, z, n);
+      case MINUS -> plus(x, -y, z, n);
+      case TIMES -> times(x, y, z, n);
+      case OVER -> over(x, y, z, n);
+    }
+  }
+
+  @Override
+  public void binary(Binary function, double x, double[] y, double[] z, int n) {
+    switch (function) {
+      case PLUS -> plus(y, x, z, n);
+      case MINUS -> minus(x, y, z, n);
+      case TIMES -> times(y, x, z, n);
+      case OVER -> over(x, y, z, n);
+    }
+  }
+
+  private static void negate(double[] x, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = -x[i];
+    }
+  }
+
+  private static void sqrt(double[] x, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = Math.sqrt(x[i]);
+    }
+  }
+
+  private static void log(double[] x, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = Math.log(x[i]);
+    }
+  }
+
+  private static void tanh(double[] x, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = Math.tanh(x[i]);
+    }
+  }
+
+  private static void relu(double[] x, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = Math.max(x[i], 0d);
+    }
+  }
+
+  private static void positive(double[] x, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] > 0 ? 1 : 0;
+    }
+  }
+
+  private static void plus(double[] x, double[] y, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] + y[i];
+    }
+  }
+
+  private static void minus(double[] x, double[] y, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] - y[i];
+    }
+  }
+
+  private static void times(double[] x, double[] y, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] * y[i];
+    }
+  }
+
+  private static void over(double[] x, double[] y, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] / y[i];
+    }
+  }
+
+  private static void plus(double[] x, double y, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] + y;
+    }
+  }
+
+  private static void minus(double x, double[] y, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x - y[i];
+    }
+  }
+
+  private static void times(double[] x, double y, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] * y;
+    }
+  }
+
+  private static void over(double[] x, double y, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] / y;
+    }
+  }
+
+  private static void over(double x, double[] y, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x / y[i];
+    }
+  }
+
+  private static void exp(double[] x, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = Math.exp(x[i]);
+    }
+  }
+
+  private static final double GELU_LINEAR = (-2 * Math.sqrt(2 / Math.PI));
+  private static final double GELU_CUBIC = (0.044715 * -2 * Math.sqrt(2 / Math.PI));
+
+  private static void geluExponent(double[] x, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] * (GELU_LINEAR + GELU_CUBIC * (x[i] * x[i]));
+    }
+  }
+
+  private static void geluFromExponential(double[] x, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] / (1 + z[i]);
+    }
+  }
+
+  /**
+   * With z = e^-2y: s = 1 / (1 + z) and 1 - s = s z, which does not cancel. The bounds, where the
+   * derivative is 0 or 1, keep infinity away from 0.
+   */
+  private static void geluDerivativeFromExponential(double[] x, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      double s = 1 / (1 + z[i]);
+      double rest = s * Math.min(z[i], Double.MAX_VALUE);
+      double square = Math.min(x[i] * x[i], 1e6);
+      z[i] = s - x[i] * s * rest * (GELU_LINEAR + 3 * GELU_CUBIC * square);
+    }
+  }
+
+  @Override
+  public double sum(double[] x, int n) {
+    double a = 0;
+    double b = 0;
+    double c = 0;
+    double d = 0;
+    double e = 0;
+    double f = 0;
+    double g = 0;
+    double h = 0;
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+      a += x[i];
+      b += x[i + 1];
+      c += x[i + 2];
+      d += x[i + 3];
+      e += x[i + 4];
+      f += x[i + 5];
+      g += x[i + 6];
+      h += x[i + 7];
+    }
+    for (; i < n; i++) {
+      a += x[i];
+    }
+    return ((a + b) + (c + d)) + ((e + f) + (g + h));
+  }
+
+  @Override
+  public double dot(double[] x, double[] y, int n) {
+    double a = 0;
+    double b = 0;
+    double c = 0;
+    double d = 0;
+    double e = 0;
+    double f = 0;
+    double g = 0;
+    double h = 0;
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+      a += x[i] * y[i];
+      b += x[i + 1] * y[i + 1];
+      c += x[i + 2] * y[i + 2];
+      d += x[i + 3] * y[i + 3];
+      e += x[i + 4] * y[i + 4];
+      f += x[i + 5] * y[i + 5];
+      g += x[i + 6] * y[i + 6];
+      h += x[i + 7] * y[i + 7];
+    }
+    for (; i < n; i++) {
+      a += x[i] * y[i];
+    }
+    return ((a + b) + (c + d)) + ((e + f) + (g + h));
+  }
+
+  @Override
+  public double max(double[] x, int from, int to) {
+    double result = Double.NEGATIVE_INFINITY;
+    for (int i = from; i < to; i++) {
+      result = Math.max(result, x[i]);
+    }
+    return result;
+  }
+
+  @Override
+  public void minus(double[] x, double y, double[] z, int from, int to) {
+    double subtrahend = y;
+    for (int i = from; i < to; i++) {
+      z[i] = x[i] - subtrahend;
+    }
+  }
+
+  @Override
+  public void scale(double[] x, double y, int from, int to) {
+    double factor = y;
+    for (int i = from; i < to; i++) {
+      x[i] *= factor;
+    }
+  }
+
+  @Override
+  public double sum(double[] x, int from, int to) {
+    double result = 0;
+    for (int i = from; i < to; i++) {
+      result += x[i];
+    }
+    return result;
+  }
+
+  /** Up to this many rows, one matrix-vector product each is faster than a matrix product. */
+  private static final int FEW_ROWS = 4;
+
+  @Override
+  public void gemm(
+      Access x,
+      int xOffset,
+      boolean xTransposed,
+      Access y,
+      int yOffset,
+      boolean yTransposed,
+      Access out,
+      int outOffset,
+      boolean accumulate,
+      int m,
+      int n,
+      int k) {
+    double beta = accumulate ? 1 : 0;
+    DoublePointer a = view(x).at(xOffset);
+    DoublePointer b = view(y).at(yOffset);
+    DoublePointer c = view(out).at(outOffset);
+    if (n == 1) {
+      int rows = xTransposed ? k : m;
+      int columns = xTransposed ? m : k;
+      int transpose = xTransposed ? CblasTrans : CblasNoTrans;
+      cblas_dgemv(CblasRowMajor, transpose, rows, columns, 1, a, columns, b, 1, beta, c, 1);
+    } else if (m == 1 || (m <= FEW_ROWS && !xTransposed)) {
+      int rows = yTransposed ? n : k;
+      int columns = yTransposed ? k : n;
+      int transpose = yTransposed ? CblasNoTrans : CblasTrans;
+      for (int row = 0; row < m; row++) {
+        a.position(xOffset + (long) row * k);
+        c.position(outOffset + (long) row * n);
+        cblas_dgemv(CblasRowMajor, transpose, rows, columns, 1, b, columns, a, 1, beta, c, 1);
+      }
+    } else {
+      cblas_dgemm(
+          CblasRowMajor,
+          xTransposed ? CblasTrans : CblasNoTrans,
+          yTransposed ? CblasTrans : CblasNoTrans,
+          m,
+          n,
+          k,
+          1,
+          a,
+          xTransposed ? m : k,
+          b,
+          yTransposed ? k : n,
+          beta,
+          c,
+          n);
+    }
+  }
+}

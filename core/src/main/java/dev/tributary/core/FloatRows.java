@@ -1,0 +1,454 @@
+package dev.tributary.core;
+
+import static org.bytedeco.openblas.global.openblas_nolapack.CblasNoTrans;
+import static org.bytedeco.openblas.global.openblas_nolapack.CblasRowMajor;
+import static org.bytedeco.openblas.global.openblas_nolapack.CblasTrans;
+import static org.bytedeco.openblas.global.openblas_nolapack.cblas_sgemm;
+import static org.bytedeco.openblas.global.openblas_nolapack.cblas_sgemv;
+
+import dev.tributary.core.Kernels.Access;
+import dev.tributary.core.Kernels.Binary;
+import dev.tributary.core.Kernels.Unary;
+import dev.tributary.core.Memory.Block;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.util.Arrays;
+import org.bytedeco.javacpp.FloatPointer;
+
+/** {@link Rows} of {@code float}. */
+final class FloatRows implements Rows<float[]> {
+  static final FloatRows INSTANCE = new FloatRows();
+
+  private record View(FloatBuffer buffer, FloatPointer pointer) implements Access {
+    FloatPointer at(int offset) {
+      return new FloatPointer(pointer).position(offset);
+    }
+  }
+
+  private FloatRows() {}
+
+  @Override
+  public Access access(Block block) {
+    FloatPointer pointer = (FloatPointer) block.array.data().addressPointer();
+    pointer.capacity(block.array.length());
+    return new View(pointer.asByteBuffer().order(ByteOrder.nativeOrder()).asFloatBuffer(), pointer);
+  }
+
+  private static View view(Access access) {
+    return (View) access;
+  }
+
+  @Override
+  public float[] array(int n) {
+    return new float[n];
+  }
+
+  @Override
+  public int length(float[] x) {
+    return x.length;
+  }
+
+  @Override
+  public void read(Access from, int offset, float[] to, int n) {
+    view(from).buffer.get(offset, to, 0, n);
+  }
+
+  @Override
+  public void write(float[] from, int n, Access to, int offset) {
+    view(to).buffer.put(offset, from, 0, n);
+  }
+
+  @Override
+  public void copy(Access from, int fromOffset, Access to, int toOffset, int n) {
+    if (n == 1) {
+      view(to).buffer.put(toOffset, view(from).buffer.get(fromOffset));
+    } else {
+      view(to).buffer.put(toOffset, view(from).buffer, fromOffset, n);
+    }
+  }
+
+  @Override
+  public double get(Access from, int offset) {
+    return view(from).buffer.get(offset);
+  }
+
+  @Override
+  public double get(float[] x, int i) {
+    return x[i];
+  }
+
+  @Override
+  public void set(float[] x, int i, double value) {
+    x[i] = (float) value;
+  }
+
+  @Override
+  public void fill(float[] x, double value, int n) {
+    Arrays.fill(x, 0, n, (float) value);
+  }
+
+  @Override
+  public void unary(Unary function, float[] x, float[] z, int n) {
+    switch (function) {
+      case NEGATE -> negate(x, z, n);
+      case SQUARE -> times(x, x, z, n);
+      case SQRT -> sqrt(x, z, n);
+      case EXP -> exp(x, z, n);
+      case LOG -> log(x, z, n);
+      case TANH -> tanh(x, z, n);
+      case RELU -> relu(x, z, n);
+      case POSITIVE -> positive(x, z, n);
+      case GELU -> {
+        geluExponent(x, z, n);
+        exp(z, z, n);
+        geluFromExponential(x, z, n);
+      }
+      case GELU_DERIVATIVE -> {
+        geluExponent(x, z, n);
+        exp(z, z, n);
+        geluDerivativeFromExponential(x, z, n);
+      }
+    }
+  }
+
+  @Override
+  public void binary(Binary function, float[] x, float[] y, float[] z, int n) {
+    switch (function) {
+      case PLUS -> plus(x, y, z, n);
+      case MINUS -> minus(x, y, z, n);
+      case TIMES -> times(x, y, z, n);
+      case OVER -> over(x, y, z, n);
+    }
+  }
+
+  @Override
+  public void binary(Binary function, float[] x, double y, float[] z, int n) {
+    switch (function) {
+      case PLUS -> plus(x, (float) y, z, n);
+      case MINUS -> plus(x, (float) -y, z, n);
+      case TIMES -> times(x, (float) y, z, n);
+      case OVER -> over(x, (float) y, z, n);
+    }
+  }
+
+  @Override
+  public void binary(Binary function, double x, float[] y, float[] z, int n) {
+    switch (function) {
+      case PLUS -> plus(y, (float) x, z, n);
+      case MINUS -> minus((float) x, y, z, n);
+      case TIMES -> times(y, (float) x, z, n);
+      case OVER -> over((float) x, y, z, n);
+    }
+  }
+
+  private static void negate(float[] x, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = -x[i];
+    }
+  }
+
+  private static void sqrt(float[] x, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = (float) Math.sqrt(x[i]);
+    }
+  }
+
+  private static void log(float[] x, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = (float) Math.log(x[i]);
+    }
+  }
+
+  private static void tanh(float[] x, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = (float) Math.tanh(x[i]);
+    }
+  }
+
+  private static void relu(float[] x, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = Math.max(x[i], 0f);
+    }
+  }
+
+  private static void positive(float[] x, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] > 0 ? 1 : 0;
+    }
+  }
+
+  private static void plus(float[] x, float[] y, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] + y[i];
+    }
+  }
+
+  private static void minus(float[] x, float[] y, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] - y[i];
+    }
+  }
+
+  private static void times(float[] x, float[] y, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] * y[i];
+    }
+  }
+
+  private static void over(float[] x, float[] y, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] / y[i];
+    }
+  }
+
+  private static void plus(float[] x, float y, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] + y;
+    }
+  }
+
+  private static void minus(float x, float[] y, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x - y[i];
+    }
+  }
+
+  private static void times(float[] x, float y, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] * y;
+    }
+  }
+
+  private static void over(float[] x, float y, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] / y;
+    }
+  }
+
+  private static void over(float x, float[] y, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x / y[i];
+    }
+  }
+
+  /** Beyond these, e^x is 0 or infinite in 32 bits. */
+  private static final float EXP_LOWEST = -104f;
+
+  private static final float EXP_HIGHEST = 89f;
+
+  /** 1.5 x 2^23: adding it rounds to a whole number and leaves that in the low bits. */
+  private static final float ROUNDER = 12582912f;
+
+  /**
+   * e^x with a relative error below 1e-7: x = k ln 2 + r, a polynomial in r (Cephes expf), times
+   * 2^k in two halves, so that results near either end of the range are right. Two loops, because
+   * the one that reads the bits of a number does not vectorise.
+   */
+  private static void exp(float[] x, float[] z, int n) {
+    float[] exponent = EXPONENT.get();
+    if (exponent.length < n) {
+      exponent = new float[n];
+      EXPONENT.set(exponent);
+    }
+    expReduced(x, z, exponent, n);
+    expScaled(z, exponent, n);
+  }
+
+  private static final ThreadLocal<float[]> EXPONENT = ThreadLocal.withInitial(() -> new float[0]);
+
+  @SuppressWarnings("FloatingPointLiteralPrecision") // constants as published
+  private static void expReduced(float[] x, float[] z, float[] exponent, int n) {
+    for (int i = 0; i < n; i++) {
+      float v = Math.max(EXP_LOWEST, Math.min(EXP_HIGHEST, x[i]));
+      float k = v * 1.44269504f + ROUNDER;
+      exponent[i] = k;
+      k -= ROUNDER;
+      float r = v - k * 0.693359375f + k * 2.12194440e-4f;
+      float p = 1.9875691500e-4f * r + 1.3981999507e-3f;
+      p = p * r + 8.3334519073e-3f;
+      p = p * r + 4.1665795894e-2f;
+      p = p * r + 1.6666665459e-1f;
+      p = p * r + 5.0000001201e-1f;
+      z[i] = p * (r * r) + r + 1;
+    }
+  }
+
+  private static void expScaled(float[] z, float[] exponent, int n) {
+    for (int i = 0; i < n; i++) {
+      int k = Float.floatToRawIntBits(exponent[i]) - 0x4B400000;
+      int half = k >> 1;
+      float scaled = z[i] * Float.intBitsToFloat((half + 127) << 23);
+      z[i] = scaled * Float.intBitsToFloat((k - half + 127) << 23);
+    }
+  }
+
+  private static final float GELU_LINEAR = (float) (-2 * Math.sqrt(2 / Math.PI));
+  private static final float GELU_CUBIC = (float) (0.044715 * -2 * Math.sqrt(2 / Math.PI));
+
+  private static void geluExponent(float[] x, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] * (GELU_LINEAR + GELU_CUBIC * (x[i] * x[i]));
+    }
+  }
+
+  private static void geluFromExponential(float[] x, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] / (1 + z[i]);
+    }
+  }
+
+  /**
+   * With z = e^-2y: s = 1 / (1 + z) and 1 - s = s z, which does not cancel. The bounds, where the
+   * derivative is 0 or 1, keep infinity away from 0.
+   */
+  private static void geluDerivativeFromExponential(float[] x, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      float s = 1 / (1 + z[i]);
+      float rest = s * Math.min(z[i], Float.MAX_VALUE);
+      float square = Math.min(x[i] * x[i], 1e6f);
+      z[i] = s - x[i] * s * rest * (GELU_LINEAR + 3 * GELU_CUBIC * square);
+    }
+  }
+
+  @Override
+  public double sum(float[] x, int n) {
+    float a = 0;
+    float b = 0;
+    float c = 0;
+    float d = 0;
+    float e = 0;
+    float f = 0;
+    float g = 0;
+    float h = 0;
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+      a += x[i];
+      b += x[i + 1];
+      c += x[i + 2];
+      d += x[i + 3];
+      e += x[i + 4];
+      f += x[i + 5];
+      g += x[i + 6];
+      h += x[i + 7];
+    }
+    for (; i < n; i++) {
+      a += x[i];
+    }
+    return ((a + b) + (c + d)) + ((e + f) + (g + h));
+  }
+
+  @Override
+  public double dot(float[] x, float[] y, int n) {
+    float a = 0;
+    float b = 0;
+    float c = 0;
+    float d = 0;
+    float e = 0;
+    float f = 0;
+    float g = 0;
+    float h = 0;
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+      a += x[i] * y[i];
+      b += x[i + 1] * y[i + 1];
+      c += x[i + 2] * y[i + 2];
+      d += x[i + 3] * y[i + 3];
+      e += x[i + 4] * y[i + 4];
+      f += x[i + 5] * y[i + 5];
+      g += x[i + 6] * y[i + 6];
+      h += x[i + 7] * y[i + 7];
+    }
+    for (; i < n; i++) {
+      a += x[i] * y[i];
+    }
+    return ((a + b) + (c + d)) + ((e + f) + (g + h));
+  }
+
+  @Override
+  public double max(float[] x, int from, int to) {
+    float result = Float.NEGATIVE_INFINITY;
+    for (int i = from; i < to; i++) {
+      result = Math.max(result, x[i]);
+    }
+    return result;
+  }
+
+  @Override
+  public void minus(float[] x, double y, float[] z, int from, int to) {
+    float subtrahend = (float) y;
+    for (int i = from; i < to; i++) {
+      z[i] = x[i] - subtrahend;
+    }
+  }
+
+  @Override
+  public void scale(float[] x, double y, int from, int to) {
+    float factor = (float) y;
+    for (int i = from; i < to; i++) {
+      x[i] *= factor;
+    }
+  }
+
+  @Override
+  public double sum(float[] x, int from, int to) {
+    double result = 0;
+    for (int i = from; i < to; i++) {
+      result += x[i];
+    }
+    return result;
+  }
+
+  /** Up to this many rows, one matrix-vector product each is faster than a matrix product. */
+  private static final int FEW_ROWS = 4;
+
+  @Override
+  public void gemm(
+      Access x,
+      int xOffset,
+      boolean xTransposed,
+      Access y,
+      int yOffset,
+      boolean yTransposed,
+      Access out,
+      int outOffset,
+      boolean accumulate,
+      int m,
+      int n,
+      int k) {
+    float beta = accumulate ? 1 : 0;
+    FloatPointer a = view(x).at(xOffset);
+    FloatPointer b = view(y).at(yOffset);
+    FloatPointer c = view(out).at(outOffset);
+    if (n == 1) {
+      int rows = xTransposed ? k : m;
+      int columns = xTransposed ? m : k;
+      int transpose = xTransposed ? CblasTrans : CblasNoTrans;
+      cblas_sgemv(CblasRowMajor, transpose, rows, columns, 1, a, columns, b, 1, beta, c, 1);
+    } else if (m == 1 || (m <= FEW_ROWS && !xTransposed)) {
+      int rows = yTransposed ? n : k;
+      int columns = yTransposed ? k : n;
+      int transpose = yTransposed ? CblasNoTrans : CblasTrans;
+      for (int row = 0; row < m; row++) {
+        a.position(xOffset + (long) row * k);
+        c.position(outOffset + (long) row * n);
+        cblas_sgemv(CblasRowMajor, transpose, rows, columns, 1, b, columns, a, 1, beta, c, 1);
+      }
+    } else {
+      cblas_sgemm(
+          CblasRowMajor,
+          xTransposed ? CblasTrans : CblasNoTrans,
+          yTransposed ? CblasTrans : CblasNoTrans,
+          m,
+          n,
+          k,
+          1,
+          a,
+          xTransposed ? m : k,
+          b,
+          yTransposed ? k : n,
+          beta,
+          c,
+          n);
+    }
+  }
+}

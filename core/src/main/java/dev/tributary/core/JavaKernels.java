@@ -1,0 +1,584 @@
+package dev.tributary.core;
+
+import dev.tributary.core.Memory.Block;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Kernels for CPUs: plain Java over rows copied to the heap, where the compiler vectorises, and
+ * direct calls of the BLAS that ND4J brings. Several times faster than chains of ND4J operations,
+ * and free of their cost per call.
+ */
+final class JavaKernels implements Kernels {
+  /** Long rows are walked in pieces that stay in the first-level cache. */
+  private static final int PIECE = 2048;
+
+  private static Rows<?> rows(DType dtype) {
+    return dtype == DType.FLOAT ? FloatRows.INSTANCE : DoubleRows.INSTANCE;
+  }
+
+  private static Rows<?> rows(Tensor x) {
+    return rows(x.dtype());
+  }
+
+  /** Heap arrays of one thread, reused from call to call; grown where a row is longer. */
+  private static final class Scratch {
+    private static final ThreadLocal<Scratch> FLOATS = ThreadLocal.withInitial(Scratch::new);
+    private static final ThreadLocal<Scratch> DOUBLES = ThreadLocal.withInitial(Scratch::new);
+
+    private final List<Object> arrays = new ArrayList<>();
+
+    @SuppressWarnings("unchecked") // each thread-local holds arrays of one type only
+    static <A> A array(Rows<A> rows, int slot, int n) {
+      Scratch scratch = (rows == (Rows<?>) FloatRows.INSTANCE ? FLOATS : DOUBLES).get();
+      while (scratch.arrays.size() <= slot) {
+        scratch.arrays.add(rows.array(PIECE));
+      }
+      A array = (A) scratch.arrays.get(slot);
+      if (rows.length(array) < n) {
+        array = rows.array(n);
+        scratch.arrays.set(slot, array);
+      }
+      return array;
+    }
+  }
+
+  @Override
+  public Access access(Block block) {
+    return rows(block.dtype).access(block);
+  }
+
+  @Override
+  public void write(double[] values, int count, Tensor out, int from) {
+    write(rows(out), values, count, out, from);
+  }
+
+  private static <A> void write(Rows<A> rows, double[] values, int count, Tensor out, int from) {
+    A row = Scratch.array(rows, 0, PIECE);
+    Access to = out.access();
+    for (int start = 0; start < count; start += PIECE) {
+      int n = Math.min(PIECE, count - start);
+      for (int i = 0; i < n; i++) {
+        rows.set(row, i, values[start + i]);
+      }
+      rows.write(row, n, to, out.offset() + from + start);
+    }
+  }
+
+  @Override
+  public void read(Tensor x, int from, double[] values, int count) {
+    read(rows(x), x, from, values, count);
+  }
+
+  private static <A> void read(Rows<A> rows, Tensor x, int from, double[] values, int count) {
+    A row = Scratch.array(rows, 0, PIECE);
+    Access source = x.access();
+    for (int start = 0; start < count; start += PIECE) {
+      int n = Math.min(PIECE, count - start);
+      rows.read(source, x.offset() + from + start, row, n);
+      for (int i = 0; i < n; i++) {
+        values[start + i] = rows.get(row, i);
+      }
+    }
+  }
+
+  @Override
+  public void fill(Tensor out, double value) {
+    fill(rows(out), out, value);
+  }
+
+  private static <A> void fill(Rows<A> rows, Tensor out, double value) {
+    int length = out.shape().length();
+    A row = Scratch.array(rows, 0, PIECE);
+    rows.fill(row, value, Math.min(PIECE, length));
+    Access to = out.access();
+    for (int start = 0; start < length; start += PIECE) {
+      rows.write(row, Math.min(PIECE, length - start), to, out.offset() + start);
+    }
+  }
+
+  @Override
+  public void unary(Unary function, Tensor x, Tensor out) {
+    unary(rows(x), function, x, out);
+  }
+
+  private static <A> void unary(Rows<A> rows, Unary function, Tensor x, Tensor out) {
+    int length = x.shape().length();
+    A row = Scratch.array(rows, 0, PIECE);
+    A result = Scratch.array(rows, 1, PIECE);
+    Access from = x.access();
+    Access to = out.access();
+    for (int start = 0; start < length; start += PIECE) {
+      int n = Math.min(PIECE, length - start);
+      rows.read(from, x.offset() + start, row, n);
+      rows.unary(function, row, result, n);
+      rows.write(result, n, to, out.offset() + start);
+    }
+  }
+
+  @Override
+  public void binary(Binary function, Tensor x, double y, Tensor out) {
+    binary(rows(x), function, x, y, out);
+  }
+
+  private static <A> void binary(Rows<A> rows, Binary function, Tensor x, double y, Tensor out) {
+    int length = x.shape().length();
+    A row = Scratch.array(rows, 0, PIECE);
+    Access from = x.access();
+    Access to = out.access();
+    for (int start = 0; start < length; start += PIECE) {
+      int n = Math.min(PIECE, length - start);
+      rows.read(from, x.offset() + start, row, n);
+      rows.binary(function, row, y, row, n);
+      rows.write(row, n, to, out.offset() + start);
+    }
+  }
+
+  @Override
+  public void binary(Binary function, Tensor x, Tensor y, Tensor out) {
+    binary(rows(x), function, x, y, out);
+  }
+
+  private static <A> void binary(Rows<A> rows, Binary function, Tensor x, Tensor y, Tensor out) {
+    int rank = out.shape().rank();
+    Box box =
+        Box.of(
+            out.shape().dimensions(),
+            x.shape().broadcastStrides(rank),
+            y.shape().broadcastStrides(rank));
+    A left = Scratch.array(rows, 0, PIECE);
+    A right = Scratch.array(rows, 1, PIECE);
+    A result = Scratch.array(rows, 2, PIECE);
+    Access fromX = x.access();
+    Access fromY = y.access();
+    Access to = out.access();
+    boolean xRepeats = box.innerStride(0) == 0;
+    boolean yRepeats = box.innerStride(1) == 0;
+    int outOffset = out.offset();
+    for (int outer = 0; outer < box.outer(); outer++, box.next()) {
+      int xOffset = x.offset() + box.offset(0);
+      int yOffset = y.offset() + box.offset(1);
+      for (int start = 0; start < box.inner(); start += PIECE) {
+        int n = Math.min(PIECE, box.inner() - start);
+        if (yRepeats) {
+          rows.read(fromX, xOffset + (xRepeats ? 0 : start), left, xRepeats ? 1 : n);
+          rows.binary(function, left, rows.get(fromY, yOffset), result, n);
+        } else if (xRepeats) {
+          rows.read(fromY, yOffset + start, right, n);
+          rows.binary(function, rows.get(fromX, xOffset), right, result, n);
+        } else {
+          rows.read(fromX, xOffset + start, left, n);
+          rows.read(fromY, yOffset + start, right, n);
+          rows.binary(function, left, right, result, n);
+        }
+        rows.write(result, n, to, outOffset);
+        outOffset += n;
+      }
+    }
+  }
+
+  @Override
+  public void sum(Tensor x, int outer, int count, int inner, Tensor out) {
+    sum(rows(x), x, outer, count, inner, out);
+  }
+
+  private static <A> void sum(Rows<A> rows, Tensor x, int outer, int count, int inner, Tensor out) {
+    Access from = x.access();
+    Access to = out.access();
+    if (inner == 1) {
+      A row = Scratch.array(rows, 0, PIECE);
+      A sums = Scratch.array(rows, 1, PIECE);
+      for (int start = 0; start < outer; start += PIECE) {
+        int n = Math.min(PIECE, outer - start);
+        for (int i = 0; i < n; i++) {
+          double sum = 0;
+          for (int at = 0; at < count; at += PIECE) {
+            int piece = Math.min(PIECE, count - at);
+            rows.read(from, x.offset() + (start + i) * count + at, row, piece);
+            sum += rows.sum(row, piece);
+          }
+          rows.set(sums, i, sum);
+        }
+        rows.write(sums, n, to, out.offset() + start);
+      }
+      return;
+    }
+    A row = Scratch.array(rows, 0, PIECE);
+    A sums = Scratch.array(rows, 1, PIECE);
+    for (int o = 0; o < outer; o++) {
+      for (int start = 0; start < inner; start += PIECE) {
+        int n = Math.min(PIECE, inner - start);
+        rows.fill(sums, 0, n);
+        for (int i = 0; i < count; i++) {
+          rows.read(from, x.offset() + (o * count + i) * inner + start, row, n);
+          rows.binary(Binary.PLUS, sums, row, sums, n);
+        }
+        rows.write(sums, n, to, out.offset() + o * inner + start);
+      }
+    }
+  }
+
+  @Override
+  public void matmul(
+      Tensor x,
+      boolean xTransposed,
+      Tensor y,
+      boolean yTransposed,
+      Tensor out,
+      boolean accumulate) {
+    matmul(rows(x), x, xTransposed, y, yTransposed, out, accumulate);
+  }
+
+  private static <A> void matmul(
+      Rows<A> rows,
+      Tensor x,
+      boolean xTransposed,
+      Tensor y,
+      boolean yTransposed,
+      Tensor out,
+      boolean accumulate) {
+    int rank = out.shape().rank();
+    int m = out.shape().size(-2);
+    int n = out.shape().size(-1);
+    int k = x.shape().size(xTransposed ? -2 : -1);
+    Access fromX = x.access();
+    Access fromY = y.access();
+    Access to = out.access();
+    Shape batch = out.shape().subShape(0, rank - 2);
+    Box box =
+        Box.of(
+            batch.prepend(1).dimensions(),
+            matrixStrides(x.shape(), rank),
+            matrixStrides(y.shape(), rank));
+    int outOffset = out.offset();
+    for (int outer = 0; outer < box.outer(); outer++, box.next()) {
+      for (int inner = 0; inner < box.inner(); inner++) {
+        rows.gemm(
+            fromX,
+            x.offset() + box.offset(0) + inner * box.innerStride(0),
+            xTransposed,
+            fromY,
+            y.offset() + box.offset(1) + inner * box.innerStride(1),
+            yTransposed,
+            to,
+            outOffset,
+            accumulate,
+            m,
+            n,
+            k);
+        outOffset += m * n;
+      }
+    }
+  }
+
+  /** Strides of the leading axes as seen from a batch with one axis of size 1 in front. */
+  private static int[] matrixStrides(Shape shape, int rank) {
+    int[] all = shape.broadcastStrides(rank);
+    int[] result = new int[rank - 1];
+    System.arraycopy(all, 0, result, 1, rank - 2);
+    return result;
+  }
+
+  @Override
+  public void copy(
+      Tensor from,
+      int fromOffset,
+      int[] fromStrides,
+      Tensor to,
+      int toOffset,
+      int[] toStrides,
+      int[] box) {
+    copy(
+        rows(from),
+        from.access(),
+        from.offset() + fromOffset,
+        fromStrides,
+        to.access(),
+        to.offset() + toOffset,
+        toStrides,
+        box);
+  }
+
+  private static <A> void copy(
+      Rows<A> rows,
+      Access from,
+      int fromOffset,
+      int[] fromStrides,
+      Access to,
+      int toOffset,
+      int[] toStrides,
+      int[] dimensions) {
+    Box box = Box.of(dimensions, fromStrides, toStrides);
+    int fromStride = box.innerStride(0);
+    int toStride = box.innerStride(1);
+    for (int outer = 0; outer < box.outer(); outer++, box.next()) {
+      int source = fromOffset + box.offset(0);
+      int target = toOffset + box.offset(1);
+      if (fromStride == 1 && toStride == 1) {
+        rows.copy(from, source, to, target, box.inner());
+      } else if (fromStride == 0 && toStride == 1) {
+        int n = Math.min(PIECE, box.inner());
+        A row = Scratch.array(rows, 0, PIECE);
+        rows.fill(row, rows.get(from, source), n);
+        for (int start = 0; start < box.inner(); start += n) {
+          rows.write(row, Math.min(n, box.inner() - start), to, target + start);
+        }
+      } else {
+        for (int i = 0; i < box.inner(); i++) {
+          rows.copy(from, source + i * fromStride, to, target + i * toStride, 1);
+        }
+      }
+    }
+  }
+
+  @Override
+  public void gather(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
+    Rows<?> rows = rows(x);
+    Access from = x.access();
+    Access to = out.access();
+    for (int o = 0; o < outer; o++) {
+      for (int i = 0; i < indices.length; i++) {
+        rows.copy(
+            from,
+            x.offset() + (o * size + indices[i]) * inner,
+            to,
+            out.offset() + (o * indices.length + i) * inner,
+            inner);
+      }
+    }
+  }
+
+  @Override
+  public void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
+    scatterAdd(rows(x), x, outer, size, inner, indices, out);
+  }
+
+  private static <A> void scatterAdd(
+      Rows<A> rows, Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
+    Access from = x.access();
+    Access to = out.access();
+    A addend = Scratch.array(rows, 0, inner);
+    A row = Scratch.array(rows, 1, inner);
+    for (int o = 0; o < outer; o++) {
+      for (int i = 0; i < indices.length; i++) {
+        int target = out.offset() + (o * size + indices[i]) * inner;
+        rows.read(from, x.offset() + (o * indices.length + i) * inner, addend, inner);
+        rows.read(to, target, row, inner);
+        rows.binary(Binary.PLUS, row, addend, row, inner);
+        rows.write(row, inner, to, target);
+      }
+    }
+  }
+
+  @Override
+  public void softmax(Tensor x, int visible, Tensor out) {
+    softmax(rows(x), x, visible, out);
+  }
+
+  /** Rows go in slabs, so that the exponential runs over many short rows at once. */
+  private static <A> void softmax(Rows<A> rows, Tensor x, int visible, Tensor out) {
+    int n = x.shape().size(-1);
+    int perMatrix = x.shape().rank() > 1 ? x.shape().size(-2) : 1;
+    int count = n == 0 ? 0 : x.shape().length() / n;
+    int slab = Math.max(1, PIECE / Math.max(1, n));
+    A values = Scratch.array(rows, 0, slab * n);
+    A exponentials = Scratch.array(rows, 1, slab * n);
+    Access from = x.access();
+    Access to = out.access();
+    for (int first = 0; first < count; first += slab) {
+      int height = Math.min(slab, count - first);
+      rows.read(from, x.offset() + first * n, values, height * n);
+      for (int i = 0; i < height; i++) {
+        int end = i * n + visibleIn((first + i) % perMatrix, visible, n);
+        double max = rows.max(values, i * n, end);
+        rows.minus(values, max, values, i * n, end);
+        rows.scale(values, 0, end, (i + 1) * n);
+      }
+      rows.unary(Unary.EXP, values, exponentials, height * n);
+      for (int i = 0; i < height; i++) {
+        int end = i * n + visibleIn((first + i) % perMatrix, visible, n);
+        rows.scale(exponentials, 1 / rows.sum(exponentials, i * n, end), i * n, end);
+        for (int j = end; j < (i + 1) * n; j++) {
+          rows.set(exponentials, j, 0);
+        }
+      }
+      rows.write(exponentials, height * n, to, out.offset() + first * n);
+    }
+  }
+
+  private static int visibleIn(int row, int visible, int n) {
+    return (int) Math.min(n, (long) row + visible);
+  }
+
+  @Override
+  public void softmaxDerivative(Tensor p, Tensor u, Tensor out) {
+    softmaxDerivative(rows(p), p, u, out);
+  }
+
+  private static <A> void softmaxDerivative(Rows<A> rows, Tensor p, Tensor u, Tensor out) {
+    int n = u.shape().size(-1);
+    int period = p.shape().length();
+    A weights = Scratch.array(rows, 0, n);
+    A values = Scratch.array(rows, 1, n);
+    Access fromP = p.access();
+    Access fromU = u.access();
+    Access to = out.access();
+    for (int at = 0; at < u.shape().length(); at += n) {
+      rows.read(fromP, p.offset() + at % period, weights, n);
+      rows.read(fromU, u.offset() + at, values, n);
+      double mean = rows.dot(weights, values, n);
+      rows.binary(Binary.MINUS, values, mean, values, n);
+      rows.binary(Binary.TIMES, values, weights, values, n);
+      rows.write(values, n, to, out.offset() + at);
+    }
+  }
+
+  @Override
+  public void logSoftmax(Tensor x, Tensor out) {
+    logSoftmax(rows(x), x, out);
+  }
+
+  private static <A> void logSoftmax(Rows<A> rows, Tensor x, Tensor out) {
+    int n = x.shape().size(-1);
+    A values = Scratch.array(rows, 0, n);
+    A exponentials = Scratch.array(rows, 1, n);
+    Access from = x.access();
+    Access to = out.access();
+    for (int at = 0; at < x.shape().length(); at += n) {
+      rows.read(from, x.offset() + at, values, n);
+      rows.binary(Binary.MINUS, values, rows.max(values, 0, n), values, n);
+      rows.unary(Unary.EXP, values, exponentials, n);
+      rows.binary(Binary.MINUS, values, Math.log(rows.sum(exponentials, 0, n)), values, n);
+      rows.write(values, n, to, out.offset() + at);
+    }
+  }
+
+  @Override
+  public void topKMask(Tensor x, int count, Tensor out) {
+    topKMask(rows(x), x, count, out);
+  }
+
+  private static <A> void topKMask(Rows<A> rows, Tensor x, int count, Tensor out) {
+    int n = x.shape().size(-1);
+    A values = Scratch.array(rows, 0, n);
+    A mask = Scratch.array(rows, 1, n);
+    double[] row = new double[n];
+    Access from = x.access();
+    Access to = out.access();
+    for (int at = 0; at < x.shape().length(); at += n) {
+      rows.read(from, x.offset() + at, values, n);
+      for (int i = 0; i < n; i++) {
+        row[i] = rows.get(values, i);
+      }
+      rows.fill(mask, 0, n);
+      for (int index : TopK.indices(row, count)) {
+        rows.set(mask, index, 1);
+      }
+      rows.write(mask, n, to, out.offset() + at);
+    }
+  }
+
+  @Override
+  public boolean isFinite(Tensor x) {
+    return isFinite(rows(x), x);
+  }
+
+  private static <A> boolean isFinite(Rows<A> rows, Tensor x) {
+    A row = Scratch.array(rows, 0, PIECE);
+    Access from = x.access();
+    for (int start = 0; start < x.shape().length(); start += PIECE) {
+      int n = Math.min(PIECE, x.shape().length() - start);
+      rows.read(from, x.offset() + start, row, n);
+      rows.binary(Binary.TIMES, row, 0, row, n); // 0 where finite, else NaN
+      if (Double.isNaN(rows.sum(row, n))) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /**
+   * A walk over a box with two sets of strides. Neighbouring axes that both sides cross evenly are
+   * merged, so that the innermost runs are as long as the strides allow.
+   */
+  private static final class Box {
+    private final int[] dimensions;
+    private final int[][] strides;
+    private final int[] index;
+    private final int[] offsets = new int[2];
+    private final int outer;
+
+    private Box(int[] dimensions, int[] first, int[] second) {
+      this.dimensions = dimensions;
+      this.strides = new int[][] {first, second};
+      this.index = new int[dimensions.length];
+      int product = 1;
+      for (int axis = 0; axis < dimensions.length - 1; axis++) {
+        product *= dimensions[axis];
+      }
+      this.outer = inner() == 0 ? 0 : product;
+    }
+
+    static Box of(int[] dimensions, int[] first, int[] second) {
+      int[] merged = new int[dimensions.length + 1];
+      int[] firstStrides = new int[merged.length];
+      int[] secondStrides = new int[merged.length];
+      int last = 0; // merged axes end at merged.length - 1 and begin at merged.length - 1 - last
+      merged[merged.length - 1] = 1;
+      for (int axis = dimensions.length - 1; axis >= 0; axis--) {
+        if (dimensions[axis] == 1) {
+          continue;
+        }
+        int inner = merged.length - 1 - last;
+        if (merged[inner] == 1) {
+          merged[inner] = dimensions[axis];
+          firstStrides[inner] = first[axis];
+          secondStrides[inner] = second[axis];
+        } else if (first[axis] == firstStrides[inner] * merged[inner]
+            && second[axis] == secondStrides[inner] * merged[inner]) {
+          merged[inner] *= dimensions[axis];
+        } else {
+          last++;
+          merged[inner - 1] = dimensions[axis];
+          firstStrides[inner - 1] = first[axis];
+          secondStrides[inner - 1] = second[axis];
+        }
+      }
+      int from = merged.length - 1 - last;
+      return new Box(
+          Arrays.copyOfRange(merged, from, merged.length),
+          Arrays.copyOfRange(firstStrides, from, merged.length),
+          Arrays.copyOfRange(secondStrides, from, merged.length));
+    }
+
+    int inner() {
+      return dimensions[dimensions.length - 1];
+    }
+
+    int innerStride(int side) {
+      return strides[side][dimensions.length - 1];
+    }
+
+    int outer() {
+      return outer;
+    }
+
+    int offset(int side) {
+      return offsets[side];
+    }
+
+    void next() {
+      for (int axis = dimensions.length - 2; axis >= 0; axis--) {
+        offsets[0] += strides[0][axis];
+        offsets[1] += strides[1][axis];
+        if (++index[axis] < dimensions[axis]) {
+          return;
+        }
+        offsets[0] -= strides[0][axis] * dimensions[axis];
+        offsets[1] -= strides[1][axis] * dimensions[axis];
+        index[axis] = 0;
+      }
+    }
+  }
+}

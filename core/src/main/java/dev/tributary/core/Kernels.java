@@ -1,0 +1,102 @@
+package dev.tributary.core;
+
+import dev.tributary.core.Memory.Block;
+
+/**
+ * What is computed over whole tensors. Results are written into {@code out}, which was allocated
+ * for the purpose and shares memory with no operand; shapes were checked by {@link Tensor}.
+ *
+ * <p>Two implementations, chosen once by {@link Backend} and tested equal: {@link JavaKernels} on
+ * CPUs and {@link Nd4jKernels} anywhere.
+ */
+interface Kernels {
+  /** Element-wise functions of one operand. */
+  enum Unary {
+    NEGATE,
+    SQUARE,
+    SQRT,
+    EXP,
+    LOG,
+    TANH,
+    RELU,
+    /** 1 where positive, else 0: the derivative of RELU. */
+    POSITIVE,
+    /**
+     * x / (1 + exp(-2c(x + 0.044715 x^3))), c = sqrt(2/pi): the tanh form of GELU without its tanh.
+     */
+    GELU,
+    GELU_DERIVATIVE
+  }
+
+  /** Element-wise functions of two operands. */
+  enum Binary {
+    PLUS,
+    MINUS,
+    TIMES,
+    OVER
+  }
+
+  /** What an implementation wants to remember about a block, e.g. a buffer over it. */
+  interface Access {}
+
+  Access access(Block block);
+
+  /** Copies {@code values[0..count)} to the elements of {@code out} from {@code from}. */
+  void write(double[] values, int count, Tensor out, int from);
+
+  /** Copies the elements of {@code x} from {@code from} to {@code values[0..count)}. */
+  void read(Tensor x, int from, double[] values, int count);
+
+  void fill(Tensor out, double value);
+
+  void unary(Unary function, Tensor x, Tensor out);
+
+  /** Element-wise with broadcasting. */
+  void binary(Binary function, Tensor x, Tensor y, Tensor out);
+
+  void binary(Binary function, Tensor x, double y, Tensor out);
+
+  /** Sums the middle axis of {@code x} seen as [outer, count, inner]. */
+  void sum(Tensor x, int outer, int count, int inner, Tensor out);
+
+  /**
+   * Matrix products over the last two axes, leading axes broadcast.
+   *
+   * @param accumulate whether {@code out} already holds something to add to
+   */
+  void matmul(
+      Tensor x, boolean xTransposed, Tensor y, boolean yTransposed, Tensor out, boolean accumulate);
+
+  /** Copies a box of the given size between two tensors; a source stride of 0 repeats. */
+  void copy(
+      Tensor from,
+      int fromOffset,
+      int[] fromStrides,
+      Tensor to,
+      int toOffset,
+      int[] toStrides,
+      int[] box);
+
+  /** From {@code x} seen as [outer, size, inner] to [outer, indices.length, inner]. */
+  void gather(Tensor x, int outer, int size, int inner, int[] indices, Tensor out);
+
+  /** The adjoint of {@link #gather}: adds to {@code out}, seen as [outer, size, inner]. */
+  void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out);
+
+  /**
+   * Softmax of each row over its first {@code row + visible} entries, the rest 0. The row is the
+   * index along the axis before the last.
+   */
+  void softmax(Tensor x, int visible, Tensor out);
+
+  /** p (u - sum(p u)) along the last axis: push and pull of softmax. */
+  void softmaxDerivative(Tensor p, Tensor u, Tensor out);
+
+  void logSoftmax(Tensor x, Tensor out);
+
+  /** 1 at the {@code count} largest entries of each row (the first of equals), else 0. */
+  void topKMask(Tensor x, int count, Tensor out);
+
+  /** Whether no element is infinite or NaN. */
+  boolean isFinite(Tensor x);
+}

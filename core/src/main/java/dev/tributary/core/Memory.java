@@ -1,0 +1,121 @@
+package dev.tributary.core;
+
+import static dev.tributary.core.Checks.requirePresent;
+
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
+import org.nd4j.linalg.api.buffer.DataType;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.factory.Nd4j;
+
+/**
+ * Recycled off-heap blocks. Fresh memory costs more than the arithmetic done in it (page faults),
+ * so a block whose tensor has died waits here for the next tensor of its size.
+ */
+final class Memory {
+  /** Sizes are rounded up to a sixteenth of their power of two, so that similar sizes meet. */
+  private static final int STEPS_PER_DOUBLING = 16;
+
+  private static final int SMALLEST = 64;
+
+  private static final Map<Key, Deque<Block>> FREE = new HashMap<>();
+
+  private static final AtomicLong RESERVED = new AtomicLong();
+
+  private static final AtomicLong MADE = new AtomicLong();
+
+  private record Key(DType dtype, int capacity) {}
+
+  private Memory() {}
+
+  /** Off-heap memory as ND4J made it, with whatever its kernels want to remember about it. */
+  static final class Block {
+    final DType dtype;
+    final INDArray array;
+    final Kernels.Access access;
+    private final Key key;
+
+    private Block(Key key) {
+      this.key = key;
+      this.dtype = key.dtype;
+      this.array =
+          Nd4j.createUninitialized(
+              dtype == DType.FLOAT ? DataType.FLOAT : DataType.DOUBLE, key.capacity);
+      this.access = Backend.kernels().access(this);
+      RESERVED.addAndGet(bytes());
+    }
+
+    private long bytes() {
+      return (long) key.capacity * dtype.bytes();
+    }
+
+    private void release() {
+      array.close();
+      RESERVED.addAndGet(-bytes());
+    }
+  }
+
+  /** Bytes of all blocks, in use or waiting. */
+  static long reservedBytes() {
+    return RESERVED.get();
+  }
+
+  /** The hold of one tensor, and of the views of it, on a block until the owning scope closes. */
+  static final class Lease {
+    private @Nullable Block block;
+    Scope owner;
+
+    Lease(DType dtype, int length, Scope owner) {
+      this.block = take(dtype, length);
+      this.owner = owner;
+    }
+
+    Block block(Shape shape) {
+      return requirePresent(block, "tensor %s was used after its scope closed", shape);
+    }
+
+    void end() {
+      Block held = block;
+      block = null;
+      if (held != null) {
+        give(held);
+      }
+    }
+  }
+
+  private static Block take(DType dtype, int length) {
+    int step = Math.max(SMALLEST, Integer.highestOneBit(length) / STEPS_PER_DOUBLING);
+    Key key = new Key(dtype, Math.max(SMALLEST, Math.floorDiv(length + step - 1, step) * step));
+    synchronized (FREE) {
+      Deque<Block> waiting = FREE.get(key);
+      if (waiting != null && !waiting.isEmpty()) {
+        return waiting.pop();
+      }
+    }
+    MADE.incrementAndGet();
+    return new Block(key);
+  }
+
+  /** How often the operating system was asked for a block: what a steady state holds constant. */
+  static long blocksMade() {
+    return MADE.get();
+  }
+
+  private static void give(Block block) {
+    synchronized (FREE) {
+      FREE.computeIfAbsent(block.key, key -> new ArrayDeque<>()).push(block);
+    }
+  }
+
+  /** Returns every waiting block to the operating system. */
+  static void trim() {
+    synchronized (FREE) {
+      FREE.values().forEach(waiting -> waiting.forEach(Block::release));
+      FREE.clear();
+    }
+  }
+}

@@ -1,0 +1,349 @@
+package dev.tributary.core;
+
+import dev.tributary.core.Memory.Block;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.api.ops.impl.transforms.custom.SoftMax;
+import org.nd4j.linalg.factory.Nd4j;
+import org.nd4j.linalg.ops.transforms.Transforms;
+
+/**
+ * Kernels for any device that ND4J runs on: chains of its operations. Slower than {@link
+ * JavaKernels} on a CPU, where it exists to be compared with.
+ */
+final class Nd4jKernels implements Kernels {
+  private static final Access NOTHING = new Access() {};
+
+  /** Arrays made on the way, closed together: the garbage collector comes too late for them. */
+  private static final class Temporaries implements AutoCloseable {
+    private final List<INDArray> arrays = new ArrayList<>();
+
+    INDArray add(INDArray array) {
+      arrays.add(array);
+      return array;
+    }
+
+    @Override
+    public void close() {
+      for (INDArray array : arrays) {
+        if (array.closeable()) {
+          array.close();
+        }
+      }
+    }
+  }
+
+  @Override
+  public Access access(Block block) {
+    return NOTHING;
+  }
+
+  /** A window on the memory of a tensor; offset and strides in elements. */
+  private static INDArray window(Tensor x, int offset, int[] dimensions, int[] strides) {
+    if (dimensions.length == 0) {
+      return window(x, offset, new int[] {1}, new int[] {1});
+    }
+    return Nd4j.create(
+        x.block().array.data(),
+        Arrays.stream(dimensions).asLongStream().toArray(),
+        Arrays.stream(strides).asLongStream().toArray(),
+        (long) x.offset() + offset,
+        'c');
+  }
+
+  private static INDArray window(Tensor x, int... dimensions) {
+    return window(x, 0, dimensions, Shape.of(dimensions).strides());
+  }
+
+  private static INDArray array(Tensor x) {
+    return window(x, x.shape().dimensions());
+  }
+
+  /** With leading axes of size 1: ND4J broadcasts only between equal numbers of axes. */
+  private static INDArray padded(Tensor x, int rank) {
+    return window(x, x.shape().padTo(Math.max(1, rank)).dimensions());
+  }
+
+  @Override
+  public void write(double[] values, int count, Tensor out, int from) {
+    if (count == 0) {
+      return;
+    }
+    try (Temporaries temporaries = new Temporaries()) {
+      INDArray source = temporaries.add(Nd4j.createFromArray(Arrays.copyOf(values, count)));
+      window(out, from, new int[] {count}, new int[] {1}).assign(source);
+    }
+  }
+
+  @Override
+  public void read(Tensor x, int from, double[] values, int count) {
+    if (count > 0) {
+      double[] read = window(x, from, new int[] {count}, new int[] {1}).toDoubleVector();
+      System.arraycopy(read, 0, values, 0, count);
+    }
+  }
+
+  @Override
+  public void fill(Tensor out, double value) {
+    if (out.shape().length() > 0) {
+      array(out).assign(value);
+    }
+  }
+
+  @Override
+  public void unary(Unary function, Tensor x, Tensor out) {
+    if (out.shape().length() == 0) {
+      return;
+    }
+    try (Temporaries temporaries = new Temporaries()) {
+      INDArray from = array(x);
+      INDArray z = array(out).assign(from);
+      switch (function) {
+        case NEGATE -> z.negi();
+        case SQUARE -> z.muli(from);
+        case SQRT -> Transforms.sqrt(z, false);
+        case EXP -> Transforms.exp(z, false);
+        case LOG -> Transforms.log(z, false);
+        case TANH -> Transforms.tanh(z, false);
+        case RELU -> Transforms.relu(z, false);
+        case POSITIVE -> z.assign(temporaries.add(from.gt(0)));
+        case GELU -> z.muli(geluGate(from, temporaries));
+        case GELU_DERIVATIVE -> {
+          INDArray s = geluGate(from, temporaries);
+          INDArray slope = temporaries.add(from.mul(from));
+          slope.muli(3 * 0.044715).addi(1).muli(2 * Math.sqrt(2 / Math.PI));
+          z.muli(s).muli(temporaries.add(s.rsub(1))).muli(slope).addi(s);
+        }
+      }
+    }
+  }
+
+  private static INDArray geluGate(INDArray x, Temporaries temporaries) {
+    INDArray exponent = temporaries.add(x.mul(x));
+    exponent.muli(0.044715).addi(1).muli(x).muli(-2 * Math.sqrt(2 / Math.PI));
+    return Transforms.exp(exponent, false).addi(1).rdivi(1);
+  }
+
+  @Override
+  public void binary(Binary function, Tensor x, Tensor y, Tensor out) {
+    if (out.shape().length() == 0) {
+      return;
+    }
+    int rank = out.shape().rank();
+    INDArray left = padded(x, rank);
+    INDArray right = padded(y, rank);
+    INDArray z = padded(out, rank);
+    z.assign(0).addi(left);
+    switch (function) {
+      case PLUS -> z.addi(right);
+      case MINUS -> z.subi(right);
+      case TIMES -> z.muli(right);
+      case OVER -> z.divi(right);
+    }
+  }
+
+  @Override
+  public void binary(Binary function, Tensor x, double y, Tensor out) {
+    if (out.shape().length() == 0) {
+      return;
+    }
+    INDArray z = array(out).assign(array(x));
+    switch (function) {
+      case PLUS -> z.addi(y);
+      case MINUS -> z.subi(y);
+      case TIMES -> z.muli(y);
+      case OVER -> z.divi(y);
+    }
+  }
+
+  @Override
+  public void sum(Tensor x, int outer, int count, int inner, Tensor out) {
+    if (x.shape().length() == 0) {
+      fill(out, 0);
+      return;
+    }
+    try (Temporaries temporaries = new Temporaries()) {
+      INDArray sums = temporaries.add(window(x, outer, count, inner).sum(1));
+      window(out, outer, inner).assign(sums.reshape(outer, inner));
+    }
+  }
+
+  @Override
+  public void matmul(
+      Tensor x,
+      boolean xTransposed,
+      Tensor y,
+      boolean yTransposed,
+      Tensor out,
+      boolean accumulate) {
+    int[] dimensions = out.shape().dimensions();
+    int rank = dimensions.length;
+    int[] xStrides = x.shape().broadcastStrides(rank);
+    int[] yStrides = y.shape().broadcastStrides(rank);
+    int m = dimensions[rank - 2];
+    int n = dimensions[rank - 1];
+    Shape batch = out.shape().subShape(0, rank - 2);
+    int[] index = new int[rank - 2];
+    try (Temporaries temporaries = new Temporaries()) {
+      for (int at = 0; at < batch.length(); at++) {
+        int xOffset = 0;
+        int yOffset = 0;
+        int rest = at;
+        for (int axis = rank - 3; axis >= 0; axis--) {
+          index[axis] = rest % dimensions[axis];
+          rest /= dimensions[axis];
+          xOffset += index[axis] * xStrides[axis];
+          yOffset += index[axis] * yStrides[axis];
+        }
+        INDArray left = matrix(x, xOffset);
+        INDArray right = matrix(y, yOffset);
+        INDArray z = window(out, at * m * n, new int[] {m, n}, new int[] {n, 1});
+        if (accumulate) {
+          INDArray product = temporaries.add(Nd4j.create(z.dataType(), m, n));
+          z.addi(Nd4j.matmul(left, right, product, xTransposed, yTransposed, false));
+        } else {
+          Nd4j.matmul(left, right, z, xTransposed, yTransposed, false);
+        }
+      }
+    }
+  }
+
+  private static INDArray matrix(Tensor x, int offset) {
+    int rows = x.shape().size(-2);
+    int columns = x.shape().size(-1);
+    return window(x, offset, new int[] {rows, columns}, new int[] {columns, 1});
+  }
+
+  @Override
+  public void copy(
+      Tensor from,
+      int fromOffset,
+      int[] fromStrides,
+      Tensor to,
+      int toOffset,
+      int[] toStrides,
+      int[] box) {
+    int[] sourceBox = box.clone();
+    int[] sourceStrides = fromStrides.clone();
+    for (int axis = 0; axis < box.length; axis++) {
+      if (box[axis] == 0) {
+        return;
+      }
+      if (fromStrides[axis] == 0) {
+        sourceBox[axis] = 1;
+        sourceStrides[axis] = 1;
+      }
+    }
+    INDArray source = window(from, fromOffset, sourceBox, sourceStrides);
+    INDArray target = window(to, toOffset, box, toStrides);
+    if (Arrays.equals(sourceBox, box)) {
+      target.assign(source);
+    } else {
+      target.assign(0).addi(source);
+    }
+  }
+
+  @Override
+  public void gather(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
+    INDArray from = window(x, outer, size, inner);
+    INDArray to = window(out, outer, indices.length, inner);
+    for (int o = 0; o < outer && inner > 0; o++) {
+      for (int i = 0; i < indices.length; i++) {
+        to.slice(o).slice(i).assign(from.slice(o).slice(indices[i]));
+      }
+    }
+  }
+
+  @Override
+  public void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
+    INDArray from = window(x, outer, indices.length, inner);
+    INDArray to = window(out, outer, size, inner);
+    for (int o = 0; o < outer && inner > 0; o++) {
+      for (int i = 0; i < indices.length; i++) {
+        to.slice(o).slice(indices[i]).addi(from.slice(o).slice(i));
+      }
+    }
+  }
+
+  @Override
+  public void softmax(Tensor x, int visible, Tensor out) {
+    if (x.shape().length() == 0) {
+      return;
+    }
+    int n = x.shape().size(-1);
+    int rows = x.shape().rank() > 1 ? x.shape().size(-2) : 1;
+    double[][] mask = new double[rows][n];
+    for (int row = 0; row < rows; row++) {
+      for (int i = (int) Math.min(n, (long) row + visible); i < n; i++) {
+        mask[row][i] = Double.NEGATIVE_INFINITY;
+      }
+    }
+    int outer = x.shape().length() / (rows * n);
+    try (Temporaries temporaries = new Temporaries()) {
+      INDArray hidden = temporaries.add(Nd4j.createFromArray(mask));
+      INDArray typed = temporaries.add(hidden.castTo(x.block().array.dataType()));
+      INDArray from = window(x, outer, rows, n);
+      INDArray z = window(out, outer, rows, n);
+      z.assign(from).addi(typed.reshape(1, rows, n));
+      Nd4j.exec(new SoftMax(temporaries.add(z.dup()), z, -1));
+    }
+  }
+
+  @Override
+  public void softmaxDerivative(Tensor p, Tensor u, Tensor out) {
+    if (out.shape().length() == 0) {
+      return;
+    }
+    int n = p.shape().size(-1);
+    int rows = p.shape().length() / n;
+    int outer = u.shape().length() / p.shape().length();
+    try (Temporaries temporaries = new Temporaries()) {
+      INDArray weights = window(p, 1, rows, n);
+      INDArray values = window(u, outer, rows, n);
+      INDArray means =
+          temporaries.add(temporaries.add(values.mul(weights)).sum(2)).reshape(outer, rows, 1);
+      window(out, outer, rows, n).assign(values).subi(means).muli(weights);
+    }
+  }
+
+  @Override
+  public void logSoftmax(Tensor x, Tensor out) {
+    if (out.shape().length() == 0) {
+      return;
+    }
+    int n = x.shape().size(-1);
+    int rows = x.shape().length() / n;
+    try (Temporaries temporaries = new Temporaries()) {
+      INDArray z = window(out, rows, n).assign(window(x, rows, n));
+      z.subi(temporaries.add(z.max(1)).reshape(rows, 1));
+      INDArray sums = temporaries.add(temporaries.add(Transforms.exp(z, true)).sum(1));
+      z.subi(temporaries.add(Transforms.log(sums, true)).reshape(rows, 1));
+    }
+  }
+
+  @Override
+  public void topKMask(Tensor x, int count, Tensor out) {
+    int n = x.shape().size(-1);
+    double[] row = new double[n];
+    for (int at = 0; at < x.shape().length(); at += n) {
+      read(x, at, row, n);
+      double[] mask = new double[n];
+      for (int index : TopK.indices(row, count)) {
+        mask[index] = 1;
+      }
+      write(mask, n, out, at);
+    }
+  }
+
+  @Override
+  public boolean isFinite(Tensor x) {
+    if (x.shape().length() == 0) {
+      return true;
+    }
+    try (Temporaries temporaries = new Temporaries()) {
+      return !Double.isNaN(temporaries.add(array(x).mul(0)).sumNumber().doubleValue());
+    }
+  }
+}

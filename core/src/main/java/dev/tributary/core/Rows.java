@@ -1,0 +1,77 @@
+package dev.tributary.core;
+
+import dev.tributary.core.Kernels.Access;
+import dev.tributary.core.Kernels.Binary;
+import dev.tributary.core.Kernels.Unary;
+import dev.tributary.core.Memory.Block;
+
+/**
+ * The inner loops of {@link JavaKernels} for one element type: arithmetic on the first {@code n}
+ * entries of heap arrays, copies between those and off-heap blocks, and BLAS on the blocks.
+ *
+ * <p>Every loop is its own small method whose arrays are indexed by the loop variable alone: only
+ * then does the compiler vectorise it.
+ *
+ * @param <A> {@code float[]} or {@code double[]}
+ */
+interface Rows<A> {
+  A array(int n);
+
+  int length(A x);
+
+  Access access(Block block);
+
+  void read(Access from, int offset, A to, int n);
+
+  void write(A from, int n, Access to, int offset);
+
+  /** Copies between blocks without a stop on the heap. */
+  void copy(Access from, int fromOffset, Access to, int toOffset, int n);
+
+  double get(Access from, int offset);
+
+  double get(A x, int i);
+
+  void set(A x, int i, double value);
+
+  void fill(A x, double value, int n);
+
+  void unary(Unary function, A x, A z, int n);
+
+  void binary(Binary function, A x, A y, A z, int n);
+
+  void binary(Binary function, A x, double y, A z, int n);
+
+  void binary(Binary function, double x, A y, A z, int n);
+
+  double sum(A x, int n);
+
+  double dot(A x, A y, int n);
+
+  double max(A x, int from, int to);
+
+  /** z[i] = x[i] - y for from <= i < to. */
+  void minus(A x, double y, A z, int from, int to);
+
+  /** x[i] *= y for from <= i < to. */
+  void scale(A x, double y, int from, int to);
+
+  double sum(A x, int from, int to);
+
+  /**
+   * out[m, n] = x[m, k] y[k, n] (+ out), each row-major or, if transposed, stored the other way.
+   */
+  void gemm(
+      Access x,
+      int xOffset,
+      boolean xTransposed,
+      Access y,
+      int yOffset,
+      boolean yTransposed,
+      Access out,
+      int outOffset,
+      boolean accumulate,
+      int m,
+      int n,
+      int k);
+}

@@ -1,0 +1,127 @@
+package dev.tributary.core;
+
+import static dev.tributary.core.Checks.requirePresent;
+import static dev.tributary.core.Checks.requireState;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Lifetime of tensors. A tensor belongs to the innermost scope that was open on its thread when it
+ * was made, and dies with it, unless it is kept for the enclosing one.
+ *
+ * <pre>{@code
+ * try (Scope scope = Scope.open()) {
+ *   Tensor y = x.times(2).plus(1); // x.times(2) and y die here
+ *   return scope.keep(y); //           unless kept
+ * }
+ * }</pre>
+ *
+ * <p>A scope belongs to the thread that opened it, and scopes close innermost first. Tensors may be
+ * read by any thread while their scope is open.
+ */
+public final class Scope implements AutoCloseable {
+  private static final ThreadLocal<@Nullable Scope> INNERMOST = new ThreadLocal<>();
+  private static final AtomicLong LIVE = new AtomicLong();
+
+  private final Thread thread = Thread.currentThread();
+  private final @Nullable Scope enclosing = INNERMOST.get();
+  private final List<Memory.Lease> leases = new ArrayList<>();
+  private boolean open = true;
+
+  private Scope() {}
+
+  /** Opens a scope on this thread, inside those that are open already. */
+  public static Scope open() {
+    Scope scope = new Scope();
+    INNERMOST.set(scope);
+    return scope;
+  }
+
+  /** Number of tensors (views not counted) alive in all threads: what tests hold constant. */
+  public static long liveTensors() {
+    return LIVE.get();
+  }
+
+  /** Bytes of off-heap memory that tensors hold, or that wait for the next ones, in all threads. */
+  public static long reservedBytes() {
+    return Memory.reservedBytes();
+  }
+
+  /** Gives the memory that waits for new tensors back to the operating system. */
+  public static void releaseUnused() {
+    Memory.trim();
+  }
+
+  /**
+   * Hands a tensor of this scope to the enclosing one. A tensor of an outer scope stays where it
+   * is.
+   *
+   * @return the same tensor
+   * @throws IllegalStateException if this scope has no enclosing one, or the tensor is dead
+   */
+  public Tensor keep(Tensor tensor) {
+    requireInnermost("keep");
+    Memory.Lease lease = tensor.lease();
+    lease.block(tensor.shape());
+    if (lease.owner == this) {
+      Scope outer =
+          requirePresent(
+              enclosing, "keep: tensor %s has no enclosing scope to go to", tensor.shape());
+      lease.owner = outer;
+      outer.leases.add(lease);
+    }
+    return tensor;
+  }
+
+  /**
+   * Ends the life of every tensor of this scope.
+   *
+   * @throws IllegalStateException if a scope opened later on this thread is still open, or another
+   *     thread opened this one
+   */
+  @Override
+  public void close() {
+    if (!open) {
+      return;
+    }
+    requireInnermost("close");
+    open = false;
+    if (enclosing == null) {
+      INNERMOST.remove();
+    } else {
+      INNERMOST.set(enclosing);
+    }
+    for (Memory.Lease lease : leases) {
+      if (lease.owner == this) {
+        lease.end();
+        LIVE.decrementAndGet();
+      }
+    }
+  }
+
+  static Memory.Lease lease(DType dtype, Shape shape) {
+    Scope scope =
+        requirePresent(
+            INNERMOST.get(),
+            "a tensor %s needs a scope: no Scope is open on thread %s",
+            shape,
+            Thread.currentThread().getName());
+    Memory.Lease lease = new Memory.Lease(dtype, shape.length(), scope);
+    scope.leases.add(lease);
+    LIVE.incrementAndGet();
+    return lease;
+  }
+
+  private void requireInnermost(String action) {
+    requireState(open, "%s: this scope is closed", action);
+    requireState(
+        Thread.currentThread() == thread,
+        "%s: this scope belongs to thread %s",
+        action,
+        thread.getName());
+    requireState(INNERMOST.get() == this, "%s: a scope opened inside this one is open", action);
+  }
+}

@@ -1,0 +1,164 @@
+package dev.tributary.core;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import java.util.Arrays;
+
+/**
+ * Sizes of the axes of a tensor, outermost first. Printed {@code [64, 768]}; a scalar is {@code
+ * []}.
+ */
+public final class Shape {
+  /** Elements of one tensor: as many doubles as a buffer of fewer than 2^31 bytes holds. */
+  private static final int LARGEST = Integer.MAX_VALUE / Double.BYTES;
+
+  private final int[] dimensions;
+  private final int length;
+
+  private Shape(int[] dimensions) {
+    this.dimensions = dimensions;
+    long product = 1;
+    for (int dimension : dimensions) {
+      requireArgument(dimension >= 0, "shape %s has a negative axis", this);
+      product *= dimension;
+      requireArgument(product <= LARGEST, "shape %s has more than %d elements", this, LARGEST);
+    }
+    this.length = (int) product;
+  }
+
+  /**
+   * The shape with these axes.
+   *
+   * @throws IllegalArgumentException if an axis is negative or there are more elements than one
+   *     tensor can hold (2^28 - 1)
+   */
+  public static Shape of(int... dimensions) {
+    return new Shape(dimensions.clone());
+  }
+
+  /** Number of axes. */
+  public int rank() {
+    return dimensions.length;
+  }
+
+  /** Number of elements: the product of all axes. */
+  public int length() {
+    return length;
+  }
+
+  /**
+   * Size of one axis.
+   *
+   * @param axis from 0, or from the end: -1 is the last
+   * @throws IllegalArgumentException if there is no such axis
+   */
+  public int size(int axis) {
+    return dimensions[axis(axis)];
+  }
+
+  /**
+   * The axis counted from 0.
+   *
+   * @param axis from 0, or from the end: -1 is the last
+   * @throws IllegalArgumentException if there is no such axis
+   */
+  public int axis(int axis) {
+    int fromStart = axis < 0 ? axis + rank() : axis;
+    requireArgument(fromStart >= 0 && fromStart < rank(), "shape %s has no axis %d", this, axis);
+    return fromStart;
+  }
+
+  /** All axes, a copy. */
+  public int[] dimensions() {
+    return dimensions.clone();
+  }
+
+  /** This shape with one axis replaced. */
+  public Shape with(int axis, int size) {
+    int[] result = dimensions();
+    result[axis(axis)] = size;
+    return new Shape(result);
+  }
+
+  /** This shape with an axis added in front, e.g. {@code [3]} becomes {@code [count, 3]}. */
+  public Shape prepend(int... outer) {
+    int[] result = Arrays.copyOf(outer, outer.length + rank());
+    System.arraycopy(dimensions, 0, result, outer.length, rank());
+    return new Shape(result);
+  }
+
+  /** The axes from {@code from} (inclusive) to {@code to} (exclusive), counted from 0. */
+  public Shape subShape(int from, int to) {
+    requireArgument(
+        from >= 0 && from <= to && to <= rank(), "shape %s has no axes %d to %d", this, from, to);
+    return new Shape(Arrays.copyOfRange(dimensions, from, to));
+  }
+
+  /** This shape with leading axes of size 1 until it has {@code rank} axes. */
+  public Shape padTo(int rank) {
+    requireArgument(rank >= rank(), "shape %s has more than %d axes", this, rank);
+    int[] ones = new int[rank - rank()];
+    Arrays.fill(ones, 1);
+    return prepend(ones);
+  }
+
+  /**
+   * The shape of an element-wise operation: axes are matched from the last; a missing axis, or one
+   * of size 1, is repeated.
+   *
+   * @throws IllegalArgumentException if two matched axes differ and neither is 1
+   */
+  public Shape broadcast(Shape other) {
+    int rank = Math.max(rank(), other.rank());
+    int[] result = new int[rank];
+    for (int axis = 1; axis <= rank; axis++) {
+      int left = axis <= rank() ? size(-axis) : 1;
+      int right = axis <= other.rank() ? other.size(-axis) : 1;
+      requireArgument(
+          left == right || left == 1 || right == 1,
+          "shapes %s and %s do not broadcast (%d and %d)",
+          this,
+          other,
+          left,
+          right);
+      result[rank - axis] = left == 1 ? right : left;
+    }
+    return new Shape(result);
+  }
+
+  /** Distance between neighbours along each axis of a row-major tensor, in elements. */
+  int[] strides() {
+    int[] strides = new int[rank()];
+    int stride = 1;
+    for (int axis = rank() - 1; axis >= 0; axis--) {
+      strides[axis] = stride;
+      stride *= dimensions[axis];
+    }
+    return strides;
+  }
+
+  /** {@link #strides} as seen from a broadcast result of the given rank: 0 where repeated. */
+  int[] broadcastStrides(int rank) {
+    int[] own = strides();
+    int[] result = new int[rank];
+    for (int axis = 0; axis < rank(); axis++) {
+      result[rank - rank() + axis] = dimensions[axis] == 1 ? 0 : own[axis];
+    }
+    return result;
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof Shape shape && Arrays.equals(dimensions, shape.dimensions);
+  }
+
+  @Override
+  public int hashCode() {
+    return Arrays.hashCode(dimensions);
+  }
+
+  @Override
+  public String toString() {
+    return Arrays.toString(dimensions);
+  }
+}

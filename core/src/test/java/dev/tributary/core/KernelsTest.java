@@ -1,0 +1,393 @@
+package dev.tributary.core;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import dev.tributary.core.Kernels.Binary;
+import dev.tributary.core.Kernels.Unary;
+import java.lang.reflect.Method;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import net.jqwik.api.Arbitraries;
+import net.jqwik.api.Arbitrary;
+import net.jqwik.api.Assume;
+import net.jqwik.api.Example;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.Provide;
+import net.jqwik.api.lifecycle.AddLifecycleHook;
+
+/** The two implementations of {@link Kernels} give the same. */
+@AddLifecycleHook(InScope.class)
+class KernelsTest {
+  private static final Kernels JAVA = new JavaKernels();
+  private static final Kernels ND4J = new Nd4jKernels();
+
+  /** ND4J's exponential and its sums round in more steps than ours. */
+  private static final double ROUNDINGS = 32;
+
+  /** Allowed difference, in epsilons relative to the number or to 1: an axis may be summed. */
+  private static double roundings(Operand operand) {
+    return ROUNDINGS + Arrays.stream(operand.shape().dimensions()).max().orElse(0);
+  }
+
+  /** One call with drawn operands; what it gives with either implementation must be the same. */
+  private interface Case {
+    Function<Kernels, Tensor> prepare(Draw draw);
+  }
+
+  /** Where a case takes its operands from. */
+  private record Draw(Operand operand, Random random) {
+    DType dtype() {
+      return operand.dtype();
+    }
+
+    Shape shape() {
+      return operand.shape();
+    }
+
+    Tensor operandTensor() {
+      return operand.tensor();
+    }
+
+    Tensor gaussian(Shape shape) {
+      return operand.tensor(Reference.gaussian(dtype(), shape, random));
+    }
+
+    int upTo(int largest) {
+      return random.nextInt(largest + 1);
+    }
+
+    <E> E oneOf(E[] choices) {
+      return choices[random.nextInt(choices.length)];
+    }
+
+    /** The shape with some axes set to 1. */
+    Shape shrunk() {
+      int[] dimensions = shape().dimensions();
+      for (int axis = 0; axis < dimensions.length; axis++) {
+        dimensions[axis] = random.nextBoolean() ? dimensions[axis] : 1;
+      }
+      return Shape.of(dimensions);
+    }
+
+    /** Memory for a result, dirty as recycled memory is. */
+    Tensor out(Shape shape) {
+      return Tensor.full(dtype(), shape, Double.NaN);
+    }
+  }
+
+  private static final Map<String, Case> CASES = new LinkedHashMap<>();
+
+  static {
+    CASES.put(
+        "access(Block)",
+        draw ->
+            kernels -> {
+              Memory.Block block = draw.operandTensor().block();
+              return draw.out(Shape.of(kernels.access(block) == null ? 0 : 1));
+            });
+    CASES.put(
+        "write(double[], int, Tensor, int)",
+        draw -> {
+          double[] values = draw.random.doubles(draw.shape().length() + 3).toArray();
+          int count = draw.shape().length();
+          return kernels -> {
+            Tensor out = Tensor.zeros(draw.dtype(), Shape.of(count + 5));
+            kernels.write(values, count, out, 2);
+            return out;
+          };
+        });
+    CASES.put(
+        "read(Tensor, int, double[], int)",
+        draw -> {
+          Tensor x = draw.operandTensor();
+          int from = draw.upTo(x.shape().length());
+          int count = draw.upTo(x.shape().length() - from);
+          return kernels -> {
+            double[] values = new double[count + 2];
+            kernels.read(x, from, values, count);
+            return Tensor.of(DType.DOUBLE, Shape.of(values.length), values);
+          };
+        });
+    CASES.put(
+        "fill(Tensor, double)",
+        draw ->
+            kernels -> {
+              Tensor out = draw.out(draw.shape());
+              kernels.fill(out, -0.3);
+              return out;
+            });
+    CASES.put(
+        "unary(Unary, Tensor, Tensor)",
+        draw -> {
+          Unary function = draw.oneOf(Unary.values());
+          Tensor x = draw.operandTensor();
+          return kernels -> {
+            Tensor out = draw.out(draw.shape());
+            kernels.unary(function, x, out);
+            return out;
+          };
+        });
+    CASES.put(
+        "binary(Binary, Tensor, Tensor, Tensor)",
+        draw -> {
+          Binary function = draw.oneOf(Binary.values());
+          Shape left = draw.shrunk();
+          Shape right = draw.shrunk();
+          Tensor x = draw.gaussian(left);
+          Tensor y = draw.gaussian(right.subShape(draw.upTo(right.rank()), right.rank()));
+          return kernels -> {
+            Tensor out = draw.out(x.shape().broadcast(y.shape()));
+            kernels.binary(function, x, y, out);
+            return out;
+          };
+        });
+    CASES.put(
+        "binary(Binary, Tensor, double, Tensor)",
+        draw -> {
+          Binary function = draw.oneOf(Binary.values());
+          Tensor x = draw.operandTensor();
+          return kernels -> {
+            Tensor out = draw.out(draw.shape());
+            kernels.binary(function, x, -0.7, out);
+            return out;
+          };
+        });
+    CASES.put(
+        "sum(Tensor, int, int, int, Tensor)",
+        draw -> {
+          Folded folded = Folded.of(draw);
+          Tensor x = draw.operandTensor();
+          return kernels -> {
+            Tensor out = draw.out(Shape.of(folded.outer, 1, folded.inner));
+            kernels.sum(x, folded.outer, folded.size, folded.inner, out);
+            return out;
+          };
+        });
+    CASES.put("matmul(Tensor, boolean, Tensor, boolean, Tensor, boolean)", KernelsTest::matmul);
+    CASES.put("copy(Tensor, int, int[], Tensor, int, int[], int[])", KernelsTest::copy);
+    CASES.put(
+        "gather(Tensor, int, int, int, int[], Tensor)",
+        draw -> {
+          Folded folded = Folded.of(draw);
+          int[] indices = folded.indices(draw, draw.upTo(4));
+          Tensor x = draw.operandTensor();
+          return kernels -> {
+            Tensor out = draw.out(Shape.of(folded.outer, indices.length, folded.inner));
+            kernels.gather(x, folded.outer, folded.size, folded.inner, indices, out);
+            return out;
+          };
+        });
+    CASES.put(
+        "scatterAdd(Tensor, int, int, int, int[], Tensor)",
+        draw -> {
+          Folded folded = Folded.of(draw);
+          int[] indices = folded.indices(draw, draw.upTo(4));
+          Tensor x = draw.gaussian(Shape.of(folded.outer, indices.length, folded.inner));
+          return kernels -> {
+            Tensor out = Tensor.full(draw.dtype(), draw.shape(), 1);
+            kernels.scatterAdd(x, folded.outer, folded.size, folded.inner, indices, out);
+            return out;
+          };
+        });
+    CASES.put(
+        "softmax(Tensor, int, Tensor)",
+        draw -> {
+          Assume.that(draw.shape().rank() > 0 && draw.shape().size(-1) > 0);
+          int visible = draw.random.nextBoolean() ? Integer.MAX_VALUE : 1 + draw.upTo(4);
+          Tensor x = draw.operandTensor();
+          return kernels -> {
+            Tensor out = draw.out(draw.shape());
+            kernels.softmax(x, visible, out);
+            return out;
+          };
+        });
+    CASES.put(
+        "softmaxDerivative(Tensor, Tensor, Tensor)",
+        draw -> {
+          Assume.that(draw.shape().rank() > 0 && draw.shape().size(-1) > 0);
+          Tensor p = draw.operandTensor().softmax();
+          Tensor u = draw.gaussian(draw.shape().prepend(draw.upTo(3)));
+          return kernels -> {
+            Tensor out = draw.out(u.shape());
+            kernels.softmaxDerivative(p, u, out);
+            return out;
+          };
+        });
+    CASES.put(
+        "logSoftmax(Tensor, Tensor)",
+        draw -> {
+          Assume.that(draw.shape().rank() > 0 && draw.shape().size(-1) > 0);
+          Tensor x = draw.operandTensor();
+          return kernels -> {
+            Tensor out = draw.out(draw.shape());
+            kernels.logSoftmax(x, out);
+            return out;
+          };
+        });
+    CASES.put(
+        "topKMask(Tensor, int, Tensor)",
+        draw -> {
+          Assume.that(draw.shape().rank() > 0);
+          int count = draw.upTo(draw.shape().size(-1));
+          Tensor x = draw.operand.tensor(draw.operand.reference().map(Math::rint));
+          return kernels -> {
+            Tensor out = draw.out(draw.shape());
+            kernels.topKMask(x, count, out);
+            return out;
+          };
+        });
+    CASES.put(
+        "isFinite(Tensor)",
+        draw -> {
+          double[] values = draw.operand.reference().values();
+          if (values.length > 0) {
+            values[draw.upTo(values.length - 1)] =
+                draw.oneOf(new Double[] {0.0, Double.NaN, Double.NEGATIVE_INFINITY});
+          }
+          Tensor x = Tensor.of(draw.dtype(), draw.shape(), values);
+          return kernels -> Tensor.full(DType.DOUBLE, Shape.of(1), kernels.isFinite(x) ? 1 : 0);
+        });
+  }
+
+  /** A shape seen from one of its axes. */
+  private record Folded(int outer, int size, int inner) {
+    static Folded of(Draw draw) {
+      Shape shape = draw.shape();
+      Assume.that(shape.rank() > 0);
+      int axis = draw.upTo(shape.rank() - 1);
+      return new Folded(
+          shape.subShape(0, axis).length(),
+          shape.size(axis),
+          shape.subShape(axis + 1, shape.rank()).length());
+    }
+
+    int[] indices(Draw draw, int count) {
+      return draw.random.ints(size == 0 ? 0 : count, 0, Math.max(1, size)).toArray();
+    }
+  }
+
+  private static Function<Kernels, Tensor> matmul(Draw draw) {
+    Shape batch = draw.shape();
+    Assume.that(batch.rank() <= 2 && batch.length() < 100);
+    int m = 1 + draw.upTo(6);
+    int n = 1 + draw.upTo(6);
+    int k = 1 + draw.upTo(6);
+    boolean xTransposed = draw.random.nextBoolean();
+    boolean yTransposed = draw.random.nextBoolean();
+    boolean accumulate = draw.random.nextBoolean();
+    Shape left = draw.shrunk();
+    Shape right = draw.shrunk();
+    Tensor x =
+        draw.gaussian((xTransposed ? Shape.of(k, m) : Shape.of(m, k)).prepend(left.dimensions()));
+    Tensor y =
+        draw.gaussian((yTransposed ? Shape.of(n, k) : Shape.of(k, n)).prepend(right.dimensions()));
+    Shape product = Shape.of(m, n).prepend(left.broadcast(right).dimensions());
+    return kernels -> {
+      Tensor out = accumulate ? Tensor.full(draw.dtype(), product, 0.5) : draw.out(product);
+      kernels.matmul(x, xTransposed, y, yTransposed, out, accumulate);
+      return out;
+    };
+  }
+
+  /** A box out of the middle of one tensor to the middle of another, repeated along some axes. */
+  private static Function<Kernels, Tensor> copy(Draw draw) {
+    int[] box = draw.shape().dimensions();
+    int rank = box.length;
+    int[] fromSizes = box.clone();
+    int[] toSizes = box.clone();
+    boolean[] repeated = new boolean[rank];
+    for (int axis = 0; axis < rank; axis++) {
+      repeated[axis] = draw.upTo(3) == 0;
+      fromSizes[axis] = repeated[axis] ? 1 : box[axis] + draw.upTo(2);
+      toSizes[axis] += draw.upTo(2);
+    }
+    Tensor from = draw.gaussian(Shape.of(fromSizes));
+    int[] fromStrides = Shape.of(fromSizes).strides();
+    int[] toStrides = Shape.of(toSizes).strides();
+    int fromOffset = 0;
+    int toOffset = 0;
+    for (int axis = 0; axis < rank; axis++) {
+      fromOffset += repeated[axis] ? 0 : (fromSizes[axis] - box[axis]) * fromStrides[axis];
+      toOffset += (toSizes[axis] - box[axis]) * toStrides[axis];
+      fromStrides[axis] = repeated[axis] ? 0 : fromStrides[axis];
+    }
+    int fromStart = fromOffset;
+    int toStart = toOffset;
+    return kernels -> {
+      Tensor to = Tensor.zeros(draw.dtype(), Shape.of(toSizes));
+      kernels.copy(from, fromStart, fromStrides, to, toStart, toStrides, box);
+      return to;
+    };
+  }
+
+  @Provide
+  Arbitrary<String> methods() {
+    return Arbitraries.of(CASES.keySet());
+  }
+
+  @Provide
+  Arbitrary<Operand> operands() {
+    return Operand.any(0);
+  }
+
+  /** Blocks remember what the implementation in use wants: {@link JavaKernels} needs its own. */
+  private static boolean javaKernelsAreInUse() {
+    return Backend.kernels() instanceof JavaKernels;
+  }
+
+  @Property(tries = 3000)
+  void everyMethod_bothImplementations_giveTheSame(
+      @ForAll("methods") String method, @ForAll("operands") Operand operand) {
+    if (!javaKernelsAreInUse()) {
+      return;
+    }
+    Case tested = Checks.requirePresent(CASES.get(method), "no case for %s", method);
+    Function<Kernels, Tensor> call = tested.prepare(new Draw(operand, operand.random()));
+    assertSame(call.apply(JAVA), call.apply(ND4J), roundings(operand));
+  }
+
+  private static void assertSame(Tensor ours, Tensor theirs, double roundings) {
+    Reference.generate(theirs.shape(), theirs::get).assertClose(ours, roundings);
+  }
+
+  @Example
+  void softmax_oddRows_bothImplementations_giveTheSame() {
+    if (!javaKernelsAreInUse()) {
+      return;
+    }
+    double hidden = Double.NEGATIVE_INFINITY;
+    double[] rows = {
+      hidden, 1, 2, hidden, hidden, hidden, Double.NaN, 1, 2, 1e30, 1e30, -1e30, 0, -200, -90
+    };
+    for (DType dtype : DType.values()) {
+      Tensor x = Tensor.of(dtype, Shape.of(5, 3), rows);
+      Tensor ours = Tensor.zeros(dtype, x.shape());
+      Tensor theirs = Tensor.zeros(dtype, x.shape());
+      JAVA.softmax(x, Integer.MAX_VALUE, ours);
+      ND4J.softmax(x, Integer.MAX_VALUE, theirs);
+      assertSame(ours, theirs, ROUNDINGS);
+      JAVA.logSoftmax(x, ours);
+      ND4J.logSoftmax(x, theirs);
+      assertSame(ours, theirs, ROUNDINGS);
+    }
+  }
+
+  @Example
+  void everyMethod_hasACase() {
+    Set<String> methods = new TreeSet<>();
+    for (Method method : Kernels.class.getDeclaredMethods()) {
+      methods.add(
+          Arrays.stream(method.getParameterTypes())
+              .map(Class::getSimpleName)
+              .collect(Collectors.joining(", ", method.getName() + "(", ")")));
+    }
+    assertEquals(methods, new TreeSet<>(CASES.keySet()));
+  }
+}

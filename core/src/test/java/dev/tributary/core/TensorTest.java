@@ -1,0 +1,975 @@
+package dev.tributary.core;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.lang.reflect.Method;
+import java.lang.reflect.Modifier;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.DoubleUnaryOperator;
+import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import net.jqwik.api.Arbitrary;
+import net.jqwik.api.Assume;
+import net.jqwik.api.Example;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.Provide;
+import net.jqwik.api.constraints.IntRange;
+import net.jqwik.api.lifecycle.AddLifecycleHook;
+import org.junit.jupiter.api.function.Executable;
+
+/** Every operation of {@link Tensor} against {@link Reference}. */
+@AddLifecycleHook(InScope.class)
+class TensorTest {
+  private static final int TRIES = 150;
+
+  /** Copies, and functions that IEEE 754 rounds correctly, are the same on any machine. */
+  private static final double EXACT = 0;
+
+  /** A few operations on numbers near 1, or one elementary function: each may round by half. */
+  private static final double FEW_ROUNDINGS = 8;
+
+  @Provide
+  Arbitrary<Operand> operands() {
+    return Operand.any(0);
+  }
+
+  @Provide
+  Arbitrary<Operand> withAxes() {
+    return Operand.any(1);
+  }
+
+  @Provide
+  Arbitrary<Operand> rows() {
+    return Operand.ofRows(1);
+  }
+
+  @Provide
+  Arbitrary<Operand.Pair> pairs() {
+    return Operand.broadcasting();
+  }
+
+  @Provide
+  Arbitrary<Operand.Pair> factors() {
+    return Operand.factors();
+  }
+
+  /**
+   * Compares an operation with its reference, when its result lies in recycled memory full of NaN.
+   */
+  private static void check(Reference expected, Supplier<Tensor> operation, double roundings) {
+    try (Scope dirty = Scope.open()) {
+      Tensor first = operation.get();
+      for (int i = 0; i < 3; i++) {
+        Tensor.full(first.dtype(), first.shape(), Double.NaN);
+      }
+    }
+    expected.assertClose(operation.get(), roundings);
+  }
+
+  /** Rounding errors of a sum of so many numbers near 1. */
+  private static double roundingsOfSum(int count) {
+    return FEW_ROUNDINGS + count;
+  }
+
+  // ---- making and reading ------------------------------------------------------------------
+
+  @Property(tries = TRIES)
+  void of_anyNumbers_readsThemBack(@ForAll("operands") Operand x) {
+    Reference numbers = x.reference();
+    Tensor tensor = numbers.tensor(x.dtype());
+    assertEquals(x.dtype(), tensor.dtype());
+    assertEquals(x.shape(), tensor.shape());
+    assertArrayEquals(numbers.values(), tensor.toDoubles());
+  }
+
+  @Example
+  void of_tooFewNumbers_saysBothCounts() {
+    assertRefused(
+        "a tensor [2, 3] has 6 elements, not 2",
+        () -> Tensor.of(DType.FLOAT, Shape.of(2, 3), 1, 2));
+  }
+
+  @Example
+  void of_float_roundsToNearest() {
+    assertEquals((float) Math.PI, Tensor.of(DType.FLOAT, Shape.of(), Math.PI).item(), EXACT, "pi");
+  }
+
+  @Property(tries = TRIES)
+  void full_anyShape_repeatsTheNumber(@ForAll("operands") Operand x) {
+    check(
+        Reference.generate(x.shape(), i -> -1.5),
+        () -> Tensor.full(x.dtype(), x.shape(), -1.5),
+        EXACT);
+  }
+
+  @Property(tries = TRIES)
+  void zeros_anyShape_areZero(@ForAll("operands") Operand x) {
+    check(Reference.generate(x.shape(), i -> 0), () -> Tensor.zeros(x.dtype(), x.shape()), EXACT);
+  }
+
+  @Property(tries = TRIES)
+  void generate_anyShape_asksInOrder(@ForAll("operands") Operand x) {
+    double[] numbers = x.reference().values();
+    check(
+        x.reference(),
+        () ->
+            Tensor.generate(
+                x.dtype(),
+                x.shape(),
+                (from, values, count) -> System.arraycopy(numbers, from, values, 0, count)),
+        EXACT);
+  }
+
+  @Property(tries = TRIES)
+  void get_anyElement_isTheOneAtTheIndex(@ForAll("operands") Operand x) {
+    Assume.that(x.shape().length() <= 1000);
+    Tensor tensor = x.tensor();
+    x.reference().assertClose(Reference.generate(x.shape(), tensor::get).tensor(x.dtype()), EXACT);
+  }
+
+  @Example
+  void get_outside_saysShapeAndIndex() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    assertRefused("tensor [2, 3] has no element [0, 3]", () -> x.get(0, 3));
+    assertRefused("tensor [2, 3] has no element [-1, 0]", () -> x.get(-1, 0));
+    assertRefused("tensor [2, 3] has no element [0]", () -> x.get(0));
+  }
+
+  @Example
+  void item_onlyElement_isIt() {
+    assertEquals(7, Tensor.full(DType.FLOAT, Shape.of(1, 1), 7).item());
+    assertRefused(
+        "item: tensor [2] has 2 elements", () -> Tensor.zeros(DType.FLOAT, Shape.of(2)).item());
+  }
+
+  @Property(tries = TRIES)
+  void isFinite_oneOddElement_isFalse(
+      @ForAll("operands") Operand x, @ForAll @IntRange(max = 3) int odd) {
+    assertTrue(x.tensor().isFinite());
+    Assume.that(x.shape().length() > 0);
+    double[] values = x.reference().values();
+    double[] odds = {Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY, 1e300};
+    values[x.random().nextInt(values.length)] = odds[odd];
+    Tensor tensor = Tensor.of(x.dtype(), x.shape(), values);
+    assertEquals(odd == 3 && x.dtype() == DType.DOUBLE, tensor.isFinite());
+  }
+
+  @Example
+  void toString_aTensor_saysTypeAndShape() {
+    assertEquals("FLOAT [2, 3]", Tensor.zeros(DType.FLOAT, Shape.of(2, 3)).toString());
+  }
+
+  // ---- element-wise ------------------------------------------------------------------------
+
+  @Property(tries = TRIES)
+  void plus_broadcasting_equalsReference(@ForAll("pairs") Operand.Pair pair) {
+    Tensor left = pair.left().tensor();
+    Tensor right = pair.right().tensor();
+    check(
+        pair.left().reference().zip(pair.right().reference(), Double::sum),
+        () -> left.plus(right),
+        FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void minus_broadcasting_equalsReference(@ForAll("pairs") Operand.Pair pair) {
+    Tensor left = pair.left().tensor();
+    Tensor right = pair.right().tensor();
+    check(
+        pair.left().reference().zip(pair.right().reference(), (x, y) -> x - y),
+        () -> left.minus(right),
+        FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void times_broadcasting_equalsReference(@ForAll("pairs") Operand.Pair pair) {
+    Tensor left = pair.left().tensor();
+    Tensor right = pair.right().tensor();
+    check(
+        pair.left().reference().zip(pair.right().reference(), (x, y) -> x * y),
+        () -> left.times(right),
+        FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void over_broadcasting_equalsReference(@ForAll("pairs") Operand.Pair pair) {
+    Tensor left = pair.left().tensor();
+    Tensor right = pair.right().tensor();
+    check(
+        pair.left().reference().zip(pair.right().reference(), (x, y) -> x / y),
+        () -> left.over(right),
+        FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void plus_number_equalsReference(@ForAll("operands") Operand x) {
+    Tensor tensor = x.tensor();
+    check(x.reference().map(v -> v + 0.7), () -> tensor.plus(0.7), FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void times_number_equalsReference(@ForAll("operands") Operand x) {
+    Tensor tensor = x.tensor();
+    check(x.reference().map(v -> v * -0.7), () -> tensor.times(-0.7), FEW_ROUNDINGS);
+  }
+
+  @Example
+  void plus_sameOperandTwice_doubles() {
+    Tensor x = Tensor.of(DType.FLOAT, Shape.of(2), 1, 2);
+    assertArrayEquals(new double[] {2, 4}, x.plus(x).toDoubles());
+  }
+
+  @Example
+  void plus_misfits_saysBothSides() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    assertRefused(
+        "shapes [2, 3] and [2] do not broadcast (3 and 2)",
+        () -> x.plus(Tensor.zeros(DType.FLOAT, Shape.of(2))));
+    assertRefused(
+        "plus: left is FLOAT and right is DOUBLE",
+        () -> x.plus(Tensor.zeros(DType.DOUBLE, Shape.of(2, 3))));
+  }
+
+  private static void checkEach(
+      Operand x, UnaryOperator<Tensor> operation, DoubleUnaryOperator expected, double roundings) {
+    Tensor tensor = x.tensor();
+    check(x.reference().map(expected), () -> operation.apply(tensor), roundings);
+  }
+
+  @Property(tries = TRIES)
+  void negate_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::negate, v -> -v, EXACT);
+  }
+
+  @Property(tries = TRIES)
+  void square_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::square, v -> v * v, FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void sqrt_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::sqrt, Math::sqrt, FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void exp_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::exp, Math::exp, FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void log_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::log, Math::log, FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void tanh_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::tanh, Math::tanh, FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void relu_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::relu, v -> Math.max(v, 0), EXACT);
+  }
+
+  @Property(tries = TRIES)
+  void positive_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::positive, v -> v > 0 ? 1 : 0, EXACT);
+  }
+
+  @Example
+  void positive_zero_isZero() {
+    Tensor x = Tensor.of(DType.FLOAT, Shape.of(3), -0.0, 0, Float.MIN_VALUE);
+    assertArrayEquals(new double[] {0, 0, 1}, x.positive().toDoubles());
+  }
+
+  private static double gelu(double x) {
+    double cubic = Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x);
+    return x / 2 * (1 + Math.tanh(cubic));
+  }
+
+  private static double geluDerivative(double x) {
+    double cubic = Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x);
+    double slope = Math.sqrt(2 / Math.PI) * (1 + 3 * 0.044715 * x * x);
+    double tanh = Math.tanh(cubic);
+    return (1 + tanh) / 2 + x / 2 * (1 - tanh * tanh) * slope;
+  }
+
+  @Property(tries = TRIES)
+  void gelu_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::gelu, TensorTest::gelu, FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void geluDerivative_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::geluDerivative, TensorTest::geluDerivative, FEW_ROUNDINGS);
+  }
+
+  // ---- functions over the whole range of floats --------------------------------------------
+
+  /** A prime, so that the sweep meets every pattern of low bits. */
+  private static final int SWEEP_STEP = 1009;
+
+  private interface Sweep {
+    void check(double x, double y);
+  }
+
+  /** Applies a function to floats of every magnitude and both signs, NaN excluded. */
+  private static void sweep(UnaryOperator<Tensor> function, Sweep sweep) {
+    double[] x = new double[1 << 16];
+    int filled = 0;
+    for (long bits = Integer.MIN_VALUE; bits <= Integer.MAX_VALUE; bits += SWEEP_STEP) {
+      float number = Float.intBitsToFloat((int) bits);
+      x[filled] = Float.isNaN(number) ? 0 : number;
+      if (++filled == x.length) {
+        try (Scope scope = Scope.open()) {
+          double[] y = function.apply(Tensor.of(DType.FLOAT, Shape.of(x.length), x)).toDoubles();
+          for (int i = 0; i < x.length; i++) {
+            sweep.check(x[i], y[i]);
+          }
+        }
+        filled = 0;
+      }
+    }
+  }
+
+  private static void assertNear(double expected, double actual, double allowed, double x) {
+    if (!(Math.abs(actual - expected) <= allowed)) {
+      assertEquals(expected, actual, allowed, () -> "at " + x);
+    }
+  }
+
+  /** The error that {@link Tensor#exp} may have on floats, relative. */
+  private static final double EXP_ERROR = 2e-7;
+
+  @Example
+  void exp_everyFloat_isWithinTwoRoundings() {
+    sweep(
+        Tensor::exp,
+        (x, y) -> {
+          double expected = Math.exp(x);
+          if (expected > Float.MAX_VALUE * (1 + EXP_ERROR)) {
+            assertEquals(Double.POSITIVE_INFINITY, y, () -> "at " + x);
+          } else if (y != (float) expected) {
+            assertNear(expected, y, EXP_ERROR * expected + Float.MIN_VALUE / 2.0, x);
+          }
+        });
+  }
+
+  @Example
+  void exp_endsOfTheRange_areRight() {
+    double[] x = {
+      Float.NEGATIVE_INFINITY,
+      -200,
+      -103.97,
+      -103.5,
+      -100,
+      -87.4,
+      0,
+      88.4,
+      88.72,
+      88.73,
+      1e30,
+      Float.POSITIVE_INFINITY,
+      Float.NaN
+    };
+    double[] y = Tensor.of(DType.FLOAT, Shape.of(x.length), x).exp().toDoubles();
+    for (int i = 0; i < x.length; i++) {
+      double expected = (float) Math.exp((float) x[i]);
+      assertEquals(expected, y[i], expected > 0 ? EXP_ERROR * expected : 0, "exp of " + x[i]);
+    }
+  }
+
+  /** Between the value of gelu and what an error of its argument does to it. */
+  @Example
+  void gelu_everyFloat_isWithinRoundings() {
+    sweep(
+        Tensor::gelu,
+        (x, y) -> {
+          double gate =
+              1 / (1 + Math.exp(-2 * Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
+          double expected = gate == 0 ? 0 : x * gate;
+          double exponent = Math.abs(x) < 15 ? Math.abs(x) * (1.6 + 0.0714 * x * x) : 0;
+          double relative = DType.FLOAT.epsilon() * (2 + 2 * exponent * (1 - gate));
+          if (y != expected) {
+            assertNear(expected, y, relative * Math.abs(expected) + 4 * Float.MIN_NORMAL, x);
+          }
+        });
+  }
+
+  @Example
+  void geluDerivative_everyFloat_isWithinRoundings() {
+    sweep(
+        Tensor::geluDerivative,
+        (x, y) -> {
+          if (Double.isInfinite(x)) {
+            return;
+          }
+          double expected = Math.abs(x) > 1000 ? (x > 0 ? 1 : 0) : geluDerivative(x);
+          assertNear(expected, y, FEW_ROUNDINGS * DType.FLOAT.epsilon(), x);
+        });
+  }
+
+  @Example
+  void geluDerivative_hugeNumbers_isStep() {
+    double[] x = {-1e200, -50, 50, 1e200};
+    assertArrayEquals(
+        new double[] {0, 0, 1, 1},
+        Tensor.of(DType.DOUBLE, Shape.of(4), x).geluDerivative().toDoubles(),
+        Double.MIN_NORMAL);
+  }
+
+  @Example
+  void elementwise_NaN_staysNaN() {
+    for (DType dtype : DType.values()) {
+      Tensor x = Tensor.of(dtype, Shape.of(1), Double.NaN);
+      for (Tensor y :
+          List.of(
+              x.negate(),
+              x.square(),
+              x.sqrt(),
+              x.exp(),
+              x.log(),
+              x.tanh(),
+              x.relu(),
+              x.gelu(),
+              x.geluDerivative(),
+              x.plus(1),
+              x.times(0),
+              x.plus(x),
+              x.sum(0),
+              x.softmax(),
+              x.logSoftmax())) {
+        assertTrue(Double.isNaN(y.item()), y + " of " + dtype);
+      }
+    }
+  }
+
+  // ---- reductions --------------------------------------------------------------------------
+
+  @Property(tries = TRIES)
+  void sum_anyAxis_equalsReference(@ForAll("withAxes") Operand x) {
+    Tensor tensor = x.tensor();
+    for (int axis = 0; axis < x.shape().rank(); axis++) {
+      int at = axis;
+      double roundings = roundingsOfSum(x.shape().size(axis));
+      check(x.reference().sum(axis), () -> tensor.sum(at), roundings);
+      check(x.reference().sum(axis), () -> tensor.sum(at - x.shape().rank()), roundings);
+    }
+  }
+
+  @Property(tries = TRIES)
+  void mean_anyAxis_equalsReference(@ForAll("withAxes") Operand x) {
+    Tensor tensor = x.tensor();
+    for (int axis = 0; axis < x.shape().rank(); axis++) {
+      int at = axis;
+      int count = x.shape().size(axis);
+      check(
+          x.reference().sum(axis).map(v -> count == 0 ? Double.NaN : v / count),
+          () -> tensor.mean(at),
+          FEW_ROUNDINGS);
+    }
+  }
+
+  @Property(tries = TRIES)
+  void norm_anyAxis_equalsReference(@ForAll("withAxes") Operand x) {
+    Tensor tensor = x.tensor();
+    for (int axis = 0; axis < x.shape().rank(); axis++) {
+      int at = axis;
+      check(
+          x.reference().map(v -> v * v).sum(axis).map(Math::sqrt),
+          () -> tensor.norm(at),
+          roundingsOfSum(x.shape().size(axis)));
+    }
+  }
+
+  @Example
+  void sum_noSuchAxis_saysShapeAndAxis() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    assertRefused("shape [2, 3] has no axis 2", () -> x.sum(2));
+    assertRefused("shape [2, 3] has no axis -3", () -> x.sum(-3));
+  }
+
+  @Property(tries = TRIES)
+  void sumTo_whatBroadcasts_isItsAdjoint(@ForAll("pairs") Operand.Pair pair) {
+    Operand small = pair.left();
+    Shape whole = small.shape().broadcast(pair.right().shape());
+    Reference numbers = Reference.gaussian(small.dtype(), whole, small.random());
+    Tensor tensor = small.tensor(numbers);
+    Reference expected = numbers;
+    Shape padded = small.shape().padTo(whole.rank());
+    for (int axis = 0; axis < whole.rank(); axis++) {
+      expected = padded.size(axis) == 1 ? expected.sum(axis) : expected;
+    }
+    check(
+        expected.reshape(small.shape()),
+        () -> tensor.sumTo(small.shape()),
+        roundingsOfSum(whole.length() / Math.max(1, small.shape().length())));
+  }
+
+  @Example
+  void sumTo_misfit_saysBothShapes() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(3));
+    assertRefused("sumTo: [2, 3] does not broadcast to [3]", () -> x.sumTo(Shape.of(2, 3)));
+  }
+
+  // ---- matrix products ---------------------------------------------------------------------
+
+  @Property(tries = TRIES)
+  void matmul_broadcastBatches_equalsReference(@ForAll("factors") Operand.Pair pair) {
+    Tensor left = pair.left().tensor();
+    Tensor right = pair.right().tensor();
+    check(
+        pair.left().reference().matmul(pair.right().reference()),
+        () -> left.matmul(right),
+        roundingsOfSum(left.shape().size(-1)));
+  }
+
+  @Property(tries = TRIES)
+  void matmulTransposed_broadcastBatches_equalsReference(@ForAll("factors") Operand.Pair pair) {
+    Tensor left = pair.left().tensor();
+    Tensor right = pair.right().tensor(pair.right().reference().transpose());
+    check(
+        pair.left().reference().matmul(pair.right().reference()),
+        () -> left.matmulTransposed(right),
+        roundingsOfSum(left.shape().size(-1)));
+  }
+
+  @Property(tries = TRIES)
+  void transposedMatmul_broadcastBatches_equalsReference(@ForAll("factors") Operand.Pair pair) {
+    Tensor left = pair.left().tensor(pair.left().reference().transpose());
+    Tensor right = pair.right().tensor();
+    check(
+        pair.left().reference().matmul(pair.right().reference()),
+        () -> left.transposedMatmul(right),
+        roundingsOfSum(left.shape().size(-2)));
+  }
+
+  @Example
+  void matmul_misfits_saysBothSides() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(64, 768));
+    Tensor y = Tensor.zeros(DType.FLOAT, Shape.of(512, 3072));
+    assertRefused(
+        "matmul: left [64, 768] and right [512, 3072] do not share an inner axis (768 and 512)",
+        () -> x.matmul(y));
+    assertRefused(
+        "matmul: left [64, 768] and right [512, 3072] transposed do not share an inner axis (768"
+            + " and 3072)",
+        () -> x.matmulTransposed(y));
+    assertRefused(
+        "matmul: left [64, 768] transposed and right [512, 3072] do not share an inner axis (64"
+            + " and 512)",
+        () -> x.transposedMatmul(y));
+    assertRefused(
+        "matmul: left [64, 768] and right [768] must have two axes or more",
+        () -> x.matmul(Tensor.zeros(DType.FLOAT, Shape.of(768))));
+    assertRefused(
+        "matmul: left is FLOAT and right is DOUBLE",
+        () -> x.matmul(Tensor.zeros(DType.DOUBLE, Shape.of(768, 2))));
+    assertRefused(
+        "shapes [2] and [3] do not broadcast (2 and 3)",
+        () ->
+            Tensor.zeros(DType.FLOAT, Shape.of(2, 1, 1))
+                .matmul(Tensor.zeros(DType.FLOAT, Shape.of(3, 1, 1))));
+  }
+
+  @Property(tries = TRIES)
+  void affine_anyLeadingAxes_equalsReference(
+      @ForAll("withAxes") Operand x, @ForAll @IntRange(max = 6) int columns) {
+    int inner = x.shape().size(-1);
+    Random random = x.random();
+    Reference weight = Reference.gaussian(x.dtype(), Shape.of(inner, columns), random);
+    Reference bias = Reference.gaussian(x.dtype(), Shape.of(columns), random);
+    Tensor tensor = x.tensor();
+    Tensor weightTensor = x.tensor(weight);
+    Tensor biasTensor = x.tensor(bias);
+    Reference rows = x.reference().reshape(x.shape().prepend(1));
+    check(
+        rows.matmul(weight).zip(bias, Double::sum).reshape(x.shape().with(-1, columns)),
+        () -> tensor.affine(weightTensor, biasTensor),
+        roundingsOfSum(inner));
+  }
+
+  @Example
+  void affine_misfit_saysAllShapes() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(5, 2));
+    Tensor weight = Tensor.zeros(DType.FLOAT, Shape.of(3, 4));
+    Tensor bias = Tensor.zeros(DType.FLOAT, Shape.of(4));
+    assertRefused(
+        "affine: input [5, 2], weight [3, 4] and bias [4] do not fit",
+        () -> x.affine(weight, bias));
+  }
+
+  // ---- rows --------------------------------------------------------------------------------
+
+  @Property(tries = TRIES)
+  void softmax_anyRows_equalsReference(@ForAll("rows") Operand x) {
+    Tensor tensor = x.tensor();
+    check(x.reference().causalSoftmax(Integer.MAX_VALUE), tensor::softmax, FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void causalSoftmax_anyRows_equalsReference(
+      @ForAll("rows") Operand x, @ForAll @IntRange(min = 1, max = 6) int visible) {
+    Tensor tensor = x.tensor();
+    check(x.reference().causalSoftmax(visible), () -> tensor.causalSoftmax(visible), FEW_ROUNDINGS);
+  }
+
+  @Example
+  void causalSoftmax_oddHiddenEntries_areNotRead() {
+    for (DType dtype : DType.values()) {
+      Tensor x =
+          Tensor.of(dtype, Shape.of(2, 3), 4, Double.NaN, 1e30, 0, 0, Double.POSITIVE_INFINITY);
+      assertArrayEquals(new double[] {1, 0, 0, .5, .5, 0}, x.causalSoftmax(1).toDoubles());
+    }
+  }
+
+  @Example
+  void softmax_minusInfinity_isZeroThere() {
+    for (DType dtype : DType.values()) {
+      double hidden = Double.NEGATIVE_INFINITY;
+      Tensor x = Tensor.of(dtype, Shape.of(2, 3), hidden, 1, 1, 2, hidden, hidden);
+      assertArrayEquals(new double[] {0, .5, .5, 1, 0, 0}, x.softmax().toDoubles());
+    }
+  }
+
+  @Example
+  void softmax_nothingToSee_isNaNInThatRowOnly() {
+    for (DType dtype : DType.values()) {
+      double hidden = Double.NEGATIVE_INFINITY;
+      Tensor x = Tensor.of(dtype, Shape.of(3, 2), hidden, hidden, 3, 3, Double.NaN, 1);
+      double[] nan = {Double.NaN, Double.NaN, .5, .5, Double.NaN, Double.NaN};
+      assertArrayEquals(nan, x.softmax().toDoubles());
+    }
+  }
+
+  @Example
+  void softmax_largeNumbers_doesNotOverflow() {
+    for (DType dtype : DType.values()) {
+      Tensor x = Tensor.of(dtype, Shape.of(2, 2), 1e30, 1e30, -1e30, 1e30);
+      assertArrayEquals(new double[] {.5, .5, 0, 1}, x.softmax().toDoubles());
+    }
+  }
+
+  @Example
+  void softmax_noEntries_isRefused() {
+    assertRefused(
+        "softmax: [2, 0] has no entries to normalise",
+        () -> Tensor.zeros(DType.FLOAT, Shape.of(2, 0)).softmax());
+    assertRefused(
+        "softmax: [] has no entries to normalise",
+        () -> Tensor.zeros(DType.FLOAT, Shape.of()).softmax());
+    assertRefused(
+        "causalSoftmax: 0 visible entries in the first row",
+        () -> Tensor.zeros(DType.FLOAT, Shape.of(2, 2)).causalSoftmax(0));
+    assertRefused(
+        "logSoftmax: [0] has no entries to normalise",
+        () -> Tensor.zeros(DType.FLOAT, Shape.of(0)).logSoftmax());
+  }
+
+  @Property(tries = TRIES)
+  void softmaxDerivative_anyDirections_equalsReference(
+      @ForAll("withAxes") Operand x, @ForAll @IntRange(max = 3) int directions) {
+    int last = x.shape().rank();
+    Reference p = x.reference();
+    Reference u = Reference.gaussian(x.dtype(), x.shape().prepend(directions), x.random());
+    Reference means = u.zip(p, (a, b) -> a * b).sum(last);
+    Tensor weights = x.tensor();
+    Tensor tangents = x.tensor(u);
+    check(
+        u.zip(means, (a, b) -> a - b).zip(p, (a, b) -> a * b),
+        () -> weights.softmaxDerivative(tangents),
+        10 * roundingsOfSum(x.shape().size(-1)));
+  }
+
+  @Example
+  void softmaxDerivative_misfit_saysBothShapes() {
+    Tensor p = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    assertRefused(
+        "softmaxDerivative: [4, 3] does not end in [2, 3]",
+        () -> p.softmaxDerivative(Tensor.zeros(DType.FLOAT, Shape.of(4, 3))));
+    assertRefused(
+        "softmaxDerivative: [5] does not end in []",
+        () ->
+            Tensor.zeros(DType.FLOAT, Shape.of())
+                .softmaxDerivative(Tensor.zeros(DType.FLOAT, Shape.of(5))));
+  }
+
+  @Property(tries = TRIES)
+  void logSoftmax_anyRows_equalsReference(@ForAll("rows") Operand x) {
+    Tensor tensor = x.tensor();
+    check(
+        x.reference().causalSoftmax(Integer.MAX_VALUE).map(Math::log),
+        tensor::logSoftmax,
+        FEW_ROUNDINGS);
+  }
+
+  @Example
+  void logSoftmax_farBelow_doesNotRoundToMinusInfinity() {
+    for (DType dtype : DType.values()) {
+      Tensor x = Tensor.of(dtype, Shape.of(3), 0, -1000, Double.NEGATIVE_INFINITY);
+      assertArrayEquals(
+          new double[] {0, -1000, Double.NEGATIVE_INFINITY}, x.logSoftmax().toDoubles());
+    }
+  }
+
+  @Property(tries = TRIES)
+  void topKMask_tiedEntries_keepsTheFirst(
+      @ForAll("rows") Operand x, @ForAll @IntRange(max = 5) int wanted) {
+    int count = Math.min(wanted, x.shape().size(-1));
+    Reference numbers = x.reference().map(Math::rint); // many ties
+    Tensor tensor = x.tensor(numbers);
+    check(numbers.topKMask(count), () -> tensor.topKMask(count), EXACT);
+  }
+
+  @Example
+  void topKMask_tooMany_saysBothSides() {
+    assertRefused(
+        "topKMask: 4 of a last axis in [2, 3]",
+        () -> Tensor.zeros(DType.FLOAT, Shape.of(2, 3)).topKMask(4));
+  }
+
+  // ---- layout ------------------------------------------------------------------------------
+
+  @Property(tries = TRIES)
+  void reshape_anyShape_keepsTheOrder(@ForAll("operands") Operand x) {
+    Tensor tensor = x.tensor();
+    Shape flat = Shape.of(1, x.shape().length());
+    x.reference().reshape(flat).assertClose(tensor.reshape(flat), EXACT);
+    x.reference()
+        .reshape(flat)
+        .assertClose(tensor.reshape(x.shape().length()).reshape(flat.dimensions()), EXACT);
+  }
+
+  @Example
+  void reshape_sameShape_isItself() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    assertSame(x, x.reshape(2, 3));
+    assertRefused("reshape: [2, 3] has 6 elements and [4] has 4", () -> x.reshape(4));
+  }
+
+  @Property(tries = TRIES)
+  void permute_anyOrder_equalsReference(@ForAll("operands") Operand x) {
+    List<Integer> order = IntStream.range(0, x.shape().rank()).boxed().collect(Collectors.toList());
+    Collections.shuffle(order, x.random());
+    int[] axes = order.stream().mapToInt(axis -> axis).toArray();
+    Tensor tensor = x.tensor();
+    check(x.reference().permute(axes), () -> tensor.permute(axes), EXACT);
+  }
+
+  @Example
+  void permute_notAnOrder_saysBothSides() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    assertRefused("permute: [0, 0] is not an order of the axes of [2, 3]", () -> x.permute(0, 0));
+    assertRefused("permute: [0] is not an order of the axes of [2, 3]", () -> x.permute(0));
+    assertRefused("permute: [0, -1] is not an order of the axes of [2, 3]", () -> x.permute(0, -1));
+  }
+
+  @Property(tries = TRIES)
+  void slice_anyRange_equalsReference(@ForAll("withAxes") Operand x) {
+    Tensor tensor = x.tensor();
+    for (int axis = 0; axis < x.shape().rank(); axis++) {
+      int at = axis;
+      int size = x.shape().size(axis);
+      int from = x.random().nextInt(size + 1);
+      int to = from + x.random().nextInt(size - from + 1);
+      Reference numbers = x.reference();
+      check(
+          Reference.generate(
+              x.shape().with(axis, to - from),
+              i -> numbers.at(Reference.with(i, at, size == 1 ? 0 : from + i[at]))),
+          () -> tensor.slice(at - x.shape().rank(), from, to),
+          EXACT);
+    }
+  }
+
+  @Example
+  void slice_firstAxis_isAViewOfWhatItWasCutFrom() {
+    long live = Scope.liveTensors();
+    Tensor x = Tensor.of(DType.FLOAT, Shape.of(3, 2), 1, 2, 3, 4, 5, 6);
+    Tensor last = x.slice(0, 1, 3).slice(0, 1, 2);
+    assertArrayEquals(new double[] {5, 6}, last.toDoubles());
+    assertEquals(live + 1, Scope.liveTensors());
+  }
+
+  @Example
+  void slice_outside_saysBothSides() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    assertRefused("slice: 1 to 4 is not inside axis -1 of [2, 3]", () -> x.slice(-1, 1, 4));
+    assertRefused("slice: 2 to 1 is not inside axis 0 of [2, 3]", () -> x.slice(0, 2, 1));
+    assertRefused("slice: -1 to 1 is not inside axis 0 of [2, 3]", () -> x.slice(0, -1, 1));
+  }
+
+  @Property(tries = TRIES)
+  void pad_anyAxis_equalsReference(
+      @ForAll("withAxes") Operand x,
+      @ForAll @IntRange(max = 3) int before,
+      @ForAll @IntRange(max = 3) int after) {
+    Tensor tensor = x.tensor();
+    for (int axis = 0; axis < x.shape().rank(); axis++) {
+      int at = axis;
+      int size = x.shape().size(axis);
+      Reference numbers = x.reference();
+      check(
+          Reference.generate(
+              x.shape().with(axis, before + size + after),
+              i -> {
+                int source = i[at] - before;
+                return source < 0 || source >= size ? 0 : numbers.at(Reference.with(i, at, source));
+              }),
+          () -> tensor.pad(at, before, before + size + after),
+          EXACT);
+    }
+  }
+
+  @Example
+  void pad_doesNotFit_saysBothSides() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    assertRefused("pad: [2, 3] does not fit at 2 of an axis of 4", () -> x.pad(1, 2, 4));
+    assertRefused(
+        "pad: [2, 3] does not fit at 2147483647 of an axis of 4",
+        () -> x.pad(1, Integer.MAX_VALUE, 4));
+  }
+
+  @Property(tries = TRIES)
+  void concat_anyAxis_equalsReference(
+      @ForAll("withAxes") Operand x, @ForAll @IntRange(max = 4) int other) {
+    for (int axis = 0; axis < x.shape().rank(); axis++) {
+      int at = axis;
+      int size = x.shape().size(axis);
+      Reference first = x.reference();
+      Reference second = Reference.gaussian(x.dtype(), x.shape().with(axis, other), x.random());
+      List<Tensor> parts = List.of(x.tensor(), x.tensor(second), x.tensor());
+      check(
+          Reference.generate(
+              x.shape().with(axis, 2 * size + other),
+              i -> {
+                int source = i[at];
+                return source < size
+                    ? first.at(i)
+                    : source < size + other
+                        ? second.at(Reference.with(i, at, source - size))
+                        : first.at(Reference.with(i, at, source - size - other));
+              }),
+          () -> Tensor.concat(at - x.shape().rank(), parts),
+          EXACT);
+    }
+  }
+
+  @Example
+  void concat_misfits_saysBothSides() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    assertRefused("concat: there is nothing to join", () -> Tensor.concat(0, List.of()));
+    assertRefused(
+        "concat: [2, 3] and [2, 4] differ in another axis than 0",
+        () -> Tensor.concat(0, List.of(x, Tensor.zeros(DType.FLOAT, Shape.of(2, 4)))));
+    assertRefused(
+        "concat: left is FLOAT and right is DOUBLE",
+        () -> Tensor.concat(0, List.of(x, Tensor.zeros(DType.DOUBLE, Shape.of(2, 3)))));
+  }
+
+  private static int[] indices(Random random, int count, int size) {
+    return random.ints(size == 0 ? 0 : count, 0, Math.max(1, size)).toArray();
+  }
+
+  @Property(tries = TRIES)
+  void gather_repeatedIndices_equalsReference(
+      @ForAll("withAxes") Operand x, @ForAll @IntRange(max = 6) int count) {
+    Tensor tensor = x.tensor();
+    for (int axis = 0; axis < x.shape().rank(); axis++) {
+      int at = axis;
+      int[] indices = indices(x.random(), count, x.shape().size(axis));
+      Reference numbers = x.reference();
+      check(
+          Reference.generate(
+              x.shape().with(axis, indices.length),
+              i -> numbers.at(Reference.with(i, at, indices[i[at]]))),
+          () -> tensor.gather(at - x.shape().rank(), indices),
+          EXACT);
+    }
+  }
+
+  @Property(tries = TRIES)
+  void scatterAdd_repeatedIndices_addsUp(
+      @ForAll("withAxes") Operand x, @ForAll @IntRange(min = 1, max = 6) int size) {
+    Tensor tensor = x.tensor();
+    for (int axis = 0; axis < x.shape().rank(); axis++) {
+      int at = axis;
+      int[] indices = indices(x.random(), x.shape().size(axis), size);
+      Reference numbers = x.reference();
+      check(
+          Reference.generate(
+              x.shape().with(axis, size),
+              i -> {
+                double sum = 0;
+                for (int j = 0; j < indices.length; j++) {
+                  sum += indices[j] == i[at] ? numbers.at(Reference.with(i, at, j)) : 0;
+                }
+                return sum;
+              }),
+          () -> tensor.scatterAdd(at, size, indices),
+          roundingsOfSum(indices.length));
+    }
+  }
+
+  @Example
+  void gather_outside_saysBothSides() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    assertRefused("gather: index 3 of an axis of 3", () -> x.gather(1, 0, 3));
+    assertRefused("gather: index -1 of an axis of 2", () -> x.gather(0, -1));
+    assertRefused("scatterAdd: index 2 of an axis of 2", () -> x.scatterAdd(0, 2, 0, 2));
+    assertRefused("scatterAdd: 1 indices for axis 0 of [2, 3]", () -> x.scatterAdd(0, 2, 0));
+  }
+
+  @Property(tries = TRIES)
+  void broadcastTo_anyShape_repeats(@ForAll("pairs") Operand.Pair pair) {
+    Shape whole = pair.left().shape().broadcast(pair.right().shape());
+    Tensor tensor = pair.left().tensor();
+    check(pair.left().reference().broadcastTo(whole), () -> tensor.broadcastTo(whole), EXACT);
+  }
+
+  @Example
+  void broadcastTo_misfit_saysBothShapes() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    assertRefused(
+        "broadcastTo: [2, 3] does not broadcast to [3]", () -> x.broadcastTo(Shape.of(3)));
+  }
+
+  // ---- completeness ------------------------------------------------------------------------
+
+  /** What {@link #of_anyNumbers_readsThemBack} reads. */
+  private static final Set<String> ACCESSORS = Set.of("dtype", "shape", "toDoubles");
+
+  @Example
+  void everyPublicMethod_hasATest() {
+    List<String> tests =
+        Arrays.stream(TensorTest.class.getDeclaredMethods()).map(Method::getName).toList();
+    Set<String> untested = new TreeSet<>();
+    for (Method method : Tensor.class.getDeclaredMethods()) {
+      String name = method.getName();
+      if (Modifier.isPublic(method.getModifiers())
+          && !ACCESSORS.contains(name)
+          && tests.stream().noneMatch(test -> test.startsWith(name + "_"))) {
+        untested.add(name);
+      }
+    }
+    assertEquals(Set.of(), untested);
+    assertFalse(tests.isEmpty());
+  }
+
+  private static void assertRefused(String message, Executable call) {
+    assertEquals(message, assertThrows(IllegalArgumentException.class, call).getMessage());
+  }
+}
