@@ -10,7 +10,6 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.List;
-import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
@@ -51,14 +50,13 @@ class JacobianTest {
 
   @Test
   void gradient_quadraticForm_isMatrixPlusTransposeTimesX() {
-    Random random = new Random(5);
-    Tensor a = Tensor.of(DType.DOUBLE, Shape.of(4, 4), random.doubles(16).toArray());
-    Tensor at = Tensor.of(DType.DOUBLE, Shape.of(4, 1), random.doubles(4).toArray());
+    Tensor a = vector(1, -2, 3, 0.5, 4, -1, 0.25, 2, -3).reshape(3, 3);
+    Tensor at = vector(0.5, -1, 2).reshape(3, 1);
     Variable x = Variable.input(at);
     Variable form = x.permute(1, 0).matmul(Variable.constant(a)).matmul(x);
     Tensor expected = a.plus(a.permute(1, 0)).matmul(at);
     List<Tensor> gradient = Jacobian.of(form, x).gradient();
-    assertEquals(Shape.of(4, 1), gradient.get(0).shape());
+    assertEquals(Shape.of(3, 1), gradient.get(0).shape());
     assertNumbers(gradient.get(0), expected.toDoubles());
   }
 
@@ -169,6 +167,26 @@ class JacobianTest {
     Jacobian jacobian = Jacobian.of(y, site);
     assertNumbers(jacobian.push(direction(1)), 5);
     assertNumbers(jacobian.pull(direction(1)).get(0), 5);
+  }
+
+  @Test
+  void pushAndPull_pathsThatMissAnInput_areNotWalked() {
+    LinearMap trap =
+        LinearMap.of(
+            u -> {
+              throw new AssertionError("pushed");
+            },
+            v -> {
+              throw new AssertionError("pulled");
+            });
+    Variable x = Variable.input(vector(3));
+    Variable site = x.through(trap, vector(9));
+    Variable beside = x.through(trap, vector(2));
+    Variable y = site.times(beside);
+    site.through(trap, vector(0)); // leads elsewhere
+    Jacobian jacobian = Jacobian.of(y, site);
+    assertNumbers(jacobian.push(direction(1)), 2);
+    assertNumbers(jacobian.pull(direction(1)).get(0), 2);
   }
 
   @Test

@@ -282,7 +282,7 @@ class VariableTest {
       int live = i;
       result.add(
           new Joined(
-              row + ", operand " + i + " live",
+              row + ", operand " + i + " live, seed " + SEED,
               x -> {
                 List<Variable> operands =
                     values.stream().map(Variable::constant).collect(Collectors.toList());
@@ -296,7 +296,7 @@ class VariableTest {
           Tensor.concat(0, values.stream().map(x -> x.reshape(x.shape().length())).toList());
       result.add(
           new Joined(
-              row + ", all live",
+              row + ", all live, seed " + SEED,
               x -> {
                 List<Variable> operands = new ArrayList<>();
                 int from = 0;

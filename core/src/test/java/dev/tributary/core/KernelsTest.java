@@ -82,17 +82,18 @@ class KernelsTest {
     }
   }
 
-  private static final Map<String, Case> CASES = new LinkedHashMap<>();
+  private static final Map<String, Case> CASES = cases();
 
-  static {
-    CASES.put(
+  private static Map<String, Case> cases() {
+    Map<String, Case> cases = new LinkedHashMap<>();
+    cases.put(
         "access(Block)",
         draw ->
             kernels -> {
               Memory.Block block = draw.operandTensor().block();
               return draw.out(Shape.of(kernels.access(block) == null ? 0 : 1));
             });
-    CASES.put(
+    cases.put(
         "write(double[], int, Tensor, int)",
         draw -> {
           double[] values = draw.random.doubles(draw.shape().length() + 3).toArray();
@@ -103,7 +104,7 @@ class KernelsTest {
             return out;
           };
         });
-    CASES.put(
+    cases.put(
         "read(Tensor, int, double[], int)",
         draw -> {
           Tensor x = draw.operandTensor();
@@ -115,7 +116,7 @@ class KernelsTest {
             return Tensor.of(DType.DOUBLE, Shape.of(values.length), values);
           };
         });
-    CASES.put(
+    cases.put(
         "fill(Tensor, double)",
         draw ->
             kernels -> {
@@ -123,7 +124,7 @@ class KernelsTest {
               kernels.fill(out, -0.3);
               return out;
             });
-    CASES.put(
+    cases.put(
         "unary(Unary, Tensor, Tensor)",
         draw -> {
           Unary function = draw.oneOf(Unary.values());
@@ -134,7 +135,7 @@ class KernelsTest {
             return out;
           };
         });
-    CASES.put(
+    cases.put(
         "binary(Binary, Tensor, Tensor, Tensor)",
         draw -> {
           Binary function = draw.oneOf(Binary.values());
@@ -148,7 +149,7 @@ class KernelsTest {
             return out;
           };
         });
-    CASES.put(
+    cases.put(
         "binary(Binary, Tensor, double, Tensor)",
         draw -> {
           Binary function = draw.oneOf(Binary.values());
@@ -159,7 +160,7 @@ class KernelsTest {
             return out;
           };
         });
-    CASES.put(
+    cases.put(
         "sum(Tensor, int, int, int, Tensor)",
         draw -> {
           Folded folded = Folded.of(draw);
@@ -170,9 +171,9 @@ class KernelsTest {
             return out;
           };
         });
-    CASES.put("matmul(Tensor, boolean, Tensor, boolean, Tensor, boolean)", KernelsTest::matmul);
-    CASES.put("copy(Tensor, int, int[], Tensor, int, int[], int[])", KernelsTest::copy);
-    CASES.put(
+    cases.put("matmul(Tensor, boolean, Tensor, boolean, Tensor, boolean)", KernelsTest::matmul);
+    cases.put("copy(Tensor, int, int[], Tensor, int, int[], int[])", KernelsTest::copy);
+    cases.put(
         "gather(Tensor, int, int, int, int[], Tensor)",
         draw -> {
           Folded folded = Folded.of(draw);
@@ -184,7 +185,7 @@ class KernelsTest {
             return out;
           };
         });
-    CASES.put(
+    cases.put(
         "scatterAdd(Tensor, int, int, int, int[], Tensor)",
         draw -> {
           Folded folded = Folded.of(draw);
@@ -196,7 +197,7 @@ class KernelsTest {
             return out;
           };
         });
-    CASES.put(
+    cases.put(
         "softmax(Tensor, int, Tensor)",
         draw -> {
           Assume.that(draw.shape().rank() > 0 && draw.shape().size(-1) > 0);
@@ -208,7 +209,7 @@ class KernelsTest {
             return out;
           };
         });
-    CASES.put(
+    cases.put(
         "softmaxDerivative(Tensor, Tensor, Tensor)",
         draw -> {
           Assume.that(draw.shape().rank() > 0 && draw.shape().size(-1) > 0);
@@ -220,7 +221,7 @@ class KernelsTest {
             return out;
           };
         });
-    CASES.put(
+    cases.put(
         "logSoftmax(Tensor, Tensor)",
         draw -> {
           Assume.that(draw.shape().rank() > 0 && draw.shape().size(-1) > 0);
@@ -231,10 +232,11 @@ class KernelsTest {
             return out;
           };
         });
-    CASES.put(
+    cases.put(
         "topKMask(Tensor, int, Tensor)",
         draw -> {
           Assume.that(draw.shape().rank() > 0);
+          Assume.that(draw.shape().length() <= MOST_ROWS * draw.shape().size(-1));
           int count = draw.upTo(draw.shape().size(-1));
           Tensor x = draw.operand.tensor(draw.operand.reference().map(Math::rint));
           return kernels -> {
@@ -243,7 +245,7 @@ class KernelsTest {
             return out;
           };
         });
-    CASES.put(
+    cases.put(
         "isFinite(Tensor)",
         draw -> {
           double[] values = draw.operand.reference().values();
@@ -254,7 +256,11 @@ class KernelsTest {
           Tensor x = Tensor.of(draw.dtype(), draw.shape(), values);
           return kernels -> Tensor.full(DType.DOUBLE, Shape.of(1), kernels.isFinite(x) ? 1 : 0);
         });
+    return cases;
   }
+
+  /** The ND4J kernels that go row by row would take most of the time of all tests. */
+  private static final int MOST_ROWS = 50;
 
   /** A shape seen from one of its axes. */
   private record Folded(int outer, int size, int inner) {
@@ -269,6 +275,7 @@ class KernelsTest {
     }
 
     int[] indices(Draw draw, int count) {
+      Assume.that(outer <= MOST_ROWS);
       return draw.random.ints(size == 0 ? 0 : count, 0, Math.max(1, size)).toArray();
     }
   }
@@ -342,7 +349,7 @@ class KernelsTest {
     return Backend.kernels() instanceof JavaKernels;
   }
 
-  @Property(tries = 3000)
+  @Property(tries = 2500)
   void everyMethod_bothImplementations_giveTheSame(
       @ForAll("methods") String method, @ForAll("operands") Operand operand) {
     if (!javaKernelsAreInUse()) {

@@ -49,10 +49,11 @@ record Operand(DType dtype, Shape shape, long seed, boolean view) {
                 Arbitraries.integers()
                     .between(1, 3)
                     .array(int[].class)
-                    .ofSize(Math.max(1, minRank)),
+                    .ofMinSize(Math.max(1, minRank))
+                    .ofMaxSize(3),
                 Arbitraries.integers().between(2000, LONGEST),
-                Arbitraries.integers().between(0, Math.max(1, minRank) - 1))
-            .as((dimensions, size, axis) -> Shape.of(dimensions).with(axis, size));
+                Arbitraries.integers().between(0, 2))
+            .as((others, size, axis) -> Shape.of(others).with(axis % others.length, size));
     return Arbitraries.frequencyOf(Tuple.of(8, small), Tuple.of(1, large));
   }
 

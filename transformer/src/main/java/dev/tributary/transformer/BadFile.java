@@ -1,0 +1,60 @@
+package dev.tributary.transformer;
+
+import com.google.errorprone.annotations.FormatMethod;
+import com.google.errorprone.annotations.FormatString;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Locale;
+
+/**
+ * The one way to refuse a file: an {@link IOException} of one sentence that begins with its path.
+ */
+final class BadFile {
+  /** Longest piece of a file that a sentence repeats, in characters. */
+  private static final int QUOTE = 100;
+
+  private BadFile() {}
+
+  @FormatMethod
+  static IOException because(Path file, @FormatString String reason, Object... values) {
+    return new IOException(file + ": " + String.format(Locale.ROOT, reason, values));
+  }
+
+  /** The same, with what another library said kept as the cause. */
+  @FormatMethod
+  static IOException causedBy(
+      Throwable cause, Path file, @FormatString String reason, Object... values) {
+    IOException exception = because(file, reason, values);
+    exception.initCause(cause);
+    return exception;
+  }
+
+  /** A name out of a file, made safe to put into a sentence. */
+  static String quoted(String text) {
+    return '"' + shortened(text) + '"';
+  }
+
+  /** Text out of a file: one line, and not endless. */
+  static String shortened(String text) {
+    String start = text.length() > QUOTE ? text.substring(0, QUOTE) + "..." : text;
+    return start.replaceAll("\\p{Cntrl}", "?");
+  }
+
+  /**
+   * Refuses what cannot be read as a file. A pipe or device would otherwise block or never end.
+   *
+   * @throws IOException if there is nothing, a folder, or anything else but a file
+   */
+  static void requireFile(Path file) throws IOException {
+    if (Files.notExists(file)) {
+      throw because(file, "there is no such file");
+    }
+    if (Files.isDirectory(file)) {
+      throw because(file, "this is a folder, expected a file");
+    }
+    if (!Files.isRegularFile(file)) {
+      throw because(file, "this is not a file that can be read");
+    }
+  }
+}

@@ -1,0 +1,53 @@
+package dev.tributary.transformer;
+
+import java.io.ByteArrayOutputStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.util.HashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * The characters that stand for bytes in a byte-level vocabulary: printable ones for themselves,
+ * the others shifted to where printable ones are (GPT-2's {@code bytes_to_unicode}).
+ */
+final class ByteCharacters {
+  private static final Map<String, Integer> BYTES = new HashMap<>();
+
+  static {
+    int shifted = 256;
+    for (int value = 0; value < 256; value++) {
+      boolean printable = (value > ' ' && value < 0x7f) || (value > 0xa0 && value != 0xad);
+      BYTES.put(String.valueOf((char) (printable ? value : shifted++)), value);
+    }
+  }
+
+  private ByteCharacters() {}
+
+  /** All 256. */
+  static Set<String> all() {
+    return BYTES.keySet();
+  }
+
+  /** The text that a token stands for, its bytes as {@code \xe2} where they are no text alone. */
+  static String decode(String token) {
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    StringBuilder escaped = new StringBuilder();
+    for (int i = 0; i < token.length(); i++) {
+      Integer value = BYTES.get(token.substring(i, i + 1));
+      if (value == null) {
+        return token;
+      }
+      bytes.write(value);
+      escaped.append(String.format(Locale.ROOT, value < 0x80 ? "%c" : "\\x%02x", value));
+    }
+    try {
+      ByteBuffer buffer = ByteBuffer.wrap(bytes.toByteArray());
+      return StandardCharsets.UTF_8.newDecoder().decode(buffer).toString();
+    } catch (CharacterCodingException e) {
+      return escaped.toString();
+    }
+  }
+}

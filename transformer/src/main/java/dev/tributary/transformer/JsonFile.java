@@ -1,0 +1,218 @@
+package dev.tributary.transformer;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.exc.StreamConstraintsException;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.Reader;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** A JSON file from outside: whoever asks it for a value says of which type the value has to be. */
+final class JsonFile {
+  private static final int NESTING = 64;
+
+  /**
+   * Names are not shared between parsers: the table in which they would be has a limit of its own,
+   * which a file full of colliding names could reach.
+   */
+  static final JsonFactory FACTORY =
+      JsonFactory.builder()
+          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+          .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
+          .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
+          .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(NESTING).build())
+          .build();
+
+  private static final ObjectMapper MAPPER =
+      new ObjectMapper(FACTORY).enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+
+  private final Path path;
+
+  /** How to get from the top of the file to {@code root}: empty, or keys that each end in a dot. */
+  private final String inside;
+
+  private final ObjectNode root;
+
+  private JsonFile(Path path, String inside, ObjectNode root) {
+    this.path = path;
+    this.inside = inside;
+    this.root = root;
+  }
+
+  /**
+   * Reads a file that holds one JSON object.
+   *
+   * @param limit largest size that such a file has, bytes
+   * @throws IOException if it cannot be read, is larger, or holds anything else
+   */
+  static JsonFile read(Path path, int limit) throws IOException {
+    BadFile.requireFile(path);
+    byte[] bytes;
+    try (InputStream stream = Files.newInputStream(path)) {
+      bytes = stream.readNBytes(limit + 1);
+    } catch (IOException e) {
+      throw BadFile.causedBy(e, path, "this file cannot be read");
+    }
+    if (bytes.length > limit) {
+      throw BadFile.because(path, "this file has more than %d bytes", limit);
+    }
+    try (Reader reader = reader(bytes)) {
+      JsonNode node = MAPPER.readTree(reader);
+      if (node instanceof ObjectNode object) {
+        return new JsonFile(path, "", object);
+      }
+      throw BadFile.because(path, "this file holds %s, expected a JSON object", kind(node));
+    } catch (JsonProcessingException | CharacterCodingException e) {
+      throw BadFile.causedBy(e, path, "this file is not valid JSON%s", reason(e));
+    } catch (OutOfMemoryError e) {
+      throw BadFile.causedBy(e, path, "what this file describes does not fit into memory");
+    }
+  }
+
+  /**
+   * Characters of a JSON text, which end in a CharacterCodingException where they are not UTF-8.
+   */
+  static Reader reader(byte[] bytes) {
+    return new InputStreamReader(
+        new ByteArrayInputStream(bytes), StandardCharsets.UTF_8.newDecoder());
+  }
+
+  /** What is wrong with a JSON text, to follow "not valid JSON". */
+  static String reason(IOException exception) {
+    if (exception instanceof StreamConstraintsException) {
+      return ": it nests too deeply, or a name or a number in it is too long";
+    }
+    if (exception instanceof JsonProcessingException json) {
+      return ": " + BadFile.shortened(json.getOriginalMessage());
+    }
+    return ": it is not UTF-8";
+  }
+
+  private static String kind(JsonNode node) {
+    return node.isMissingNode() ? "nothing" : BadFile.shortened(node.toString());
+  }
+
+  Path path() {
+    return path;
+  }
+
+  ObjectNode root() {
+    return root;
+  }
+
+  /** The object at a key, as if it were a file of its own. */
+  JsonFile object(String key) throws IOException {
+    if (root.get(key) instanceof ObjectNode object) {
+      return new JsonFile(path, inside + key + ".", object);
+    }
+    throw wrong(key, "an object");
+  }
+
+  /** Whether there is a value at a key; null is none. */
+  boolean has(String key) {
+    return root.hasNonNull(key);
+  }
+
+  int positive(String key) throws IOException {
+    JsonNode node = value(key);
+    if (node != null && node.isInt() && node.intValue() > 0) {
+      return node.intValue();
+    }
+    throw wrong(key, "a whole number from 1 to " + Integer.MAX_VALUE);
+  }
+
+  int positive(String key, int otherwise) throws IOException {
+    return has(key) ? positive(key) : otherwise;
+  }
+
+  /** The objects of a list. */
+  List<JsonFile> objects(String key) throws IOException {
+    if (!(root.get(key) instanceof ArrayNode list)) {
+      throw wrong(key, "a list");
+    }
+    List<JsonFile> result = new ArrayList<>();
+    for (JsonNode node : list) {
+      if (!(node instanceof ObjectNode object)) {
+        throw wrong(key, "a list of objects");
+      }
+      result.add(new JsonFile(path, inside + key + "[" + result.size() + "].", object));
+    }
+    return result;
+  }
+
+  int id(String key) throws IOException {
+    JsonNode node = value(key);
+    // The number of ids, one more than the largest, is an int as well.
+    if (node != null
+        && node.isInt()
+        && node.intValue() >= 0
+        && node.intValue() < Integer.MAX_VALUE) {
+      return node.intValue();
+    }
+    throw wrong(key, "a token id from 0");
+  }
+
+  double positive(String key, double otherwise) throws IOException {
+    JsonNode node = value(key);
+    if (node == null) {
+      return otherwise;
+    }
+    if (node.isNumber() && node.doubleValue() > 0 && Double.isFinite(node.doubleValue())) {
+      return node.doubleValue();
+    }
+    throw wrong(key, "a positive number");
+  }
+
+  boolean flag(String key, boolean otherwise) throws IOException {
+    JsonNode node = value(key);
+    if (node == null) {
+      return otherwise;
+    }
+    if (node.isBoolean()) {
+      return node.booleanValue();
+    }
+    throw wrong(key, "true or false");
+  }
+
+  String text(String key, String otherwise) throws IOException {
+    JsonNode node = value(key);
+    if (node == null) {
+      return otherwise;
+    }
+    if (node.isTextual()) {
+      return node.textValue();
+    }
+    throw wrong(key, "a text");
+  }
+
+  private @Nullable JsonNode value(String key) {
+    return has(key) ? root.get(key) : null;
+  }
+
+  /** The refusal of the value at a key. */
+  IOException wrong(String key, String expected) {
+    JsonNode node = root.get(key);
+    return BadFile.because(
+        path,
+        "%s is %s, expected %s",
+        BadFile.shortened(inside + key),
+        node == null ? "missing" : kind(node),
+        expected);
+  }
+}

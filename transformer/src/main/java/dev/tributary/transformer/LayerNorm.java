@@ -1,0 +1,41 @@
+package dev.tributary.transformer;
+
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Tensor;
+
+/**
+ * Layer norm of the last axis: (x - mean) / scale · gain + bias, with scale = √(variance +
+ * epsilon).
+ *
+ * @see <a href="https://arxiv.org/abs/1607.06450">Ba et al. 2016</a>
+ */
+public final class LayerNorm {
+  private final Tensor gain;
+  private final Tensor bias;
+  private final double epsilon;
+  private final Site scaleSite;
+
+  LayerNorm(Tensor gain, Tensor bias, double epsilon, Site scaleSite) {
+    this.gain = gain;
+    this.bias = bias;
+    this.epsilon = epsilon;
+    this.scaleSite = scaleSite;
+  }
+
+  /**
+   * The normalised rows.
+   *
+   * @param x [.., dModel]
+   * @param scaleGradient whether derivatives see the scale move; the mean always does
+   */
+  public Variable apply(Variable x, ScaleGradient scaleGradient) {
+    return apply(x, scaleGradient, Site.Visitor.NONE);
+  }
+
+  Variable apply(Variable x, ScaleGradient scaleGradient, Site.Visitor visitor) {
+    Variable centred = x.minus(x.mean(-1));
+    Variable scale = visitor.at(scaleSite, centred.square().mean(-1).plus(epsilon).sqrt());
+    Variable seen = scaleGradient == ScaleGradient.DETACHED ? scale.detach() : scale;
+    return centred.over(seen).times(Variable.constant(gain)).plus(Variable.constant(bias));
+  }
+}

@@ -1,0 +1,27 @@
+package dev.tributary.transformer;
+
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Tensor;
+
+/**
+ * Affine map y = x · weight + bias of the last axis.
+ *
+ * @param weight [input, output]
+ * @param bias [output]
+ */
+public record Linear(Tensor weight, Tensor bias) {
+  /** The map. */
+  public Variable apply(Variable x) {
+    return x.affine(Variable.constant(weight), Variable.constant(bias));
+  }
+
+  /** The map where its value was recorded earlier: only the derivative is new. */
+  public Variable apply(Variable x, Tensor value) {
+    return x.through(Variable.rightFactor(weight), value);
+  }
+
+  /** The map to the outputs from {@code from} to {@code to} only. */
+  public Linear columns(int from, int to) {
+    return new Linear(weight.slice(-1, from, to), bias.slice(-1, from, to));
+  }
+}

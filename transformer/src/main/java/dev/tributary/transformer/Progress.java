@@ -1,0 +1,11 @@
+package dev.tributary.transformer;
+
+/** Hears how far long work has come. */
+@FunctionalInterface
+public interface Progress {
+  /** Hears nothing. */
+  Progress NONE = (done, total) -> {};
+
+  /** {@code done} of {@code total} steps are behind. */
+  void at(int done, int total);
+}

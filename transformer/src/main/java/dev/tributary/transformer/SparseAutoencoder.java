@@ -1,0 +1,454 @@
+package dev.tributary.transformer;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.autodiff.LinearMap;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import java.util.List;
+
+/**
+ * A sparse autoencoder of the vectors at one site of one layer: few latents are active at a token,
+ * and their directions, each times its latent, add up to about the vector.
+ *
+ * <p>Immutable; its tensors belong to the scope in which it was made, and any thread may use it
+ * while that scope is open.
+ *
+ * @see <a href="https://arxiv.org/abs/2309.08600">Cunningham et al. 2023</a>
+ */
+public final class SparseAutoencoder {
+  /** Sites whose vectors can be encoded. */
+  private static final List<Site> SITES =
+      List.of(Site.ATTENTION_OUTPUT, Site.MLP_ACTIVATION, Site.MLP_OUTPUT);
+
+  private final Site site;
+  private final int layer;
+  private final Activation activation;
+
+  /** [latent, n] */
+  private final Tensor encoder;
+
+  /** One row for each latent, [latent, n]: edges read few of them. */
+  private final Tensor decoder;
+
+  private final Tensor preBias;
+  private final Tensor latentBias;
+
+  /** Checks nothing, and takes the decoder as [latent, n]. */
+  SparseAutoencoder(
+      Site site,
+      int layer,
+      Activation activation,
+      Tensor encoder,
+      Tensor decoder,
+      Tensor preBias,
+      Tensor latentBias) {
+    this.site = site;
+    this.layer = layer;
+    this.activation = activation;
+    this.encoder = encoder;
+    this.decoder = decoder;
+    this.preBias = preBias;
+    this.latentBias = latentBias;
+  }
+
+  /**
+   * How latents follow from pre-activations z = encoder (y - preBias) + latentBias. Which latents
+   * are active does not vary when a derivative is taken.
+   */
+  public sealed interface Activation {
+    /** max(z, 0). */
+    record Relu() implements Activation {}
+
+    /**
+     * max(z, 0) of the largest pre-activations of each token, 0 of the others.
+     *
+     * @param count how many are kept
+     * @see <a href="https://arxiv.org/abs/2406.04093">Gao et al. 2024</a>
+     */
+    record TopK(int count) implements Activation {
+      /** Checks the count. */
+      public TopK {
+        requireArgument(count > 0, "TopK: count is %d, expected a positive number", count);
+      }
+    }
+
+    /**
+     * z where it is above the latent's threshold, else 0.
+     *
+     * @param threshold [latent]
+     * @see <a href="https://arxiv.org/abs/2407.14435">Rajamanoharan et al. 2024b</a>
+     */
+    record JumpRelu(Tensor threshold) implements Activation {}
+
+    /**
+     * max(exp(logScale) z₀ + latentBias, 0) where z₀ + gateBias is positive, else 0, with z₀ =
+     * encoder (y - preBias).
+     *
+     * @param gateBias [latent]
+     * @param logScale [latent]
+     * @see <a href="https://arxiv.org/abs/2404.16014">Rajamanoharan et al. 2024a</a>
+     */
+    record Gated(Tensor gateBias, Tensor logScale) implements Activation {}
+  }
+
+  /**
+   * An autoencoder of these weights.
+   *
+   * @param site MLP_ACTIVATION, MLP_OUTPUT or ATTENTION_OUTPUT
+   * @param encoder [latent, n]
+   * @param decoder [n, latent]
+   * @param preBias subtracted before encoding and added after decoding, [n]
+   * @param latentBias [latent]
+   * @throws IllegalArgumentException if another site is given, the layer is negative, or tensors
+   *     differ in their element types or do not fit together
+   */
+  public static SparseAutoencoder of(
+      Site site,
+      int layer,
+      Activation activation,
+      Tensor encoder,
+      Tensor decoder,
+      Tensor preBias,
+      Tensor latentBias) {
+    requireEncoder(site, layer, activation, encoder, preBias, latentBias);
+    requireFit(
+        "decoder", decoder, encoder, Shape.of(encoder.shape().size(1), encoder.shape().size(0)));
+    return new SparseAutoencoder(
+        site, layer, activation, encoder, decoder.permute(1, 0), preBias, latentBias);
+  }
+
+  /**
+   * An autoencoder whose decoder is the transpose of its encoder, otherwise as {@link #of}.
+   *
+   * @param encoder [latent, n]
+   */
+  public static SparseAutoencoder tied(
+      Site site,
+      int layer,
+      Activation activation,
+      Tensor encoder,
+      Tensor preBias,
+      Tensor latentBias) {
+    requireEncoder(site, layer, activation, encoder, preBias, latentBias);
+    return new SparseAutoencoder(site, layer, activation, encoder, encoder, preBias, latentBias);
+  }
+
+  /**
+   * Reads the autoencoders of a model from a folder that holds {@code autoencoders.json} and {@code
+   * autoencoders.safetensors}.
+   *
+   * <pre>{@code
+   * {"sites": {"mlp_post_act":     {"activation": "ReLU"},
+   *            "resid_delta_mlp":  {"activation": "TopK", "k": 16},
+   *            "resid_delta_attn": {"activation": "JumpReLU", "tied": true}},
+   *  "n_latents": 512}
+   * }</pre>
+   *
+   * <p>A site is {@code mlp_post_act} (MLP_ACTIVATION), {@code resid_delta_mlp} (MLP_OUTPUT) or
+   * {@code resid_delta_attn} (ATTENTION_OUTPUT); an activation is {@code ReLU}, {@code TopK},
+   * {@code JumpReLU} or {@code Gated}. {@code n_latents} may be missing, and other keys beside
+   * {@code sites} are not read. Tensors are called {@code <site>.<layer>.<part>}, and not every
+   * layer needs to have them:
+   *
+   * <ul>
+   *   <li>{@code encoder.weight} [latent, n]
+   *   <li>{@code decoder.weight} [n, latent], missing if tied: then it is the transposed encoder
+   *   <li>{@code pre_bias} [n]
+   *   <li>{@code latent_bias} [latent]
+   *   <li>{@code threshold} [latent], only if JumpReLU
+   *   <li>{@code gate_bias} and {@code log_scale} [latent], only if Gated
+   * </ul>
+   *
+   * @param dtype in which to compute, whatever the file holds
+   * @param config of the model
+   * @return in the order of the forward pass
+   * @throws IOException if a file is missing or broken, the two contradict each other, or they do
+   *     not fit the model
+   */
+  public static List<SparseAutoencoder> load(Path folder, DType dtype, TransformerConfig config)
+      throws IOException {
+    return AutoencoderFolder.open(folder, config).read(dtype);
+  }
+
+  /** The autoencoders of the small trained model that comes with the library: three per layer. */
+  public static List<SparseAutoencoder> textbook(DType dtype) {
+    try {
+      Path folder = Textbook.folder();
+      return load(folder, dtype, TransformerConfig.read(folder.resolve("config.json")));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static void requireEncoder(
+      Site site,
+      int layer,
+      Activation activation,
+      Tensor encoder,
+      Tensor preBias,
+      Tensor latentBias) {
+    requireArgument(
+        SITES.contains(site), "an autoencoder of site %s, expected one of %s", site, SITES);
+    requireArgument(layer >= 0, "an autoencoder of layer %d: layers count from 0", layer);
+    requireArgument(
+        encoder.shape().rank() == 2 && encoder.shape().length() > 0,
+        "encoder is %s, expected [latent, n]",
+        encoder.shape());
+    Shape latent = Shape.of(encoder.shape().size(0));
+    requireFit("preBias", preBias, encoder, Shape.of(encoder.shape().size(1)));
+    requireFit("latentBias", latentBias, encoder, latent);
+    if (activation instanceof Activation.TopK top) {
+      requireArgument(
+          top.count() <= latent.length(),
+          "TopK: count is %d, and encoder %s has %d latents",
+          top.count(),
+          encoder.shape(),
+          latent.length());
+    } else if (activation instanceof Activation.JumpRelu jump) {
+      requireFit("threshold", jump.threshold(), encoder, latent);
+    } else if (activation instanceof Activation.Gated gated) {
+      requireFit("gateBias", gated.gateBias(), encoder, latent);
+      requireFit("logScale", gated.logScale(), encoder, latent);
+    }
+  }
+
+  private static void requireFit(String name, Tensor tensor, Tensor encoder, Shape expected) {
+    requireArgument(
+        tensor.shape().equals(expected),
+        "%s is %s, and encoder %s needs %s",
+        name,
+        tensor.shape(),
+        encoder.shape(),
+        expected);
+    requireArgument(
+        tensor.dtype() == encoder.dtype(),
+        "%s is %s and encoder is %s",
+        name,
+        tensor.dtype(),
+        encoder.dtype());
+  }
+
+  /** The site whose vectors it encodes. */
+  public Site site() {
+    return site;
+  }
+
+  /** The layer whose vectors it encodes, from 0. */
+  public int layer() {
+    return layer;
+  }
+
+  /** Number of latents. */
+  public int latents() {
+    return encoder.shape().size(0);
+  }
+
+  /** Size of the vectors that it encodes, called n here. */
+  public int width() {
+    return encoder.shape().size(1);
+  }
+
+  /** Element type in which it computes. */
+  public DType dtype() {
+    return encoder.dtype();
+  }
+
+  /** How its latents follow from pre-activations. */
+  public Activation activation() {
+    return activation;
+  }
+
+  /** One row for each latent, [latent, n]. */
+  public Tensor encoder() {
+    return encoder;
+  }
+
+  /** One row for each latent, its direction, [latent, n]. */
+  public Tensor decoder() {
+    return decoder;
+  }
+
+  /** What is subtracted before encoding and added after decoding, [n]. */
+  public Tensor preBias() {
+    return preBias;
+  }
+
+  /**
+   * What one latent of size 1 adds to the reconstruction, [n]. A view.
+   *
+   * @throws IllegalArgumentException if there is no such latent
+   */
+  public Tensor direction(int latent) {
+    requireLatent(latent);
+    return decoder.slice(0, latent, latent + 1).reshape(width());
+  }
+
+  /**
+   * Latents of vectors at the site.
+   *
+   * @param y [.., token, n]
+   * @return [.., token, latent]; an inactive one is 0 and so is its derivative
+   * @throws IllegalArgumentException if {@code y} has another last axis or no other
+   */
+  public Variable latents(Variable y) {
+    requireEncodable(y.shape());
+    Variable z0 = beforeBias(y);
+    Variable z = preActivation(z0);
+    return masked(z, active(z0.value(), z.value()));
+  }
+
+  /**
+   * One latent of vectors at the site, for the cost of one row of the encoder, except that TopK has
+   * to compare the pre-activations of all.
+   *
+   * @param y [.., token, n]
+   * @return [.., token, 1]
+   * @throws IllegalArgumentException if there is no such latent, or as {@link #latents(Variable)}
+   */
+  public Variable latent(Variable y, int latent) {
+    requireEncodable(y.shape());
+    requireLatent(latent);
+    if (!(activation instanceof Activation.TopK)) {
+      return only(latent).latents(y);
+    }
+    Tensor active;
+    try (Scope scope = Scope.open()) {
+      active = scope.keep(active(y.value()).slice(-1, latent, latent + 1));
+    }
+    SparseAutoencoder one = only(latent);
+    return masked(one.preActivation(one.beforeBias(y)), active);
+  }
+
+  /**
+   * The vectors that latents stand for.
+   *
+   * @param latents [.., latent]
+   * @return [.., n]
+   * @throws IllegalArgumentException if there are not as many latents as here
+   */
+  public Variable reconstruction(Variable latents) {
+    Shape shape = latents.shape();
+    requireArgument(
+        shape.rank() > 0 && shape.size(-1) == latents(),
+        "%s decodes [.., %d], not %s",
+        this,
+        latents(),
+        shape);
+    return latents.affine(Variable.constant(decoder), Variable.constant(preBias));
+  }
+
+  /**
+   * Derivative of each latent with respect to the product of its row of the encoder and y.
+   *
+   * @param y [.., token, n]
+   * @return [.., token, latent]; 0 where inactive
+   * @throws IllegalArgumentException as {@link #latents(Variable)}
+   */
+  public Tensor slopes(Tensor y) {
+    requireEncodable(y.shape());
+    try (Scope scope = Scope.open()) {
+      Tensor active = active(y);
+      return scope.keep(
+          activation instanceof Activation.Gated gated
+              ? active.times(gated.logScale().exp())
+              : active);
+    }
+  }
+
+  // z0 below is encoder (y - preBias), and z is what the activation takes.
+
+  private Variable beforeBias(Variable y) {
+    return y.minus(Variable.constant(preBias)).matmulTransposed(Variable.constant(encoder));
+  }
+
+  private Variable preActivation(Variable z0) {
+    Variable scaled =
+        activation instanceof Activation.Gated gated
+            ? z0.times(Variable.constant(gated.logScale().exp()))
+            : z0;
+    return scaled.plus(Variable.constant(latentBias));
+  }
+
+  /** 1 where a latent is active, else 0. */
+  private Tensor active(Tensor y) {
+    Variable z0 = beforeBias(Variable.constant(y));
+    return active(z0.value(), preActivation(z0).value());
+  }
+
+  private Tensor active(Tensor z0, Tensor z) {
+    try (Scope scope = Scope.open()) {
+      Tensor active;
+      if (activation instanceof Activation.TopK top) {
+        active = z.topKMask(top.count()).times(z.positive());
+      } else if (activation instanceof Activation.JumpRelu jump) {
+        active = z.minus(jump.threshold()).positive();
+      } else if (activation instanceof Activation.Gated gated) {
+        active = z.positive().times(z0.plus(gated.gateBias()).positive());
+      } else {
+        active = z.positive();
+      }
+      return scope.keep(active);
+    }
+  }
+
+  private static Variable masked(Variable z, Tensor active) {
+    Tensor value;
+    try (Scope scope = Scope.open()) {
+      // plus(0) because a negative number times 0 is -0.
+      value = scope.keep(z.value().times(active).plus(0));
+    }
+    return z.through(LinearMap.of(u -> u.times(active), v -> v.times(active)), value);
+  }
+
+  /** An autoencoder of one latent, if that does not depend on the others. A view. */
+  private SparseAutoencoder only(int latent) {
+    Activation own = activation;
+    if (activation instanceof Activation.JumpRelu jump) {
+      own = new Activation.JumpRelu(row(jump.threshold(), latent));
+    } else if (activation instanceof Activation.Gated gated) {
+      own = new Activation.Gated(row(gated.gateBias(), latent), row(gated.logScale(), latent));
+    }
+    return new SparseAutoencoder(
+        site,
+        layer,
+        own,
+        row(encoder, latent),
+        row(decoder, latent),
+        preBias,
+        row(latentBias, latent));
+  }
+
+  private static Tensor row(Tensor tensor, int index) {
+    return tensor.slice(0, index, index + 1);
+  }
+
+  private void requireEncodable(Shape y) {
+    requireArgument(
+        y.rank() >= 2 && y.size(-1) == width(),
+        "%s encodes [.., token, %d], not %s",
+        this,
+        width(),
+        y);
+  }
+
+  private void requireLatent(int latent) {
+    requireArgument(
+        latent >= 0 && latent < latents(),
+        "latent %d of %s, which has %d, counted from 0",
+        latent,
+        this,
+        latents());
+  }
+
+  @Override
+  public String toString() {
+    return "the autoencoder of " + site + " in layer " + layer;
+  }
+}

@@ -1,0 +1,210 @@
+package dev.tributary.transformer;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import ai.djl.engine.EngineException;
+import ai.djl.huggingface.tokenizers.Encoding;
+import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import ai.djl.huggingface.tokenizers.jni.CharSpan;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.ref.Reference;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashSet;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Text to token ids and back, as a Hugging Face {@code tokenizer.json} describes it: whole words or
+ * byte-pair encoding.
+ *
+ * <p>Immutable; any thread may use it. There is nothing to close: its native memory is given back
+ * when this object is garbage.
+ */
+public final class Tokenizer {
+  /** Unknown words that a refusal names. */
+  private static final int NAMED = 5;
+
+  static {
+    setUnlessSet("OPT_OUT_TRACKING", "true"); // or the library reports to its makers
+    setUnlessSet("RUST_FLAVOR", "cpu"); // or it downloads a build of itself where there is a GPU
+  }
+
+  private final HuggingFaceTokenizer library;
+  private final Map<Integer, String> texts;
+  private final int vocabulary;
+  private final @Nullable Integer unknown;
+
+  private Tokenizer(HuggingFaceTokenizer library, TokenizerFile file) {
+    this.library = library;
+    this.texts = file.contents();
+    this.vocabulary = Collections.max(texts.keySet()) + 1;
+    this.unknown = file.unknown();
+    if (file.byteLevel()) {
+      texts.replaceAll(
+          (id, content) ->
+              file.added().containsKey(content) ? content : ByteCharacters.decode(content));
+    }
+  }
+
+  private static void setUnlessSet(String name, String value) {
+    if (System.getenv(name) == null && System.getProperty(name) == null) {
+      System.setProperty(name, value);
+    }
+  }
+
+  /**
+   * Reads a {@code tokenizer.json}.
+   *
+   * @throws IOException if it cannot be read, contradicts itself, or uses a kind of model or step
+   *     that is not known here, or if this machine cannot run the tokenizer library
+   */
+  public static Tokenizer load(Path file) throws IOException {
+    TokenizerFile description = TokenizerFile.read(file);
+    Tokenizer tokenizer = new Tokenizer(library(file, description), description);
+    for (Map.Entry<String, Integer> added : description.added().entrySet()) {
+      int[] ids = tokenizer.ids(tokenizer.split(added.getKey(), false));
+      if (!Arrays.equals(ids, new int[] {added.getValue()})) {
+        throw BadFile.because(
+            file,
+            "added token %s has id %d, and splitting its text gives %s",
+            BadFile.quoted(added.getKey()),
+            added.getValue(),
+            Arrays.toString(ids));
+      }
+    }
+    return tokenizer;
+  }
+
+  /** The words of the small trained model that comes with the library. */
+  public static Tokenizer textbook() {
+    try {
+      return load(Textbook.folder().resolve("tokenizer.json"));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static HuggingFaceTokenizer library(Path file, TokenizerFile description)
+      throws IOException {
+    byte[] json = description.toJson().getBytes(StandardCharsets.UTF_8);
+    Map<String, String> options = Map.of("truncation", "false", "padding", "false");
+    try {
+      return HuggingFaceTokenizer.newInstance(new ByteArrayInputStream(json), options);
+    } catch (EngineException | LinkageError | AssertionError e) {
+      throw BadFile.causedBy(
+          e,
+          file,
+          "the tokenizer library cannot be loaded (%s %s; it unpacks itself into the folder that"
+              + " DJL_CACHE_DIR names, or else into .djl.ai in the home folder)",
+          System.getProperty("os.name"),
+          System.getProperty("os.arch"));
+    } catch (RuntimeException e) {
+      throw BadFile.causedBy(e, file, "this file does not describe a tokenizer");
+    }
+  }
+
+  /**
+   * Tokens of a prompt, with the special tokens that the file puts around one, e.g. {@code <bos>}.
+   *
+   * @throws IllegalArgumentException if the prompt is empty, or a word is not in the vocabulary
+   */
+  public int[] encode(String text) {
+    Encoding encoding = split(text, true);
+    boolean empty = Arrays.stream(encoding.getSpecialTokenMask()).allMatch(mask -> mask == 1);
+    requireArgument(!empty, "the prompt is empty");
+    requireKnown(text, encoding);
+    return ids(encoding);
+  }
+
+  /**
+   * The token that a text is, without special tokens around it.
+   *
+   * @throws IllegalArgumentException if it is none or several, or not in the vocabulary
+   */
+  public int token(String text) {
+    Encoding encoding = split(text, false);
+    requireKnown(text, encoding);
+    int[] ids = ids(encoding);
+    requireArgument(
+        ids.length == 1,
+        "%s is %d tokens%s, expected one",
+        BadFile.quoted(text),
+        ids.length,
+        Arrays.stream(ids)
+            .mapToObj(id -> BadFile.quoted(text(id)))
+            .collect(
+                Collectors.joining(", ", ids.length == 0 ? "" : " (", ids.length == 0 ? "" : ")")));
+    return ids[0];
+  }
+
+  /**
+   * Readable form of one token, e.g. {@code " Mary"} in a byte-level vocabulary. Bytes that are no
+   * text without their neighbours are written {@code \xe2}.
+   *
+   * @throws IllegalArgumentException if no token has this id
+   */
+  public String text(int id) {
+    String text = texts.get(id);
+    requireArgument(text != null, "no token has id %d, in a vocabulary of %d", id, vocabulary);
+    return Objects.requireNonNull(text);
+  }
+
+  /** Number of token ids: one more than the largest. */
+  public int vocabulary() {
+    return vocabulary;
+  }
+
+  private Encoding split(String text, boolean withSpecialTokens) {
+    requireArgument(
+        StandardCharsets.UTF_8.newEncoder().canEncode(text),
+        "%s has half of a surrogate pair",
+        BadFile.quoted(text));
+    try {
+      return library.encode(text, withSpecialTokens, false);
+    } catch (RuntimeException e) {
+      throw new IllegalArgumentException(BadFile.quoted(text) + " cannot be split into tokens", e);
+    } finally {
+      // Or the collector could free the native memory while the call above still uses it.
+      Reference.reachabilityFence(library);
+    }
+  }
+
+  private int[] ids(Encoding encoding) {
+    return Arrays.stream(encoding.getIds()).mapToInt(Math::toIntExact).toArray();
+  }
+
+  private void requireKnown(String text, Encoding encoding) {
+    if (unknown == null) {
+      return;
+    }
+    Set<String> words = new LinkedHashSet<>();
+    long[] ids = encoding.getIds();
+    CharSpan[] spans = encoding.getCharTokenSpans();
+    for (int i = 0; i < ids.length; i++) {
+      if (ids[i] == unknown && encoding.getSpecialTokenMask()[i] == 0) {
+        words.add(spans[i] == null ? text(unknown) : word(text, spans[i]));
+      }
+    }
+    int more = words.size() - NAMED;
+    requireArgument(
+        words.isEmpty(),
+        "%s%s %s not in the vocabulary of this model",
+        words.stream().limit(NAMED).map(BadFile::quoted).collect(Collectors.joining(", ")),
+        more > 0 ? " and " + more + " more" : "",
+        words.size() == 1 ? "is" : "are");
+  }
+
+  /** The piece of a text at a span, which counts characters outside the basic plane as one. */
+  private static String word(String text, CharSpan span) {
+    int start = text.offsetByCodePoints(0, span.getStart());
+    return text.substring(start, text.offsetByCodePoints(start, span.getEnd() - span.getStart()));
+  }
+}

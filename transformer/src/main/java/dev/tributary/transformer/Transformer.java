@@ -1,0 +1,287 @@
+package dev.tributary.transformer;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.random.RandomGenerator;
+import java.util.random.RandomGeneratorFactory;
+
+/**
+ * A decoder-only transformer of GPT-2's architecture (Radford et al. 2019). Immutable; its weights
+ * belong to the scope in which it was made, and any thread may run it while that scope is open.
+ */
+public final class Transformer {
+  private final TransformerConfig config;
+  private final DType dtype;
+  private final Tensor tokenEmbedding;
+  private final Tensor positionEmbedding;
+  private final List<Block> blocks;
+  private final LayerNorm finalNorm;
+  private final Tensor unembedding;
+
+  private Transformer(TransformerConfig config, DType dtype, Weights weights, Progress progress)
+      throws IOException {
+    this.config = config;
+    this.dtype = dtype;
+    int d = config.dModel();
+    tokenEmbedding = weights.read("transformer.wte.weight", Shape.of(config.vocabulary(), d));
+    positionEmbedding = weights.read("transformer.wpe.weight", Shape.of(config.context(), d));
+    List<Block> layers = new ArrayList<>();
+    for (int layer = 0; layer < config.layers(); layer++) {
+      progress.at(layer, config.layers());
+      layers.add(block(weights, "transformer.h." + layer + ".", config));
+    }
+    blocks = List.copyOf(layers);
+    finalNorm = norm(weights, "transformer.ln_f", config, Site.FINAL_SCALE);
+    unembedding =
+        config.tied()
+            ? tokenEmbedding
+            : weights.read("lm_head.weight", Shape.of(config.vocabulary(), d));
+    progress.at(config.layers(), config.layers());
+  }
+
+  private static Block block(Weights weights, String name, TransformerConfig config)
+      throws IOException {
+    return new Block(
+        norm(weights, name + "ln_1", config, Site.ATTENTION_SCALE),
+        attention(weights, name + "attn.", config),
+        norm(weights, name + "ln_2", config, Site.MLP_SCALE),
+        new Mlp(
+            linear(weights, name + "mlp.c_fc", config.dModel(), config.neurons()),
+            linear(weights, name + "mlp.c_proj", config.neurons(), config.dModel())));
+  }
+
+  private static Attention attention(Weights weights, String name, TransformerConfig config)
+      throws IOException {
+    int width = config.heads() * config.dHead();
+    Linear[] parts = new Linear[3];
+    try (Scope scope = Scope.open()) {
+      Linear packed = linear(weights, name + "c_attn", config.dModel(), 3 * width);
+      for (int i = 0; i < parts.length; i++) {
+        Linear part = packed.columns(i * width, (i + 1) * width);
+        parts[i] = new Linear(scope.keep(part.weight()), scope.keep(part.bias()));
+      }
+    }
+    Linear output = linear(weights, name + "c_proj", width, config.dModel());
+    return new Attention(config.heads(), parts[0], parts[1], parts[2], output);
+  }
+
+  private static Linear linear(Weights weights, String name, int input, int output)
+      throws IOException {
+    return new Linear(
+        weights.read(name + ".weight", Shape.of(input, output)),
+        weights.read(name + ".bias", Shape.of(output)));
+  }
+
+  private static LayerNorm norm(Weights weights, String name, TransformerConfig config, Site scale)
+      throws IOException {
+    Shape shape = Shape.of(config.dModel());
+    return new LayerNorm(
+        weights.read(name + ".weight", shape),
+        weights.read(name + ".bias", shape),
+        config.layerNormEpsilon(),
+        scale);
+  }
+
+  /**
+   * Reads a Hugging Face folder with {@code config.json} and {@code model.safetensors}, as FLOAT.
+   *
+   * @throws IOException if a file is missing or broken, or the two contradict each other
+   */
+  public static Transformer load(Path folder) throws IOException {
+    return load(folder, DType.FLOAT, Progress.NONE);
+  }
+
+  /**
+   * Reads a Hugging Face folder with {@code config.json} and {@code model.safetensors}.
+   *
+   * @param dtype in which to compute, whatever the file holds
+   * @param progress hears of every layer
+   * @throws IOException if a file is missing or broken, or the two contradict each other
+   */
+  public static Transformer load(Path folder, DType dtype, Progress progress) throws IOException {
+    Checkpoint checkpoint = Checkpoint.open(folder);
+    return new Transformer(
+        checkpoint.config(), dtype, (name, shape) -> checkpoint.read(name, shape, dtype), progress);
+  }
+
+  /** The small trained model that comes with the library, as FLOAT. */
+  public static Transformer textbook() {
+    return textbook(DType.FLOAT);
+  }
+
+  /** The small trained model that comes with the library. */
+  public static Transformer textbook(DType dtype) {
+    try {
+      return load(Textbook.folder(), dtype, Progress.NONE);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /**
+   * A transformer of random weights, for tests and measurements: normal with deviation 1/√input for
+   * matrices, so that every layer says something, 1 ± 0.1 for gains and ± 0.1 for biases.
+   */
+  public static Transformer random(TransformerConfig config, DType dtype, long seed) {
+    RandomGenerator random = RandomGeneratorFactory.of("L64X128MixRandom").create(seed);
+    try {
+      return new Transformer(
+          config,
+          dtype,
+          (name, shape) -> {
+            boolean gain = name.contains("ln_") && name.endsWith("weight");
+            double deviation = shape.rank() == 1 ? 0.1 : 1 / Math.sqrt(shape.size(0));
+            double scale =
+                name.endsWith("e.weight") || name.startsWith("lm_head") ? 0.5 : deviation;
+            return Tensor.generate(
+                dtype,
+                shape,
+                (from, values, count) -> {
+                  for (int i = 0; i < count; i++) {
+                    values[i] = (gain ? 1 : 0) + scale * random.nextGaussian();
+                  }
+                });
+          },
+          Progress.NONE);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Its sizes. */
+  public TransformerConfig config() {
+    return config;
+  }
+
+  /** Element type in which it computes. */
+  public DType dtype() {
+    return dtype;
+  }
+
+  /** Its layers, first to last. */
+  public List<Block> blocks() {
+    return blocks;
+  }
+
+  /** One layer. */
+  public Block block(int layer) {
+    requireArgument(
+        layer >= 0 && layer < blocks.size(),
+        "layer %d of a model that has %d, counted from 0",
+        layer,
+        blocks.size());
+    return blocks.get(layer);
+  }
+
+  /**
+   * Runs the model and records every {@link Site} with its derivative, in the innermost scope.
+   *
+   * @param tokens ids, at least one and at most as many as the context holds
+   * @throws IllegalArgumentException if there are too few or too many, or an id is outside the
+   *     vocabulary
+   */
+  public Run run(int... tokens) {
+    requireTokens(tokens);
+    Run.Recorder run = new Run.Recorder(this, tokens);
+    Variable token = run.at(Site.TOKEN_EMBEDDING, Variable.input(tokenEmbedding(tokens)));
+    Variable position =
+        run.at(Site.POSITION_EMBEDDING, Variable.input(positionEmbedding(tokens.length)));
+    Variable x = run.at(Site.EMBEDDING, token.plus(position));
+    for (Block block : blocks) {
+      x = block.apply(x, run);
+    }
+    Variable normalised =
+        run.at(Site.FINAL_NORMALISED, finalNorm.apply(x, ScaleGradient.LIVE, run));
+    run.at(Site.LOGITS, logits(normalised));
+    return run.finish();
+  }
+
+  /**
+   * Plain inference: runs the model and records nothing.
+   *
+   * @return logits, [token, vocabulary]
+   * @throws IllegalArgumentException as {@link #run}
+   */
+  public Tensor logits(int... tokens) {
+    requireTokens(tokens);
+    try (Scope scope = Scope.open()) {
+      return scope.keep(logits(normalised(tokens)).value());
+    }
+  }
+
+  /**
+   * Plain inference of what follows the last token.
+   *
+   * @return logits, [vocabulary]
+   * @throws IllegalArgumentException as {@link #run}
+   */
+  public Tensor nextLogits(int... tokens) {
+    requireTokens(tokens);
+    try (Scope scope = Scope.open()) {
+      Variable last = normalised(tokens).slice(0, tokens.length - 1, tokens.length);
+      return scope.keep(logits(last).value()).reshape(config.vocabulary());
+    }
+  }
+
+  private Variable normalised(int[] tokens) {
+    Tensor x = tokenEmbedding(tokens).plus(positionEmbedding(tokens.length));
+    for (Block block : blocks) {
+      try (Scope layer = Scope.open()) {
+        x = layer.keep(block.apply(Variable.constant(x), Site.Visitor.NONE).value());
+      }
+    }
+    return finalNorm.apply(Variable.constant(x), ScaleGradient.LIVE);
+  }
+
+  /**
+   * Logits of every word, from normalised final residuals [token, dModel] to [token, vocabulary].
+   */
+  public Variable logits(Variable normalised) {
+    return normalised.matmulTransposed(Variable.constant(unembedding));
+  }
+
+  /** Logits of a few words, from normalised final residuals [token, dModel] to [token, word]. */
+  public Variable logits(Variable normalised, int... words) {
+    for (int word : words) {
+      requireToken(word);
+    }
+    return normalised.matmulTransposed(Variable.constant(unembedding.gather(0, words)));
+  }
+
+  private Tensor tokenEmbedding(int[] tokens) {
+    return tokenEmbedding.gather(0, tokens);
+  }
+
+  private Tensor positionEmbedding(int tokens) {
+    return positionEmbedding.slice(0, 0, tokens);
+  }
+
+  private void requireTokens(int[] tokens) {
+    requireArgument(tokens.length > 0, "the prompt is empty: a run needs at least one token");
+    requireArgument(
+        tokens.length <= config.context(),
+        "the prompt has %d tokens and the context of this model holds %d",
+        tokens.length,
+        config.context());
+    Arrays.stream(tokens).forEach(this::requireToken);
+  }
+
+  private void requireToken(int token) {
+    requireArgument(
+        token >= 0 && token < config.vocabulary(),
+        "token id %d is outside the vocabulary of %d",
+        token,
+        config.vocabulary());
+  }
+}

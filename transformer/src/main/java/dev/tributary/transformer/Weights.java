@@ -1,0 +1,16 @@
+package dev.tributary.transformer;
+
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import java.io.IOException;
+
+/** Where the weights of a transformer come from, by their Hugging Face GPT-2 names. */
+@FunctionalInterface
+interface Weights {
+  /**
+   * One weight, in the caller's scope.
+   *
+   * @throws IOException if there is none of that name and shape, or its numbers are not finite
+   */
+  Tensor read(String name, Shape shape) throws IOException;
+}

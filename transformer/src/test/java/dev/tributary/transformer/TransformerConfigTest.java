@@ -1,0 +1,257 @@
+package dev.tributary.transformer;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.params.provider.Arguments.arguments;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class TransformerConfigTest {
+  @TempDir private Path folder;
+
+  private Path path() {
+    return folder.resolve("config.json");
+  }
+
+  /** The keys that must be there. */
+  private static Map<String, String> smallest() {
+    return new TreeMap<>(
+        Map.of(
+            "n_layer", "3",
+            "n_embd", "32",
+            "n_head", "4",
+            "n_positions", "16",
+            "vocab_size", "97"));
+  }
+
+  private TransformerConfig read(Map<String, String> keys) throws IOException {
+    String json =
+        keys.entrySet().stream()
+            .filter(entry -> !entry.getValue().isEmpty())
+            .map(entry -> "\"" + entry.getKey() + "\": " + entry.getValue())
+            .collect(Collectors.joining(",\n", "{", "}"));
+    return TransformerConfig.read(Files.writeString(path(), json));
+  }
+
+  private TransformerConfig read(String key, String value) throws IOException {
+    Map<String, String> keys = smallest();
+    keys.put(key, value);
+    return read(keys);
+  }
+
+  @Test
+  void read_onlyWhatIsNeeded_fillsInTheRest() throws IOException {
+    assertEquals(new TransformerConfig(3, 32, 4, 8, 128, 16, 97, 1e-5, true), read(smallest()));
+  }
+
+  @Test
+  void read_everything_isTaken() throws IOException {
+    Map<String, String> keys = smallest();
+    keys.put("model_type", "\"gpt2\"");
+    keys.put("head_dim", "5");
+    keys.put("n_inner", "96");
+    keys.put("n_ctx", "16");
+    keys.put("layer_norm_epsilon", "1e-6");
+    keys.put("tie_word_embeddings", "false");
+    keys.put("activation_function", "\"gelu_pytorch_tanh\"");
+    keys.put("scale_attn_weights", "true");
+    keys.put("scale_attn_by_inverse_layer_idx", "false");
+    keys.put("reorder_and_upcast_attn", "true");
+    keys.put("add_cross_attention", "false");
+    keys.put("task_specific_params", "{\"text-generation\": {\"do_sample\": true}}");
+    assertEquals(new TransformerConfig(3, 32, 4, 5, 96, 16, 97, 1e-6, false), read(keys));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"head_dim", "n_inner", "n_ctx", "model_type", "quantization_config"})
+  void read_null_isAsIfAbsent(String key) throws IOException {
+    assertEquals(read(smallest()), read(key, "null"));
+  }
+
+  @Test
+  void read_oldNameOfTheContext_isTaken() throws IOException {
+    Map<String, String> keys = smallest();
+    keys.remove("n_positions");
+    keys.put("n_ctx", "11");
+    assertEquals(11, read(keys).context());
+  }
+
+  @Test
+  void of_nestedObject_isReadAndNamed() throws IOException {
+    Files.writeString(
+        path(),
+        "{\"model\": {\"n_layer\": 2, \"n_embd\": 16, \"n_head\": 2, \"n_positions\": 16,"
+            + " \"vocab_size\": \"50\"}}");
+    IOException e =
+        assertThrows(
+            IOException.class,
+            () -> TransformerConfig.of(JsonFile.read(path(), 1000).object("model")));
+    requireSentence("model.vocab_size is \"50\"", e);
+  }
+
+  static Stream<Arguments> wrong() {
+    return Stream.of(
+        arguments("n_layer", "", "n_layer is missing"),
+        arguments("n_embd", "", "n_embd is missing"),
+        arguments("n_head", "", "n_head is missing"),
+        arguments("n_positions", "", "n_positions is missing"),
+        arguments("vocab_size", "", "vocab_size is missing"),
+        arguments("vocab_size", "null", "vocab_size is null"),
+        arguments("n_layer", "0", "n_layer is 0"),
+        arguments("n_layer", "-3", "n_layer is -3"),
+        arguments("n_layer", "3.0", "n_layer is 3.0"),
+        arguments("n_layer", "\"3\"", "n_layer is \"3\""),
+        arguments("n_layer", "[3]", "n_layer is [3]"),
+        arguments("n_layer", "true", "n_layer is true"),
+        arguments("n_layer", "2147483648", "n_layer is 2147483648"),
+        arguments("n_layer", "1" + "0".repeat(500), "n_layer is 1000"),
+        arguments("n_head", "5", "n_embd is 32, which n_head, 5, does not divide"),
+        arguments("head_dim", "0", "head_dim is 0"),
+        arguments("head_dim", "2147483647", "head_dim"),
+        arguments("n_inner", "-1", "n_inner is -1"),
+        arguments("n_inner", "2147483647", "n_inner"),
+        arguments("n_embd", "2147483644", "n_embd"),
+        arguments("n_positions", "2147483647", "n_positions"),
+        arguments("vocab_size", "2147483647", "vocab_size"),
+        arguments("n_ctx", "17", "n_ctx is 17, expected the same as n_positions, 16"),
+        arguments("layer_norm_epsilon", "0", "layer_norm_epsilon is 0"),
+        arguments("layer_norm_epsilon", "-1e-5", "layer_norm_epsilon"),
+        arguments("layer_norm_epsilon", "1e999", "layer_norm_epsilon"),
+        arguments("layer_norm_epsilon", "\"1e-5\"", "layer_norm_epsilon is \"1e-5\""),
+        arguments("layer_norm_epsilon", "NaN", "not valid JSON"),
+        arguments("tie_word_embeddings", "1", "tie_word_embeddings is 1, expected true or false"),
+        arguments("activation_function", "\"relu\"", "activation_function is \"relu\""),
+        arguments("activation_function", "\"gelu\"", "activation_function is \"gelu\""),
+        arguments("activation_function", "3", "activation_function is 3"),
+        arguments("model_type", "\"llama\"", "model_type is \"llama\", expected gpt2"),
+        arguments("scale_attn_weights", "false", "scale_attn_weights is false"),
+        arguments(
+            "scale_attn_by_inverse_layer_idx", "true", "scale_attn_by_inverse_layer_idx is true"),
+        arguments("add_cross_attention", "true", "add_cross_attention is true"),
+        arguments("quantization_config", "{\"bits\": 4}", "quantization_config is {"));
+  }
+
+  @ParameterizedTest(name = "{0} {1}")
+  @MethodSource("wrong")
+  void read_wrong_namesTheKey(String key, String value, String message) {
+    requireSentence(message, assertThrows(Exception.class, () -> read(key, value)));
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "",
+        "  ",
+        "[]",
+        "null",
+        "3",
+        "{",
+        "{} {}",
+        "{\"n_layer\": 1, \"n_layer\": 1}",
+        "{'a': 1}",
+        "\u0000"
+      })
+  void read_noJsonObject_saysSo(String content) throws IOException {
+    Files.writeString(path(), content);
+    requireSentence(
+        "this file", assertThrows(Exception.class, () -> TransformerConfig.read(path())));
+  }
+
+  @Test
+  void read_deep_isRefused() throws IOException {
+    Files.writeString(path(), "{\"a\":".repeat(100_000));
+    requireSentence(
+        "nests too deeply", assertThrows(Exception.class, () -> TransformerConfig.read(path())));
+  }
+
+  @Test
+  void read_large_isRefused() throws IOException {
+    Files.writeString(path(), " ".repeat(2 << 20));
+    requireSentence(
+        "more than 1048576 bytes",
+        assertThrows(Exception.class, () -> TransformerConfig.read(path())));
+  }
+
+  @Test
+  void read_notUtf8_isRefused() throws IOException {
+    Files.write(path(), new byte[] {'{', '"', (byte) 0xc3, '"', '}'});
+    requireSentence(
+        "not UTF-8", assertThrows(Exception.class, () -> TransformerConfig.read(path())));
+  }
+
+  @Test
+  void read_missing_saysSo() {
+    requireSentence(
+        "there is no such file",
+        assertThrows(Exception.class, () -> TransformerConfig.read(path())));
+  }
+
+  private void requireSentence(String message, Exception refusal) {
+    assertEquals(IOException.class, refusal.getClass(), refusal::toString);
+    String sentence = String.valueOf(refusal.getMessage());
+    assertTrue(sentence.startsWith(path() + ": "), sentence);
+    assertTrue(sentence.contains(message), sentence);
+    assertEquals(1, sentence.lines().count(), sentence);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "0, 1, 1, 1, 1, 1, 1, 1e-5, layers is 0",
+    "1, 0, 1, 1, 1, 1, 1, 1e-5, dModel is 0",
+    "1, 1, 0, 1, 1, 1, 1, 1e-5, heads is 0",
+    "1, 1, 1, -2, 1, 1, 1, 1e-5, dHead is -2",
+    "1, 1, 1, 1, 0, 1, 1, 1e-5, neurons is 0",
+    "1, 1, 1, 1, 1, 0, 1, 1e-5, context is 0",
+    "1, 1, 1, 1, 1, 1, 0, 1e-5, vocabulary is 0",
+    "1, 1, 1, 1, 1, 1, 1, 0, layerNormEpsilon is 0",
+    "1, 1, 1, 1, 1, 1, 1, NaN, layerNormEpsilon is NaN",
+    "1, 1, 1, 1, 1, 1, 1, Infinity, layerNormEpsilon is Infinity",
+    "1, 65536, 1, 1, 1, 1, 4096, 1e-5, token embedding would be '[4096, 65536]'",
+    "1, 65536, 1, 1, 1, 4096, 1, 1e-5, position embedding would be '[4096, 65536]'",
+    "1, 65536, 1, 1, 4096, 1, 1, 1e-5, MLP would be '[65536, 4096]'",
+    "1, 65536, 2, 683, 1, 1, 1, 1e-5, values would be '[65536, 4098]'",
+    "1, 1, 2147483647, 2147483647, 1, 1, 1, 1e-5, output would be"
+  })
+  void constructor_impossibleSize_isRefused(
+      int layers,
+      int dModel,
+      int heads,
+      int dHead,
+      int neurons,
+      int context,
+      int vocabulary,
+      double epsilon,
+      String message) {
+    String sentence =
+        String.valueOf(
+            assertThrows(
+                    IllegalArgumentException.class,
+                    () ->
+                        new TransformerConfig(
+                            layers,
+                            dModel,
+                            heads,
+                            dHead,
+                            neurons,
+                            context,
+                            vocabulary,
+                            epsilon,
+                            true))
+                .getMessage());
+    assertTrue(sentence.contains(message.replace("'", "")), sentence);
+  }
+}

@@ -1,0 +1,340 @@
+package dev.tributary.transformer;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.tributary.autodiff.DerivativeCheck;
+import dev.tributary.autodiff.Jacobian;
+import dev.tributary.autodiff.LinearMap;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.function.UnaryOperator;
+import net.jqwik.api.Arbitraries;
+import net.jqwik.api.Arbitrary;
+import net.jqwik.api.Combinators;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.Provide;
+import org.junit.jupiter.api.Test;
+
+/** The laws that a transformer obeys whatever its weights, and the closed forms of its parts. */
+class TransformerTest {
+  /** Rounding of a few layers in 64 bits. */
+  private static final double DOUBLE_TOLERANCE = 1e-10;
+
+  /** Rounding of a few layers in 32 bits, where narrow layer norms cancel most digits. */
+  private static final double FLOAT_TOLERANCE = 1e-3;
+
+  /** Truncation of central differences. */
+  private static final double DIFFERENCE_TOLERANCE = 1e-6;
+
+  /** A model, a prompt and a seed for whatever else is drawn. */
+  record Drawn(TransformerConfig config, int length, long seed) {
+    int[] tokens() {
+      return new Random(seed).ints(length, 0, config.vocabulary()).toArray();
+    }
+
+    Transformer model(DType dtype) {
+      return Transformer.random(config, dtype, seed);
+    }
+  }
+
+  @Provide
+  Arbitrary<Drawn> models() {
+    Arbitrary<TransformerConfig> configs =
+        Combinators.combine(
+                Arbitraries.integers().between(1, 3),
+                Arbitraries.integers().between(4, 12),
+                Arbitraries.integers().between(1, 3),
+                Arbitraries.integers().between(1, 5),
+                Arbitraries.integers().between(1, 9),
+                Arbitraries.integers().between(2, 15),
+                Arbitraries.of(true, false))
+            .as(
+                (layers, dModel, heads, dHead, neurons, vocabulary, tied) ->
+                    new TransformerConfig(
+                        layers, dModel, heads, dHead, neurons, 8, vocabulary, 1e-5, tied));
+    return Combinators.combine(
+            configs, Arbitraries.integers().between(1, 7), Arbitraries.longs().between(0, 1 << 20))
+        .as(Drawn::new);
+  }
+
+  private static Variable logits(Transformer model, Variable embedding) {
+    Variable x = embedding;
+    for (Block block : model.blocks()) {
+      x = block.apply(x, Site.Visitor.NONE);
+    }
+    return model.logits(x);
+  }
+
+  @Property(tries = 60)
+  void logits_plainInference_equalsRecordedRun(@ForAll("models") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      double[] recorded = model.run(drawn.tokens()).value(Site.LOGITS).toDoubles();
+      assertArrayEquals(recorded, model.logits(drawn.tokens()).toDoubles(), DOUBLE_TOLERANCE);
+      int vocabulary = drawn.config.vocabulary();
+      assertArrayEquals(
+          Arrays.copyOfRange(recorded, recorded.length - vocabulary, recorded.length),
+          model.nextLogits(drawn.tokens()).toDoubles(),
+          DOUBLE_TOLERANCE);
+    }
+  }
+
+  @Property(tries = 60)
+  void run_laterToken_changesNothingEarlier(@ForAll("models") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      int[] tokens = drawn.tokens();
+      double[] before = model.logits(tokens).toDoubles();
+      tokens[tokens.length - 1] = (tokens[tokens.length - 1] + 1) % drawn.config.vocabulary();
+      double[] after = model.logits(tokens).toDoubles();
+      int earlier = (tokens.length - 1) * drawn.config.vocabulary();
+      assertArrayEquals(
+          Arrays.copyOf(before, earlier), Arrays.copyOf(after, earlier), DOUBLE_TOLERANCE);
+      assertTrue(
+          !Arrays.equals(before, after) || tokens.length == 0, "the changed token changed nothing");
+    }
+  }
+
+  @Property(tries = 40)
+  void run_embeddingToLogits_isAdjointAndDifferentiable(@ForAll("models") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      for (DType dtype : DType.values()) {
+        Transformer model = drawn.model(dtype);
+        Run run = model.run(drawn.tokens());
+        Variable input = run.variable(Site.EMBEDDING);
+        Variable output = run.variable(Site.LOGITS);
+        Jacobian jacobian = Jacobian.of(output, input);
+        double error =
+            DerivativeCheck.adjoint(
+                LinearMap.of(jacobian::push, v -> jacobian.pull(v).get(0)),
+                dtype,
+                input.shape(),
+                output.shape(),
+                3,
+                drawn.seed);
+        assertEquals(0, error, dtype == DType.DOUBLE ? DOUBLE_TOLERANCE : FLOAT_TOLERANCE);
+      }
+      Transformer model = drawn.model(DType.DOUBLE);
+      Tensor at = model.run(drawn.tokens()).value(Site.EMBEDDING);
+      double error = DerivativeCheck.centralDifferences(x -> logits(model, x), at, drawn.seed);
+      assertEquals(0, error, DIFFERENCE_TOLERANCE);
+    }
+  }
+
+  @Property(tries = 40)
+  void jacobian_batchOfDirections_equalsOneByOne(@ForAll("models") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Run run = drawn.model(DType.DOUBLE).run(drawn.tokens());
+      Variable input = run.variable(Site.EMBEDDING);
+      Variable output = run.variable(Site.LOGITS);
+      Jacobian jacobian = Jacobian.of(output, input);
+      Tensor directions = gaussian(input.shape().prepend(3), drawn.seed);
+      Tensor codirections = gaussian(output.shape().prepend(3), drawn.seed + 1);
+      Tensor pushed = jacobian.push(directions);
+      Tensor pulled = jacobian.pull(codirections).get(0);
+      for (int i = 0; i < 3; i++) {
+        assertClose(pushed.slice(0, i, i + 1), jacobian.push(directions.slice(0, i, i + 1)));
+        assertClose(
+            pulled.slice(0, i, i + 1), jacobian.pull(codirections.slice(0, i, i + 1)).get(0));
+      }
+    }
+  }
+
+  @Property(tries = 60)
+  void attention_queryPlusKeyPlusValue_isAll(@ForAll("models") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Block block = drawn.model(DType.DOUBLE).block(0);
+      Shape shape = Shape.of(drawn.length, drawn.config.dModel());
+      Tensor at = gaussian(shape, drawn.seed);
+      Tensor cotangent = gaussian(shape.prepend(1), drawn.seed + 1);
+      Tensor sum = Tensor.zeros(DType.DOUBLE, shape.prepend(1));
+      for (AttentionPath path :
+          List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE)) {
+        sum = sum.plus(pull(x -> block.attention().apply(x, path), at, cotangent));
+      }
+      assertClose(pull(x -> block.attention().apply(x, AttentionPath.ALL), at, cotangent), sum);
+    }
+  }
+
+  @Property(tries = 60)
+  void layerNorm_liveAndDetached_matchTheirClosedForms(@ForAll("models") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      int d = drawn.config.dModel();
+      Tensor gain = gaussian(Shape.of(d), drawn.seed);
+      Tensor bias = gaussian(Shape.of(d), drawn.seed + 1);
+      LayerNorm norm = new LayerNorm(gain, bias, 1e-5, Site.MLP_SCALE);
+      Tensor at = gaussian(Shape.of(1, d), drawn.seed + 2);
+      double[] x = at.toDoubles();
+      double[] u = gaussian(Shape.of(d), drawn.seed + 3).toDoubles();
+      double mean = Arrays.stream(x).average().orElseThrow();
+      double meanTangent = Arrays.stream(u).average().orElseThrow();
+      double variance = Arrays.stream(x).map(v -> (v - mean) * (v - mean)).average().orElseThrow();
+      double scale = Math.sqrt(variance + 1e-5);
+      double scaleTangent = 0;
+      for (int i = 0; i < d; i++) {
+        scaleTangent += (x[i] - mean) * (u[i] - meanTangent) / (d * scale);
+      }
+      Tensor tangents = Tensor.of(DType.DOUBLE, Shape.of(1, 1, d), u);
+      for (ScaleGradient scaleGradient : ScaleGradient.values()) {
+        Variable input = Variable.input(at);
+        Variable output = norm.apply(input, scaleGradient);
+        double[] pushed = Jacobian.of(output, input).push(tangents).toDoubles();
+        double moving = scaleGradient == ScaleGradient.LIVE ? scaleTangent : 0;
+        for (int i = 0; i < d; i++) {
+          assertEquals(
+              (x[i] - mean) / scale * gain.get(i) + bias.get(i),
+              output.value().get(0, i),
+              DOUBLE_TOLERANCE);
+          assertEquals(
+              gain.get(i) * ((u[i] - meanTangent) / scale - (x[i] - mean) * moving / scale / scale),
+              pushed[i],
+              DOUBLE_TOLERANCE * (1 + Math.abs(pushed[i])) / Math.min(1, scale * scale));
+        }
+      }
+    }
+  }
+
+  @Property(tries = 30)
+  void run_everyTensor_diesWithItsScope(@ForAll("models") Drawn drawn) {
+    long before = Scope.liveTensors();
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.FLOAT);
+      long loaded = Scope.liveTensors();
+      try (Scope inner = Scope.open()) {
+        model.logits(drawn.tokens());
+        assertEquals(loaded + 1, Scope.liveTensors());
+        Run run = model.run(drawn.tokens());
+        Jacobian.of(run.variable(Site.LOGITS), run.variable(Site.EMBEDDING));
+      }
+      assertEquals(loaded, Scope.liveTensors());
+    }
+    assertEquals(before, Scope.liveTensors());
+  }
+
+  @Test
+  void run_badPrompt_saysWhatIsWrong() {
+    try (Scope scope = Scope.open()) {
+      Transformer model =
+          Transformer.random(
+              new TransformerConfig(1, 4, 1, 4, 4, 3, 5, 1e-5, true), DType.FLOAT, 1);
+      assertMessage("the prompt is empty", model::run);
+      assertMessage("the prompt has 4 tokens", () -> model.run(1, 2, 3, 4));
+      assertMessage("token id 5 is outside the vocabulary of 5", () -> model.logits(5));
+      assertMessage("token id -1 is outside", () -> model.nextLogits(0, -1));
+      assertMessage("layer 1 of a model that has 1", () -> model.block(1));
+      Run run = model.run(1, 2);
+      assertMessage("site PATTERN needs a layer", () -> run.value(Site.PATTERN));
+      assertMessage("belongs to the whole model", () -> run.value(Site.LOGITS, 0));
+    }
+  }
+
+  @Test
+  void run_manyThreads_giveTheSameAsOne() throws Exception {
+    try (Scope scope = Scope.open()) {
+      Transformer model =
+          Transformer.random(
+              new TransformerConfig(2, 16, 2, 8, 32, 16, 50, 1e-5, false), DType.FLOAT, 5);
+      int[] tokens = new Random(6).ints(16, 0, 50).toArray();
+      double[] expected = model.logits(tokens).toDoubles();
+      ExecutorService threads = Executors.newFixedThreadPool(8);
+      List<Future<double[]>> results = new ArrayList<>();
+      for (int i = 0; i < 200; i++) {
+        results.add(
+            threads.submit(
+                () -> {
+                  try (Scope own = Scope.open()) {
+                    return model.run(tokens).value(Site.LOGITS).toDoubles();
+                  }
+                }));
+      }
+      for (Future<double[]> result : results) {
+        assertArrayEquals(expected, result.get());
+      }
+      threads.shutdown();
+    }
+  }
+
+  @Test
+  void run_again_asksForNoNewMemory() {
+    try (Scope scope = Scope.open()) {
+      Transformer model =
+          Transformer.random(
+              new TransformerConfig(2, 16, 2, 8, 32, 16, 50, 1e-5, false), DType.FLOAT, 5);
+      int[] tokens = new Random(6).ints(16, 0, 50).toArray();
+      for (int i = 0; i < 2; i++) {
+        try (Scope run = Scope.open()) {
+          model.run(tokens);
+          model.logits(tokens);
+        }
+      }
+      long reserved = Scope.reservedBytes();
+      for (int i = 0; i < 100; i++) {
+        try (Scope run = Scope.open()) {
+          model.run(tokens);
+          model.logits(tokens);
+        }
+      }
+      assertEquals(reserved, Scope.reservedBytes());
+    }
+  }
+
+  @Test
+  void load_textbook_knowsTheIndirectObject() throws Exception {
+    try (Scope scope = Scope.open()) {
+      Transformer model = Transformer.textbook();
+      Tokenizer tokenizer = Tokenizer.textbook();
+      int[] tokens =
+          tokenizer.encode("When Mary and John went to the store , John gave a drink to");
+      double[] logits = model.nextLogits(tokens).toDoubles();
+      int best = 0;
+      for (int i = 0; i < logits.length; i++) {
+        best = logits[i] > logits[best] ? i : best;
+      }
+      assertEquals("Mary", tokenizer.text(best));
+      assertTrue(logits[best] - logits[tokenizer.token("John")] > 5);
+    }
+  }
+
+  private static Tensor pull(UnaryOperator<Variable> function, Tensor at, Tensor cotangent) {
+    Variable input = Variable.input(at);
+    return Jacobian.of(function.apply(input), input).pull(cotangent).get(0);
+  }
+
+  private static Tensor gaussian(Shape shape, long seed) {
+    Random random = new Random(seed);
+    return Tensor.generate(
+        DType.DOUBLE,
+        shape,
+        (from, values, count) -> {
+          for (int i = 0; i < count; i++) {
+            values[i] = random.nextGaussian();
+          }
+        });
+  }
+
+  private static void assertClose(Tensor expected, Tensor actual) {
+    double[] values = expected.toDoubles();
+    double scale = Math.max(1, Arrays.stream(values).map(Math::abs).max().orElse(0));
+    assertArrayEquals(values, actual.toDoubles(), DOUBLE_TOLERANCE * scale);
+  }
+
+  private static void assertMessage(String start, org.junit.jupiter.api.function.Executable call) {
+    String message =
+        String.valueOf(assertThrows(IllegalArgumentException.class, call).getMessage());
+    assertTrue(message.contains(start), message);
+  }
+}
