@@ -1,0 +1,299 @@
+package dev.tributary.attribution;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.TransformerConfig;
+import java.util.Locale;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * One use of a component in one run. Layers, tokens, heads and neurons count from 0. Printed, and
+ * parsed by {@link #parse}, as
+ *
+ * <pre>
+ * embedding[3]             token and position embedding at token 3
+ * token_embedding[3]       either alone
+ * position_embedding[3]
+ * L1.neuron77[9]           neuron 77 of layer 1 at token 9
+ * L2.head5[14&lt;-3]          head 5 of layer 2, token 14 looking at token 3
+ * L2.head5.query[14&lt;-3]    entered through its query (or key, or value)
+ * L1.attention_bias[9]     output bias of the attention (or mlp) of layer 1 at token 9
+ * metric                   the scalar that is explained
+ * </pre>
+ *
+ * <p>The blocks of a model are numbered in the order of the forward pass: 0 for the embeddings, 2l
+ * + 1 and 2l + 2 for the attention and the MLP of layer l.
+ */
+public sealed interface Node {
+  /** A node that adds a vector, its write, to the residual stream at one token. */
+  sealed interface Source extends Node {
+    /** Number of the block that adds it. */
+    int block();
+
+    /** The token at which it is added. */
+    int token();
+  }
+
+  /** A node, or a part of one, that reads the residual stream. */
+  sealed interface Target extends Node {
+    /** Number of the last block that is added to what it reads. */
+    int readsAfter(TransformerConfig config);
+
+    /** Whether what a source writes can reach this without passing another node. */
+    default boolean isDownstreamOf(Source source, TransformerConfig config) {
+      return source.block() <= readsAfter(config);
+    }
+  }
+
+  /** What an embedding node stands for. */
+  enum EmbeddingPart {
+    /** The token's. */
+    TOKEN("token_embedding"),
+    /** The position's. */
+    POSITION("position_embedding"),
+    /** Their sum. */
+    BOTH("embedding");
+
+    private final String word;
+
+    EmbeddingPart(String word) {
+      this.word = word;
+    }
+  }
+
+  /** An embedding at a token. */
+  record Embedding(EmbeddingPart part, int token) implements Source {
+    @Override
+    public int block() {
+      return 0;
+    }
+
+    @Override
+    public void requireIn(Run run) {
+      requireIndex(this, "token", token, run.length());
+    }
+
+    @Override
+    public String toString() {
+      return part.word + "[" + token + "]";
+    }
+  }
+
+  /** A neuron of an MLP at a token. */
+  record Neuron(int layer, int token, int neuron) implements Source, Target {
+    @Override
+    public int block() {
+      return 2 * layer + 2;
+    }
+
+    @Override
+    public int readsAfter(TransformerConfig config) {
+      return 2 * layer + 1;
+    }
+
+    @Override
+    public void requireIn(Run run) {
+      requireIndex(this, "layer", layer, run.model().config().layers());
+      requireIndex(this, "token", token, run.length());
+      requireIndex(this, "neuron", neuron, run.model().config().neurons());
+    }
+
+    @Override
+    public String toString() {
+      return "L" + layer + ".neuron" + neuron + "[" + token + "]";
+    }
+  }
+
+  /** An attention head at a pair of tokens. */
+  record HeadPair(int layer, int head, int query, int key) implements Source {
+    @Override
+    public int block() {
+      return 2 * layer + 1;
+    }
+
+    @Override
+    public int token() {
+      return query;
+    }
+
+    /** This node entered through one of its inputs. */
+    public HeadInput through(AttentionPath path) {
+      return new HeadInput(this, path);
+    }
+
+    @Override
+    public void requireIn(Run run) {
+      requireIndex(this, "layer", layer, run.model().config().layers());
+      requireIndex(this, "head", head, run.model().config().heads());
+      requireIndex(this, "query token", query, run.length());
+      requireArgument(
+          key >= 0 && key <= query,
+          "%s: key token %d is not between 0 and the query token %d",
+          this,
+          key,
+          query);
+    }
+
+    @Override
+    public String toString() {
+      return name("") + "[" + query + "<-" + key + "]";
+    }
+
+    private String name(String input) {
+      return "L" + layer + ".head" + head + input;
+    }
+  }
+
+  /** An attention head at a pair of tokens, entered through its query, its key or its value. */
+  record HeadInput(HeadPair pair, AttentionPath path) implements Target {
+    /** Refuses {@link AttentionPath#ALL}: the three inputs are three nodes. */
+    public HeadInput {
+      requireArgument(
+          path != AttentionPath.ALL, "%s: a head is entered through query, key or value", pair);
+    }
+
+    @Override
+    public int readsAfter(TransformerConfig config) {
+      return 2 * pair.layer;
+    }
+
+    @Override
+    public void requireIn(Run run) {
+      pair.requireIn(run);
+    }
+
+    @Override
+    public String toString() {
+      return pair.name("." + path.name().toLowerCase(Locale.ROOT))
+          + "["
+          + pair.query
+          + "<-"
+          + pair.key
+          + "]";
+    }
+  }
+
+  /** Which block a bias belongs to. */
+  enum BiasPart {
+    /** Attention. */
+    ATTENTION("attention_bias"),
+    /** MLP. */
+    MLP("mlp_bias");
+
+    private final String word;
+
+    BiasPart(String word) {
+      this.word = word;
+    }
+  }
+
+  /** The output bias of a block at a token. */
+  record Bias(BiasPart part, int layer, int token) implements Source {
+    @Override
+    public int block() {
+      return part == BiasPart.ATTENTION ? 2 * layer + 1 : 2 * layer + 2;
+    }
+
+    @Override
+    public void requireIn(Run run) {
+      requireIndex(this, "layer", layer, run.model().config().layers());
+      requireIndex(this, "token", token, run.length());
+    }
+
+    @Override
+    public String toString() {
+      return "L" + layer + "." + part.word + "[" + token + "]";
+    }
+  }
+
+  /** The scalar that is explained, which reads the residual stream after the last layer. */
+  record Explained() implements Target {
+    @Override
+    public int readsAfter(TransformerConfig config) {
+      return 2 * config.layers();
+    }
+
+    @Override
+    public void requireIn(Run run) {}
+
+    @Override
+    public String toString() {
+      return "metric";
+    }
+  }
+
+  /**
+   * Refuses a node that the run does not have.
+   *
+   * @throws IllegalArgumentException if an index is out of range, with its range
+   */
+  void requireIn(Run run);
+
+  private static void requireIndex(Node node, String what, int index, int size) {
+    requireArgument(
+        index >= 0 && index < size,
+        "%s: %s %d is out of range, there are %d, counted from 0",
+        node,
+        what,
+        index,
+        size);
+  }
+
+  /**
+   * The node that a name means.
+   *
+   * @throws IllegalArgumentException if it is the name of none
+   */
+  static Node parse(String name) {
+    Matcher embedding = match("(token_|position_|)embedding\\[(\\d+)]", name);
+    if (embedding.matches()) {
+      EmbeddingPart part =
+          switch (embedding.group(1)) {
+            case "token_" -> EmbeddingPart.TOKEN;
+            case "position_" -> EmbeddingPart.POSITION;
+            default -> EmbeddingPart.BOTH;
+          };
+      return new Embedding(part, number(embedding, 2));
+    }
+    Matcher neuron = match("L(\\d+)\\.neuron(\\d+)\\[(\\d+)]", name);
+    if (neuron.matches()) {
+      return new Neuron(number(neuron, 1), number(neuron, 3), number(neuron, 2));
+    }
+    Matcher head = match("L(\\d+)\\.head(\\d+)(\\.(query|key|value))?\\[(\\d+)<-(\\d+)]", name);
+    if (head.matches()) {
+      HeadPair pair =
+          new HeadPair(number(head, 1), number(head, 2), number(head, 5), number(head, 6));
+      String path = head.group(4);
+      return path == null
+          ? pair
+          : pair.through(AttentionPath.valueOf(path.toUpperCase(Locale.ROOT)));
+    }
+    Matcher bias = match("L(\\d+)\\.(attention|mlp)_bias\\[(\\d+)]", name);
+    if (bias.matches()) {
+      BiasPart part = bias.group(2).equals("mlp") ? BiasPart.MLP : BiasPart.ATTENTION;
+      return new Bias(part, number(bias, 1), number(bias, 3));
+    }
+    requireArgument(
+        name.strip().equals("metric"),
+        "\"%s\" is not the name of a node; names look like L1.neuron77[9], L2.head5[14<-3],"
+            + " L2.head5.query[14<-3], embedding[3] or metric",
+        name);
+    return new Explained();
+  }
+
+  private static Matcher match(String pattern, String name) {
+    return Pattern.compile(pattern).matcher(name.strip());
+  }
+
+  private static int number(Matcher matcher, int group) {
+    try {
+      return Integer.parseInt(matcher.group(group));
+    } catch (NumberFormatException e) {
+      throw new IllegalArgumentException(
+          "node name with a number out of range: " + matcher.group(), e);
+    }
+  }
+}

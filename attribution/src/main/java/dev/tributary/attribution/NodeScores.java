@@ -1,0 +1,95 @@
+package dev.tributary.attribution;
+
+import dev.tributary.attribution.Node.Embedding;
+import dev.tributary.attribution.Node.EmbeddingPart;
+import dev.tributary.core.Scope;
+import dev.tributary.core.TopK;
+import dev.tributary.transformer.Run;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalDouble;
+
+/**
+ * One number for every node of some kinds: a reading of each, or its edge to or from another node.
+ * A node in none of the arrays has exactly 0. Lives in the scope in which it was made.
+ */
+public final class NodeScores {
+  /** A node and its number. */
+  public record NodeScore(Node node, double score) {}
+
+  private final Run run;
+  private final List<NodeArray> arrays;
+
+  NodeScores(Run run, List<NodeArray> arrays) {
+    this.run = run;
+    this.arrays = List.copyOf(arrays);
+  }
+
+  /** Hands the numbers to the scope around the one in which they were computed. */
+  NodeScores keptBy(Scope scope) {
+    arrays.forEach(array -> scope.keep(array.values()));
+    return this;
+  }
+
+  /** The numbers, by kind and layer. No node is in two arrays. */
+  public List<NodeArray> arrays() {
+    return arrays;
+  }
+
+  /**
+   * The number of one node; of an embedding, that of its parts together.
+   *
+   * @throws IllegalArgumentException if the run has no such node
+   */
+  public double of(Node node) {
+    node.requireIn(run);
+    for (NodeArray array : arrays) {
+      OptionalDouble score = array.of(node);
+      if (score.isPresent()) {
+        return score.getAsDouble();
+      }
+    }
+    return node instanceof Embedding embedding && embedding.part() == EmbeddingPart.BOTH
+        ? of(new Embedding(EmbeddingPart.TOKEN, embedding.token()))
+            + of(new Embedding(EmbeddingPart.POSITION, embedding.token()))
+        : 0;
+  }
+
+  /** The {@code count} nodes of largest magnitude, largest first; exact zeros are left out. */
+  public List<NodeScore> top(int count) {
+    List<NodeScore> best = new ArrayList<>();
+    for (NodeArray array : arrays) {
+      double[] values = array.values().toDoubles();
+      for (int position : TopK.indices(magnitudes(values), count)) {
+        if (values[position] != 0) {
+          best.add(new NodeScore(array.node(position), values[position]));
+        }
+      }
+    }
+    double[] scores = best.stream().mapToDouble(NodeScore::score).toArray();
+    List<NodeScore> result = new ArrayList<>();
+    for (int position : TopK.indices(magnitudes(scores), count)) {
+      result.add(best.get(position));
+    }
+    return result;
+  }
+
+  /** The sum over all nodes. */
+  public double sum() {
+    double sum = 0;
+    for (NodeArray array : arrays) {
+      for (double value : array.values().toDoubles()) {
+        sum += value;
+      }
+    }
+    return sum;
+  }
+
+  private static double[] magnitudes(double[] values) {
+    double[] result = new double[values.length];
+    for (int i = 0; i < values.length; i++) {
+      result[i] = Math.abs(values[i]);
+    }
+    return result;
+  }
+}

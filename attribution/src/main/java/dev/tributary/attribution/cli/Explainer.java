@@ -1,0 +1,141 @@
+package dev.tributary.attribution.cli;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.EdgeAttribution;
+import dev.tributary.attribution.Node;
+import dev.tributary.attribution.Node.Embedding;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Node.Target;
+import dev.tributary.attribution.NodeAttribution;
+import dev.tributary.attribution.NodeScores;
+import dev.tributary.attribution.NodeScores.NodeScore;
+import dev.tributary.attribution.cli.Explanation.Edge;
+import dev.tributary.attribution.cli.Explanation.Edges;
+import dev.tributary.attribution.cli.Explanation.NodeReading;
+import dev.tributary.attribution.cli.Explanation.Sum;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.ScaleGradient;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+
+/** Finds the most important nodes and edges of one run. */
+final class Explainer {
+  private final NodeAttribution nodes;
+  private final NodeScores attribution;
+  private final ScaleGradient scaleGradient;
+  private final EdgeAttribution edges;
+  private final int top;
+
+  /**
+   * Explains what the gradients of a metric say.
+   *
+   * @param top number of nodes, and of edges, to find
+   * @throws IllegalArgumentException if there is an infinite or NaN among the numbers
+   */
+  Explainer(NodeAttribution nodes, ScaleGradient scaleGradient, int top) {
+    this.nodes = nodes;
+    this.attribution = nodes.activationTimesGradient();
+    this.scaleGradient = scaleGradient;
+    this.edges = EdgeAttribution.of(nodes, scaleGradient);
+    this.top = top;
+    requireArgument(
+        Double.isFinite(attribution.sum()),
+        "the gradients of this metric are not finite numbers in %s",
+        nodes.run().model().dtype());
+  }
+
+  /** What a node is entered through: itself, or the three inputs of a head. */
+  static List<Target> targets(Node node) {
+    if (node instanceof HeadPair pair) {
+      return List.of(
+          pair.through(AttentionPath.QUERY),
+          pair.through(AttentionPath.KEY),
+          pair.through(AttentionPath.VALUE));
+    }
+    return node instanceof Target target ? List.of(target) : List.of();
+  }
+
+  /** The nodes of largest attribution. */
+  List<NodeReading> nodes() {
+    NodeScores activation = nodes.activation();
+    NodeScores directEffect = nodes.directEffect();
+    return attribution.top(top).stream()
+        .map(
+            found ->
+                new NodeReading(
+                    found.node(),
+                    found.node() instanceof Embedding
+                        ? OptionalDouble.empty()
+                        : OptionalDouble.of(activation.of(found.node())),
+                    found.score(),
+                    directEffect.of(found.node())))
+        .toList();
+  }
+
+  /** Edges to and from the named nodes; if none is named, into the most important one. */
+  Edges edges(Optional<Node> into, Optional<Source> from) {
+    if (from.isEmpty()) {
+      return into(into.orElseGet(this::mostImportant));
+    }
+    List<Edge> found =
+        into.isEmpty() ? outOf(from.get()) : between(from.get(), targets(into.get()));
+    return new Edges(scaleGradient, into, from, largest(found), List.of());
+  }
+
+  /**
+   * The node of largest attribution that has other neurons or heads upstream; the metric if it
+   * depends on none. Heads of layer 0 are not asked: they read the embeddings alone.
+   */
+  private Node mostImportant() {
+    for (int count = top; ; count *= 2) {
+      List<NodeScore> largest = attribution.top(count);
+      Optional<Node> found =
+          largest.stream().map(NodeScore::node).filter(Explainer::hasUpstream).findFirst();
+      if (found.isPresent() || largest.size() < count) {
+        return found.orElseGet(Node.Explained::new);
+      }
+    }
+  }
+
+  private static boolean hasUpstream(Node node) {
+    return node instanceof Neuron || (node instanceof HeadPair pair && pair.layer() > 0);
+  }
+
+  private Edges into(Node node) {
+    List<Edge> found = new ArrayList<>();
+    List<Sum> sums = new ArrayList<>();
+    for (Target target : targets(node)) {
+      NodeScores scores = edges.into(target);
+      for (NodeScore score : scores.top(top)) {
+        found.add(new Edge((Source) score.node(), target, score.score()));
+      }
+      sums.add(new Sum(target, scores.sum()));
+    }
+    return new Edges(scaleGradient, Optional.of(node), Optional.empty(), largest(found), sums);
+  }
+
+  private List<Edge> outOf(Source source) {
+    return edges.outOf(source).top(top).stream()
+        .map(score -> new Edge(source, (Target) score.node(), score.score()))
+        .toList();
+  }
+
+  private List<Edge> between(Source source, List<Target> targets) {
+    return targets.stream()
+        .map(target -> new Edge(source, target, edges.between(source, target)))
+        .toList();
+  }
+
+  private List<Edge> largest(List<Edge> found) {
+    return found.stream()
+        .sorted(Comparator.comparingDouble(edge -> -Math.abs(edge.score())))
+        .limit(top)
+        .toList();
+  }
+}

@@ -1,0 +1,122 @@
+package dev.tributary.attribution.cli;
+
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.lang.reflect.Field;
+import java.nio.charset.StandardCharsets;
+import java.util.Objects;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.ScopeType;
+
+/**
+ * The program {@code tributary}. Results go to standard output; a mistake of the caller is one
+ * sentence on standard error and exit code 2, anything else that fails exit code 1.
+ */
+@Command(
+    name = "tributary",
+    header = "How much each part of a transformer contributed to what it did.",
+    mixinStandardHelpOptions = true,
+    scope = ScopeType.INHERIT,
+    versionProvider = Main.Version.class)
+public final class Main {
+  private Main() {}
+
+  /** Runs the command that the arguments name and ends the process with its exit code. */
+  public static void main(String[] args) {
+    allowUnsafeMemory();
+    PrintWriter out = writer(FileDescriptor.out);
+    PrintWriter err = writer(FileDescriptor.err);
+    int exitCode = run(out, err, args);
+    err.flush();
+    boolean lost = out.checkError(); // nobody reads on, or the disk is full
+    System.exit(lost ? ExitCode.SOFTWARE : exitCode);
+  }
+
+  /** Like {@link #main}, with writers of the caller's and without ending the process. */
+  static int run(PrintWriter out, PrintWriter err, String... args) {
+    CommandLine commandLine =
+        new CommandLine(new Main())
+            .addSubcommand(new AttributeCommand(out))
+            .setOut(out)
+            .setErr(err)
+            .setCaseInsensitiveEnumValuesAllowed(true)
+            .setExpandAtFiles(false) // a prompt may begin with @
+            .setParameterExceptionHandler((e, arguments) -> refuse(err, e))
+            .setExecutionExceptionHandler((e, command, parsed) -> fail(err, e));
+    if (args.length == 0) {
+      commandLine.usage(out);
+      return ExitCode.OK;
+    }
+    try {
+      return commandLine.execute(args);
+    } catch (OutOfMemoryError e) {
+      err.println("there is not enough memory for this model and prompt");
+      return ExitCode.SOFTWARE;
+    } catch (Error e) { // or threads of native libraries keep the process alive
+      e.printStackTrace(err);
+      return ExitCode.SOFTWARE;
+    }
+  }
+
+  private static int fail(PrintWriter err, Exception e) {
+    if (e instanceof IllegalArgumentException
+        || e instanceof IOException
+        || e instanceof UncheckedIOException) {
+      return refuse(err, e);
+    }
+    if (e instanceof IllegalStateException) { // such as no device to compute on
+      err.println(sentence(e));
+    } else {
+      e.printStackTrace(err);
+    }
+    return ExitCode.SOFTWARE;
+  }
+
+  private static int refuse(PrintWriter err, Exception e) {
+    err.println(sentence(e));
+    return ExitCode.USAGE;
+  }
+
+  private static String sentence(Exception e) {
+    Throwable told =
+        e instanceof UncheckedIOException ? Objects.requireNonNullElse(e.getCause(), e) : e;
+    return Objects.requireNonNullElse(told.getMessage(), told.getClass().getSimpleName())
+        .strip()
+        .replaceAll("\\s*\\R\\s*", " ");
+  }
+
+  private static PrintWriter writer(FileDescriptor descriptor) {
+    return new PrintWriter(new FileOutputStream(descriptor), false, StandardCharsets.UTF_8);
+  }
+
+  /**
+   * From JDK 24 on, four lines on standard error tell the user that the bridge to native code reads
+   * memory through sun.misc.Unsafe. The flag that allows it belongs to the command line of the JVM,
+   * out of reach of {@code java -jar}, so what remembers that the warning was given is set
+   * beforehand. A JVM without it does not warn; one that hides it does, which harms nothing but the
+   * eye.
+   */
+  private static void allowUnsafeMemory() {
+    try {
+      Field warned = Class.forName("sun.misc.Unsafe").getDeclaredField("memoryAccessWarned");
+      warned.setAccessible(true);
+      warned.setBoolean(null, true);
+    } catch (ReflectiveOperationException | RuntimeException e) {
+      return;
+    }
+  }
+
+  static final class Version implements IVersionProvider {
+    @Override
+    public String[] getVersion() {
+      String version = Main.class.getPackage().getImplementationVersion();
+      return new String[] {"tributary " + (version == null ? "(not packaged)" : version)};
+    }
+  }
+}

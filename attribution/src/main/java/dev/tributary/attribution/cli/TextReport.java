@@ -1,0 +1,331 @@
+package dev.tributary.attribution.cli;
+
+import dev.tributary.attribution.Metric;
+import dev.tributary.attribution.Node;
+import dev.tributary.attribution.Node.HeadInput;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.cli.Explanation.Edge;
+import dev.tributary.attribution.cli.Explanation.Edges;
+import dev.tributary.attribution.cli.Explanation.MetricReading;
+import dev.tributary.attribution.cli.Explanation.NodeReading;
+import dev.tributary.attribution.cli.Explanation.Prediction;
+import dev.tributary.attribution.cli.Explanation.Sum;
+import dev.tributary.attribution.cli.Explanation.Word;
+import dev.tributary.transformer.ScaleGradient;
+import java.math.BigDecimal;
+import java.math.MathContext;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+
+/** An explanation as text, for a terminal of 80 columns. */
+final class TextReport {
+  private static final int WIDTH = 80;
+  private static final String INDENT = "  ";
+  private static final String GAP = "  ";
+
+  private static final String ALL_ZERO = "all are exactly 0";
+  private static final String ELLIPSIS = "...";
+
+  /** Longest word that is shown whole, in characters. */
+  private static final int WORD_LIMIT = 20;
+
+  /** Words of a metric that are all named. */
+  private static final int NAMED = 4;
+
+  private static final int DIGITS = 4;
+
+  private final Explanation explanation;
+  private final StringBuilder text = new StringBuilder();
+
+  private TextReport(Explanation explanation) {
+    this.explanation = explanation;
+  }
+
+  static String of(Explanation explanation) {
+    TextReport report = new TextReport(explanation);
+    report.prompt();
+    report.predictions();
+    report.metric();
+    report.nodes();
+    report.edges();
+    return report.text.toString();
+  }
+
+  private void prompt() {
+    List<Word> tokens = explanation.tokens();
+    line("Prompt, " + tokens.size() + " tokens");
+    int indexWidth = String.valueOf(tokens.size() - 1).length();
+    List<String> cells = new ArrayList<>();
+    for (int i = 0; i < tokens.size(); i++) {
+      cells.add(right(String.valueOf(i), indexWidth) + " " + quoted(tokens.get(i)));
+    }
+    int width = cells.stream().mapToInt(String::length).max().orElse(0);
+    int columns = Math.max(1, (WIDTH - INDENT.length() + GAP.length()) / (width + GAP.length()));
+    for (int i = 0; i < cells.size(); i += columns) {
+      line(
+          cells.subList(i, Math.min(i + columns, cells.size())).stream()
+              .map(cell -> left(cell, width))
+              .collect(Collectors.joining(GAP, INDENT, "")));
+    }
+    line("");
+  }
+
+  private void predictions() {
+    line("Most probable next words after " + position());
+    Table table = new Table(1);
+    for (Prediction prediction : explanation.predictions()) {
+      table.row(quoted(prediction.word()), number(prediction.probability()));
+    }
+    lines(table);
+    line("");
+  }
+
+  private String position() {
+    int position = explanation.metric().metric().position();
+    return "token " + position + " " + word(position);
+  }
+
+  private void metric() {
+    MetricReading metric = explanation.metric();
+    List<String> pieces = new ArrayList<>(List.of("Metric:"));
+    if (metric.metric() instanceof Metric.LogProbability) {
+      pieces.add(named("log-probability", metric.targets()));
+    } else {
+      pieces.add(named("logit", metric.targets()));
+      pieces.add("- " + named("logit", metric.distractors()));
+    }
+    pieces.add("at " + position());
+    pieces.add("= " + number(metric.value()));
+    wrapped(pieces);
+    if (metric.chosen()) {
+      line(INDENT + "(the target is the most probable word, since none was named)");
+    }
+    line("");
+  }
+
+  private static String named(String function, List<Word> words) {
+    List<String> names = words.stream().map(TextReport::quoted).toList();
+    if (names.size() == 1) {
+      return function + "(" + names.get(0) + ")";
+    }
+    String shown =
+        names.size() <= NAMED
+            ? String.join(", ", names)
+            : String.join(", ", names.subList(0, NAMED - 1))
+                + ", ... "
+                + names.get(names.size() - 1)
+                + "; "
+                + names.size()
+                + " words";
+    return "mean " + function + "(" + shown + ")";
+  }
+
+  private void nodes() {
+    line("Nodes of largest attribution (activation x gradient)");
+    Table table = new Table(2);
+    table.row("node", "at", "activation", "attribution", "direct");
+    for (NodeReading reading : explanation.nodes()) {
+      table.row(
+          reading.node().toString(),
+          where(reading.node()),
+          reading.activation().isPresent() ? number(reading.activation().getAsDouble()) : "",
+          number(reading.attribution()),
+          number(reading.directEffect()));
+    }
+    if (explanation.nodes().isEmpty()) {
+      line(INDENT + ALL_ZERO);
+    } else {
+      lines(table);
+    }
+    line("");
+  }
+
+  private void edges() {
+    Edges edges = explanation.edges();
+    List<String> pieces = new ArrayList<>(List.of("Edges"));
+    edges.from().ifPresent(node -> pieces.add("from " + described(node)));
+    edges.into().ifPresent(node -> pieces.add("into " + described(node)));
+    pieces.add("layer-norm scale " + edges.scaleGradient().name().toLowerCase(Locale.ROOT));
+    wrapped(pieces);
+    if (edges.largest().isEmpty()) {
+      line(INDENT + ALL_ZERO);
+    } else if (edges.from().isEmpty()) {
+      edgesFromSources(edges.largest());
+    } else {
+      edgesIntoTargets(edges.largest());
+    }
+    if (!edges.sums().isEmpty()) {
+      line(INDENT + "Sum over all sources: " + sums(edges.sums()));
+      boolean live = edges.scaleGradient() == ScaleGradient.LIVE;
+      if (live || edges.into().filter(node -> node instanceof Node.Explained).isPresent()) {
+        line(INDENT + "(near 0: a layer norm whose scale is live ignores the length of its input)");
+      }
+    }
+  }
+
+  private void edgesFromSources(List<Edge> edges) {
+    boolean merged = edges.stream().map(Edge::to).distinct().count() > 1;
+    Table table = new Table(2);
+    table.row("from", "at", merged ? "through" : "", "edge");
+    for (Edge edge : edges) {
+      String through = merged ? input(edge.to()) : "";
+      table.row(edge.from().toString(), where(edge.from()), through, number(edge.score()));
+    }
+    lines(table);
+  }
+
+  private void edgesIntoTargets(List<Edge> edges) {
+    Table table = new Table(2);
+    table.row("into", "at", "edge");
+    for (Edge edge : edges) {
+      table.row(edge.to().toString(), where(edge.to()), number(edge.score()));
+    }
+    lines(table);
+  }
+
+  private static String sums(List<Sum> sums) {
+    return sums.size() == 1
+        ? number(sums.get(0).sum())
+        : sums.stream()
+            .map(sum -> input(sum.into()) + " " + number(sum.sum()))
+            .collect(Collectors.joining(", "));
+  }
+
+  private static String input(Node node) {
+    return node instanceof HeadInput input ? input.path().name().toLowerCase(Locale.ROOT) : "";
+  }
+
+  private String described(Node node) {
+    String where = where(node);
+    return where.isEmpty() ? node + "," : node + " (" + where + "),";
+  }
+
+  /** The token of a node, or the two of a head. */
+  private String where(Node node) {
+    if (node instanceof HeadPair pair) {
+      return word(pair.query()) + " <- " + word(pair.key());
+    }
+    if (node instanceof HeadInput input) {
+      return where(input.pair());
+    }
+    if (node instanceof Neuron neuron) {
+      return word(neuron.token());
+    }
+    return node instanceof Source source ? word(source.token()) : "";
+  }
+
+  private String word(int token) {
+    return quoted(explanation.tokens().get(token));
+  }
+
+  /** A word in quotation marks, for leading spaces and line breaks are parts of words. */
+  private static String quoted(Word word) {
+    String visible =
+        word.text()
+            .codePoints()
+            .mapToObj(
+                c ->
+                    switch (c) {
+                      case '\n' -> "\\n";
+                      case '\r' -> "\\r";
+                      case '\t' -> "\\t";
+                      default ->
+                          Character.isISOControl(c)
+                              ? String.format(Locale.ROOT, "\\u%04x", c)
+                              : Character.toString(c);
+                    })
+            .collect(Collectors.joining());
+    return '"' + shortened(visible, WORD_LIMIT) + '"';
+  }
+
+  private static String shortened(String text, int limit) {
+    return text.codePointCount(0, text.length()) <= limit
+        ? text
+        : text.substring(0, text.offsetByCodePoints(0, limit - ELLIPSIS.length())) + ELLIPSIS;
+  }
+
+  /** With four significant digits. */
+  static String number(double value) {
+    double magnitude = Math.abs(value);
+    if (value == 0) {
+      return "0";
+    }
+    if (!Double.isFinite(value)) {
+      return String.valueOf(value);
+    }
+    BigDecimal rounded = new BigDecimal(value).round(new MathContext(DIGITS));
+    return magnitude >= 1e-4 && magnitude < 1e6
+        ? rounded.setScale(rounded.scale() + DIGITS - rounded.precision()).toPlainString()
+        : String.format(Locale.ROOT, "%." + (DIGITS - 1) + "e", value);
+  }
+
+  /** Pieces with spaces between, those that do not fit on the next line. */
+  private void wrapped(List<String> pieces) {
+    StringBuilder line = new StringBuilder();
+    for (String piece : pieces) {
+      if (line.length() + 1 + piece.length() > WIDTH) {
+        line(line.toString());
+        line.setLength(0);
+        line.append(INDENT);
+      }
+      line.append(line.toString().isBlank() ? "" : " ").append(piece);
+    }
+    line(line.toString());
+  }
+
+  private void lines(Table table) {
+    table.lines().forEach(this::line);
+  }
+
+  private void line(String line) {
+    text.append(line.stripTrailing()).append(System.lineSeparator());
+  }
+
+  private static String left(String cell, int width) {
+    return cell + " ".repeat(Math.max(0, width - cell.length()));
+  }
+
+  private static String right(String cell, int width) {
+    return " ".repeat(Math.max(0, width - cell.length())) + cell;
+  }
+
+  /** Rows of cells: some columns of words, which begin at the left, then numbers. */
+  private static final class Table {
+    private final int words;
+    private final List<List<String>> rows = new ArrayList<>();
+
+    Table(int words) {
+      this.words = words;
+    }
+
+    void row(String... cells) {
+      rows.add(List.of(cells));
+    }
+
+    List<String> lines() {
+      int[] widths =
+          IntStream.range(0, rows.get(0).size())
+              .map(i -> rows.stream().mapToInt(row -> row.get(i).length()).max().orElse(0))
+              .toArray();
+      int total = IntStream.of(widths).map(width -> GAP.length() + width).sum();
+      int last = words - 1;
+      widths[last] = Math.max(ELLIPSIS.length(), widths[last] - Math.max(0, total - WIDTH));
+      return rows.stream()
+          .map(
+              row ->
+                  IntStream.range(0, widths.length)
+                      .mapToObj(
+                          i ->
+                              i < words
+                                  ? left(shortened(row.get(i), widths[i]), widths[i])
+                                  : right(row.get(i), widths[i]))
+                      .collect(Collectors.joining(GAP, INDENT, "")))
+          .toList();
+    }
+  }
+}

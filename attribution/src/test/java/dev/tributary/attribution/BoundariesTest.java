@@ -1,0 +1,35 @@
+package dev.tributary.attribution;
+
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
+import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
+
+import com.tngtech.archunit.core.importer.ImportOption.DoNotIncludeTests;
+import com.tngtech.archunit.junit.AnalyzeClasses;
+import com.tngtech.archunit.junit.ArchTest;
+import com.tngtech.archunit.lang.ArchRule;
+
+/** What may know what. The benchmarks are not held to it: they measure us against the rest. */
+@AnalyzeClasses(packages = "dev.tributary", importOptions = DoNotIncludeTests.class)
+class BoundariesTest {
+  @ArchTest
+  static final ArchRule ND4J_IS_KNOWN_TO_CORE_ALONE =
+      noClasses()
+          .that()
+          .resideOutsideOfPackage("dev.tributary.core")
+          .should()
+          .dependOnClassesThat()
+          .resideInAnyPackage("org.nd4j..", "org.bytedeco..");
+
+  @ArchTest
+  static final ArchRule PACKAGES_HAVE_NO_CYCLES =
+      slices().matching("dev.tributary.(**)").should().beFreeOfCycles();
+
+  @ArchTest
+  static final ArchRule THE_LIBRARY_DOES_NOT_KNOW_ITS_COMMAND_LINE =
+      noClasses()
+          .that()
+          .resideInAPackage("dev.tributary.attribution")
+          .should()
+          .dependOnClassesThat()
+          .resideInAnyPackage("dev.tributary.attribution.cli..", "picocli..", "me.tongfei..");
+}

@@ -1,0 +1,338 @@
+package dev.tributary.attribution;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.tributary.attribution.Node.Bias;
+import dev.tributary.attribution.Node.BiasPart;
+import dev.tributary.attribution.Node.Embedding;
+import dev.tributary.attribution.Node.EmbeddingPart;
+import dev.tributary.attribution.Node.Explained;
+import dev.tributary.attribution.Node.HeadInput;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Node.Target;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Attention;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Block;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.TransformerConfig;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import net.jqwik.api.Arbitraries;
+import net.jqwik.api.Arbitrary;
+import net.jqwik.api.Combinators;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.Provide;
+
+/** The laws that edges obey whatever the model, the prompt, the metric and the nodes. */
+class EdgeLawsTest {
+  /** Rounding of both sides in 64 bits, relative to the numbers that are added. */
+  private static final double EXACT = 1e-10;
+
+  /** Truncation of central differences. */
+  private static final double DIFFERENCE = 1e-6;
+
+  private static final double STEP = 1e-5;
+
+  /** A model, a prompt, and a seed for the metric and the nodes. */
+  record Drawn(TransformerConfig config, int length, long seed, ScaleGradient scaleGradient) {
+    NodeAttribution attribution() {
+      Random random = new Random(seed);
+      Transformer model = Transformer.random(config, DType.DOUBLE, seed);
+      Run run = model.run(random.ints(length, 0, config.vocabulary()).toArray());
+      int position = random.nextInt(length);
+      int target = random.nextInt(config.vocabulary());
+      Metric metric =
+          switch (random.nextInt(3)) {
+            case 0 -> Metric.logitDifference(position, target, random.nextInt(config.vocabulary()));
+            case 1 -> Metric.logProbability(position, target);
+            default -> Metric.logit(position, target);
+          };
+      return NodeAttribution.of(run, metric);
+    }
+
+    private HeadPair pair(Random random) {
+      int query = random.nextInt(length);
+      return new HeadPair(
+          random.nextInt(config.layers()),
+          random.nextInt(config.heads()),
+          query,
+          random.nextInt(query + 1));
+    }
+
+    private Neuron neuron(Random random) {
+      return new Neuron(
+          random.nextInt(config.layers()),
+          random.nextInt(length),
+          random.nextInt(config.neurons()));
+    }
+
+    /** One source of each kind. */
+    List<Source> sources(Random random) {
+      List<Source> sources = new ArrayList<>();
+      for (EmbeddingPart part : EmbeddingPart.values()) {
+        sources.add(new Embedding(part, random.nextInt(length)));
+      }
+      for (BiasPart part : BiasPart.values()) {
+        sources.add(new Bias(part, random.nextInt(config.layers()), random.nextInt(length)));
+      }
+      sources.add(neuron(random));
+      sources.add(pair(random));
+      return sources;
+    }
+
+    /** One target of each kind. */
+    List<Target> targets(Random random) {
+      return List.of(
+          neuron(random),
+          pair(random).through(AttentionPath.QUERY),
+          pair(random).through(AttentionPath.KEY),
+          pair(random).through(AttentionPath.VALUE),
+          new Explained());
+    }
+  }
+
+  @Provide
+  Arbitrary<Drawn> drawn() {
+    Arbitrary<TransformerConfig> configs =
+        Combinators.combine(
+                Arbitraries.integers().between(1, 3),
+                Arbitraries.integers().between(4, 10),
+                Arbitraries.integers().between(1, 3),
+                Arbitraries.integers().between(1, 4),
+                Arbitraries.integers().between(1, 7),
+                Arbitraries.integers().between(2, 9),
+                Arbitraries.of(true, false))
+            .as(
+                (layers, dModel, heads, dHead, neurons, vocabulary, tied) ->
+                    new TransformerConfig(
+                        layers, dModel, heads, dHead, neurons, 6, vocabulary, 1e-5, tied));
+    return Combinators.combine(
+            configs,
+            Arbitraries.integers().between(1, 6),
+            Arbitraries.longs().between(0, 1 << 20),
+            Arbitraries.of(ScaleGradient.values()))
+        .as(Drawn::new);
+  }
+
+  @Property(tries = 100)
+  void outOf_everyTarget_equalsInto(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = drawn.attribution();
+      EdgeAttribution edges = EdgeAttribution.of(nodes, drawn.scaleGradient);
+      TransformerConfig config = nodes.run().model().config();
+      for (Source source : drawn.sources(new Random(drawn.seed))) {
+        NodeScores pushed = edges.outOf(source);
+        for (Target target : everyTarget(drawn)) {
+          double forward = pushed.of(target);
+          if (target.isDownstreamOf(source, config)) {
+            double scale = Math.max(1, magnitude(nodes, target));
+            assertEquals(
+                edges.between(source, target), forward, EXACT * scale, source + " to " + target);
+            assertEquals(
+                edges.into(target).of(source), forward, EXACT * scale, source + " to " + target);
+          } else {
+            assertEquals(0, forward, source + " to " + target);
+            assertThrows(IllegalArgumentException.class, () -> edges.between(source, target));
+          }
+        }
+      }
+    }
+  }
+
+  /** Every target of a few tokens. */
+  private static List<Target> everyTarget(Drawn drawn) {
+    List<Target> targets = new ArrayList<>(List.of(new Explained()));
+    int last = drawn.length - 1;
+    for (int layer = 0; layer < drawn.config.layers(); layer++) {
+      targets.add(new Neuron(layer, last, layer % drawn.config.neurons()));
+      targets.add(new Neuron(layer, last / 2, 0));
+      for (int key = 0; key <= last; key++) {
+        for (AttentionPath path :
+            List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE)) {
+          int head = key % drawn.config.heads();
+          targets.add(new HeadPair(layer, head, last, key).through(path));
+          targets.add(new HeadPair(layer, head, key, key / 2).through(path));
+        }
+      }
+    }
+    return targets;
+  }
+
+  /** How large the terms of an edge into a target are: the gradient there. */
+  private static double magnitude(NodeAttribution nodes, Target target) {
+    double largest = 0;
+    ResidualGradient gradient = EdgeAttribution.of(nodes, ScaleGradient.LIVE).gradient(target);
+    for (double value : gradient.rows().toDoubles()) {
+      largest = Math.max(largest, Math.abs(value));
+    }
+    return largest;
+  }
+
+  @Property(tries = 100)
+  void into_allSources_sumToGradientTimesResidual(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = drawn.attribution();
+      EdgeAttribution edges = EdgeAttribution.of(nodes, drawn.scaleGradient);
+      for (Target target : drawn.targets(new Random(drawn.seed))) {
+        ResidualGradient gradient = edges.gradient(target);
+        int end = gradient.firstToken() + gradient.rows().shape().size(0);
+        Tensor residual = residual(nodes.run(), target).slice(0, gradient.firstToken(), end);
+        double whole = 0;
+        double magnitude = 1;
+        for (double term : gradient.rows().times(residual).toDoubles()) {
+          whole += term;
+          magnitude += Math.abs(term);
+        }
+        assertEquals(whole, edges.into(target).sum(), EXACT * magnitude, target::toString);
+      }
+    }
+  }
+
+  private static Tensor residual(Run run, Target target) {
+    if (target instanceof Neuron neuron) {
+      return run.residualBeforeMlp(neuron.layer()).value();
+    }
+    return target instanceof HeadInput input
+        ? run.residualBeforeAttention(input.pair().layer()).value()
+        : run.finalResidual().value();
+  }
+
+  /**
+   * The attribution of a target computed from the whole residual stream by the layer's public
+   * parts, without any slicing, moved a little along a source's write.
+   */
+  @Property(tries = 100)
+  void between_liveScale_equalsCentralDifferences(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = drawn.attribution();
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      Run run = nodes.run();
+      Random random = new Random(drawn.seed);
+      for (Target target : drawn.targets(random)) {
+        for (Source source : drawn.sources(random)) {
+          if (!target.isDownstreamOf(source, run.model().config())) {
+            continue;
+          }
+          Tensor residual = residual(run, target);
+          Tensor write =
+              nodes
+                  .writes()
+                  .of(source)
+                  .reshape(1, drawn.config.dModel())
+                  .pad(0, source.token(), drawn.length);
+          double ahead = attribution(nodes, target, residual.plus(write.times(STEP)));
+          double behind = attribution(nodes, target, residual.plus(write.times(-STEP)));
+          double difference = (ahead - behind) / (2 * STEP);
+          double edge = edges.between(source, target);
+          assertEquals(
+              difference,
+              edge,
+              DIFFERENCE * Math.max(1, Math.abs(edge)),
+              () -> source + " to " + target);
+        }
+      }
+    }
+  }
+
+  private static double attribution(NodeAttribution nodes, Target target, Tensor residual) {
+    Run run = nodes.run();
+    Variable r = Variable.constant(residual);
+    if (target instanceof Explained) {
+      Tensor gradient = nodes.gradient(Site.RESIDUAL_AFTER_MLP, run.model().config().layers() - 1);
+      return residual.times(gradient).sumTo(Shape.of()).item();
+    }
+    if (target instanceof Neuron neuron) {
+      Block block = run.model().block(neuron.layer());
+      Tensor activation =
+          block.mlp().input().apply(block.mlpNorm().apply(r, ScaleGradient.LIVE)).gelu().value();
+      return activation.get(neuron.token(), neuron.neuron())
+          * nodes
+              .gradient(Site.MLP_ACTIVATION, neuron.layer())
+              .get(neuron.token(), neuron.neuron());
+    }
+    HeadInput input = (HeadInput) target;
+    HeadPair pair = input.pair();
+    int layer = pair.layer();
+    Attention attention = run.model().block(layer).attention();
+    Variable x = run.model().block(layer).attentionNorm().apply(r, ScaleGradient.LIVE);
+    if (input.path() == AttentionPath.VALUE) {
+      Tensor value = attention.value(x).value();
+      double sum = 0;
+      for (int i = 0; i < value.shape().size(2); i++) {
+        sum +=
+            value.get(pair.head(), pair.key(), i)
+                * nodes.gradient(Site.HEAD_OUTPUT, layer).get(pair.head(), pair.query(), i);
+      }
+      return sum * run.value(Site.PATTERN, layer).get(pair.head(), pair.query(), pair.key());
+    }
+    boolean query = input.path() == AttentionPath.QUERY;
+    Variable q = query ? attention.query(x) : Variable.constant(run.value(Site.QUERY, layer));
+    Variable k = query ? Variable.constant(run.value(Site.KEY, layer)) : attention.key(x);
+    return attention
+            .pattern(attention.scores(q, k, 0), 0)
+            .value()
+            .get(pair.head(), pair.query(), pair.key())
+        * nodes.gradient(Site.PATTERN, layer).get(pair.head(), pair.query(), pair.key());
+  }
+
+  @Property(tries = 50)
+  void answers_everyTensor_diesWithItsScope(@ForAll("drawn") Drawn drawn) {
+    long before = Scope.liveTensors();
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = drawn.attribution();
+      EdgeAttribution edges = EdgeAttribution.of(nodes, drawn.scaleGradient);
+      Random random = new Random(drawn.seed);
+      for (Target target : drawn.targets(random)) {
+        long open = Scope.liveTensors();
+        NodeScores scores = edges.into(target);
+        assertEquals(open + scores.arrays().size(), Scope.liveTensors(), target::toString);
+      }
+      for (Source source : drawn.sources(random)) {
+        long open = Scope.liveTensors();
+        NodeScores scores = edges.outOf(source);
+        assertEquals(open + scores.arrays().size(), Scope.liveTensors(), source::toString);
+      }
+    }
+    assertEquals(before, Scope.liveTensors());
+  }
+
+  @Property(tries = 100)
+  void top_andOf_agreeAndNamesParseBack(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = drawn.attribution();
+      EdgeAttribution edges = EdgeAttribution.of(nodes, drawn.scaleGradient);
+      List<NodeScores> all = new ArrayList<>();
+      Random random = new Random(drawn.seed);
+      drawn.targets(random).forEach(target -> all.add(edges.into(target)));
+      drawn.sources(random).forEach(source -> all.add(edges.outOf(source)));
+      all.add(nodes.activation());
+      all.add(nodes.activationTimesGradient());
+      all.add(nodes.writeNorm());
+      all.add(nodes.directEffect());
+      for (NodeScores scores : all) {
+        List<NodeScores.NodeScore> top = scores.top(5);
+        double previous = Double.POSITIVE_INFINITY;
+        for (NodeScores.NodeScore entry : top) {
+          assertTrue(Math.abs(entry.score()) <= previous && entry.score() != 0);
+          previous = Math.abs(entry.score());
+          assertEquals(entry.score(), scores.of(entry.node()), entry.node().toString());
+          assertEquals(entry.node(), Node.parse(entry.node().toString()));
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,479 @@
+package dev.tributary.attribution;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
+import static org.junit.jupiter.api.DynamicContainer.dynamicContainer;
+import static org.junit.jupiter.api.DynamicTest.dynamicTest;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.tributary.attribution.Node.Embedding;
+import dev.tributary.attribution.Node.EmbeddingPart;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Node.Target;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Safetensors;
+import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.Transformer;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
+import java.util.function.Function;
+import java.util.function.IntFunction;
+import java.util.function.Supplier;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.DynamicNode;
+import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * Compares every quantity with the values that an independent system computed. Cases are the
+ * folders below the one that the system property {@code tributary.reference} names; their format is
+ * told in its README. Every expected tensor is either compared or listed here as not yet covered.
+ */
+class ReferenceValuesTest {
+  /** Both sides compute in 64 bits; what they differ by is the order of their sums. */
+  private static final double DOUBLE_TOLERANCE = 1e-10;
+
+  /** Of the reference system itself in 32 bits, with room for other orders of summation. */
+  private static final double FLOAT_TOLERANCE = 2e-4;
+
+  /**
+   * Tensors of smaller numbers than this are sums that cancel; their rounding is that of the terms.
+   */
+  private static final double SMALLEST_SCALE = 1e-3;
+
+  private static final Set<String> QUANTITIES_NOT_YET_COVERED =
+      Set.of(
+          "mlp_in_edge_activation",
+          "attn_query_in_edge_activation",
+          "attn_key_in_edge_activation",
+          "online_autoencoder_latent",
+          "online_autoencoder_act_times_grad",
+          "online_autoencoder_write_norm",
+          "online_autoencoder_write_to_final_residual_grad",
+          "online_autoencoder_in_edge_activation",
+          "online_autoencoder_in_edge_attribution",
+          "online_autoencoder_out_edge_attribution",
+          "online_mlp_autoencoder_error",
+          "online_mlp_autoencoder_error_act_times_grad",
+          "online_mlp_autoencoder_error_write_norm",
+          "online_mlp_autoencoder_error_write_to_final_residual_grad",
+          "online_residual_mlp_autoencoder_error",
+          "online_residual_attention_autoencoder_error");
+
+  /** Autoencoder latents as upstream or downstream nodes, and traces. */
+  private static final Pattern NODES_NOT_YET_COVERED = Pattern.compile(".*/(to|from)=sae\\..*");
+
+  private static final Pattern TRACES_NOT_YET_COVERED = Pattern.compile(".*/trace\\d+");
+
+  @TempDir Path temporary;
+
+  @TestFactory
+  Stream<DynamicNode> everyCase() throws IOException {
+    String folder = System.getProperty("tributary.reference", "src/test/resources/reference");
+    List<Path> cases;
+    try (Stream<Path> files = Files.list(Path.of(folder))) {
+      cases = files.filter(file -> Files.exists(file.resolve("config.json"))).sorted().toList();
+    }
+    assertTrue(!cases.isEmpty(), () -> "no case below " + folder);
+    return cases.stream()
+        .map(
+            path ->
+                dynamicContainer(
+                    path.getFileName().toString(),
+                    Stream.of(DType.values())
+                        .map(
+                            dtype ->
+                                dynamicTest(
+                                    dtype.name().toLowerCase(Locale.ROOT),
+                                    () -> compare(path, dtype)))));
+  }
+
+  private void compare(Path path, DType dtype) throws IOException {
+    JsonNode config = new ObjectMapper().readTree(path.resolve("config.json").toFile());
+    Safetensors expected = Safetensors.open(path.resolve("expected.safetensors"));
+    List<String> failures = new ArrayList<>();
+    int compared = 0;
+    try (Scope scope = Scope.open()) {
+      Transformer model = Transformer.load(huggingFaceFolder(path, config), dtype, Progress.NONE);
+      Case computed = new Case(model, config);
+      for (String name : expected.names()) {
+        if (isNotYetCovered(name)) {
+          continue;
+        }
+        Supplier<double[]> quantity = computed.quantity(name);
+        if (quantity == null) {
+          failures.add(name + " is neither compared nor listed as not yet covered");
+          continue;
+        }
+        try (Scope inner = Scope.open()) {
+          compared++;
+          String failure =
+              difference(
+                  expected.tensor(name, DType.DOUBLE).toDoubles(),
+                  quantity.get(),
+                  dtype == DType.DOUBLE ? DOUBLE_TOLERANCE : FLOAT_TOLERANCE);
+          if (!failure.isEmpty()) {
+            failures.add(name + ": " + failure);
+          }
+        }
+      }
+    }
+    if (!failures.isEmpty()) {
+      fail(compared + " compared\n" + String.join("\n", failures));
+    }
+  }
+
+  private static boolean isNotYetCovered(String name) {
+    return QUANTITIES_NOT_YET_COVERED.contains(name.replaceFirst("/.*", ""))
+        || NODES_NOT_YET_COVERED.matcher(name).matches()
+        || TRACES_NOT_YET_COVERED.matcher(name).matches();
+  }
+
+  private static String difference(double[] expected, double[] actual, double tolerance) {
+    assertEquals(expected.length, actual.length);
+    double scale = SMALLEST_SCALE;
+    for (double value : expected) {
+      if (Double.isFinite(value)) {
+        scale = Math.max(scale, Math.abs(value));
+      }
+    }
+    for (int i = 0; i < expected.length; i++) {
+      boolean equal =
+          Double.isFinite(expected[i])
+              ? Math.abs(expected[i] - actual[i]) <= tolerance * scale
+              : expected[i] == actual[i];
+      if (!equal) {
+        return String.format(
+            Locale.ROOT,
+            "entry %d is %.17g, expected %.17g, scale %.3g",
+            i,
+            actual[i],
+            expected[i],
+            scale);
+      }
+    }
+    return "";
+  }
+
+  /** The case's model as the folder that users have. */
+  private Path huggingFaceFolder(Path path, JsonNode config) throws IOException {
+    Path folder = Files.createTempDirectory(temporary, "model");
+    ObjectNode model = config.get("model").deepCopy();
+    model.put("model_type", "gpt2");
+    Files.writeString(folder.resolve("config.json"), model.toString());
+    Files.copy(path.resolve("weights.safetensors"), folder.resolve("model.safetensors"));
+    return folder;
+  }
+
+  /** All quantities of one case, by the names of the reference. */
+  private static final class Case {
+    private final Run run;
+    private final NodeAttribution nodes;
+    private final Map<String, EdgeAttribution> edges = new HashMap<>();
+    private final Map<String, JsonNode> nodesById = new HashMap<>();
+    private final Map<String, Supplier<double[]>> plain = new HashMap<>();
+    private final int layers;
+    private final int tokens;
+    private final int heads;
+    private final int neurons;
+
+    Case(Transformer model, JsonNode config) {
+      run = model.run(ints(config.get("prompt_token_ids")));
+      JsonNode loss = config.get("loss");
+      assertEquals("last", loss.get("position").asText());
+      assertEquals("logit_diff", loss.get("name").asText());
+      nodes =
+          NodeAttribution.of(
+              run,
+              new Metric.LogitDifference(
+                  run.lastToken(),
+                  list(loss.get("target_tokens")),
+                  list(loss.get("distractor_tokens"))));
+      edges.put("detach=0", EdgeAttribution.of(nodes, ScaleGradient.LIVE));
+      edges.put("detach=1", EdgeAttribution.of(nodes, ScaleGradient.DETACHED));
+      for (String group : List.of("downstream_subnodes", "upstream_nodes")) {
+        for (JsonNode node : config.get(group)) {
+          nodesById.put(node.get("id").asText(), node);
+        }
+      }
+      layers = model.config().layers();
+      tokens = run.length();
+      heads = model.config().heads();
+      neurons = model.config().neurons();
+      sites();
+      readings();
+    }
+
+    /** How to compute a tensor, or null if nothing here is called that. */
+    @Nullable Supplier<double[]> quantity(String name) {
+      if (plain.containsKey(name)) {
+        return plain.get(name);
+      }
+      String[] parts = name.split("/", -1);
+      if (parts.length == 3 && parts[1].startsWith("to=")) {
+        Target target = (Target) node(parts[1].substring(3));
+        return into(parts[0], target, edges(parts[2]));
+      }
+      if (parts.length == 3 && parts[1].startsWith("from=")) {
+        Source source = (Source) node(parts[1].substring(5));
+        return outOf(parts[0], source, edges(parts[2]));
+      }
+      if (parts.length == 2 && parts[1].startsWith("from=")) {
+        return write(parts[0], (Source) node(parts[1].substring(5)));
+      }
+      return null;
+    }
+
+    private EdgeAttribution edges(String detach) {
+      return Objects.requireNonNull(edges.get(detach), detach);
+    }
+
+    private Node node(String id) {
+      JsonNode node =
+          Objects.requireNonNull(nodesById.get(id), () -> id + " is not in config.json");
+      int layer = node.get("layer").asInt();
+      if (node.get("node_type").asText().equals("mlp_neuron")) {
+        return new Neuron(layer, node.get("token").asInt(), node.get("index").asInt());
+      }
+      HeadPair pair =
+          new HeadPair(
+              layer,
+              node.get("head").asInt(),
+              node.get("query_token").asInt(),
+              node.get("key_token").asInt());
+      return node.has("subnode")
+          ? pair.through(
+              AttentionPath.valueOf(node.get("subnode").asText().toUpperCase(Locale.ROOT)))
+          : pair;
+    }
+
+    private @Nullable Supplier<double[]> into(
+        String quantity, Target target, EdgeAttribution edge) {
+      return switch (quantity) {
+        case "grad_of_single_subnode_attribution" ->
+            () -> {
+              ResidualGradient gradient = edge.gradient(target);
+              return gradient.rows().pad(0, gradient.firstToken(), tokens).toDoubles();
+            };
+        case "mlp_out_edge_attribution" -> () -> ofNeurons(edge.into(target));
+        case "attn_out_edge_attribution" -> () -> ofPairs(edge.into(target), pair -> pair);
+        case "token_out_edge_attribution" -> () -> ofEmbeddings(edge.into(target));
+        default -> null;
+      };
+    }
+
+    private @Nullable Supplier<double[]> outOf(
+        String quantity, Source source, EdgeAttribution edge) {
+      return switch (quantity) {
+        case "mlp_in_edge_attribution" -> () -> ofNeurons(edge.outOf(source));
+        case "attn_query_in_edge_attribution" ->
+            () -> ofPairs(edge.outOf(source), pair -> pair.through(AttentionPath.QUERY));
+        case "attn_key_in_edge_attribution" ->
+            () -> ofPairs(edge.outOf(source), pair -> pair.through(AttentionPath.KEY));
+        case "attn_value_in_edge_attribution" ->
+            () -> ofPairs(edge.outOf(source), pair -> pair.through(AttentionPath.VALUE));
+        default -> null;
+      };
+    }
+
+    private @Nullable Supplier<double[]> write(String quantity, Source source) {
+      return switch (quantity) {
+        case "single_node_write" ->
+            () ->
+                nodes
+                    .writes()
+                    .of(source)
+                    .reshape(1, run.model().config().dModel())
+                    .pad(0, source.token(), tokens)
+                    .toDoubles();
+        case "single_node_write_to_final_residual_grad" ->
+            () -> {
+              double[] result = new double[tokens];
+              result[source.token()] = nodes.directEffect().of(source);
+              return result;
+            };
+        default -> null;
+      };
+    }
+
+    private void sites() {
+      int dHead = run.model().config().dHead();
+      double root = Math.pow(dHead, 0.25);
+      site("resid_post_embedding", Site.EMBEDDING, 1, 1);
+      site("logits", Site.LOGITS, 1, 1);
+      site("resid_final_layer_norm_scale", Site.FINAL_SCALE, 1, 1);
+      site("resid_post_attn", Site.RESIDUAL_AFTER_ATTENTION, 1, 1);
+      site("resid_post_mlp", Site.RESIDUAL_AFTER_MLP, 1, 1);
+      site("resid_delta_attn", Site.ATTENTION_OUTPUT, 1, 1);
+      site("resid_delta_mlp", Site.MLP_OUTPUT, 1, 1);
+      site("attn_query", Site.QUERY, 1 / root, root, 1, 0, 2);
+      site("attn_key", Site.KEY, 1 / root, root, 1, 0, 2);
+      site("attn_value", Site.VALUE, 1, 1, 1, 0, 2);
+      site("attn_qk_logits", Site.SCORES, 1, 1, 1, 2, 0);
+      site("attn_qk_probs", Site.PATTERN, 1, 1, 1, 2, 0);
+      site("attn_weighted_sum_of_values", Site.HEAD_OUTPUT, 1, 1, 1, 0, 2);
+      site("mlp_pre_act", Site.MLP_PRE_ACTIVATION, 1, 1);
+      site("mlp_post_act", Site.MLP_ACTIVATION, 1, 1);
+      site("attn_input_layer_norm_scale", Site.ATTENTION_SCALE, 1, 1);
+      site("mlp_input_layer_norm_scale", Site.MLP_SCALE, 1, 1);
+      plain.put("logprobs/forward", () -> run.value(Site.LOGITS).logSoftmax().toDoubles());
+      plain.put("loss/logit_diff", () -> new double[] {nodes.value()});
+    }
+
+    private void site(String name, Site site, double forward, double backward, int... axes) {
+      if (site.perLayer()) {
+        plain.put(
+            name + "/forward",
+            () -> stack(layer -> arranged(run.value(site, layer), forward, axes)));
+        plain.put(
+            name + "/backward",
+            () -> stack(layer -> arranged(nodes.gradient(site, layer), backward, axes)));
+      } else {
+        plain.put(name + "/forward", () -> arranged(run.value(site), forward, axes));
+        plain.put(name + "/backward", () -> arranged(nodes.gradient(site), backward, axes));
+      }
+    }
+
+    private static double[] arranged(Tensor tensor, double factor, int... axes) {
+      Tensor scaled = factor == 1 ? tensor : tensor.times(factor);
+      return (axes.length == 0 ? scaled : scaled.permute(axes)).toDoubles();
+    }
+
+    private double[] stack(IntFunction<double[]> layer) {
+      List<double[]> parts = new ArrayList<>();
+      for (int i = 0; i < layers; i++) {
+        parts.add(layer.apply(i));
+      }
+      return parts.stream().flatMapToDouble(Arrays::stream).toArray();
+    }
+
+    private void readings() {
+      reading("act_times_grad", nodes::activationTimesGradient);
+      reading("write_norm", nodes::writeNorm);
+      reading("write_to_final_residual_grad", nodes::directEffect);
+      plain.put("token_attribution/loss", () -> ofEmbeddings(nodes.activationTimesGradient()));
+      plain.put("flattened_attn_post_softmax/loss", () -> lowerTriangle(nodes.activation()));
+      perToken("attn_act_times_grad_per_sequence_token/loss", nodes::activationTimesGradient);
+      perToken("attn_write_to_final_residual_grad_per_sequence_token/loss", nodes::directEffect);
+      plain.put(
+          "attn_write_norm_per_sequence_token/loss",
+          () -> stack(layer -> nodes.headWriteNorm(layer).permute(1, 0).toDoubles()));
+      stream("resid_post_embedding_norm", "resid_post_embedding_proj", Site.EMBEDDING);
+      stream("resid_post_attn_norm", "resid_post_attn_proj", Site.RESIDUAL_AFTER_ATTENTION);
+      stream("resid_post_mlp_norm", "resid_post_mlp_proj", Site.RESIDUAL_AFTER_MLP);
+      stream("attn_layer_write_norm", "attn_layer_write", Site.ATTENTION_OUTPUT);
+      stream("mlp_layer_write_norm", "mlp_layer_write", Site.MLP_OUTPUT);
+    }
+
+    private void reading(String name, Supplier<NodeScores> scores) {
+      plain.put("mlp_" + name + "/loss", () -> ofNeurons(scores.get()));
+      plain.put("unflattened_attn_" + name + "/loss", () -> ofPairs(scores.get(), pair -> pair));
+      plain.put("attn_" + name + "/loss", () -> lowerTriangle(scores.get()));
+    }
+
+    private void perToken(String name, Supplier<NodeScores> scores) {
+      plain.put(
+          name,
+          () -> {
+            double[] pairs = ofPairs(scores.get(), pair -> pair);
+            double[] result = new double[layers * tokens * heads];
+            for (int i = 0; i < pairs.length; i++) {
+              int query = i / (tokens * heads); // of all layers
+              result[query * heads + i % heads] += pairs[i];
+            }
+            return result;
+          });
+    }
+
+    private void stream(String norm, String projection, Site site) {
+      String projectionName = projection + "_to_final_residual_grad/loss";
+      if (site.perLayer()) {
+        plain.put(norm + "/loss", () -> stack(layer -> nodes.norm(site, layer).toDoubles()));
+        plain.put(
+            projectionName, () -> stack(layer -> nodes.directEffect(site, layer).toDoubles()));
+      } else {
+        plain.put(norm + "/loss", () -> nodes.norm(site).toDoubles());
+        plain.put(projectionName, () -> nodes.directEffect(site).toDoubles());
+      }
+    }
+
+    private double[] ofEmbeddings(NodeScores scores) {
+      double[] result = new double[tokens];
+      for (int token = 0; token < tokens; token++) {
+        result[token] = scores.of(new Embedding(EmbeddingPart.BOTH, token));
+      }
+      return result;
+    }
+
+    private double[] ofNeurons(NodeScores scores) {
+      double[] result = new double[layers * tokens * neurons];
+      for (int i = 0; i < result.length; i++) {
+        int token = i / neurons;
+        result[i] = scores.of(new Neuron(token / tokens, token % tokens, i % neurons));
+      }
+      return result;
+    }
+
+    private double[] ofPairs(NodeScores scores, Function<HeadPair, Node> node) {
+      double[] result = new double[layers * tokens * tokens * heads];
+      for (int i = 0; i < result.length; i++) {
+        int key = i / heads;
+        int query = key / tokens;
+        if (key % tokens <= query % tokens) {
+          result[i] =
+              scores.of(
+                  node.apply(
+                      new HeadPair(query / tokens, i % heads, query % tokens, key % tokens)));
+        }
+      }
+      return result;
+    }
+
+    private double[] lowerTriangle(NodeScores scores) {
+      double[] result = new double[layers * tokens * (tokens + 1) / 2 * heads];
+      int next = 0;
+      for (int layer = 0; layer < layers; layer++) {
+        for (int query = 0; query < tokens; query++) {
+          for (int key = 0; key <= query; key++) {
+            for (int head = 0; head < heads; head++) {
+              result[next++] = scores.of(new HeadPair(layer, head, query, key));
+            }
+          }
+        }
+      }
+      return result;
+    }
+
+    private static int[] ints(JsonNode array) {
+      return list(array).stream().mapToInt(Integer::intValue).toArray();
+    }
+
+    private static List<Integer> list(JsonNode array) {
+      List<Integer> result = new ArrayList<>();
+      array.forEach(element -> result.add(element.asInt()));
+      return result;
+    }
+  }
+}

@@ -1,0 +1,494 @@
+package dev.tributary.attribution.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.tributary.attribution.EdgeAttribution;
+import dev.tributary.attribution.Metric;
+import dev.tributary.attribution.Node;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Node.Target;
+import dev.tributary.attribution.NodeAttribution;
+import dev.tributary.attribution.NodeScores;
+import dev.tributary.attribution.NodeScores.NodeScore;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Tokenizer;
+import dev.tributary.transformer.Transformer;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Objects;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import java.util.stream.StreamSupport;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** What the program prints, run inside this process on the model that comes with it. */
+class CommandLineTest {
+  private static final String PROMPT =
+      "When Mary and John went to the store , John gave a drink to";
+  private static final int LAST = 14;
+
+  /**
+   * Between two runs of the same computation in DOUBLE, relative: sums may be ordered differently.
+   */
+  private static final double SAME = 1e-9;
+
+  private static final int SCREEN_WIDTH = 80;
+  private static final int SCREEN_HEIGHT = 45;
+
+  private record Output(int exitCode, String out, String err) {
+    static Output of(String... args) {
+      StringWriter out = new StringWriter();
+      StringWriter err = new StringWriter();
+      try (PrintWriter outWriter = new PrintWriter(out);
+          PrintWriter errWriter = new PrintWriter(err)) {
+        int exitCode = Main.run(outWriter, errWriter, args);
+        return new Output(exitCode, out.toString(), err.toString());
+      }
+    }
+
+    static Output attribute(String... options) {
+      return of(
+          Stream.concat(Stream.of("attribute"), Arrays.stream(options)).toArray(String[]::new));
+    }
+
+    String result() {
+      assertEquals("", err);
+      assertEquals(0, exitCode);
+      return out;
+    }
+
+    List<String> lines() {
+      return result().lines().toList();
+    }
+
+    void assertRefused(String... parts) {
+      assertEquals("", out);
+      assertEquals(1, err.lines().count(), err);
+      assertFalse(err.contains("Exception"), err);
+      for (String part : parts) {
+        assertTrue(err.contains(part), err);
+      }
+      assertEquals(2, exitCode);
+    }
+  }
+
+  private static JsonNode json(String... options) throws JsonProcessingException {
+    String[] all =
+        Stream.concat(Arrays.stream(options), Stream.of("--json", "--dtype", "double"))
+            .toArray(String[]::new);
+    return new ObjectMapper().readTree(Output.attribute(all).result());
+  }
+
+  private static List<JsonNode> items(JsonNode list) {
+    return StreamSupport.stream(list.spliterator(), false).toList();
+  }
+
+  /** Runs the textbook prompt again through the library alone. */
+  private static NodeAttribution library() throws IOException {
+    Tokenizer tokenizer = Tokenizer.textbook();
+    Metric metric = Metric.logitDifference(LAST, tokenizer.token("Mary"), tokenizer.token("John"));
+    return NodeAttribution.of(
+        Transformer.textbook(DType.DOUBLE).run(tokenizer.encode(PROMPT)), metric);
+  }
+
+  private static void assertSame(double expected, JsonNode actual) {
+    assertEquals(expected, actual.doubleValue(), SAME * Math.max(1, Math.abs(expected)));
+  }
+
+  @Test
+  void attribute_withoutOptions_explainsMaryMinusJohnOnOneScreen() {
+    List<String> lines = Output.attribute().lines();
+    assertTrue(
+        lines.stream()
+            .anyMatch(
+                line -> line.startsWith("Metric: logit(\"Mary\") - logit(\"John\") at token 14")));
+    String best = lines.get(lines.indexOf("Most probable next words after token 14 \"to\"") + 1);
+    assertTrue(best.strip().startsWith("\"Mary\""), best);
+    assertTrue(lines.size() <= SCREEN_HEIGHT, lines.size() + " lines");
+    assertTrue(lines.stream().allMatch(line -> line.length() <= SCREEN_WIDTH));
+  }
+
+  @Test
+  void attribute_printsNodesThatParseBack() {
+    List<String> lines = Output.attribute("--into", "L2.head5[14<-7]", "--top", "30").lines();
+    Matcher name = Pattern.compile("^ {2}(\\S+\\[\\S+])\\s").matcher("");
+    int found = 0;
+    for (String line : lines) {
+      if (name.reset(line).find()) {
+        assertEquals(name.group(1), Node.parse(name.group(1)).toString());
+        found++;
+      }
+    }
+    assertEquals(60, found);
+  }
+
+  @Test
+  void json_agreesWithTheLibrary() throws IOException {
+    JsonNode json = json("--top", "40");
+    try (Scope scope = Scope.open()) {
+      NodeAttribution library = library();
+      assertSame(library.value(), json.at("/metric/value"));
+      assertEquals(LAST, json.at("/metric/position").intValue());
+      NodeScores activation = library.activation();
+      NodeScores attribution = library.activationTimesGradient();
+      NodeScores directEffect = library.directEffect();
+      List<NodeScore> top = attribution.top(40);
+      List<JsonNode> nodes = items(json.get("nodes"));
+      assertEquals(top.size(), nodes.size());
+      for (int i = 0; i < top.size(); i++) {
+        Node node = top.get(i).node();
+        assertEquals(node, Node.parse(nodes.get(i).get("name").textValue()));
+        assertSame(top.get(i).score(), nodes.get(i).get("attribution"));
+        assertSame(directEffect.of(node), nodes.get(i).get("directEffect"));
+        if (node instanceof Node.Embedding) {
+          assertFalse(nodes.get(i).has("activation"));
+        } else {
+          assertSame(activation.of(node), nodes.get(i).get("activation"));
+        }
+      }
+      assertEdges(library, ScaleGradient.LIVE, json);
+    }
+  }
+
+  @Test
+  void json_describesNodesByTypedFields() throws IOException {
+    for (JsonNode json : items(json("--top", "40").get("nodes"))) {
+      Node node = Node.parse(json.get("name").textValue());
+      Node described =
+          switch (json.get("kind").textValue()) {
+            case "head" ->
+                new HeadPair(
+                    json.get("layer").intValue(),
+                    json.get("head").intValue(),
+                    json.get("query").intValue(),
+                    json.get("key").intValue());
+            case "neuron" ->
+                new Node.Neuron(
+                    json.get("layer").intValue(),
+                    json.get("token").intValue(),
+                    json.get("neuron").intValue());
+            default ->
+                Node.parse(
+                    json.get("part").textValue()
+                        + "_embedding["
+                        + json.get("token").intValue()
+                        + "]");
+          };
+      assertEquals(node, described);
+    }
+  }
+
+  private static void assertEdges(NodeAttribution nodes, ScaleGradient scale, JsonNode json) {
+    EdgeAttribution library = EdgeAttribution.of(nodes, scale);
+    List<JsonNode> edges = items(json.at("/edges/largest"));
+    assertFalse(edges.isEmpty());
+    for (JsonNode edge : edges) {
+      Source from = (Source) Node.parse(edge.get("from").textValue());
+      Target to = (Target) Node.parse(edge.get("to").textValue());
+      assertSame(library.between(from, to), edge.get("score"));
+    }
+    for (JsonNode sum : json.at("/edges/sums")) {
+      Target to = (Target) Node.parse(sum.get("to").textValue());
+      assertSame(library.into(to).sum(), sum.get("score"));
+    }
+    assertTrue(
+        edges.equals(
+            edges.stream()
+                .sorted(
+                    Comparator.comparingDouble(edge -> -Math.abs(edge.get("score").doubleValue())))
+                .toList()));
+  }
+
+  @Test
+  void into_headPair_mergesItsThreeInputs() throws IOException {
+    JsonNode json = json("--into", "L2.head5[14<-4]", "--detach", "--top", "12");
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = library();
+      assertEdges(nodes, ScaleGradient.DETACHED, json);
+      EdgeAttribution library = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
+      List<Double> scores = new ArrayList<>();
+      HeadPair pair = new HeadPair(2, 5, 14, 4);
+      for (AttentionPath path :
+          List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE)) {
+        for (NodeScore score : library.into(pair.through(path)).top(12)) {
+          scores.add(Math.abs(score.score()));
+        }
+      }
+      scores.sort(Comparator.reverseOrder());
+      List<JsonNode> edges = items(json.at("/edges/largest"));
+      assertEquals(12, edges.size());
+      for (int i = 0; i < edges.size(); i++) {
+        assertEquals(scores.get(i), Math.abs(edges.get(i).get("score").doubleValue()), SAME);
+      }
+    }
+    assertEquals("L2.head5[14<-4]", json.at("/edges/into").textValue());
+    assertEquals("detached", json.at("/edges/layerNormScale").textValue());
+    assertEquals(3, json.at("/edges/sums").size());
+  }
+
+  @Test
+  void into_default_hasNeuronsOrHeadsUpstream() throws IOException {
+    Node into = Node.parse(json().at("/edges/into").textValue());
+    assertTrue(into instanceof Node.Neuron || into instanceof HeadPair, into::toString);
+    assertFalse(into instanceof HeadPair pair && pair.layer() == 0, into::toString);
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"L0.head7[14<-4]", "embedding[14]", "token_embedding[2]", "L1.mlp_bias[14]"})
+  void from_ranksTargets(String source) throws IOException {
+    JsonNode json = json("--from", source, "--top", "20");
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = library();
+      assertEdges(nodes, ScaleGradient.LIVE, json);
+      List<NodeScore> top =
+          EdgeAttribution.of(nodes, ScaleGradient.LIVE).outOf((Source) Node.parse(source)).top(20);
+      List<JsonNode> edges = items(json.at("/edges/largest"));
+      for (int i = 0; i < top.size(); i++) {
+        assertEquals(top.get(i).node(), Node.parse(edges.get(i).get("to").textValue()));
+        assertEquals(source, edges.get(i).get("from").textValue());
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"L2.head5[14<-7], 3", "L2.head5.value[14<-7], 1", "L1.neuron3[14], 1", "metric, 1"})
+  void fromAndInto_isTheEdgeBetween(String target, int count) throws IOException {
+    JsonNode json = json("--from", "L0.head7[14<-4]", "--into", target);
+    assertEquals(count, json.at("/edges/largest").size());
+    try (Scope scope = Scope.open()) {
+      assertEdges(library(), ScaleGradient.LIVE, json);
+    }
+  }
+
+  @Test
+  void position_negative_countsFromTheEnd() {
+    String[] words = {"--prompt", PROMPT, "--target", "Mary", "--distractor", "John"};
+    for (int position : new int[] {0, 9, LAST}) {
+      List<String> results = new ArrayList<>();
+      for (int named : new int[] {position, position - LAST - 1}) {
+        String[] all =
+            Stream.concat(Arrays.stream(words), Stream.of("--position", String.valueOf(named)))
+                .toArray(String[]::new);
+        results.add(Output.attribute(all).result());
+      }
+      assertEquals(results.get(0), results.get(1));
+    }
+  }
+
+  @Test
+  void target_missing_isTheMostProbableWord() throws IOException {
+    JsonNode json = json("--prompt", "The keys near the cabinet");
+    assertEquals("are", json.at("/metric/targets/0/text").textValue());
+    assertTrue(json.at("/metric/targetChosen").booleanValue());
+    assertEquals("log-probability", json.at("/metric/kind").textValue());
+    double probability = json.at("/predictions/0/probability").doubleValue();
+    assertSame(Math.log(probability), json.at("/metric/value"));
+    String text = Output.attribute("--prompt", "The keys near the cabinet").result();
+    assertTrue(text.contains("(the target is the most probable word, since none was named)"), text);
+  }
+
+  @Test
+  void target_several_isTheirMean() throws IOException {
+    String prompt = "The war lasted from the year 17 32 to the year 17";
+    JsonNode repeated =
+        json("--prompt", prompt, "--target", "40", "--target", "50", "--distractor", "10");
+    JsonNode listed = json("--prompt", prompt, "--target", "40", "50", "--distractor", "10");
+    assertEquals(repeated, listed);
+    double first =
+        json("--prompt", prompt, "--target", "40", "--distractor", "10")
+            .at("/metric/value")
+            .doubleValue();
+    double second =
+        json("--prompt", prompt, "--target", "50", "--distractor", "10")
+            .at("/metric/value")
+            .doubleValue();
+    assertSame((first + second) / 2, listed.at("/metric/value"));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = ';',
+      value = {
+        "Alice Smith met Bob Jones at the park . Later Bob Jones left . Later Alice; Smith; Jones",
+        "Emma Wood Peter Cole Kate Mills . Emma Wood Peter; Cole; Mills",
+        "The keys near the cabinet; are; is"
+      })
+  void textbookPrompts_preferTheTarget(String prompt, String target, String distractor)
+      throws IOException {
+    JsonNode json = json("--prompt", prompt, "--target", target, "--distractor", distractor);
+    assertEquals(target, json.at("/predictions/0/text").textValue());
+    assertTrue(json.at("/metric/value").doubleValue() > 5);
+  }
+
+  @Test
+  void json_survivesTokensThatDoNotMatter() throws IOException {
+    JsonNode json = json("--into", "L1.neuron3[14]", "--position", "3");
+    assertEquals(0, json.at("/edges/largest").size());
+    String text = Output.attribute("--into", "L1.neuron3[14]", "--position", "3").result();
+    assertTrue(text.contains("all are exactly 0"), text);
+  }
+
+  static Stream<List<String>> mistakes() {
+    String name = "is not the name of a node";
+    return Stream.of(
+        // what the sentence says, then the options
+        List.of("the prompt is empty", "--prompt", ""),
+        List.of("the prompt is empty", "--prompt", " "),
+        List.of("\"unicorn\" is not in the vocabulary", "--prompt", "The unicorn"),
+        List.of("not in the vocabulary", "--prompt", "@file"),
+        List.of("the context of this model holds 48", "--prompt", "the ".repeat(48)),
+        List.of("\"unicorn\" is not in the vocabulary", "--target", "unicorn"),
+        List.of("is 2 tokens", "--target", "Mary John"),
+        List.of("\"Mary\" is named twice", "--target", "Mary", "--distractor", "Mary"),
+        List.of("--target", "--target"),
+        List.of(
+            "a --target is needed", "--prompt", "The keys near the cabinet", "--distractor", "are"),
+        List.of("--position is 15", "--position", "15"),
+        List.of("--position is -16", "--position", "-16"),
+        List.of("'x' is not an int", "--position", "x"),
+        List.of("--top is 0", "--top", "0"),
+        List.of("'x' is not an int", "--top", "x"),
+        List.of("layer 4 is out of range", "--into", "L4.neuron3[2]"),
+        List.of("neuron 512 is out of range", "--into", "L1.neuron512[2]"),
+        List.of("token 15 is out of range", "--into", "L1.neuron5[15]"),
+        List.of("head 8 is out of range", "--into", "L1.head8[3<-2]"),
+        List.of("key token 3", "--into", "L1.head7[2<-3]"),
+        List.of("token 15 is out of range", "--from", "embedding[15]"),
+        List.of(name, "--into", "L1.head7.output[3<-2]"),
+        List.of(name, "--from", ""),
+        List.of("embedding[3] reads nothing", "--into", "embedding[3]"),
+        List.of("L1.mlp_bias[3] reads nothing", "--into", "L1.mlp_bias[3]"),
+        List.of("metric writes nothing", "--from", "metric"),
+        List.of("writes nothing", "--from", "L1.head7.query[3<-2]"),
+        List.of("no edge from", "--from", "L2.neuron3[2]", "--into", "L1.neuron3[2]"),
+        List.of("no edge from", "--from", "L2.neuron3[2]", "--into", "L1.head3[2<-1]"),
+        List.of("'half'", "--dtype", "half"),
+        List.of("should be specified only once", "--prompt", "the", "--prompt", "the"),
+        List.of("--nonsense", "--nonsense"),
+        List.of("nonsense", "nonsense"),
+        List.of("--model needs a --prompt", "--model", "."),
+        List.of("is not there", "--model", "no such folder", "--prompt", "the"));
+  }
+
+  @ParameterizedTest
+  @MethodSource("mistakes")
+  void mistake_isOneSentence(List<String> sentenceAndOptions) {
+    long before = Scope.liveTensors();
+    List<String> options = sentenceAndOptions.subList(1, sentenceAndOptions.size());
+    for (List<String> more : List.of(List.<String>of(), List.of("--json"))) {
+      String[] all = Stream.concat(more.stream(), options.stream()).toArray(String[]::new);
+      Output.attribute(all).assertRefused(sentenceAndOptions.get(0));
+    }
+    assertEquals(before, Scope.liveTensors());
+  }
+
+  @Test
+  void command_unknown_isOneSentence() {
+    Output.of("nonsense").assertRefused("nonsense");
+    Output.of("--nonsense").assertRefused("--nonsense");
+  }
+
+  /** Copies the textbook model to a folder. */
+  private static void copyModel(Path folder) throws IOException {
+    for (String name : List.of("config.json", "model.safetensors", "tokenizer.json")) {
+      try (InputStream stream =
+          Objects.requireNonNull(Transformer.class.getResourceAsStream("textbook/" + name))) {
+        Files.copy(stream, folder.resolve(name));
+      }
+    }
+  }
+
+  @Test
+  void model_fromFolder_isTheSameModel(@TempDir Path folder) throws IOException {
+    copyModel(folder);
+    String[] words = {"--prompt", PROMPT, "--target", "Mary", "--distractor", "John"};
+    String[] all =
+        Stream.concat(Arrays.stream(words), Stream.of("--model", folder.toString()))
+            .toArray(String[]::new);
+    assertEquals(Output.attribute().result(), Output.attribute(all).result());
+  }
+
+  @Test
+  void model_broken_isOneSentence(@TempDir Path folder) throws IOException {
+    String[] options = {"--model", folder.toString(), "--prompt", "The keys near"};
+    Output.attribute(options).assertRefused(folder.toString(), "tokenizer.json");
+    copyModel(folder);
+    Path weights = folder.resolve("model.safetensors");
+    byte[] whole = Files.readAllBytes(weights);
+    Files.write(weights, Arrays.copyOf(whole, whole.length / 2));
+    Output.attribute(options).assertRefused(weights.toString());
+    byte[] nan = whole.clone();
+    Arrays.fill(nan, nan.length - 4, nan.length, (byte) 0xff);
+    Files.write(weights, nan);
+    Output.attribute(options).assertRefused(weights.toString(), "NaN");
+    Files.write(weights, whole);
+    Files.writeString(folder.resolve("tokenizer.json"), "{");
+    Output.attribute(options).assertRefused("tokenizer.json");
+    Output.attribute("--model", weights.toString(), "--prompt", "the")
+        .assertRefused("is not a folder");
+  }
+
+  @Test
+  void help_andVersion_goToStandardOutput() {
+    assertTrue(Output.of().result().contains("attribute"));
+    assertTrue(Output.of("--help").result().contains("attribute"));
+    String help = Output.attribute("--help").result();
+    for (String option :
+        List.of(
+            "model",
+            "prompt",
+            "target",
+            "distractor",
+            "position",
+            "into",
+            "from",
+            "top",
+            "detach",
+            "dtype",
+            "json")) {
+      assertTrue(help.contains("--" + option), option);
+    }
+    assertTrue(help.lines().allMatch(line -> line.length() <= SCREEN_WIDTH));
+    assertTrue(Output.of("--version").result().startsWith("tributary "));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "0, 0",
+    "1, 1.000",
+    "-0.5, -0.5000",
+    "12345.6, 12350",
+    "0.99996, 1.000",
+    "0.00012346, 0.0001235",
+    "0.000012344, 1.234e-05",
+    "1234567, 1.235e+06",
+    "NaN, NaN"
+  })
+  void number_hasFourDigits(double value, String expected) {
+    assertEquals(expected, TextReport.number(value));
+  }
+}
