@@ -40,12 +40,13 @@ final class Memory {
     private final Key key;
 
     private Block(Key key) {
+      Kernels kernels = Backend.kernels(); // first: it says in our words if there is no device
       this.key = key;
       this.dtype = key.dtype;
       this.array =
           Nd4j.createUninitialized(
               dtype == DType.FLOAT ? DataType.FLOAT : DataType.DOUBLE, key.capacity);
-      this.access = Backend.kernels().access(this);
+      this.access = kernels.access(this);
       RESERVED.addAndGet(bytes());
     }
 

@@ -349,7 +349,7 @@ class KernelsTest {
     return Backend.kernels() instanceof JavaKernels;
   }
 
-  @Property(tries = 2500)
+  @Property(tries = 1700)
   void everyMethod_bothImplementations_giveTheSame(
       @ForAll("methods") String method, @ForAll("operands") Operand operand) {
     if (!javaKernelsAreInUse()) {
