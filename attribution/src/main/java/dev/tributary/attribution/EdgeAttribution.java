@@ -2,25 +2,39 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.attribution.Node.Bias;
+import dev.tributary.attribution.Node.BiasPart;
+import dev.tributary.attribution.Node.Direction;
 import dev.tributary.attribution.Node.Explained;
 import dev.tributary.attribution.Node.HeadInput;
 import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.Logit;
 import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.PreBias;
+import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.attribution.Node.Source;
 import dev.tributary.attribution.Node.Target;
 import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Jacobian.Pushed;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Block;
+import dev.tributary.transformer.Change;
+import dev.tributary.transformer.Encoding;
+import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
+import dev.tributary.transformer.SparseAutoencoder;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.function.UnaryOperator;
 
 /**
@@ -38,7 +52,8 @@ import java.util.function.UnaryOperator;
  *
  * <p>Only what the target reads of r, and what the source changes, is computed again: rows of r and
  * slices of weights, not layers. Rows of targets: a neuron and a value read one token, a query its
- * own while the keys are held fixed, a key all tokens up to its query (they share the softmax).
+ * own while the keys are held fixed, a key all tokens up to its query (they share the softmax), a
+ * latent of attention outputs all tokens up to its own.
  *
  * @see <a href="https://arxiv.org/abs/2310.10348">Syed et al. 2023, eq. 2</a>
  */
@@ -46,22 +61,32 @@ public final class EdgeAttribution {
   private final NodeAttribution nodes;
   private final Run run;
   private final ScaleGradient scaleGradient;
+  private final EdgeMeasure measure;
 
-  private EdgeAttribution(NodeAttribution nodes, ScaleGradient scaleGradient) {
+  private EdgeAttribution(NodeAttribution nodes, ScaleGradient scaleGradient, EdgeMeasure measure) {
     this.nodes = nodes;
     this.run = nodes.run();
     this.scaleGradient = scaleGradient;
+    this.measure = measure;
   }
 
   /**
-   * Edges among the nodes of a run.
+   * Edges among the nodes of a run, as parts of attributions.
    *
    * @param scaleGradient whether the scale of the layer norm through which a target reads is seen
    *     to move
    */
   public static EdgeAttribution of(NodeAttribution nodes, ScaleGradient scaleGradient) {
-    return new EdgeAttribution(nodes, scaleGradient);
+    return of(nodes, scaleGradient, EdgeMeasure.ATTRIBUTION);
   }
+
+  /** Edges among the nodes of a run, as parts of attributions or of activations. */
+  public static EdgeAttribution of(
+      NodeAttribution nodes, ScaleGradient scaleGradient, EdgeMeasure measure) {
+    return new EdgeAttribution(nodes, scaleGradient, measure);
+  }
+
+  // ---- many sources into one target --------------------------------------------------------
 
   /**
    * Edges from every source to one target: one pull.
@@ -81,22 +106,74 @@ public final class EdgeAttribution {
    *     target has read
    */
   public double between(Source source, Target target) {
-    source.requireIn(run);
-    target.requireIn(run);
+    return between(List.of(source), List.of(target)).get(0, 0);
+  }
+
+  /**
+   * The edges between two sets of nodes, by pulling from every target or pushing from every source,
+   * whichever are fewer. A source that writes after a target has read, or at a token that the
+   * target does not read, has 0.
+   *
+   * @return [source, target]
+   * @throws IllegalArgumentException if the run has no such node, or there is one source and one
+   *     target and the source writes after the target has read
+   */
+  public Tensor between(List<Source> sources, List<Target> targets) {
+    sources.forEach(source -> source.requireIn(run));
+    targets.forEach(target -> target.requireIn(run));
+    if (sources.size() == 1 && targets.size() == 1) {
+      requireDownstream(sources.get(0), targets.get(0));
+    }
+    try (Scope scope = Scope.open()) {
+      double[] edges = new double[sources.size() * targets.size()];
+      boolean pushes =
+          sources.size() < targets.size() && targets.stream().allMatch(EdgeAttribution::isPushed);
+      if (pushes) {
+        for (int i = 0; i < sources.size(); i++) {
+          try (Scope one = Scope.open()) {
+            NodeScores scores = outOf(sources.get(i));
+            for (int j = 0; j < targets.size(); j++) {
+              edges[i * targets.size() + j] = scores.of(targets.get(j));
+            }
+          }
+        }
+      } else {
+        List<Tensor> writes = sources.stream().map(nodes.writes()::of).toList();
+        for (int j = 0; j < targets.size(); j++) {
+          try (Scope one = Scope.open()) {
+            ResidualGradient gradient = gradient(targets.get(j));
+            for (int i = 0; i < sources.size(); i++) {
+              edges[i * targets.size() + j] = edge(sources.get(i), writes.get(i), gradient);
+            }
+          }
+        }
+      }
+      return scope.keep(
+          Tensor.of(run.model().dtype(), Shape.of(sources.size(), targets.size()), edges));
+    }
+  }
+
+  /** Whether {@link #outOf} answers for a target. */
+  private static boolean isPushed(Target target) {
+    return !(target instanceof Logit || target instanceof Direction);
+  }
+
+  private static double edge(Source source, Tensor write, ResidualGradient gradient) {
+    int row = source.token() - gradient.firstToken();
+    if (source.block() > gradient.afterBlock()
+        || row < 0
+        || source.token() >= gradient.endToken()) {
+      return 0;
+    }
+    return gradient.rows().slice(0, row, row + 1).times(write).sum(-1).item();
+  }
+
+  private void requireDownstream(Source source, Target target) {
     requireArgument(
-        target.isDownstreamOf(source, run.model().config()),
+        source.block() <= reading(target).afterBlock(),
         "no edge from %s to %s: the source writes after the target has read",
         source,
         target);
-    try (Scope scope = Scope.open()) {
-      ResidualGradient gradient = gradient(target);
-      int row = source.token() - gradient.firstToken();
-      if (row < 0 || source.token() >= gradient.endToken()) {
-        return 0;
-      }
-      Tensor read = gradient.rows().slice(0, row, row + 1);
-      return read.times(nodes.writes().of(source)).sum(-1).item();
-    }
   }
 
   /**
@@ -106,92 +183,192 @@ public final class EdgeAttribution {
    */
   public ResidualGradient gradient(Target target) {
     target.requireIn(run);
-    try (Scope scope = Scope.open()) {
-      ResidualGradient gradient = computeGradient(target);
-      scope.keep(gradient.rows());
-      return gradient;
-    }
-  }
-
-  private ResidualGradient computeGradient(Target target) {
     if (target instanceof Explained) {
-      return nodes.finalGradient();
+      return nodes.residualGradient();
     }
-    int after = target.readsAfter(run.model().config());
+    return reading(target).gradient(run, scaleGradient);
+  }
+
+  /** What a target computes from the residual stream, times what its gradient is held at. */
+  Reading reading(Target target) {
     if (target instanceof Neuron neuron) {
-      Variable r = rows(run.residualBeforeMlp(neuron.layer()), neuron.token(), neuron.token() + 1);
-      return gradient(after, neuron.token(), r, attribution(neuron, r));
+      Tensor gradient = nodes.gradient(Site.MLP_ACTIVATION, neuron.layer());
+      return Reading.neuron(run, neuron, Stage.ACTIVATION)
+          .times(weight(gradient, neuron.token(), neuron.neuron()));
     }
-    HeadInput input = (HeadInput) target;
-    HeadPair pair = input.pair();
-    int from =
-        switch (input.path()) {
-          case QUERY -> pair.query();
-          case VALUE -> pair.key();
-          case KEY, ALL -> 0;
-        };
-    int to = input.path() == AttentionPath.VALUE ? pair.key() + 1 : pair.query() + 1;
-    Variable r = rows(run.residualBeforeAttention(pair.layer()), from, to);
-    return gradient(after, from, r, attribution(input, r));
-  }
-
-  private static Variable rows(Variable residual, int from, int to) {
-    return Variable.input(residual.value().slice(0, from, to));
-  }
-
-  private static ResidualGradient gradient(int after, int firstToken, Variable r, Variable f) {
-    return new ResidualGradient(after, firstToken, Jacobian.of(f, r).gradient().get(0));
-  }
-
-  /** F of a neuron, from its row of the residual stream. */
-  private Variable attribution(Neuron neuron, Variable r) {
-    Block block = run.model().block(neuron.layer());
-    Variable x = block.mlpNorm().apply(r, scaleGradient);
-    double gradient =
-        nodes.gradient(Site.MLP_ACTIVATION, neuron.layer()).get(neuron.token(), neuron.neuron());
-    return block
-        .mlp()
-        .input()
-        .columns(neuron.neuron(), neuron.neuron() + 1)
-        .apply(x)
-        .gelu()
-        .times(gradient);
-  }
-
-  /** F of a head entered through one input, from the rows of the residual stream that it reads. */
-  private Variable attribution(HeadInput input, Variable r) {
-    HeadPair pair = input.pair();
-    int layer = pair.layer();
-    int query = pair.query();
-    Block block = run.model().block(layer);
-    Attention head = block.attention().head(pair.head());
-    Variable x = block.attentionNorm().apply(r, scaleGradient);
-    if (input.path() == AttentionPath.VALUE) {
-      Variable read = of(nodes.gradient(Site.HEAD_OUTPUT, layer), pair, query, query + 1);
-      double probability = run.value(Site.PATTERN, layer).get(pair.head(), query, pair.key());
-      return head.value(x).matmulTransposed(read).times(probability);
+    if (target instanceof HeadInput input) {
+      HeadPair pair = input.pair();
+      if (input.path() == AttentionPath.VALUE) {
+        return Reading.value(run, pair, valueDirection(pair));
+      }
+      Tensor gradient = nodes.gradient(Site.PATTERN, pair.layer());
+      return Reading.pattern(run, pair, Set.of(input.path()), Stage.ACTIVATION)
+          .times(weight(gradient, pair.head(), pair.query(), pair.key()));
     }
-    Variable q =
-        input.path() == AttentionPath.QUERY
-            ? head.query(x)
-            : of(run.value(Site.QUERY, layer), pair, query, query + 1);
-    Variable k =
-        input.path() == AttentionPath.KEY
-            ? head.key(x)
-            : of(run.value(Site.KEY, layer), pair, 0, query + 1);
-    double gradient = nodes.gradient(Site.PATTERN, layer).get(pair.head(), query, pair.key());
-    return head.pattern(head.scores(q, k, query), query)
-        .slice(-1, pair.key(), pair.key() + 1)
-        .times(gradient);
+    if (target instanceof Latent latent) {
+      Reading reading = Reading.latent(run, latent, Stage.ACTIVATION);
+      if (measure == EdgeMeasure.ACTIVATION) {
+        return reading;
+      }
+      Tensor row = row(nodes.gradient(latent.site(), latent.layer()), 0, latent.token());
+      SparseAutoencoder autoencoder = run.encoding(latent.site(), latent.layer()).autoencoder();
+      Tensor direction = row(autoencoder.decoder(), 0, latent.latent());
+      return reading.times(row.times(direction).sum(-1).item());
+    }
+    if (target instanceof Logit logit) {
+      return Metric.logit(logit.token(), logit.word()).reading(run);
+    }
+    if (target instanceof Direction direction) {
+      return Reading.direction(direction);
+    }
+    return nodes.metric().reading(run);
   }
 
-  /** What was recorded of one head at some tokens, held fixed: [1, token, dHead]. */
-  private static Variable of(Tensor byHead, HeadPair pair, int from, int to) {
-    return Variable.constant(byHead.slice(0, pair.head(), pair.head() + 1).slice(1, from, to));
+  private double weight(Tensor gradient, int... index) {
+    return measure == EdgeMeasure.ATTRIBUTION ? gradient.get(index) : 1;
   }
 
   /**
-   * Edges from one source to every target: one push for each layer after it.
+   * Along what a value is read: the metric's gradient, or the direction of what the head writes.
+   */
+  private Tensor valueDirection(HeadPair pair) {
+    if (measure == EdgeMeasure.ATTRIBUTION) {
+      Tensor gradient = nodes.gradient(Site.HEAD_OUTPUT, pair.layer());
+      return row(row(gradient, 0, pair.head()), 1, pair.query());
+    }
+    return row(writtenDirections(pair.layer(), pair.key()), 0, pair.head());
+  }
+
+  /** For each head, the direction of what it writes of the value of a token, [head, 1, dHead]. */
+  private Tensor writtenDirections(int layer, int key) {
+    Tensor weight = run.model().block(layer).attention().outputWeight();
+    Tensor written = row(run.value(Site.VALUE, layer), 1, key).matmul(weight);
+    return written.matmulTransposed(weight).over(written.norm(-1));
+  }
+
+  // ---- how far to trust an edge ------------------------------------------------------------
+
+  /**
+   * Checks that the edges into a target are complete.
+   *
+   * @throws IllegalArgumentException if the run has no such node
+   */
+  public Certificate certify(Target target) {
+    try (Scope scope = Scope.open()) {
+      ResidualGradient gradient = gradient(target);
+      NodeScores scores = nodes.writes().dot(gradient);
+      Tensor residual =
+          run.residualAfter(gradient.afterBlock())
+              .value()
+              .slice(0, gradient.firstToken(), gradient.endToken());
+      double autoencoders = 0;
+      for (Encoding encoding : run.encodings()) {
+        Site site = encoding.autoencoder().site();
+        int layer = encoding.autoencoder().layer();
+        double own = scores.sum(node -> writesAt(site, layer, node), value -> value);
+        double encoded = scores.sum(node -> encodes(site, layer, node), value -> value);
+        autoencoders = Math.max(autoencoders, Math.abs(own - encoded));
+      }
+      return new Certificate(
+          scores.sum(),
+          gradient.rows().times(residual).sumTo(Shape.of()).item(),
+          scores.sum(node -> !NodeScores.isOfAutoencoder(node), Math::abs),
+          autoencoders);
+    }
+  }
+
+  /** Whether a node of the model is one of those that make up a site. */
+  private static boolean writesAt(Site site, int layer, Node node) {
+    return switch (site) {
+      case MLP_ACTIVATION -> node instanceof Neuron n && n.layer() == layer;
+      case MLP_OUTPUT ->
+          (node instanceof Neuron n && n.layer() == layer)
+              || (node instanceof Bias b && b.part() == BiasPart.MLP && b.layer() == layer);
+      default ->
+          (node instanceof HeadPair p && p.layer() == layer)
+              || (node instanceof Bias b && b.part() == BiasPart.ATTENTION && b.layer() == layer);
+    };
+  }
+
+  private static boolean encodes(Site site, int layer, Node node) {
+    return (node instanceof Latent l && l.site() == site && l.layer() == layer)
+        || (node instanceof ReconstructionError e && e.site() == site && e.layer() == layer)
+        || (node instanceof PreBias b && b.site() == site && b.layer() == layer);
+  }
+
+  /**
+   * Takes what a source writes out of what one target reads, and nothing else: what the target
+   * loses against what the edge predicted, and what that does to the metric.
+   *
+   * @throws IllegalArgumentException if the run has no such node, or the source writes after the
+   *     target has read
+   */
+  public EdgePatch patch(Source source, Target target) {
+    double edge = between(source, target);
+    try (Scope scope = Scope.open()) {
+      Reading reading = reading(target);
+      if (source.token() < reading.firstToken() || source.token() >= reading.endToken()) {
+        return new EdgePatch(0, 0, 0);
+      }
+      Tensor write = nodes.writes().of(source);
+      double patched = reading.lostWithout(run, source.token(), write);
+      return new EdgePatch(edge, patched, metricChange(source, target, write));
+    }
+  }
+
+  /** How much the metric grows when the target alone does not see a write. */
+  private double metricChange(Source source, Target target, Tensor write) {
+    if (target instanceof Neuron neuron) {
+      Reading reading = Reading.neuron(run, neuron, Stage.ACTIVATION);
+      double lost = reading.lostWithout(run, source.token(), write);
+      double activation = Effect.activation(run, neuron) - lost;
+      return metricChange(Ablation.set(run, neuron, activation));
+    }
+    if (target instanceof Latent latent) {
+      Reading reading = Reading.latent(run, latent, Stage.ACTIVATION);
+      return metricChange(
+          Ablation.add(latent, run, -reading.lostWithout(run, source.token(), write)));
+    }
+    if (target instanceof HeadInput input) {
+      HeadPair pair = input.pair();
+      if (input.path() == AttentionPath.VALUE) {
+        return metricChange(withoutValue(pair, write));
+      }
+      Reading reading = Reading.pattern(run, pair, Set.of(input.path()), Stage.ACTIVATION);
+      double lost = reading.lostWithout(run, source.token(), write);
+      return metricChange(Ablation.set(run, pair, Effect.activation(run, pair) - lost));
+    }
+    return target instanceof Explained
+        ? -reading(target).lostWithout(run, source.token(), write)
+        : 0; // nothing reads a logit or a direction but whoever asked for it
+  }
+
+  private double metricChange(Change change) {
+    return Effect.of(run, nodes.metric(), change).metricChange();
+  }
+
+  /** The output of a head at a query as if the value of a key had been read without a write. */
+  private Change withoutValue(HeadPair pair, Tensor write) {
+    Block block = run.model().block(pair.layer());
+    Tensor rows = row(run.residualAfter(2 * pair.layer()).value(), 0, pair.key());
+    Attention head = block.attention().head(pair.head());
+    Tensor before = value(block, head, rows);
+    Tensor after = value(block, head, rows.minus(write));
+    Tensor moved = after.minus(before).times(Effect.activation(run, pair));
+    Place place = Place.of(Site.HEAD_OUTPUT, pair.layer()).at(0, pair.head()).at(1, pair.query());
+    return Intervention.add(place, moved);
+  }
+
+  private static Tensor value(Block block, Attention head, Tensor rows) {
+    Variable x = block.attentionNorm().apply(Variable.constant(rows), ScaleGradient.LIVE);
+    return head.value(x).value();
+  }
+
+  // ---- one source out to many targets ------------------------------------------------------
+
+  /**
+   * Edges from one source to every neuron, head input and latent, and to the metric: one push for
+   * each layer after it.
    *
    * @throws IllegalArgumentException if the run has no such node
    */
@@ -209,87 +386,148 @@ public final class EdgeAttribution {
     List<NodeArray> arrays = new ArrayList<>();
     for (int layer = 0; layer < run.model().config().layers(); layer++) {
       if (source.block() <= 2 * layer) {
-        arrays.addAll(intoHeads(layer, token, write));
+        arrays.addAll(intoAttention(layer, token, write));
       }
       if (source.block() <= 2 * layer + 1) {
-        arrays.add(intoNeurons(layer, token, write));
+        arrays.addAll(intoMlp(layer, token, write));
       }
     }
-    ResidualGradient last = nodes.finalGradient();
-    if (last.firstToken() == token) {
-      arrays.add(NodeArray.explained(last.rows().times(write.reshape(1, dModel)).sum(-1)));
+    ResidualGradient last = nodes.residualGradient();
+    if (token >= last.firstToken() && token < last.endToken()) {
+      double edge = edge(source, write.reshape(dModel), last);
+      arrays.add(NodeArray.explained(Tensor.of(write.dtype(), Shape.of(1), edge)));
     }
     return new NodeScores(run, arrays);
   }
 
-  private NodeArray intoNeurons(int layer, int token, Tensor write) {
+  private List<NodeArray> intoMlp(int layer, int token, Tensor write) {
     Block block = run.model().block(layer);
     Tensor preActivation = row(run.value(Site.MLP_PRE_ACTIVATION, layer), 0, token);
-    Tensor gradient = row(nodes.gradient(Site.MLP_ACTIVATION, layer), 0, token);
-    Tensor edges =
-        push(
-            r -> {
-              Variable x = block.mlpNorm().apply(r, scaleGradient);
-              return block
-                  .mlp()
-                  .input()
-                  .apply(x, preActivation)
-                  .gelu()
-                  .times(Variable.constant(gradient));
-            },
-            row(run.residualBeforeMlp(layer).value(), 0, token),
+    Pushed activation =
+        Jacobian.pushOnce(
+            r ->
+                block
+                    .mlp()
+                    .input()
+                    .apply(block.mlpNorm().apply(r, scaleGradient), preActivation)
+                    .gelu(),
+            row(run.residualAfter(2 * layer + 1).value(), 0, token),
             write);
-    return NodeArray.neurons(layer, token, edges);
+    List<NodeArray> arrays = new ArrayList<>();
+    Tensor moved = withoutDirections(activation.tangents());
+    Tensor gradient = row(nodes.gradient(Site.MLP_ACTIVATION, layer), 0, token);
+    arrays.add(NodeArray.neurons(layer, token, weighted(moved, gradient)));
+    for (Encoding encoding : encodings(layer)) {
+      Site site = encoding.autoencoder().site();
+      if (site == Site.MLP_ACTIVATION) {
+        arrays.add(intoLatents(encoding, token, moved));
+      } else if (site == Site.MLP_OUTPUT) {
+        Tensor output = moved.matmul(block.mlp().output().weight());
+        arrays.add(intoLatents(encoding, token, output));
+      }
+    }
+    return arrays;
   }
 
-  /** Queries at the token, keys and values of it as later queries see them. */
-  private List<NodeArray> intoHeads(int layer, int token, Tensor write) {
+  private List<Encoding> encodings(int layer) {
+    return run.encodings().stream()
+        .filter(encoding -> encoding.autoencoder().layer() == layer)
+        .toList();
+  }
+
+  /** Latents at the tokens whose rows of the site move; only active ones are computed. */
+  private NodeArray intoLatents(Encoding encoding, int firstToken, Tensor moved) {
+    SparseAutoencoder autoencoder = encoding.autoencoder();
+    Site site = autoencoder.site();
+    int layer = autoencoder.layer();
+    List<Tensor> rows = new ArrayList<>();
+    for (int i = 0; i < moved.shape().size(0); i++) {
+      int token = firstToken + i;
+      int[] active = Writes.active(row(encoding.latents(), 0, token));
+      Tensor edges =
+          row(moved, 0, i)
+              .matmulTransposed(autoencoder.encoder().gather(0, active))
+              .times(autoencoder.slopes(row(run.value(site, layer), 0, token)).gather(1, active));
+      if (measure == EdgeMeasure.ATTRIBUTION) {
+        Tensor gradient = row(nodes.gradient(site, layer), 0, token);
+        edges = edges.times(gradient.matmulTransposed(autoencoder.decoder().gather(0, active)));
+      }
+      rows.add(edges.scatterAdd(1, autoencoder.latents(), active));
+    }
+    return NodeArray.latents(site, layer, firstToken, Tensor.concat(0, rows));
+  }
+
+  /** Queries at the token, keys and values of it as later queries see them, and what they make. */
+  private List<NodeArray> intoAttention(int layer, int token, Tensor write) {
     Block block = run.model().block(layer);
     Attention attention = block.attention();
     int end = run.length();
-    Tensor residual = row(run.residualBeforeAttention(layer).value(), 0, token);
+    Tensor residual = row(run.residualAfter(2 * layer).value(), 0, token);
     Pushed x =
         Jacobian.pushOnce(r -> block.attentionNorm().apply(r, scaleGradient), residual, write);
+    Pushed query =
+        Jacobian.pushOnce(
+            normalised -> attention.query(normalised, row(run.value(Site.QUERY, layer), 1, token)),
+            x.value(),
+            x.tangents());
+    Pushed key =
+        Jacobian.pushOnce(
+            normalised -> attention.key(normalised, row(run.value(Site.KEY, layer), 1, token)),
+            x.value(),
+            x.tangents());
+    Pushed value =
+        Jacobian.pushOnce(
+            normalised -> attention.value(normalised, row(run.value(Site.VALUE, layer), 1, token)),
+            x.value(),
+            x.tangents());
+
     Tensor keys = run.value(Site.KEY, layer);
     Tensor pattern = run.value(Site.PATTERN, layer).slice(1, token, end);
     Tensor patternGradient = nodes.gradient(Site.PATTERN, layer).slice(1, token, end);
-    Tensor outputGradient = nodes.gradient(Site.HEAD_OUTPUT, layer).slice(1, token, end);
+    Tensor throughQuery =
+        push(
+            query,
+            q ->
+                attention.pattern(
+                    attention.scores(q, Variable.constant(keys.slice(1, 0, token + 1)), token),
+                    token));
+    Tensor throughKey =
+        push(key, k -> attention.pattern(withKey(layer, token, attention, k), token));
+    Tensor throughValue =
+        push(
+            value,
+            v ->
+                Variable.constant(valueDirections(layer, token))
+                    .matmulTransposed(v)
+                    .times(Variable.constant(row(pattern, 2, token))));
+    List<NodeArray> arrays = new ArrayList<>();
+    arrays.add(
+        NodeArray.headInputs(
+            AttentionPath.QUERY,
+            layer,
+            token,
+            0,
+            weighted(throughQuery, row(patternGradient, 1, 0).slice(2, 0, token + 1))));
+    arrays.add(
+        NodeArray.headInputs(
+            AttentionPath.KEY, layer, token, 0, weighted(throughKey, patternGradient)));
+    arrays.add(NodeArray.headInputs(AttentionPath.VALUE, layer, token, token, throughValue));
+    for (Encoding encoding : encodings(layer)) {
+      if (encoding.autoencoder().site() == Site.ATTENTION_OUTPUT) {
+        Tensor moved = attentionOutput(layer, token, attention, query, key, value);
+        arrays.add(intoLatents(encoding, token, moved));
+      }
+    }
+    return arrays;
+  }
 
-    Tensor query =
-        push(
-            normalised -> {
-              Variable q = attention.query(normalised, row(run.value(Site.QUERY, layer), 1, token));
-              Variable seen = Variable.constant(keys.slice(1, 0, token + 1));
-              Tensor gradient = row(patternGradient, 1, 0).slice(2, 0, token + 1);
-              return attention
-                  .pattern(attention.scores(q, seen, token), token)
-                  .times(Variable.constant(gradient));
-            },
-            x.value(),
-            x.tangents());
-    Tensor key =
-        push(
-            normalised -> {
-              Variable k = attention.key(normalised, row(keys, 1, token));
-              Variable scores = withKey(layer, token, attention, k);
-              return attention.pattern(scores, token).times(Variable.constant(patternGradient));
-            },
-            x.value(),
-            x.tangents());
-    Tensor value =
-        push(
-            normalised -> {
-              Variable v = attention.value(normalised, row(run.value(Site.VALUE, layer), 1, token));
-              return Variable.constant(outputGradient)
-                  .matmulTransposed(v)
-                  .times(Variable.constant(pattern.slice(2, token, token + 1)));
-            },
-            x.value(),
-            x.tangents());
-    return List.of(
-        NodeArray.headInputs(AttentionPath.QUERY, layer, token, 0, query),
-        NodeArray.headInputs(AttentionPath.KEY, layer, token, 0, key),
-        NodeArray.headInputs(AttentionPath.VALUE, layer, token, token, value));
+  /** Along what the values of a token are read by the queries from it on, [head, query, dHead]. */
+  private Tensor valueDirections(int layer, int token) {
+    if (measure == EdgeMeasure.ATTRIBUTION) {
+      return nodes.gradient(Site.HEAD_OUTPUT, layer).slice(1, token, run.length());
+    }
+    Tensor directions = writtenDirections(layer, token);
+    return directions.broadcastTo(directions.shape().with(1, run.length() - token));
   }
 
   /** The recorded scores of the queries from a token on, with those of its key computed anew. */
@@ -297,21 +535,64 @@ public final class EdgeAttribution {
     Variable queries =
         Variable.constant(run.value(Site.QUERY, layer).slice(1, token, run.length()));
     Tensor scores = run.value(Site.SCORES, layer).slice(1, token, run.length());
+    return withRow(2, scores, token, attention.scores(queries, k, run.length()));
+  }
+
+  /** How the attention's output moves, at the tokens from the source's on, [token, dModel]. */
+  private Tensor attentionOutput(
+      int layer, int token, Attention attention, Pushed query, Pushed key, Pushed value) {
+    Tensor queries = run.value(Site.QUERY, layer).slice(1, token, run.length());
+    Variable keys = Variable.constant(run.value(Site.KEY, layer));
+    Variable values = Variable.constant(run.value(Site.VALUE, layer));
+    Variable pattern =
+        Variable.constant(run.value(Site.PATTERN, layer).slice(1, token, run.length()));
+    Tensor throughQuery =
+        push(
+            query,
+            q ->
+                attention.output(
+                    attention
+                        .pattern(attention.scores(withRow(1, queries, 0, q), keys, token), token)
+                        .matmul(values)));
+    Tensor throughKey =
+        push(
+            key,
+            k ->
+                attention.output(
+                    attention.pattern(withKey(layer, token, attention, k), token).matmul(values)));
+    Tensor throughValue =
+        push(
+            value,
+            v ->
+                attention.output(
+                    pattern.matmul(withRow(1, run.value(Site.VALUE, layer), token, v))));
+    return throughQuery.plus(throughKey).plus(throughValue);
+  }
+
+  /** A recorded tensor with one entry along an axis replaced by what moves. */
+  private static Variable withRow(int axis, Tensor recorded, int index, Variable row) {
     return Variable.concat(
-        -1,
+        axis,
         List.of(
-            Variable.constant(scores.slice(2, 0, token)),
-            attention.scores(queries, k, run.length()),
-            Variable.constant(scores.slice(2, token + 1, run.length()))));
+            Variable.constant(recorded.slice(axis, 0, index)),
+            row,
+            Variable.constant(recorded.slice(axis, index + 1, recorded.shape().size(axis)))));
   }
 
-  private static Tensor row(Tensor rows, int axis, int token) {
-    return rows.slice(axis, token, token + 1);
+  private Tensor weighted(Tensor activations, Tensor gradient) {
+    return measure == EdgeMeasure.ATTRIBUTION ? activations.times(gradient) : activations;
   }
 
-  /** The derivative of a function along one direction, without the axis that counts directions. */
-  private static Tensor push(UnaryOperator<Variable> function, Tensor at, Tensor tangent) {
-    Tensor moved = Jacobian.pushOnce(function, at, tangent).tangents();
-    return moved.reshape(moved.shape().subShape(1, moved.shape().rank()));
+  private static Tensor row(Tensor rows, int axis, int index) {
+    return rows.slice(axis, index, index + 1);
+  }
+
+  /** What has been pushed so far, pushed further, without the axis that counts directions. */
+  private static Tensor push(Pushed so, UnaryOperator<Variable> function) {
+    return withoutDirections(Jacobian.pushOnce(function, so.value(), so.tangents()).tangents());
+  }
+
+  private static Tensor withoutDirections(Tensor tangents) {
+    return tangents.reshape(tangents.shape().subShape(1, tangents.shape().rank()));
   }
 }

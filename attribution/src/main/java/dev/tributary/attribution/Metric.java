@@ -6,15 +6,74 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
+import dev.tributary.transformer.Transformer;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 
-/** The scalar that is explained: a function of the logits at one token of a run. */
-public sealed interface Metric {
-  /** The token whose logits are read, counted from 0. */
-  int position();
+/** The scalar that is explained: a function of the logits of a run, or a {@link Trace}. */
+public sealed interface Metric permits Metric.OfLogits, Trace {
+  /** The metric as a scalar that depends on all that the run computed. */
+  Variable value(Run run);
+
+  /**
+   * The metric as a function of the residual stream that it reads directly.
+   *
+   * @throws IllegalArgumentException if it reads what the run does not have
+   */
+  Reading reading(Run run);
+
+  /** How the metric reads the residual stream where a trace through values ends in it. */
+  ResidualGradient tracedGradient(Run run);
+
+  /**
+   * A function of the logits at one token, which reads the residual stream after the last layer.
+   */
+  sealed interface OfLogits extends Metric {
+    /** The token whose logits are read, counted from 0. */
+    int position();
+
+    /** Ids of the words whose logits it names. */
+    List<Integer> words();
+
+    /** The metric as a scalar function of all logits at its position, [1, vocabulary]. */
+    Variable ofLogits(Variable logits);
+
+    /**
+     * The same from the normalised final residual, [1, dModel], computing no more than it reads.
+     */
+    Variable ofNormalised(Transformer model, Variable normalised);
+
+    @Override
+    default Variable value(Run run) {
+      reading(run);
+      return ofNormalised(
+          run.model(), run.variable(Site.FINAL_NORMALISED).slice(0, position(), position() + 1));
+    }
+
+    @Override
+    default Reading reading(Run run) {
+      requireArgument(
+          position() >= 0 && position() < run.length(),
+          "position %d of a prompt of %d tokens, counted from 0",
+          position(),
+          run.length());
+      Transformer model = run.model();
+      words().forEach(model::requireToken);
+      return new Reading(
+          2 * model.config().layers(),
+          position(),
+          position() + 1,
+          (r, scaleGradient) -> ofNormalised(model, model.finalNorm().apply(r, scaleGradient)));
+    }
+
+    @Override
+    default ResidualGradient tracedGradient(Run run) {
+      return reading(run).gradient(run, ScaleGradient.DETACHED);
+    }
+  }
 
   /**
    * Mean logit of some words minus mean logit of others.
@@ -24,7 +83,7 @@ public sealed interface Metric {
    * @param distractors ids, none for the mean logit of the targets alone
    */
   record LogitDifference(int position, List<Integer> targets, List<Integer> distractors)
-      implements Metric {
+      implements OfLogits {
     /** Refuses to explain nothing. */
     public LogitDifference {
       requireArgument(!targets.isEmpty(), "a logit difference needs a target");
@@ -33,22 +92,21 @@ public sealed interface Metric {
     }
 
     @Override
-    public Variable value(Run run) {
-      return of(run.model().logits(row(run, position), words()));
+    public Variable ofNormalised(Transformer model, Variable normalised) {
+      return weighted(model.logits(normalised, ids(words())));
     }
 
     @Override
     public Variable ofLogits(Variable logits) {
-      return of(logits.gather(-1, words()));
+      return weighted(logits.gather(-1, ids(words())));
     }
 
-    private int[] words() {
-      return Stream.concat(targets.stream(), distractors.stream())
-          .mapToInt(Integer::intValue)
-          .toArray();
+    @Override
+    public List<Integer> words() {
+      return Stream.concat(targets.stream(), distractors.stream()).toList();
     }
 
-    private Variable of(Variable logits) {
+    private Variable weighted(Variable logits) {
       double[] weights = new double[targets.size() + distractors.size()];
       Arrays.fill(weights, 0, targets.size(), 1.0 / targets.size());
       Arrays.fill(weights, targets.size(), weights.length, -1.0 / distractors.size());
@@ -63,7 +121,7 @@ public sealed interface Metric {
    * @param position whose logits are read
    * @param targets ids, at least one
    */
-  record LogProbability(int position, List<Integer> targets) implements Metric {
+  record LogProbability(int position, List<Integer> targets) implements OfLogits {
     /** Refuses to explain nothing. */
     public LogProbability {
       requireArgument(!targets.isEmpty(), "a log-probability needs a target");
@@ -71,15 +129,23 @@ public sealed interface Metric {
     }
 
     @Override
-    public Variable value(Run run) {
-      return ofLogits(run.model().logits(row(run, position)));
+    public List<Integer> words() {
+      return targets;
+    }
+
+    @Override
+    public Variable ofNormalised(Transformer model, Variable normalised) {
+      return ofLogits(model.logits(normalised));
     }
 
     @Override
     public Variable ofLogits(Variable logits) {
-      int[] words = targets.stream().mapToInt(Integer::intValue).toArray();
-      return logits.logSoftmax().gather(-1, words).mean(-1).reshape();
+      return logits.logSoftmax().gather(-1, ids(targets)).mean(-1).reshape();
     }
+  }
+
+  private static int[] ids(List<Integer> words) {
+    return words.stream().mapToInt(Integer::intValue).toArray();
   }
 
   /** Logit of one word minus that of another. */
@@ -95,27 +161,5 @@ public sealed interface Metric {
   /** Log-probability of one word. */
   static Metric logProbability(int position, int target) {
     return new LogProbability(position, List.of(target));
-  }
-
-  /**
-   * The metric as a scalar that depends on the final residual of a run, computing no more logits
-   * than it reads.
-   *
-   * @throws IllegalArgumentException if the position is not in the run, or a word not in the
-   *     vocabulary
-   */
-  Variable value(Run run);
-
-  /** The metric as a scalar function of all logits at its position, [1, vocabulary]. */
-  Variable ofLogits(Variable logits);
-
-  /** The normalised final residual at the position, [1, dModel]. */
-  private static Variable row(Run run, int position) {
-    requireArgument(
-        position >= 0 && position < run.length(),
-        "position %d of a prompt of %d tokens, counted from 0",
-        position,
-        run.length());
-    return run.variable(Site.FINAL_NORMALISED).slice(0, position, position + 1);
   }
 }

@@ -2,9 +2,11 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Run;
-import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.Site;
 import java.util.Locale;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -21,16 +23,20 @@ import java.util.regex.Pattern;
  * L2.head5[14&lt;-3]          head 5 of layer 2, token 14 looking at token 3
  * L2.head5.query[14&lt;-3]    entered through its query (or key, or value)
  * L1.attention_bias[9]     output bias of the attention (or mlp) of layer 1 at token 9
+ * L1.mlp_latent12[9]       latent 12 of the autoencoder of the MLP's output of layer 1 at token 9
+ * L1.mlp_error[9]          what its reconstruction lacks there
+ * L1.mlp_pre_bias[9]       what it adds whatever the latents
+ * logit5[9]                the logit of word 5 at token 9
  * metric                   the scalar that is explained
  * </pre>
  *
- * <p>The blocks of a model are numbered in the order of the forward pass: 0 for the embeddings, 2l
- * + 1 and 2l + 2 for the attention and the MLP of layer l.
+ * <p>Autoencoders are called by what they encode: {@code mlp} and {@code attention} outputs, or
+ * {@code activation} for the activations of MLP neurons.
  */
 public sealed interface Node {
   /** A node that adds a vector, its write, to the residual stream at one token. */
   sealed interface Source extends Node {
-    /** Number of the block that adds it. */
+    /** Number of the block that adds it, see {@link Run#residualAfter}. */
     int block();
 
     /** The token at which it is added. */
@@ -38,15 +44,7 @@ public sealed interface Node {
   }
 
   /** A node, or a part of one, that reads the residual stream. */
-  sealed interface Target extends Node {
-    /** Number of the last block that is added to what it reads. */
-    int readsAfter(TransformerConfig config);
-
-    /** Whether what a source writes can reach this without passing another node. */
-    default boolean isDownstreamOf(Source source, TransformerConfig config) {
-      return source.block() <= readsAfter(config);
-    }
-  }
+  sealed interface Target extends Node {}
 
   /** What an embedding node stands for. */
   enum EmbeddingPart {
@@ -87,11 +85,6 @@ public sealed interface Node {
     @Override
     public int block() {
       return 2 * layer + 2;
-    }
-
-    @Override
-    public int readsAfter(TransformerConfig config) {
-      return 2 * layer + 1;
     }
 
     @Override
@@ -156,11 +149,6 @@ public sealed interface Node {
     }
 
     @Override
-    public int readsAfter(TransformerConfig config) {
-      return 2 * pair.layer;
-    }
-
-    @Override
     public void requireIn(Run run) {
       pair.requireIn(run);
     }
@@ -209,13 +197,109 @@ public sealed interface Node {
     }
   }
 
-  /** The scalar that is explained, which reads the residual stream after the last layer. */
-  record Explained() implements Target {
+  /**
+   * A latent of a sparse autoencoder at a token.
+   *
+   * @param site that its autoencoder encodes
+   */
+  record Latent(Site site, int layer, int token, int latent) implements Source, Target {
     @Override
-    public int readsAfter(TransformerConfig config) {
-      return 2 * config.layers();
+    public int block() {
+      return blockOf(site, layer);
     }
 
+    @Override
+    public void requireIn(Run run) {
+      requireEncoded(this, site, layer, token, run);
+      int latents = run.encoding(site, layer).autoencoder().latents();
+      requireIndex(this, "latent", latent, latents);
+    }
+
+    @Override
+    public String toString() {
+      return encoded(site, layer, "_latent" + latent, token);
+    }
+  }
+
+  /** What the reconstruction of a sparse autoencoder lacks at a token. */
+  record ReconstructionError(Site site, int layer, int token) implements Source {
+    @Override
+    public int block() {
+      return blockOf(site, layer);
+    }
+
+    @Override
+    public void requireIn(Run run) {
+      requireEncoded(this, site, layer, token, run);
+    }
+
+    @Override
+    public String toString() {
+      return encoded(site, layer, "_error", token);
+    }
+  }
+
+  /** What the reconstruction of a sparse autoencoder has whatever the latents are, at a token. */
+  record PreBias(Site site, int layer, int token) implements Source {
+    @Override
+    public int block() {
+      return blockOf(site, layer);
+    }
+
+    @Override
+    public void requireIn(Run run) {
+      requireEncoded(this, site, layer, token, run);
+    }
+
+    @Override
+    public String toString() {
+      return encoded(site, layer, "_pre_bias", token);
+    }
+  }
+
+  /** The logit of a word at a token. */
+  record Logit(int token, int word) implements Target {
+    @Override
+    public void requireIn(Run run) {
+      requireIndex(this, "token", token, run.length());
+      requireIndex(this, "word", word, run.model().config().vocabulary());
+    }
+
+    @Override
+    public String toString() {
+      return "logit" + word + "[" + token + "]";
+    }
+  }
+
+  /**
+   * How far the residual stream goes in a direction at a token. It has a name to be printed, but
+   * none that could be parsed.
+   *
+   * @param block after which the residual stream is read, see {@link Run#residualAfter}
+   * @param vector [dModel]
+   */
+  record Direction(int block, int token, Tensor vector) implements Target {
+    @Override
+    public void requireIn(Run run) {
+      requireIndex(this, "block", block, 2 * run.model().config().layers() + 1);
+      requireIndex(this, "token", token, run.length());
+      Shape shape = Shape.of(run.model().config().dModel());
+      requireArgument(
+          vector.shape().equals(shape),
+          "%s: the vector has shape %s and the residual stream %s",
+          this,
+          vector.shape(),
+          shape);
+    }
+
+    @Override
+    public String toString() {
+      return "direction after block " + block + "[" + token + "]";
+    }
+  }
+
+  /** The scalar that is explained. */
+  record Explained() implements Target {
     @Override
     public void requireIn(Run run) {}
 
@@ -240,6 +324,37 @@ public sealed interface Node {
         what,
         index,
         size);
+  }
+
+  private static void requireEncoded(Node node, Site site, int layer, int token, Run run) {
+    requireIndex(node, "layer", layer, run.model().config().layers());
+    requireIndex(node, "token", token, run.length());
+    run.encoding(site, layer);
+  }
+
+  private static int blockOf(Site site, int layer) {
+    return site == Site.ATTENTION_OUTPUT ? 2 * layer + 1 : 2 * layer + 2;
+  }
+
+  private static String encoded(Site site, int layer, String what, int token) {
+    return "L" + layer + "." + word(site) + what + "[" + token + "]";
+  }
+
+  private static String word(Site site) {
+    return switch (site) {
+      case MLP_ACTIVATION -> "activation";
+      case MLP_OUTPUT -> "mlp";
+      case ATTENTION_OUTPUT -> "attention";
+      default -> throw new IllegalArgumentException("no autoencoder encodes " + site);
+    };
+  }
+
+  private static Site site(String word) {
+    return switch (word) {
+      case "activation" -> Site.MLP_ACTIVATION;
+      case "mlp" -> Site.MLP_OUTPUT;
+      default -> Site.ATTENTION_OUTPUT;
+    };
   }
 
   /**
@@ -275,6 +390,22 @@ public sealed interface Node {
     if (bias.matches()) {
       BiasPart part = bias.group(2).equals("mlp") ? BiasPart.MLP : BiasPart.ATTENTION;
       return new Bias(part, number(bias, 1), number(bias, 3));
+    }
+    Matcher encoded =
+        match("L(\\d+)\\.(activation|mlp|attention)_(latent(\\d+)|error|pre_bias)\\[(\\d+)]", name);
+    if (encoded.matches()) {
+      Site site = site(encoded.group(2));
+      int layer = number(encoded, 1);
+      int token = number(encoded, 5);
+      return switch (encoded.group(3)) {
+        case "error" -> new ReconstructionError(site, layer, token);
+        case "pre_bias" -> new PreBias(site, layer, token);
+        default -> new Latent(site, layer, token, number(encoded, 4));
+      };
+    }
+    Matcher logit = match("logit(\\d+)\\[(\\d+)]", name);
+    if (logit.matches()) {
+      return new Logit(number(logit, 2), number(logit, 1));
     }
     requireArgument(
         name.strip().equals("metric"),

@@ -7,10 +7,14 @@ import dev.tributary.attribution.Node.EmbeddingPart;
 import dev.tributary.attribution.Node.Explained;
 import dev.tributary.attribution.Node.HeadInput;
 import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
 import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.PreBias;
+import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Site;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
@@ -129,6 +133,44 @@ public final class NodeArray {
         new Axis("head", 0, values.shape().size(0)),
         new Axis("query", firstQuery, values.shape().size(1)),
         new Axis("key", firstKey, values.shape().size(2)));
+  }
+
+  /** Of values [token, latent]. */
+  static NodeArray latents(Site site, int layer, int firstToken, Tensor values) {
+    return new NodeArray(
+        values,
+        at -> new Latent(site, layer, at[0], at[1]),
+        where(
+            node ->
+                node instanceof Latent l && l.site() == site && l.layer() == layer
+                    ? new int[] {l.token(), l.latent()}
+                    : NONE),
+        new Axis("token", firstToken, values.shape().size(0)),
+        new Axis("latent", 0, values.shape().size(1)));
+  }
+
+  static NodeArray errors(Site site, int layer, int firstToken, Tensor values) {
+    return new NodeArray(
+        values,
+        at -> new ReconstructionError(site, layer, at[0]),
+        where(
+            node ->
+                node instanceof ReconstructionError e && e.site() == site && e.layer() == layer
+                    ? new int[] {e.token()}
+                    : NONE),
+        new Axis("token", firstToken, values.shape().length()));
+  }
+
+  static NodeArray preBiases(Site site, int layer, int firstToken, Tensor values) {
+    return new NodeArray(
+        values,
+        at -> new PreBias(site, layer, at[0]),
+        where(
+            node ->
+                node instanceof PreBias b && b.site() == site && b.layer() == layer
+                    ? new int[] {b.token()}
+                    : NONE),
+        new Axis("token", firstToken, values.shape().length()));
   }
 
   static NodeArray explained(Tensor value) {

@@ -1,13 +1,17 @@
 package dev.tributary.attribution;
 
+import static dev.tributary.core.Checks.requireArgument;
+
 import dev.tributary.attribution.Node.EmbeddingPart;
 import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
+import dev.tributary.transformer.SparseAutoencoder;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
@@ -20,13 +24,16 @@ import java.util.Map;
 public final class NodeAttribution {
   private final Run run;
   private final Metric metric;
+  private final Reading reading;
   private final double value;
   private final Map<Site, List<Tensor>> gradients;
   private final Writes writes;
 
-  private NodeAttribution(Run run, Metric metric, double value, Map<Site, List<Tensor>> gradients) {
+  private NodeAttribution(
+      Run run, Metric metric, Reading reading, double value, Map<Site, List<Tensor>> gradients) {
     this.run = run;
     this.metric = metric;
+    this.reading = reading;
     this.value = value;
     this.gradients = gradients;
     this.writes = new Writes(run);
@@ -69,14 +76,19 @@ public final class NodeAttribution {
       }
     }
     gradients.put(Site.LOGITS, List.of(logitGradient(run, metric)));
-    return new NodeAttribution(run, metric, explained.value().item(), gradients);
+    Reading reading = metric.reading(run);
+    return new NodeAttribution(run, metric, reading, explained.value().item(), gradients);
   }
 
   /** The metric does not pass the recorded logits: it computes only those that it reads. */
   private static Tensor logitGradient(Run run, Metric metric) {
-    int position = metric.position();
-    Variable row = Variable.input(run.value(Site.LOGITS).slice(0, position, position + 1));
-    Tensor gradient = Jacobian.of(metric.ofLogits(row), row).gradient().get(0);
+    Tensor logits = run.value(Site.LOGITS);
+    if (!(metric instanceof Metric.OfLogits ofLogits)) {
+      return Tensor.zeros(logits.dtype(), logits.shape());
+    }
+    int position = ofLogits.position();
+    Variable row = Variable.input(logits.slice(0, position, position + 1));
+    Tensor gradient = Jacobian.of(ofLogits.ofLogits(row), row).gradient().get(0);
     return gradient.pad(0, position, run.length());
   }
 
@@ -112,21 +124,39 @@ public final class NodeAttribution {
   }
 
   /**
-   * Gradient of the metric in the residual stream after the last layer: how the metric reads it.
+   * How the metric reads the residual stream directly: a metric of logits, after the last layer.
    */
-  public ResidualGradient finalGradient() {
-    int layers = run.model().config().layers();
-    int position = metric.position();
-    Tensor gradient = gradient(Site.RESIDUAL_AFTER_MLP, layers - 1);
-    return new ResidualGradient(2 * layers, position, gradient.slice(0, position, position + 1));
+  public ResidualGradient residualGradient() {
+    int block = reading.afterBlock();
+    Tensor gradient =
+        block == 0
+            ? gradient(Site.EMBEDDING)
+            : block % 2 == 1
+                ? gradient(Site.RESIDUAL_AFTER_ATTENTION, block / 2)
+                : gradient(Site.RESIDUAL_AFTER_MLP, block / 2 - 1);
+    return new ResidualGradient(
+        block, reading.firstToken(), gradient.slice(0, reading.firstToken(), reading.endToken()));
   }
 
-  /** Activation of every neuron; probability of every head pair. */
+  /**
+   * Gradient of the metric at the latents of an autoencoder: the gradient at its site through the
+   * decoder, [token, latent].
+   */
+  public Tensor latentGradient(SparseAutoencoder autoencoder) {
+    return gradient(autoencoder.site(), autoencoder.layer())
+        .matmulTransposed(autoencoder.decoder());
+  }
+
+  /** Activation of every neuron and latent; probability of every head pair. */
   public NodeScores activation() {
     List<NodeArray> arrays = new ArrayList<>();
     for (int layer = 0; layer < run.model().config().layers(); layer++) {
       arrays.add(NodeArray.headPairs(layer, 0, 0, run.value(Site.PATTERN, layer)));
       arrays.add(NodeArray.neurons(layer, 0, run.value(Site.MLP_ACTIVATION, layer)));
+    }
+    for (Encoding encoding : run.encodings()) {
+      SparseAutoencoder autoencoder = encoding.autoencoder();
+      arrays.add(NodeArray.latents(autoencoder.site(), autoencoder.layer(), 0, encoding.latents()));
     }
     return new NodeScores(run, arrays);
   }
@@ -149,6 +179,15 @@ public final class NodeAttribution {
     for (int layer = 0; layer < run.model().config().layers(); layer++) {
       arrays.add(NodeArray.headPairs(layer, 0, 0, product(Site.PATTERN, layer)));
       arrays.add(NodeArray.neurons(layer, 0, product(Site.MLP_ACTIVATION, layer)));
+    }
+    for (Encoding encoding : run.encodings()) {
+      SparseAutoencoder autoencoder = encoding.autoencoder();
+      Site site = autoencoder.site();
+      int layer = autoencoder.layer();
+      Tensor latents = encoding.latents().times(latentGradient(autoencoder));
+      arrays.add(NodeArray.latents(site, layer, 0, latents));
+      Tensor errors = encoding.error().times(gradient(site, layer)).sum(-1);
+      arrays.add(NodeArray.errors(site, layer, 0, errors));
     }
     return new NodeScores(run, arrays);
   }
@@ -173,7 +212,7 @@ public final class NodeAttribution {
    */
   public NodeScores directEffect() {
     try (Scope scope = Scope.open()) {
-      return writes.dot(finalGradient()).keptBy(scope);
+      return writes.dot(residualGradient()).keptBy(scope);
     }
   }
 
@@ -195,25 +234,40 @@ public final class NodeAttribution {
   }
 
   /**
-   * ⟨vector, gradient in the final residual⟩ at each token of a site of the residual stream,
-   * [token]; zeros for the final residual itself, which nothing separates from its gradient.
+   * ⟨vector, gradient in the residual stream that the metric reads⟩ at each token of {@link
+   * Site#EMBEDDING}, [token]; zeros unless the metric reads a later residual stream.
+   *
+   * @throws IllegalArgumentException if the site is another one
    */
   public Tensor directEffect(Site site) {
-    return directEffect(run.variable(site));
+    requireArgument(site == Site.EMBEDDING, "site %s adds nothing to the residual stream", site);
+    return directEffect(run.variable(site), 0);
   }
 
-  /** {@link #directEffect(Site)} for a site of one layer. */
+  /**
+   * {@link #directEffect(Site)} for a site of one layer: a residual stream, which counts if it is
+   * strictly before the one that the metric reads, or the output of a block.
+   */
   public Tensor directEffect(Site site, int layer) {
-    return directEffect(run.variable(site, layer));
+    int after =
+        switch (site) {
+          case ATTENTION_OUTPUT -> 2 * layer;
+          case RESIDUAL_AFTER_ATTENTION, MLP_OUTPUT -> 2 * layer + 1;
+          case RESIDUAL_AFTER_MLP -> 2 * layer + 2;
+          default ->
+              throw new IllegalArgumentException(
+                  "site " + site + " adds nothing to the residual stream");
+        };
+    return directEffect(run.variable(site, layer), after);
   }
 
-  private Tensor directEffect(Variable vectors) {
-    if (vectors == run.finalResidual()) {
+  private Tensor directEffect(Variable vectors, int after) {
+    ResidualGradient read = residualGradient();
+    if (after >= read.afterBlock()) {
       return Tensor.zeros(vectors.value().dtype(), Shape.of(run.length()));
     }
-    ResidualGradient read = finalGradient();
-    return perToken(
-        vectors.value().times(read.rows().pad(0, read.firstToken(), run.length())).sum(-1));
+    Tensor rows = read.rows().pad(0, read.firstToken(), run.length());
+    return perToken(vectors.value().times(rows).sum(-1));
   }
 
   private static Tensor perToken(Tensor column) {

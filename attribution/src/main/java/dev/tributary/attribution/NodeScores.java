@@ -2,12 +2,17 @@ package dev.tributary.attribution;
 
 import dev.tributary.attribution.Node.Embedding;
 import dev.tributary.attribution.Node.EmbeddingPart;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.PreBias;
+import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.core.Scope;
 import dev.tributary.core.TopK;
 import dev.tributary.transformer.Run;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalDouble;
+import java.util.function.DoubleUnaryOperator;
+import java.util.function.Predicate;
 
 /**
  * One number for every node of some kinds: a reading of each, or its edge to or from another node.
@@ -74,12 +79,26 @@ public final class NodeScores {
     return result;
   }
 
-  /** The sum over all nodes. */
+  /**
+   * The sum over all nodes of the model itself. Latents, errors and pre-biases, which say once more
+   * what the nodes at the site of their autoencoder say, are left out.
+   */
   public double sum() {
+    return sum(node -> !isOfAutoencoder(node), value -> value);
+  }
+
+  static boolean isOfAutoencoder(Node node) {
+    return node instanceof Latent || node instanceof ReconstructionError || node instanceof PreBias;
+  }
+
+  /** Sums over arrays, each of which holds one kind of node. */
+  double sum(Predicate<Node> kinds, DoubleUnaryOperator of) {
     double sum = 0;
     for (NodeArray array : arrays) {
-      for (double value : array.values().toDoubles()) {
-        sum += value;
+      if (kinds.test(array.node(0))) {
+        for (double value : array.values().toDoubles()) {
+          sum += of.applyAsDouble(value);
+        }
       }
     }
     return sum;

@@ -5,22 +5,30 @@ import dev.tributary.attribution.Node.BiasPart;
 import dev.tributary.attribution.Node.Embedding;
 import dev.tributary.attribution.Node.EmbeddingPart;
 import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
 import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.PreBias;
+import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.attribution.Node.Source;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.Block;
+import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
+import dev.tributary.transformer.SparseAutoencoder;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * What the nodes of a run add to the residual stream. With W the output weights of its block, a
  * neuron writes activation · W[neuron], a head at a pair probability · (value · W[head]) at the
- * query, an embedding and a bias themselves. Together they are the whole residual stream.
+ * query, an embedding and a bias themselves. Together they are the whole residual stream. A latent
+ * writes its activation times its decoder row (through W if it encodes neurons); latents, errors
+ * and pre-biases of an autoencoder say once more what the nodes of its site write.
  */
 final class Writes {
   private final Run run;
@@ -52,9 +60,37 @@ final class Writes {
     } else if (source instanceof Bias b) {
       row = bias(b.part(), b.layer());
     } else {
-      throw new AssertionError(source);
+      row = encoded(source);
     }
     return row.reshape(dModel);
+  }
+
+  /** The write of a latent, a reconstruction error or a pre-bias, [1, dModel]. */
+  private Tensor encoded(Source source) {
+    if (source instanceof Latent l) {
+      Encoding encoding = run.encoding(l.site(), l.layer());
+      double activation = encoding.latents().get(l.token(), l.latent());
+      Tensor decoder = encoding.autoencoder().decoder();
+      return toResidual(
+          l.site(), l.layer(), decoder.slice(0, l.latent(), l.latent() + 1).times(activation));
+    }
+    if (source instanceof ReconstructionError e) {
+      Tensor error = run.encoding(e.site(), e.layer()).error();
+      return toResidual(e.site(), e.layer(), token(error, e.token()));
+    }
+    PreBias b = (PreBias) source;
+    Tensor preBias = run.encoding(b.site(), b.layer()).autoencoder().preBias();
+    return toResidual(b.site(), b.layer(), preBias.reshape(1, preBias.shape().length()));
+  }
+
+  /** What vectors at a site add to the residual stream, [row, n] to [row, dModel]. */
+  private Tensor toResidual(Site site, int layer, Tensor vectors) {
+    return site == Site.MLP_ACTIVATION ? vectors.matmul(mlp(layer).output().weight()) : vectors;
+  }
+
+  /** The adjoint of {@link #toResidual}: how a gradient in the residual stream reads the site. */
+  private Tensor toSite(Site site, int layer, Tensor rows) {
+    return site == Site.MLP_ACTIVATION ? rows.matmulTransposed(mlp(layer).output().weight()) : rows;
   }
 
   /**
@@ -93,7 +129,39 @@ final class Writes {
         arrays.add(bias(BiasPart.MLP, layer, gradient));
       }
     }
+    for (Encoding encoding : run.encodings()) {
+      SparseAutoencoder autoencoder = encoding.autoencoder();
+      Site site = autoencoder.site();
+      int layer = autoencoder.layer();
+      if (new Latent(site, layer, 0, 0).block() <= gradient.afterBlock()) {
+        Tensor read = toSite(site, layer, rows);
+        arrays.add(NodeArray.latents(site, layer, from, ofLatents(encoding, from, read)));
+        Tensor errors = encoding.error().slice(0, from, to).times(read).sum(-1);
+        arrays.add(NodeArray.errors(site, layer, from, errors));
+        arrays.add(
+            NodeArray.preBiases(site, layer, from, read.times(autoencoder.preBias()).sum(-1)));
+      }
+    }
     return new NodeScores(run, arrays);
+  }
+
+  /** ⟨latent · decoder row, gradient at the site⟩: only decoder rows of active latents are read. */
+  private static Tensor ofLatents(Encoding encoding, int firstToken, Tensor read) {
+    List<Tensor> products = new ArrayList<>();
+    for (int row = 0; row < read.shape().size(0); row++) {
+      Tensor latents = token(encoding.latents(), firstToken + row);
+      int[] active = active(latents);
+      Tensor decoder = encoding.autoencoder().decoder().gather(0, active);
+      Tensor product = token(read, row).matmulTransposed(decoder).times(latents.gather(1, active));
+      products.add(product.scatterAdd(1, latents.shape().size(1), active));
+    }
+    return Tensor.concat(0, products);
+  }
+
+  /** Indices of what is not zero in a row. */
+  static int[] active(Tensor row) {
+    double[] values = row.toDoubles();
+    return IntStream.range(0, values.length).filter(i -> values[i] != 0).toArray();
   }
 
   private NodeArray bias(BiasPart part, int layer, ResidualGradient gradient) {
@@ -118,6 +186,15 @@ final class Writes {
         Tensor norms = bias(part, layer).norm(-1).broadcastTo(Shape.of(run.length()));
         arrays.add(NodeArray.biases(part, layer, 0, norms));
       }
+    }
+    for (Encoding encoding : run.encodings()) {
+      Site site = encoding.autoencoder().site();
+      int layer = encoding.autoencoder().layer();
+      Tensor directions = toResidual(site, layer, encoding.autoencoder().decoder());
+      Tensor norm = directions.norm(-1).reshape(directions.shape().size(0));
+      arrays.add(NodeArray.latents(site, layer, 0, encoding.latents().times(norm)));
+      Tensor errors = toResidual(site, layer, encoding.error()).norm(-1);
+      arrays.add(NodeArray.errors(site, layer, 0, errors));
     }
     return new NodeScores(run, arrays);
   }

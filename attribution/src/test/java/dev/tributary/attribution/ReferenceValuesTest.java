@@ -12,6 +12,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.Node.Embedding;
 import dev.tributary.attribution.Node.EmbeddingPart;
 import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
 import dev.tributary.attribution.Node.Neuron;
 import dev.tributary.attribution.Node.Source;
 import dev.tributary.attribution.Node.Target;
@@ -19,11 +20,13 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Safetensors;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
+import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -39,7 +42,6 @@ import java.util.Set;
 import java.util.function.Function;
 import java.util.function.IntFunction;
 import java.util.function.Supplier;
-import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.DynamicNode;
@@ -49,7 +51,7 @@ import org.junit.jupiter.api.io.TempDir;
 /**
  * Compares every quantity with the values that an independent system computed. Cases are the
  * folders below the one that the system property {@code tributary.reference} names; their format is
- * told in its README. Every expected tensor is either compared or listed here as not yet covered.
+ * told in its README. An expected tensor that is not compared is a failure.
  */
 class ReferenceValuesTest {
   /** Both sides compute in 64 bits; what they differ by is the order of their sums. */
@@ -62,30 +64,6 @@ class ReferenceValuesTest {
    * Tensors of smaller numbers than this are sums that cancel; their rounding is that of the terms.
    */
   private static final double SMALLEST_SCALE = 1e-3;
-
-  private static final Set<String> QUANTITIES_NOT_YET_COVERED =
-      Set.of(
-          "mlp_in_edge_activation",
-          "attn_query_in_edge_activation",
-          "attn_key_in_edge_activation",
-          "online_autoencoder_latent",
-          "online_autoencoder_act_times_grad",
-          "online_autoencoder_write_norm",
-          "online_autoencoder_write_to_final_residual_grad",
-          "online_autoencoder_in_edge_activation",
-          "online_autoencoder_in_edge_attribution",
-          "online_autoencoder_out_edge_attribution",
-          "online_mlp_autoencoder_error",
-          "online_mlp_autoencoder_error_act_times_grad",
-          "online_mlp_autoencoder_error_write_norm",
-          "online_mlp_autoencoder_error_write_to_final_residual_grad",
-          "online_residual_mlp_autoencoder_error",
-          "online_residual_attention_autoencoder_error");
-
-  /** Autoencoder latents as upstream or downstream nodes, and traces. */
-  private static final Pattern NODES_NOT_YET_COVERED = Pattern.compile(".*/(to|from)=sae\\..*");
-
-  private static final Pattern TRACES_NOT_YET_COVERED = Pattern.compile(".*/trace\\d+");
 
   @TempDir Path temporary;
 
@@ -117,14 +95,12 @@ class ReferenceValuesTest {
     int compared = 0;
     try (Scope scope = Scope.open()) {
       Transformer model = Transformer.load(huggingFaceFolder(path, config), dtype, Progress.NONE);
-      Case computed = new Case(model, config);
+      Case computed = new Case(model.with(autoencoders(path, config, dtype)), config);
       for (String name : expected.names()) {
-        if (isNotYetCovered(name)) {
-          continue;
-        }
+
         Supplier<double[]> quantity = computed.quantity(name);
         if (quantity == null) {
-          failures.add(name + " is neither compared nor listed as not yet covered");
+          failures.add(name + " is not compared");
           continue;
         }
         try (Scope inner = Scope.open()) {
@@ -143,12 +119,6 @@ class ReferenceValuesTest {
     if (!failures.isEmpty()) {
       fail(compared + " compared\n" + String.join("\n", failures));
     }
-  }
-
-  private static boolean isNotYetCovered(String name) {
-    return QUANTITIES_NOT_YET_COVERED.contains(name.replaceFirst("/.*", ""))
-        || NODES_NOT_YET_COVERED.matcher(name).matches()
-        || TRACES_NOT_YET_COVERED.matcher(name).matches();
   }
 
   private static String difference(double[] expected, double[] actual, double tolerance) {
@@ -177,6 +147,48 @@ class ReferenceValuesTest {
     return "";
   }
 
+  private static List<SparseAutoencoder> autoencoders(Path path, JsonNode config, DType dtype)
+      throws IOException {
+    List<SparseAutoencoder> autoencoders = new ArrayList<>();
+    for (int layer = 0; layer < config.get("model").get("n_layer").asInt(); layer++) {
+      Path file = path.resolve("sae_layer" + layer + ".safetensors");
+      if (Files.exists(file)) {
+        JsonNode sae = config.get("sae");
+        Safetensors weights = Safetensors.open(file);
+        autoencoders.add(
+            SparseAutoencoder.of(
+                autoencoderSite(sae),
+                layer,
+                activation(sae),
+                weights.tensor("encoder.weight", dtype),
+                weights.tensor("decoder.weight", dtype),
+                weights.tensor("pre_bias", dtype),
+                weights.tensor("latent_bias", dtype)));
+      }
+    }
+    return autoencoders;
+  }
+
+  private static Site autoencoderSite(JsonNode sae) {
+    return switch (sae.get("site").asText()) {
+      case "mlp_post_act" -> Site.MLP_ACTIVATION;
+      case "resid_delta_mlp" -> Site.MLP_OUTPUT;
+      case "resid_delta_attn" -> Site.ATTENTION_OUTPUT;
+      default -> throw new AssertionError(sae);
+    };
+  }
+
+  private static SparseAutoencoder.Activation activation(JsonNode sae) {
+    return switch (sae.get("activation").asText()) {
+      case "ReLU" -> new SparseAutoencoder.Activation.Relu();
+      case "TopK" -> {
+        assertEquals("ReLU", sae.path("postact_fn").asText("ReLU"));
+        yield new SparseAutoencoder.Activation.TopK(sae.get("k").asInt());
+      }
+      default -> throw new AssertionError(sae);
+    };
+  }
+
   /** The case's model as the folder that users have. */
   private Path huggingFaceFolder(Path path, JsonNode config) throws IOException {
     Path folder = Files.createTempDirectory(temporary, "model");
@@ -191,6 +203,7 @@ class ReferenceValuesTest {
   private static final class Case {
     private final Run run;
     private final NodeAttribution nodes;
+    private final EdgeAttribution activationEdges;
     private final Map<String, EdgeAttribution> edges = new HashMap<>();
     private final Map<String, JsonNode> nodesById = new HashMap<>();
     private final Map<String, Supplier<double[]>> plain = new HashMap<>();
@@ -213,6 +226,7 @@ class ReferenceValuesTest {
                   list(loss.get("distractor_tokens"))));
       edges.put("detach=0", EdgeAttribution.of(nodes, ScaleGradient.LIVE));
       edges.put("detach=1", EdgeAttribution.of(nodes, ScaleGradient.DETACHED));
+      activationEdges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED, EdgeMeasure.ACTIVATION);
       for (String group : List.of("downstream_subnodes", "upstream_nodes")) {
         for (JsonNode node : config.get(group)) {
           nodesById.put(node.get("id").asText(), node);
@@ -224,6 +238,12 @@ class ReferenceValuesTest {
       neurons = model.config().neurons();
       sites();
       readings();
+      if (!run.encodings().isEmpty()) {
+        autoencoders();
+      }
+      for (JsonNode trace : config.get("traces")) {
+        trace(trace.get("id").asText(), traceOf(trace));
+      }
     }
 
     /** How to compute a tensor, or null if nothing here is called that. */
@@ -241,7 +261,10 @@ class ReferenceValuesTest {
         return outOf(parts[0], source, edges(parts[2]));
       }
       if (parts.length == 2 && parts[1].startsWith("from=")) {
-        return write(parts[0], (Source) node(parts[1].substring(5)));
+        Source source = (Source) node(parts[1].substring(5));
+        return parts[0].endsWith("_in_edge_activation")
+            ? outOf(parts[0].replace("_activation", "_attribution"), source, activationEdges)
+            : write(parts[0], source);
       }
       return null;
     }
@@ -251,11 +274,20 @@ class ReferenceValuesTest {
     }
 
     private Node node(String id) {
-      JsonNode node =
-          Objects.requireNonNull(nodesById.get(id), () -> id + " is not in config.json");
+      return node(Objects.requireNonNull(nodesById.get(id), () -> id + " is not in config.json"));
+    }
+
+    private Node node(JsonNode node) {
       int layer = node.get("layer").asInt();
       if (node.get("node_type").asText().equals("mlp_neuron")) {
         return new Neuron(layer, node.get("token").asInt(), node.get("index").asInt());
+      }
+      if (node.get("node_type").asText().equals("sae_latent")) {
+        return new Latent(
+            run.encodings().get(0).autoencoder().site(),
+            layer,
+            node.get("token").asInt(),
+            node.get("index").asInt());
       }
       HeadPair pair =
           new HeadPair(
@@ -280,6 +312,7 @@ class ReferenceValuesTest {
         case "mlp_out_edge_attribution" -> () -> ofNeurons(edge.into(target));
         case "attn_out_edge_attribution" -> () -> ofPairs(edge.into(target), pair -> pair);
         case "token_out_edge_attribution" -> () -> ofEmbeddings(edge.into(target));
+        case "online_autoencoder_out_edge_attribution" -> () -> ofLatents(edge.into(target));
         default -> null;
       };
     }
@@ -288,6 +321,7 @@ class ReferenceValuesTest {
         String quantity, Source source, EdgeAttribution edge) {
       return switch (quantity) {
         case "mlp_in_edge_attribution" -> () -> ofNeurons(edge.outOf(source));
+        case "online_autoencoder_in_edge_attribution" -> () -> ofLatents(edge.outOf(source));
         case "attn_query_in_edge_attribution" ->
             () -> ofPairs(edge.outOf(source), pair -> pair.through(AttentionPath.QUERY));
         case "attn_key_in_edge_attribution" ->
@@ -387,6 +421,123 @@ class ReferenceValuesTest {
       stream("mlp_layer_write_norm", "mlp_layer_write", Site.MLP_OUTPUT);
     }
 
+    private void autoencoders() {
+      plain.put("online_autoencoder_latent/forward", () -> ofLatents(nodes.activation()));
+      plain.put(
+          "online_autoencoder_latent/backward",
+          () -> stack(layer -> nodes.latentGradient(encoding(layer).autoencoder()).toDoubles()));
+      plain.put(
+          "online_autoencoder_act_times_grad/loss",
+          () -> ofLatents(nodes.activationTimesGradient()));
+      plain.put("online_autoencoder_write_norm/loss", () -> ofLatents(nodes.writeNorm()));
+      plain.put(
+          "online_autoencoder_write_to_final_residual_grad/loss",
+          () -> ofLatents(nodes.directEffect()));
+      String error =
+          switch (run.encodings().get(0).autoencoder().site()) {
+            case MLP_ACTIVATION -> "online_mlp_autoencoder_error";
+            case MLP_OUTPUT -> "online_residual_mlp_autoencoder_error";
+            default -> "online_residual_attention_autoencoder_error";
+          };
+      plain.put(error + "/forward", () -> stack(layer -> encoding(layer).error().toDoubles()));
+      if (error.equals("online_mlp_autoencoder_error")) {
+        plain.put(
+            error + "_act_times_grad/loss",
+            () ->
+                stack(
+                    layer ->
+                        encoding(layer)
+                            .error()
+                            .times(nodes.gradient(Site.MLP_ACTIVATION, layer))
+                            .toDoubles()));
+        plain.put(
+            error + "_write_norm/loss",
+            () ->
+                stack(
+                    layer ->
+                        encoding(layer)
+                            .error()
+                            .times(outputWeight(layer).norm(-1).reshape(neurons))
+                            .toDoubles()));
+        plain.put(
+            error + "_write_to_final_residual_grad/loss",
+            () ->
+                stack(
+                    layer ->
+                        nodes
+                            .gradient(Site.RESIDUAL_AFTER_MLP, layers - 1)
+                            .matmulTransposed(outputWeight(layer))
+                            .times(encoding(layer).error())
+                            .toDoubles()));
+      }
+    }
+
+    private Tensor outputWeight(int layer) {
+      return run.model().block(layer).mlp().output().weight();
+    }
+
+    private Encoding encoding(int layer) {
+      return run.encoding(run.encodings().get(0).autoencoder().site(), layer);
+    }
+
+    private Metric traceOf(JsonNode trace) {
+      Stage stage =
+          trace.get("pre_or_post_act").asText().equals("pre")
+              ? Stage.PRE_ACTIVATION
+              : Stage.ACTIVATION;
+      ScaleGradient scaleGradient =
+          trace.get("detach_layer_norm_scale").asBoolean()
+              ? ScaleGradient.DETACHED
+              : ScaleGradient.LIVE;
+      Node node = node(trace.get("node"));
+      if (node instanceof Neuron neuron) {
+        return new Trace.NeuronTrace(neuron, stage, scaleGradient);
+      }
+      if (node instanceof Latent latent) {
+        return new Trace.LatentTrace(latent, stage, scaleGradient);
+      }
+      HeadPair pair = (HeadPair) node;
+      return switch (trace.get("attention_trace_type").asText()) {
+        case "Q" -> new Trace.PatternTrace(pair, Set.of(AttentionPath.QUERY), stage, scaleGradient);
+        case "K" -> new Trace.PatternTrace(pair, Set.of(AttentionPath.KEY), stage, scaleGradient);
+        case "QK" ->
+            new Trace.PatternTrace(
+                pair, Set.of(AttentionPath.QUERY, AttentionPath.KEY), stage, scaleGradient);
+        case "V" ->
+            new Trace.ValueTrace(
+                pair, trace.has("downstream") ? traceOf(trace.get("downstream")) : nodes.metric());
+        default -> throw new AssertionError(trace);
+      };
+    }
+
+    private void trace(String id, Metric metric) {
+      Supplier<NodeAttribution> traced = () -> NodeAttribution.of(run, metric);
+      String suffix = "/" + id;
+      plain.put("traced_activation" + suffix, () -> new double[] {traced.get().value()});
+      plain.put(
+          "token_attribution" + suffix, () -> ofEmbeddings(traced.get().activationTimesGradient()));
+      plain.put(
+          "mlp_act_times_grad" + suffix, () -> ofNeurons(traced.get().activationTimesGradient()));
+      plain.put(
+          "mlp_write_to_final_residual_grad" + suffix,
+          () -> ofNeurons(traced.get().directEffect()));
+      plain.put(
+          "unflattened_attn_act_times_grad" + suffix,
+          () -> ofPairs(traced.get().activationTimesGradient(), pair -> pair));
+      plain.put(
+          "unflattened_attn_write_to_final_residual_grad" + suffix,
+          () -> ofPairs(traced.get().directEffect(), pair -> pair));
+      plain.put(
+          "online_autoencoder_act_times_grad" + suffix,
+          () -> ofLatents(traced.get().activationTimesGradient()));
+      plain.put(
+          "online_autoencoder_write_to_final_residual_grad" + suffix,
+          () -> ofLatents(traced.get().directEffect()));
+      plain.put(
+          "resid_post_embedding_proj_to_final_residual_grad" + suffix,
+          () -> traced.get().directEffect(Site.EMBEDDING).toDoubles());
+    }
+
     private void reading(String name, Supplier<NodeScores> scores) {
       plain.put("mlp_" + name + "/loss", () -> ofNeurons(scores.get()));
       plain.put("unflattened_attn_" + name + "/loss", () -> ofPairs(scores.get(), pair -> pair));
@@ -434,6 +585,24 @@ class ReferenceValuesTest {
         result[i] = scores.of(new Neuron(token / tokens, token % tokens, i % neurons));
       }
       return result;
+    }
+
+    private double[] ofLatents(NodeScores scores) {
+      return stack(
+          layer -> {
+            SparseAutoencoder autoencoder = encoding(layer).autoencoder();
+            double[] result = new double[tokens * autoencoder.latents()];
+            for (int i = 0; i < result.length; i++) {
+              result[i] =
+                  scores.of(
+                      new Latent(
+                          autoencoder.site(),
+                          layer,
+                          i / autoencoder.latents(),
+                          i % autoencoder.latents()));
+            }
+            return result;
+          });
     }
 
     private double[] ofPairs(NodeScores scores, Function<HeadPair, Node> node) {

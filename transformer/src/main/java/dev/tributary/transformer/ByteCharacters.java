@@ -1,6 +1,5 @@
 package dev.tributary.transformer;
 
-import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -33,21 +32,26 @@ final class ByteCharacters {
 
   /** The text that a token stands for, its bytes as {@code \xe2} where they are no text alone. */
   static String decode(String token) {
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    StringBuilder escaped = new StringBuilder();
-    for (int i = 0; i < token.length(); i++) {
+    byte[] bytes = new byte[token.length()];
+    for (int i = 0; i < bytes.length; i++) {
       Integer value = BYTES.get(token.substring(i, i + 1));
       if (value == null) {
         return token;
       }
-      bytes.write(value);
-      escaped.append(String.format(Locale.ROOT, value < 0x80 ? "%c" : "\\x%02x", value));
+      bytes[i] = value.byteValue();
     }
     try {
-      ByteBuffer buffer = ByteBuffer.wrap(bytes.toByteArray());
-      return StandardCharsets.UTF_8.newDecoder().decode(buffer).toString();
+      return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
     } catch (CharacterCodingException e) {
-      return escaped.toString();
+      return escaped(bytes);
     }
+  }
+
+  private static String escaped(byte[] bytes) {
+    StringBuilder result = new StringBuilder();
+    for (byte value : bytes) {
+      result.append(String.format(Locale.ROOT, value < 0 ? "\\x%02x" : "%c", value));
+    }
+    return result.toString();
   }
 }

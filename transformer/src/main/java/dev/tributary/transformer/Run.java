@@ -3,6 +3,7 @@ package dev.tributary.transformer;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
 import java.util.EnumMap;
@@ -18,32 +19,84 @@ public final class Run {
   private final int[] tokens;
   private final Map<Site, List<Variable>> sites;
 
+  private final List<Encoding> encodings;
+
   private Run(Transformer model, int[] tokens, Map<Site, List<Variable>> sites) {
     this.model = model;
     this.tokens = tokens;
     this.sites = sites;
+    this.encodings = model.autoencoders().stream().map(this::encoding).toList();
+  }
+
+  private Encoding encoding(SparseAutoencoder autoencoder) {
+    Tensor y = value(autoencoder.site(), autoencoder.layer());
+    try (Scope scope = Scope.open()) {
+      Variable latents = autoencoder.latents(Variable.constant(y));
+      Tensor reconstruction = autoencoder.reconstruction(latents).value();
+      return new Encoding(
+          autoencoder,
+          scope.keep(latents.value()),
+          scope.keep(reconstruction),
+          scope.keep(y.minus(reconstruction)));
+    }
   }
 
   /** Fills a run, site by site in the order of the forward pass. */
   static final class Recorder implements Site.Visitor {
     private final Transformer model;
     private final int[] tokens;
+    private final List<Change> changes;
     private final Map<Site, List<Variable>> sites = new EnumMap<>(Site.class);
 
-    Recorder(Transformer model, int[] tokens) {
+    Recorder(Transformer model, int[] tokens, List<Change> changes) {
       this.model = model;
       this.tokens = tokens.clone();
+      this.changes = changes;
+    }
+
+    /** Takes over what another run recorded before a layer. */
+    void resume(Run base, int layer) {
+      base.sites.forEach(
+          (site, variables) -> {
+            if (site.perLayer()) {
+              sites.put(site, new ArrayList<>(variables.subList(0, layer)));
+            } else if (site.compareTo(Site.EMBEDDING) <= 0) {
+              sites.put(site, new ArrayList<>(variables));
+            }
+          });
     }
 
     @Override
     public Variable at(Site site, Variable variable) {
-      sites.computeIfAbsent(site, s -> new ArrayList<>()).add(variable);
-      return variable;
+      List<Variable> variables = sites.computeIfAbsent(site, s -> new ArrayList<>());
+      Variable changed = variable;
+      for (Change change : changes) {
+        changed = change.at(site, variables.size(), changed, this);
+      }
+      variables.add(changed);
+      return changed;
+    }
+
+    Variable recorded(Site site, int layer) {
+      return sites.getOrDefault(site, List.of()).get(layer);
     }
 
     Run finish() {
       return new Run(model, tokens, sites);
     }
+  }
+
+  /**
+   * Runs the model again with something changed, from the earliest changed layer on; what came
+   * before is shared with this run. Lives in the innermost scope, and no longer than this run.
+   *
+   * @throws IllegalArgumentException if a change does not fit this run
+   */
+  public Run with(Change... changes) {
+    for (Change change : changes) {
+      change.requireFits(this);
+    }
+    return model.rerun(this, List.of(changes));
   }
 
   /** The model that ran. */
@@ -101,18 +154,43 @@ public final class Run {
     return variable(site, layer).value();
   }
 
-  /** Residual stream that the attention of a layer reads, [token, dModel]. */
-  public Variable residualBeforeAttention(int layer) {
-    return layer == 0 ? variable(Site.EMBEDDING) : variable(Site.RESIDUAL_AFTER_MLP, layer - 1);
+  /** What each autoencoder of the model made of this run. */
+  public List<Encoding> encodings() {
+    return encodings;
   }
 
-  /** Residual stream that the MLP of a layer reads, [token, dModel]. */
-  public Variable residualBeforeMlp(int layer) {
-    return variable(Site.RESIDUAL_AFTER_ATTENTION, layer);
+  /**
+   * What the autoencoder of a site and layer made of this run.
+   *
+   * @throws IllegalArgumentException if none is loaded there
+   */
+  public Encoding encoding(Site site, int layer) {
+    for (Encoding encoding : encodings) {
+      if (encoding.autoencoder().site() == site && encoding.autoencoder().layer() == layer) {
+        return encoding;
+      }
+    }
+    throw new IllegalArgumentException(
+        "no autoencoder of " + site + " of layer " + layer + " is loaded");
   }
 
-  /** Residual stream after the last layer, [token, dModel]. */
-  public Variable finalResidual() {
-    return residualBeforeAttention(model.config().layers());
+  /**
+   * Residual stream after a block, [token, dModel]. Blocks are numbered in the order of the forward
+   * pass: 0 for the embeddings, 2l + 1 and 2l + 2 for the attention and the MLP of layer l.
+   *
+   * @throws IllegalArgumentException if there is no such block
+   */
+  public Variable residualAfter(int block) {
+    requireArgument(
+        block >= 0 && block <= 2 * model.config().layers(),
+        "block %d of a model that has blocks 0 to %d",
+        block,
+        2 * model.config().layers());
+    if (block == 0) {
+      return variable(Site.EMBEDDING);
+    }
+    return block % 2 == 1
+        ? variable(Site.RESIDUAL_AFTER_ATTENTION, block / 2)
+        : variable(Site.RESIDUAL_AFTER_MLP, block / 2 - 1);
   }
 }

@@ -327,6 +327,20 @@ public final class SparseAutoencoder {
   }
 
   /**
+   * What the activation of one latent takes, for the cost of one row of the encoder.
+   *
+   * @param y [.., token, n]
+   * @return [.., token, 1]
+   * @throws IllegalArgumentException if there is no such latent, or as {@link #latents(Variable)}
+   */
+  public Variable preActivation(Variable y, int latent) {
+    requireEncodable(y.shape());
+    requireLatent(latent);
+    SparseAutoencoder one = only(latent);
+    return one.preActivation(one.beforeBias(y));
+  }
+
+  /**
    * The vectors that latents stand for.
    *
    * @param latents [.., latent]

@@ -161,19 +161,19 @@ final class TokenizerFile {
     if (!model.text("continuing_subword_prefix", "").isEmpty()) {
       throw model.wrong("continuing_subword_prefix", "none");
     }
-    if (!model.has("unk_token")) {
-      if (words || !byteLevel || !ids.keySet().containsAll(ByteCharacters.all())) {
-        throw BadFile.because(
-            model.path(),
-            "model.unk_token is missing, expected one unless there is a token for each byte");
-      }
+    boolean complete = !words && byteLevel && ids.keySet().containsAll(ByteCharacters.all());
+    if (complete) {
       return null;
+    }
+    if (!model.has("unk_token")) {
+      throw model.wrong(
+          "unk_token", "a token of the vocabulary, unless there is one for each byte");
     }
     String token = model.text("unk_token", "");
     if (!ids.containsKey(token)) {
       throw model.wrong("unk_token", "a token of the vocabulary");
     }
-    return words || !byteLevel || !ids.keySet().containsAll(ByteCharacters.all()) ? token : null;
+    return token;
   }
 
   private void readAddedTokens() throws IOException {

@@ -12,7 +12,9 @@ import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.random.RandomGenerator;
 import java.util.random.RandomGeneratorFactory;
 
@@ -28,18 +30,20 @@ public final class Transformer {
   private final List<Block> blocks;
   private final LayerNorm finalNorm;
   private final Tensor unembedding;
+  private final List<SparseAutoencoder> autoencoders;
 
   private Transformer(TransformerConfig config, DType dtype, Weights weights, Progress progress)
       throws IOException {
     this.config = config;
     this.dtype = dtype;
     int d = config.dModel();
+    progress.at(0, config.layers());
     tokenEmbedding = weights.read("transformer.wte.weight", Shape.of(config.vocabulary(), d));
     positionEmbedding = weights.read("transformer.wpe.weight", Shape.of(config.context(), d));
     List<Block> layers = new ArrayList<>();
     for (int layer = 0; layer < config.layers(); layer++) {
-      progress.at(layer, config.layers());
       layers.add(block(weights, "transformer.h." + layer + ".", config));
+      progress.at(layer + 1, config.layers());
     }
     blocks = List.copyOf(layers);
     finalNorm = norm(weights, "transformer.ln_f", config, Site.FINAL_SCALE);
@@ -47,7 +51,52 @@ public final class Transformer {
         config.tied()
             ? tokenEmbedding
             : weights.read("lm_head.weight", Shape.of(config.vocabulary(), d));
-    progress.at(config.layers(), config.layers());
+    autoencoders = List.of();
+  }
+
+  private Transformer(Transformer model, List<SparseAutoencoder> autoencoders) {
+    config = model.config;
+    dtype = model.dtype;
+    tokenEmbedding = model.tokenEmbedding;
+    positionEmbedding = model.positionEmbedding;
+    blocks = model.blocks;
+    finalNorm = model.finalNorm;
+    unembedding = model.unembedding;
+    this.autoencoders = List.copyOf(autoencoders);
+  }
+
+  /**
+   * The same model, its runs encoded by sparse autoencoders, at most one for each site and layer.
+   *
+   * @throws IllegalArgumentException if one does not fit its site, or two have the same
+   */
+  public Transformer with(List<SparseAutoencoder> autoencoders) {
+    Set<String> seen = new HashSet<>();
+    for (SparseAutoencoder autoencoder : autoencoders) {
+      Site site = autoencoder.site();
+      String place = site + " of layer " + autoencoder.layer();
+      block(autoencoder.layer());
+      requireArgument(seen.add(place), "two autoencoders of %s", place);
+      int width = site == Site.MLP_ACTIVATION ? config.neurons() : config.dModel();
+      requireArgument(
+          autoencoder.width() == width,
+          "the autoencoder of %s encodes vectors of %d, and there they have %d",
+          place,
+          autoencoder.width(),
+          width);
+      requireArgument(
+          autoencoder.decoder().dtype() == dtype,
+          "the autoencoder of %s is %s and the model %s",
+          place,
+          autoencoder.decoder().dtype(),
+          dtype);
+    }
+    return new Transformer(this, autoencoders);
+  }
+
+  /** The autoencoders that encode its runs. */
+  public List<SparseAutoencoder> autoencoders() {
+    return autoencoders;
   }
 
   private static Block block(Weights weights, String name, TransformerConfig config)
@@ -184,6 +233,11 @@ public final class Transformer {
     return blocks.get(layer);
   }
 
+  /** The layer norm before the unembedding. */
+  public LayerNorm finalNorm() {
+    return finalNorm;
+  }
+
   /**
    * Runs the model and records every {@link Site} with its derivative, in the innermost scope.
    *
@@ -193,12 +247,29 @@ public final class Transformer {
    */
   public Run run(int... tokens) {
     requireTokens(tokens);
-    Run.Recorder run = new Run.Recorder(this, tokens);
-    Variable token = run.at(Site.TOKEN_EMBEDDING, Variable.input(tokenEmbedding(tokens)));
-    Variable position =
-        run.at(Site.POSITION_EMBEDDING, Variable.input(positionEmbedding(tokens.length)));
-    Variable x = run.at(Site.EMBEDDING, token.plus(position));
-    for (Block block : blocks) {
+    return rerun(tokens, new Run.Recorder(this, tokens, List.of()), 0);
+  }
+
+  Run rerun(Run base, List<Change> changes) {
+    int layer = changes.stream().mapToInt(change -> change.firstLayer(config)).min().orElse(0);
+    Run.Recorder run = new Run.Recorder(this, base.tokens(), changes);
+    if (layer > 0) {
+      run.resume(base, layer);
+    }
+    return rerun(base.tokens(), run, layer);
+  }
+
+  private Run rerun(int[] tokens, Run.Recorder run, int firstLayer) {
+    Variable x;
+    if (firstLayer == 0) {
+      Variable token = run.at(Site.TOKEN_EMBEDDING, Variable.input(tokenEmbedding(tokens)));
+      Variable position =
+          run.at(Site.POSITION_EMBEDDING, Variable.input(positionEmbedding(tokens.length)));
+      x = run.at(Site.EMBEDDING, token.plus(position));
+    } else {
+      x = run.recorded(Site.RESIDUAL_AFTER_MLP, firstLayer - 1);
+    }
+    for (Block block : blocks.subList(firstLayer, blocks.size())) {
       x = block.apply(x, run);
     }
     Variable normalised =
@@ -277,7 +348,12 @@ public final class Transformer {
     Arrays.stream(tokens).forEach(this::requireToken);
   }
 
-  private void requireToken(int token) {
+  /**
+   * Refuses what is no token of this model.
+   *
+   * @throws IllegalArgumentException if the id is outside the vocabulary
+   */
+  public void requireToken(int token) {
     requireArgument(
         token >= 0 && token < config.vocabulary(),
         "token id %d is outside the vocabulary of %d",

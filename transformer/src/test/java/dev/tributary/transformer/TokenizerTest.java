@@ -261,7 +261,7 @@ class TokenizerTest {
   void load_byteWithoutToken_needsAnUnknownToken() throws IOException {
     ObjectNode json = bytes();
     ((ObjectNode) json.at("/model/vocab")).remove("!");
-    assertTrue(badFile(() -> load(json)).startsWith("model.unk_token is missing"));
+    assertTrue(badFile(() -> load(json)).startsWith("model.unk_token is null"));
     ((ObjectNode) json.at("/model")).put("unk_token", "<|endoftext|>");
     ((ObjectNode) json.at("/model/vocab")).put("<|endoftext|>", 259);
     assertEquals(
@@ -291,7 +291,7 @@ class TokenizerTest {
         arguments("/model", "vocab", "[]", "model.vocab is []"),
         arguments("/model", "vocab", "{}", "model.unk_token is \"<unk>\", expected a token of the"),
         arguments("/model", "unk_token", "\"nobody\"", "model.unk_token is \"nobody\""),
-        arguments("/model", "unk_token", "null", "model.unk_token is missing"),
+        arguments("/model", "unk_token", "null", "model.unk_token is null"),
         arguments("/model/vocab", "Mary", "-1", "model.vocab.Mary is -1"),
         arguments("/model/vocab", "Mary", "2.0", "model.vocab.Mary is 2.0"),
         arguments("/model/vocab", "Mary", "2147483647", "model.vocab.Mary is 2147483647"),

@@ -230,7 +230,7 @@ final class AttributeCommand implements Callable<Integer> {
     requireArgument(
         !chosen || !unwanted.containsAll(explained),
         "the most probable word is a --distractor, so a --target is needed");
-    Metric metric =
+    Metric.OfLogits metric =
         unwanted.isEmpty()
             ? new Metric.LogProbability(at, ids(explained))
             : new Metric.LogitDifference(at, ids(explained), ids(unwanted));

@@ -39,7 +39,11 @@ record Explanation(
    * @param chosen whether the target is the most probable word, since nobody named one
    */
   record MetricReading(
-      Metric metric, List<Word> targets, List<Word> distractors, boolean chosen, double value) {}
+      Metric.OfLogits metric,
+      List<Word> targets,
+      List<Word> distractors,
+      boolean chosen,
+      double value) {}
 
   /**
    * What was read of a node.

@@ -1,0 +1,57 @@
+package dev.tributary.attribution;
+
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.transformer.Change;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Site;
+
+/**
+ * What a change of a run did. The changed run lives in the scope in which it was run.
+ *
+ * @param run before
+ * @param changed after
+ * @param metricBefore value of the metric
+ * @param metricAfter value of the metric
+ */
+public record Effect(Run run, Run changed, double metricBefore, double metricAfter) {
+  /**
+   * Runs a model again with something changed.
+   *
+   * @throws IllegalArgumentException if a change does not fit the run
+   */
+  public static Effect of(Run run, Metric metric, Change... changes) {
+    Run changed = run.with(changes);
+    return new Effect(
+        run, changed, metric.value(run).value().item(), metric.value(changed).value().item());
+  }
+
+  /** How much the metric grew. */
+  public double metricChange() {
+    return metricAfter - metricBefore;
+  }
+
+  /**
+   * How much the activation of a neuron or latent, or the probability of a head pair, grew.
+   *
+   * @throws IllegalArgumentException if the run has no such node, or it has no activation
+   */
+  public double activationChange(Node node) {
+    return activation(changed, node) - activation(run, node);
+  }
+
+  static double activation(Run run, Node node) {
+    node.requireIn(run);
+    if (node instanceof Neuron n) {
+      return run.value(Site.MLP_ACTIVATION, n.layer()).get(n.token(), n.neuron());
+    }
+    if (node instanceof HeadPair p) {
+      return run.value(Site.PATTERN, p.layer()).get(p.head(), p.query(), p.key());
+    }
+    if (node instanceof Latent l) {
+      return run.encoding(l.site(), l.layer()).latents().get(l.token(), l.latent());
+    }
+    throw new IllegalArgumentException(node + " has no activation");
+  }
+}

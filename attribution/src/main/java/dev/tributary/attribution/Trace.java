@@ -1,0 +1,102 @@
+package dev.tributary.attribution;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
+import java.util.Set;
+
+/** What a node computes, explained in place of the logits: the metric of what is upstream of it. */
+public sealed interface Trace extends Metric {
+  /** Whether the scale of the layer norm through which the traced node reads is seen to move. */
+  ScaleGradient scaleGradient();
+
+  @Override
+  default Variable value(Run run) {
+    return reading(run).of(run, scaleGradient());
+  }
+
+  @Override
+  default ResidualGradient tracedGradient(Run run) {
+    return reading(run).gradient(run, scaleGradient());
+  }
+
+  /** Of a neuron. */
+  record NeuronTrace(Neuron neuron, Stage stage, ScaleGradient scaleGradient) implements Trace {
+    @Override
+    public Reading reading(Run run) {
+      neuron.requireIn(run);
+      return Reading.neuron(run, neuron, stage);
+    }
+  }
+
+  /** Of an autoencoder's latent. */
+  record LatentTrace(Latent latent, Stage stage, ScaleGradient scaleGradient) implements Trace {
+    @Override
+    public Reading reading(Run run) {
+      latent.requireIn(run);
+      return Reading.latent(run, latent, stage);
+    }
+  }
+
+  /**
+   * Of the score or the probability of a head at a pair.
+   *
+   * @param paths which of query and key are followed; the other is held fixed
+   */
+  record PatternTrace(
+      HeadPair pair, Set<AttentionPath> paths, Stage stage, ScaleGradient scaleGradient)
+      implements Trace {
+    @Override
+    public Reading reading(Run run) {
+      pair.requireIn(run);
+      return Reading.pattern(run, pair, paths, stage);
+    }
+  }
+
+  /**
+   * Of what a head at a pair writes, through its values only and with the scale detached, along how
+   * another metric reads it.
+   *
+   * @param downstream whose gradient in the residual stream is held fixed; of a metric of logits
+   *     with the scale of the last layer norm detached
+   */
+  record ValueTrace(HeadPair pair, Metric downstream) implements Trace {
+    @Override
+    public ScaleGradient scaleGradient() {
+      return ScaleGradient.DETACHED;
+    }
+
+    @Override
+    public Reading reading(Run run) {
+      pair.requireIn(run);
+      ResidualGradient gradient = downstream.tracedGradient(run);
+      requireArgument(
+          pair.block() <= gradient.afterBlock(),
+          "%s writes after what is downstream of it in this trace has read",
+          pair);
+      Tensor weight =
+          run.model()
+              .block(pair.layer())
+              .attention()
+              .outputWeight()
+              .slice(0, pair.head(), pair.head() + 1);
+      int dModel = weight.shape().size(2);
+      boolean read = pair.query() >= gradient.firstToken() && pair.query() < gradient.endToken();
+      int row = pair.query() - gradient.firstToken();
+      Tensor along =
+          read
+              ? gradient.rows().slice(0, row, row + 1)
+              : Tensor.zeros(weight.dtype(), Shape.of(1, dModel));
+      Tensor inHead = along.matmulTransposed(weight.reshape(weight.shape().size(1), dModel));
+      return Reading.value(run, pair, inHead);
+    }
+  }
+}

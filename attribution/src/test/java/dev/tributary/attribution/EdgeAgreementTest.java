@@ -1,0 +1,373 @@
+package dev.tributary.attribution;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.tributary.attribution.Node.Direction;
+import dev.tributary.attribution.Node.Explained;
+import dev.tributary.attribution.Node.HeadInput;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.Logit;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Node.Target;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Frozen;
+import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.SparseAutoencoder;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+
+/**
+ * Every kind of source to every kind of target, pushed, pulled, taken by central differences, and
+ * measured by an intervention on the frozen model. What is compared with was computed by running
+ * the whole model again with the residual stream changed, without any of the slicing that edges are
+ * computed with. Leaves the table of the largest disagreements in {@code target/edge-agreement.md}.
+ */
+class EdgeAgreementTest {
+  /** Random edges of each pair of kinds. */
+  private static final int EDGES = 200;
+
+  /** Rounding in 64 bits, relative to the gradient or 1. */
+  private static final double EXACT = 1e-10;
+
+  /** The frozen model is evaluated, not differentiated: differences of numbers of order 1. */
+  private static final double FROZEN = 1e-9;
+
+  /** Truncation of central differences, relative to the edge or 1. */
+  private static final double DIFFERENCE = 1e-6;
+
+  private static final double STEP = 1e-5;
+
+  private static final long SEED = 20261123;
+
+  /** The largest disagreements of one pair of kinds. */
+  private static final class Cell {
+    int edges;
+    int nonzero;
+    double pushed;
+    double differences;
+    double frozen;
+  }
+
+  @Test
+  void everyPairOfKinds_pushPullDifferencesAndFrozenModel_agree() throws IOException {
+    Map<String, Map<String, Cell>> table = new LinkedHashMap<>();
+    Map<String, RandomNodes.Kind<Source>> sources = RandomNodes.sourceKinds();
+    Map<String, RandomNodes.Kind<Target>> targets = RandomNodes.targetKinds();
+    sources.keySet().forEach(s -> table.put(s, new LinkedHashMap<>()));
+    for (int draw = 0; draw < EDGES; draw++) {
+      long seed = SEED + draw;
+      Random random = RandomNodes.random(seed);
+      try (Scope scope = Scope.open()) {
+        NodeAttribution nodes = RandomNodes.attribution(seed);
+        ScaleGradient scale = draw % 2 == 0 ? ScaleGradient.LIVE : ScaleGradient.DETACHED;
+        EdgeMeasure measure = draw / 2 % 2 == 0 ? EdgeMeasure.ATTRIBUTION : EdgeMeasure.ACTIVATION;
+        EdgeAttribution edges = EdgeAttribution.of(nodes, scale, measure);
+        EdgeAttribution detached = EdgeAttribution.of(nodes, ScaleGradient.DETACHED, measure);
+        for (Map.Entry<String, RandomNodes.Kind<Source>> s : sources.entrySet()) {
+          Source source = s.getValue().apply(random, 0);
+          NodeScores pushed = edges.outOf(source);
+          for (Map.Entry<String, RandomNodes.Kind<Target>> t : targets.entrySet()) {
+            try (Scope inner = Scope.open()) {
+              int layer = 1 + random.nextInt(RandomNodes.LAYERS - 1);
+              Target target = t.getValue().apply(random, layer);
+              Cell cell =
+                  table
+                      .getOrDefault(s.getKey(), Map.of())
+                      .computeIfAbsent(t.getKey(), k -> new Cell());
+              Compared compared = new Compared(nodes, measure, source, target, edges);
+              compared.check(cell, scale, pushed, detached, "seed " + seed);
+            }
+          }
+        }
+      }
+    }
+    report(table);
+  }
+
+  /** One edge, computed in every way. */
+  private static final class Compared {
+    private final NodeAttribution nodes;
+    private final Run run;
+    private final EdgeMeasure measure;
+    private final Source source;
+    private final Target target;
+    private final EdgeAttribution edges;
+    private final ResidualGradient gradient;
+    private final Tensor write;
+
+    Compared(
+        NodeAttribution nodes,
+        EdgeMeasure measure,
+        Source source,
+        Target target,
+        EdgeAttribution edges) {
+      this.nodes = nodes;
+      this.run = nodes.run();
+      this.measure = measure;
+      this.source = source;
+      this.target = target;
+      this.edges = edges;
+      this.gradient = edges.gradient(target);
+      this.write = nodes.writes().of(source);
+    }
+
+    void check(
+        Cell cell, ScaleGradient scale, NodeScores pushed, EdgeAttribution detached, String where) {
+      String name = where + ": " + source + " to " + target;
+      double edge = edges.between(source, target);
+      double magnitude = 1;
+      for (double entry : gradient.rows().toDoubles()) {
+        magnitude = Math.max(magnitude, Math.abs(entry));
+      }
+      cell.edges++;
+      cell.nonzero += edge == 0 ? 0 : 1;
+      if (!(target instanceof Logit || target instanceof Direction)) {
+        double error = Math.abs(pushed.of(target) - edge) / magnitude;
+        assertEquals(0, error, EXACT, name);
+        cell.pushed = Math.max(cell.pushed, error);
+      }
+      boolean frozenScale = scale == ScaleGradient.DETACHED;
+      double ahead = value(changed(STEP, frozenScale));
+      double behind = value(changed(-STEP, frozenScale));
+      double differenceError =
+          Math.abs((ahead - behind) / (2 * STEP) - edge) / Math.max(magnitude, Math.abs(edge));
+      assertEquals(0, differenceError, DIFFERENCE, name);
+      cell.differences = Math.max(cell.differences, differenceError);
+      if (!(target instanceof Explained)) { // whose gradient includes the live final scale
+        double predicted = detached.between(source, target);
+        double lost = -tangent(changed(-1, true));
+        double frozenError = Math.abs(lost - predicted) / magnitude;
+        assertEquals(0, frozenError, FROZEN, name);
+        cell.frozen = Math.max(cell.frozen, frozenError);
+      }
+    }
+
+    /** The whole model, run again with a multiple of the write added to what the target reads. */
+    private Run changed(double factor, boolean frozen) {
+      int block = gradient.afterBlock();
+      Place place =
+          block == 0
+              ? Place.of(Site.EMBEDDING)
+              : block % 2 == 1
+                  ? Place.of(Site.RESIDUAL_AFTER_ATTENTION, block / 2)
+                  : Place.of(Site.RESIDUAL_AFTER_MLP, block / 2 - 1);
+      Intervention add = Intervention.add(place.at(0, source.token()), write.times(factor));
+      return frozen ? run.with(Frozen.as(run), add) : run.with(add);
+    }
+
+    /** F of the target, curved, from what a changed run has at the sites before its curvature. */
+    private double value(Run changed) {
+      if (target instanceof Explained) {
+        return residualProduct(changed, gradient.rows());
+      }
+      if (target instanceof Direction direction) {
+        return residualProduct(changed, direction.vector());
+      }
+      if (target instanceof Logit logit) {
+        return changed.value(Site.LOGITS).get(logit.token(), logit.word());
+      }
+      if (target instanceof Neuron n) {
+        Tensor activation = changed.value(Site.MLP_PRE_ACTIVATION, n.layer()).gelu();
+        return activation.get(n.token(), n.neuron()) * weight(n);
+      }
+      if (target instanceof Latent l) {
+        Tensor latents = autoencoder(l).latents(Variable.constant(site(l, changed))).value();
+        return latents.get(l.token(), l.latent()) * weight(l);
+      }
+      HeadInput input = (HeadInput) target;
+      HeadPair p = input.pair();
+      if (input.path() == AttentionPath.VALUE) {
+        return valueOf(p, changed.value(Site.VALUE, p.layer()));
+      }
+      boolean query = input.path() == AttentionPath.QUERY;
+      Tensor pattern =
+          pattern(
+              p.layer(),
+              (query ? changed : run).value(Site.QUERY, p.layer()),
+              (query ? run : changed).value(Site.KEY, p.layer()));
+      return pattern.get(p.head(), p.query(), p.key()) * weight(p);
+    }
+
+    /** How F moves along its tangent, from how a frozen run moves at the same sites. */
+    private double tangent(Run changed) {
+      if (target instanceof Direction || target instanceof Logit) {
+        return value(changed) - value(run);
+      }
+      if (target instanceof Neuron n) {
+        return Effect.activation(changed, n) * weight(n) - Effect.activation(run, n) * weight(n);
+      }
+      if (target instanceof Latent l) {
+        int layer = l.layer();
+        SparseAutoencoder autoencoder = autoencoder(l);
+        Tensor moved =
+            l.site() == Site.ATTENTION_OUTPUT
+                ? movedAttention(layer, changed)
+                : changed.value(l.site(), layer).minus(run.value(l.site(), layer));
+        Tensor latents =
+            moved
+                .matmulTransposed(autoencoder.encoder())
+                .times(autoencoder.slopes(run.value(l.site(), layer)));
+        return latents.get(l.token(), l.latent()) * weight(l);
+      }
+      HeadInput input = (HeadInput) target;
+      HeadPair p = input.pair();
+      int layer = p.layer();
+      if (input.path() == AttentionPath.VALUE) {
+        return valueOf(p, changed.value(Site.VALUE, layer))
+            - valueOf(p, run.value(Site.VALUE, layer));
+      }
+      boolean query = input.path() == AttentionPath.QUERY;
+      Tensor pattern = movedPattern(layer, changed, query, !query);
+      return pattern.get(p.head(), p.query(), p.key()) * weight(p);
+    }
+
+    private Tensor movedPattern(int layer, Run changed, boolean query, boolean key) {
+      Tensor q = run.value(Site.QUERY, layer);
+      Tensor k = run.value(Site.KEY, layer);
+      Tensor scores = Tensor.zeros(DType.DOUBLE, run.value(Site.PATTERN, layer).shape());
+      if (query) {
+        scores = scores.plus(changed.value(Site.QUERY, layer).minus(q).matmulTransposed(k));
+      }
+      if (key) {
+        scores = scores.plus(q.matmulTransposed(changed.value(Site.KEY, layer).minus(k)));
+      }
+      return run.value(Site.PATTERN, layer).softmaxDerivative(scores.times(1 / Math.sqrt(3)));
+    }
+
+    private Tensor movedAttention(int layer, Run changed) {
+      Tensor v = run.value(Site.VALUE, layer);
+      Tensor heads =
+          run.value(Site.PATTERN, layer)
+              .matmul(changed.value(Site.VALUE, layer).minus(v))
+              .plus(movedPattern(layer, changed, true, true).matmul(v));
+      Tensor byHead = heads.matmul(run.model().block(layer).attention().outputWeight());
+      return byHead.sum(0).reshape(RandomNodes.TOKENS, RandomNodes.WIDTH);
+    }
+
+    private Tensor site(Latent l, Run changed) {
+      int layer = l.layer();
+      if (l.site() == Site.ATTENTION_OUTPUT) {
+        Tensor heads =
+            pattern(layer, changed.value(Site.QUERY, layer), changed.value(Site.KEY, layer))
+                .matmul(changed.value(Site.VALUE, layer));
+        return run.model().block(layer).attention().output(Variable.constant(heads)).value();
+      }
+      Tensor activation = changed.value(Site.MLP_PRE_ACTIVATION, layer).gelu();
+      return l.site() == Site.MLP_ACTIVATION
+          ? activation
+          : run.model().block(layer).mlp().output().apply(Variable.constant(activation)).value();
+    }
+
+    private Tensor pattern(int layer, Tensor q, Tensor k) {
+      return run.model()
+          .block(layer)
+          .attention()
+          .scores(Variable.constant(q), Variable.constant(k), 0)
+          .value()
+          .causalSoftmax(1);
+    }
+
+    private double residualProduct(Run changed, Tensor rows) {
+      int from = gradient.firstToken();
+      Tensor residual =
+          changed.residualAfter(gradient.afterBlock()).value().slice(0, from, gradient.endToken());
+      return residual.times(rows).sumTo(Shape.of()).item();
+    }
+
+    /** Probability times the value along the metric's gradient, or along what the head writes. */
+    private double valueOf(HeadPair p, Tensor values) {
+      int layer = p.layer();
+      Tensor value = vector(values, p.head(), p.key());
+      Tensor along;
+      if (measure == EdgeMeasure.ATTRIBUTION) {
+        along = vector(nodes.gradient(Site.HEAD_OUTPUT, layer), p.head(), p.query());
+      } else {
+        Tensor weight =
+            run.model().block(layer).attention().outputWeight().slice(0, p.head(), p.head() + 1);
+        Tensor matrix = weight.reshape(3, RandomNodes.WIDTH);
+        Tensor written = vector(run.value(Site.VALUE, layer), p.head(), p.key()).matmul(matrix);
+        along = written.matmulTransposed(matrix).over(written.norm(-1));
+      }
+      return value.matmulTransposed(along).item() * Effect.activation(run, p);
+    }
+
+    private static Tensor vector(Tensor byHead, int head, int token) {
+      return byHead.slice(0, head, head + 1).slice(1, token, token + 1).reshape(1, 3);
+    }
+
+    private SparseAutoencoder autoencoder(Latent l) {
+      return run.encoding(l.site(), l.layer()).autoencoder();
+    }
+
+    private double weight(Node node) {
+      if (measure == EdgeMeasure.ACTIVATION) {
+        return 1;
+      }
+      if (node instanceof Neuron n) {
+        return nodes.gradient(Site.MLP_ACTIVATION, n.layer()).get(n.token(), n.neuron());
+      }
+      if (node instanceof HeadPair p) {
+        return nodes.gradient(Site.PATTERN, p.layer()).get(p.head(), p.query(), p.key());
+      }
+      Latent l = (Latent) node;
+      return nodes.latentGradient(autoencoder(l)).get(l.token(), l.latent());
+    }
+  }
+
+  private static void report(Map<String, Map<String, Cell>> table) throws IOException {
+    StringBuilder text = new StringBuilder();
+    List.of("pushed against pulled", "pulled against central differences", "pulled against frozen")
+        .forEach(
+            title -> {
+              text.append("\n").append(title).append("\n\n| source |");
+              table.values().iterator().next().keySet().forEach(t -> text.append(t).append(" |"));
+              text.append("\n|---|");
+              table.values().iterator().next().keySet().forEach(t -> text.append("---|"));
+              table.forEach(
+                  (source, row) -> {
+                    text.append("\n| ").append(source).append(" |");
+                    row.forEach(
+                        (target, cell) ->
+                            text.append(
+                                String.format(
+                                    Locale.ROOT,
+                                    " %.0e |",
+                                    title.startsWith("pushed")
+                                        ? cell.pushed
+                                        : title.endsWith("frozen")
+                                            ? cell.frozen
+                                            : cell.differences)));
+                  });
+              text.append("\n");
+            });
+    Files.writeString(Path.of("target", "edge-agreement.md"), text);
+    table.forEach(
+        (source, row) ->
+            row.forEach(
+                (target, cell) -> {
+                  assertEquals(EDGES, cell.edges, source + " to " + target);
+                  assertTrue(
+                      cell.nonzero >= EDGES / 20,
+                      source + " to " + target + ": only " + cell.nonzero + " are not zero");
+                }));
+  }
+}

@@ -1,0 +1,361 @@
+package dev.tributary.attribution;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.tributary.attribution.Node.Embedding;
+import dev.tributary.attribution.Node.Explained;
+import dev.tributary.attribution.Node.HeadInput;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Node.Target;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Change;
+import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.TransformerConfig;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.Random;
+import java.util.Set;
+import net.jqwik.api.Arbitraries;
+import net.jqwik.api.Arbitrary;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.Provide;
+import org.junit.jupiter.api.Test;
+
+/** What really happens when a node or an edge is changed, and what a trace explains. */
+class EffectTest {
+  /** Rounding of a few layers in 64 bits, relative to 1 or the number. */
+  private static final double EXACT = 1e-9;
+
+  /** Truncation of central differences, relative to 1 or the number. */
+  private static final double DIFFERENCE = 1e-6;
+
+  private static final double STEP = 1e-5;
+
+  @Provide
+  Arbitrary<Long> seeds() {
+    return Arbitraries.longs().between(0, 1L << 40);
+  }
+
+  /** The residual stream after a block, with a multiple of a write added at a token. */
+  private static Change add(int block, int token, Tensor write, double factor) {
+    Place place =
+        block == 0
+            ? Place.of(Site.EMBEDDING)
+            : block % 2 == 1
+                ? Place.of(Site.RESIDUAL_AFTER_ATTENTION, block / 2)
+                : Place.of(Site.RESIDUAL_AFTER_MLP, block / 2 - 1);
+    return Intervention.add(place.at(0, token), write.times(factor));
+  }
+
+  @Property(tries = 60)
+  void ablate_everySource_takesItsWriteOut(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = RandomNodes.attribution(seed);
+      Run run = nodes.run();
+      Random random = RandomNodes.random(seed);
+      for (RandomNodes.Kind<Source> kind : RandomNodes.sourceKinds().values()) {
+        Source source = kind.apply(random, random.nextInt(RandomNodes.LAYERS));
+        Tensor write = nodes.writes().of(source);
+        for (double factor : new double[] {0, 1, -2}) {
+          Change scaled = Ablation.scale(run, source, factor);
+          Change direct = add(source.block(), source.token(), write, factor - 1);
+          double expected = Effect.of(run, nodes.metric(), direct).metricAfter();
+          double actual = Effect.of(run, nodes.metric(), scaled).metricAfter();
+          assertEquals(expected, actual, EXACT * Math.max(1, Math.abs(expected)), source::toString);
+        }
+      }
+    }
+  }
+
+  @Property(tries = 60)
+  void set_activation_isThatActivation(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = RandomNodes.attribution(seed);
+      Run run = nodes.run();
+      Random random = RandomNodes.random(seed);
+      for (String kind : List.of("neuron", "head pair")) {
+        Source source =
+            Objects.requireNonNull(RandomNodes.sourceKinds().get(kind)).apply(random, 1);
+        Effect effect = Effect.of(run, nodes.metric(), Ablation.set(run, source, 0.7));
+        assertEquals(0.7 - Effect.activation(run, source), effect.activationChange(source), EXACT);
+      }
+      assertThrows(
+          IllegalArgumentException.class,
+          () -> Ablation.set(run, new Embedding(Node.EmbeddingPart.BOTH, 0), 1));
+    }
+  }
+
+  /**
+   * The same loss, measured by running the whole model without the write in the residual stream.
+   */
+  @Property(tries = 60)
+  void patch_anyEdge_isWhatTheWholeModelLoses(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = RandomNodes.attribution(seed);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      Run run = nodes.run();
+      Random random = RandomNodes.random(seed);
+      for (RandomNodes.Kind<Source> sourceKind : RandomNodes.sourceKinds().values()) {
+        for (RandomNodes.Kind<Target> targetKind : RandomNodes.targetKinds().values()) {
+          Source source = sourceKind.apply(random, 0);
+          Target target = targetKind.apply(random, 1 + random.nextInt(2));
+          ResidualGradient read = edges.gradient(target);
+          boolean reads = source.token() >= read.firstToken() && source.token() < read.endToken();
+          try (Scope inner = Scope.open()) {
+            EdgePatch patch = edges.patch(source, target);
+            if (!reads) {
+              assertEquals(new EdgePatch(0, 0, 0), patch);
+              continue;
+            }
+            Tensor write = nodes.writes().of(source);
+            Change without = add(read.afterBlock(), source.token(), write, -1);
+            double lost = lost(nodes, target, held(run, target, without));
+            assertEquals(
+                lost,
+                patch.patched(),
+                EXACT * Math.max(1, Math.abs(lost)),
+                () -> source + " to " + target);
+            assertEquals(edges.between(source, target), patch.edge());
+          }
+        }
+      }
+    }
+  }
+
+  /** A query is patched while keys stay what they were, and the other way round. */
+  private static Run held(Run run, Target target, Change without) {
+    if (target instanceof HeadInput input && input.path() != AttentionPath.VALUE) {
+      Site other = input.path() == AttentionPath.QUERY ? Site.KEY : Site.QUERY;
+      Place place = Place.of(other, input.pair().layer());
+      return run.with(without, Intervention.patch(place, run));
+    }
+    return run.with(without);
+  }
+
+  private static double lost(NodeAttribution nodes, Target target, Run changed) {
+    Run run = nodes.run();
+    if (target instanceof Neuron n) {
+      double gradient = nodes.gradient(Site.MLP_ACTIVATION, n.layer()).get(n.token(), n.neuron());
+      return (Effect.activation(run, n) - Effect.activation(changed, n)) * gradient;
+    }
+    if (target instanceof Latent l) {
+      double gradient =
+          nodes
+              .latentGradient(run.encoding(l.site(), l.layer()).autoencoder())
+              .get(l.token(), l.latent());
+      return (Effect.activation(run, l) - Effect.activation(changed, l)) * gradient;
+    }
+    if (target instanceof HeadInput input) {
+      HeadPair p = input.pair();
+      if (input.path() != AttentionPath.VALUE) {
+        double gradient = nodes.gradient(Site.PATTERN, p.layer()).get(p.head(), p.query(), p.key());
+        return (Effect.activation(run, p) - Effect.activation(changed, p)) * gradient;
+      }
+      Tensor moved = run.value(Site.VALUE, p.layer()).minus(changed.value(Site.VALUE, p.layer()));
+      double sum = 0;
+      for (int i = 0; i < moved.shape().size(2); i++) {
+        sum +=
+            moved.get(p.head(), p.key(), i)
+                * nodes.gradient(Site.HEAD_OUTPUT, p.layer()).get(p.head(), p.query(), i);
+      }
+      return sum * Effect.activation(run, p);
+    }
+    if (target instanceof Node.Logit logit) {
+      return run.value(Site.LOGITS).get(logit.token(), logit.word())
+          - changed.value(Site.LOGITS).get(logit.token(), logit.word());
+    }
+    if (target instanceof Node.Direction direction) {
+      Tensor moved =
+          run.residualAfter(direction.block())
+              .value()
+              .minus(changed.residualAfter(direction.block()).value());
+      return moved
+          .slice(0, direction.token(), direction.token() + 1)
+          .times(direction.vector())
+          .sum(-1)
+          .item();
+    }
+    return nodes.metric().value(run).value().item() - nodes.metric().value(changed).value().item();
+  }
+
+  /** For targets that nothing else reads beside, the metric answers as if the model ran again. */
+  @Property(tries = 60)
+  void patch_metricChange_isThatOfTheTargetAlone(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = RandomNodes.attribution(seed);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      Run run = nodes.run();
+      Random random = RandomNodes.random(seed);
+      int last = RandomNodes.TOKENS - 1;
+      HeadPair pair = new HeadPair(1, random.nextInt(2), last, random.nextInt(last + 1));
+      Source source = new Embedding(Node.EmbeddingPart.BOTH, pair.key());
+      Tensor write = nodes.writes().of(source);
+
+      EdgePatch value = edges.patch(source, pair.through(AttentionPath.VALUE));
+      Run changed = run.with(add(2, pair.key(), write, -1));
+      Tensor moved =
+          changed
+              .value(Site.VALUE, 1)
+              .minus(run.value(Site.VALUE, 1))
+              .slice(0, pair.head(), pair.head() + 1)
+              .slice(1, pair.key(), pair.key() + 1)
+              .times(Effect.activation(run, pair));
+      Place place = Place.of(Site.HEAD_OUTPUT, 1).at(0, pair.head()).at(1, last);
+      double expected =
+          Effect.of(run, nodes.metric(), Intervention.add(place, moved)).metricChange();
+      assertEquals(expected, value.metricChange(), EXACT * Math.max(1, Math.abs(expected)));
+
+      EdgePatch explained =
+          edges.patch(new Embedding(Node.EmbeddingPart.BOTH, last), new Explained());
+      Tensor lastWrite = nodes.writes().of(new Embedding(Node.EmbeddingPart.BOTH, last));
+      int end = 2 * RandomNodes.LAYERS;
+      double change = Effect.of(run, nodes.metric(), add(end, last, lastWrite, -1)).metricChange();
+      assertEquals(change, explained.metricChange(), EXACT * Math.max(1, Math.abs(change)));
+    }
+  }
+
+  @Property(tries = 60)
+  void certify_everyTarget_isComplete(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = RandomNodes.attribution(seed);
+      Random random = RandomNodes.random(seed);
+      for (ScaleGradient scale : ScaleGradient.values()) {
+        EdgeAttribution edges = EdgeAttribution.of(nodes, scale);
+        for (RandomNodes.Kind<Target> kind : RandomNodes.targetKinds().values()) {
+          Target target = kind.apply(random, random.nextInt(RandomNodes.LAYERS));
+          Certificate certificate = edges.certify(target);
+          assertTrue(
+              certificate.relativeResidual() < 1e-12 || certificate.magnitude() < 1e-9,
+              () -> target + ": " + certificate);
+          assertEquals(
+              certificate.sources(),
+              edges.into(target).sum(),
+              1e-12 + 1e-12 * certificate.magnitude());
+        }
+      }
+    }
+  }
+
+  /** Gradients of a trace at the embeddings, against running the model with moved embeddings. */
+  @Property(tries = 60)
+  void trace_anyNode_gradientEqualsCentralDifferences(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      Run run = RandomNodes.attribution(seed).run();
+      Random random = RandomNodes.random(seed);
+      Tensor direction =
+          RandomNodes.gaussian(Shape.of(RandomNodes.TOKENS, RandomNodes.WIDTH), random, 1);
+      Place embedding = Place.of(Site.EMBEDDING);
+      for (Metric trace : traces(random)) {
+        NodeAttribution nodes = NodeAttribution.of(run, trace);
+        double derivative =
+            nodes.gradient(Site.EMBEDDING).times(direction).sumTo(Shape.of()).item();
+        double ahead =
+            Effect.of(run, trace, Intervention.add(embedding, direction.times(STEP))).metricAfter();
+        double behind =
+            Effect.of(run, trace, Intervention.add(embedding, direction.times(-STEP)))
+                .metricAfter();
+        assertEquals(
+            (ahead - behind) / (2 * STEP),
+            derivative,
+            DIFFERENCE * Math.max(1, Math.abs(derivative)),
+            trace::toString);
+      }
+    }
+  }
+
+  private static List<Metric> traces(Random random) {
+    List<Metric> traces = new ArrayList<>();
+    for (Stage stage : Stage.values()) {
+      traces.add(new Trace.NeuronTrace(RandomNodes.neuron(random, 2), stage, ScaleGradient.LIVE));
+      for (Site site : RandomNodes.ENCODED) {
+        traces.add(
+            new Trace.LatentTrace(RandomNodes.latent(site, random, 1), stage, ScaleGradient.LIVE));
+      }
+      traces.add(
+          new Trace.PatternTrace(
+              RandomNodes.pair(random, 1),
+              Set.of(AttentionPath.QUERY, AttentionPath.KEY),
+              stage,
+              ScaleGradient.LIVE));
+    }
+    return traces;
+  }
+
+  /** A trace through a value is linear in the value: its value is write · what reads it. */
+  @Property(tries = 60)
+  void trace_throughAValue_toEveryKindOfMetric(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution logits = RandomNodes.attribution(seed);
+      Run run = logits.run();
+      Random random = RandomNodes.random(seed);
+      HeadPair pair = RandomNodes.pair(random, 0);
+      List<Metric> downstream = new ArrayList<>(traces(random));
+      downstream.add(logits.metric());
+      downstream.add(new Trace.ValueTrace(RandomNodes.pair(random, 1), logits.metric()));
+      for (Metric metric : downstream) {
+        NodeAttribution nodes = NodeAttribution.of(run, new Trace.ValueTrace(pair, metric));
+        ResidualGradient gradient = metric.tracedGradient(run);
+        double expected = 0;
+        int row = pair.query() - gradient.firstToken();
+        if (row >= 0 && pair.query() < gradient.endToken()) {
+          expected =
+              gradient.rows().slice(0, row, row + 1).times(nodes.writes().of(pair)).sum(-1).item();
+        }
+        assertEquals(expected, nodes.value(), EXACT * Math.max(1, Math.abs(expected)));
+        NodeScores embeddings = nodes.activationTimesGradient();
+        assertTrue(Double.isFinite(embeddings.sum()));
+      }
+      HeadPair later = RandomNodes.pair(random, 2);
+      assertThrows(
+          IllegalArgumentException.class,
+          () ->
+              NodeAttribution.of(
+                  run,
+                  new Trace.ValueTrace(
+                      later,
+                      new Trace.NeuronTrace(
+                          RandomNodes.neuron(random, 1), Stage.ACTIVATION, ScaleGradient.LIVE))));
+    }
+  }
+
+  @Test
+  void node_ofAnAutoencoderThatIsNotLoaded_isRefused() {
+    try (Scope scope = Scope.open()) {
+      Transformer model =
+          Transformer.random(
+              new TransformerConfig(1, 4, 1, 4, 4, 3, 5, 1e-5, true), DType.DOUBLE, 1);
+      NodeAttribution nodes = NodeAttribution.of(model.run(1, 2), Metric.logit(1, 0));
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      for (String name : List.of("L0.mlp_latent1[0]", "L0.mlp_error[0]", "L0.mlp_pre_bias[1]")) {
+        Source source = (Source) Node.parse(name);
+        String message =
+            String.valueOf(
+                assertThrows(IllegalArgumentException.class, () -> edges.outOf(source))
+                    .getMessage());
+        assertTrue(message.contains("no autoencoder"), message);
+      }
+      assertThrows(
+          IllegalArgumentException.class,
+          () -> NodeAttribution.of(nodes.run(), Metric.logit(2, 0)));
+      assertThrows(
+          IllegalArgumentException.class,
+          () -> NodeAttribution.of(nodes.run(), Metric.logProbability(1, 5)));
+    }
+  }
+}

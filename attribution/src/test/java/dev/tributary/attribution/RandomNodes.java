@@ -1,0 +1,177 @@
+package dev.tributary.attribution;
+
+import dev.tributary.attribution.Node.Bias;
+import dev.tributary.attribution.Node.BiasPart;
+import dev.tributary.attribution.Node.Direction;
+import dev.tributary.attribution.Node.Embedding;
+import dev.tributary.attribution.Node.EmbeddingPart;
+import dev.tributary.attribution.Node.Explained;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.Logit;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.PreBias;
+import dev.tributary.attribution.Node.ReconstructionError;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Node.Target;
+import dev.tributary.core.DType;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.SparseAutoencoder;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.TransformerConfig;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Random;
+import java.util.function.BiFunction;
+
+/** Small random models with every kind of autoencoder, and random nodes of every kind in them. */
+final class RandomNodes {
+  static final int LAYERS = 3;
+  static final int TOKENS = 4;
+  static final int HEADS = 2;
+  static final int NEURONS = 5;
+  static final int VOCABULARY = 7;
+  static final int WIDTH = 6;
+  static final int LATENTS = 8;
+
+  static final List<Site> ENCODED =
+      List.of(Site.MLP_ACTIVATION, Site.MLP_OUTPUT, Site.ATTENTION_OUTPUT);
+
+  /** Draws a node of one kind from a layer or the ones after it. */
+  interface Kind<N> extends BiFunction<Random, Integer, N> {}
+
+  static Map<String, Kind<Source>> sourceKinds() {
+    Map<String, Kind<Source>> kinds = new LinkedHashMap<>();
+    for (EmbeddingPart part : EmbeddingPart.values()) {
+      kinds.put(
+          "embedding (" + part.name().toLowerCase(Locale.ROOT) + ")",
+          (random, layer) -> new Embedding(part, token(random)));
+    }
+    kinds.put("neuron", (random, layer) -> neuron(random, layer));
+    kinds.put("head pair", (random, layer) -> pair(random, layer));
+    for (BiasPart part : BiasPart.values()) {
+      kinds.put(
+          part.name().toLowerCase(Locale.ROOT) + " bias",
+          (random, layer) -> new Bias(part, layer, token(random)));
+    }
+    for (Site site : ENCODED) {
+      kinds.put("latent of " + site, (random, layer) -> latent(site, random, layer));
+      kinds.put(
+          "error of " + site,
+          (random, layer) -> new ReconstructionError(site, layer, token(random)));
+      kinds.put("pre-bias of " + site, (random, layer) -> new PreBias(site, layer, token(random)));
+    }
+    return kinds;
+  }
+
+  static Map<String, Kind<Target>> targetKinds() {
+    Map<String, Kind<Target>> kinds = new LinkedHashMap<>();
+    kinds.put("neuron", (random, layer) -> neuron(random, layer));
+    for (AttentionPath path :
+        List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE)) {
+      kinds.put(
+          path.name().toLowerCase(Locale.ROOT),
+          (random, layer) -> pair(random, layer).through(path));
+    }
+    for (Site site : ENCODED) {
+      kinds.put("latent of " + site, (random, layer) -> latent(site, random, layer));
+    }
+    kinds.put("metric", (random, layer) -> new Explained());
+    kinds.put("logit", (random, layer) -> new Logit(token(random), random.nextInt(VOCABULARY)));
+    kinds.put(
+        "direction",
+        (random, layer) ->
+            new Direction(2 * layer, token(random), gaussian(Shape.of(WIDTH), random, 1)));
+    return kinds;
+  }
+
+  /** The last more often than others, so that sources and targets meet. */
+  static int token(Random random) {
+    return random.nextBoolean() ? TOKENS - 1 : random.nextInt(TOKENS);
+  }
+
+  static Neuron neuron(Random random, int layer) {
+    return new Neuron(layer, token(random), random.nextInt(NEURONS));
+  }
+
+  static HeadPair pair(Random random, int layer) {
+    int query = token(random);
+    return new HeadPair(layer, random.nextInt(HEADS), query, random.nextInt(query + 1));
+  }
+
+  static Latent latent(Site site, Random random, int layer) {
+    return new Latent(site, layer, token(random), random.nextInt(LATENTS));
+  }
+
+  static Tensor gaussian(Shape shape, Random random, double deviation) {
+    return Tensor.generate(
+        DType.DOUBLE,
+        shape,
+        (from, values, count) -> {
+          for (int i = 0; i < count; i++) {
+            values[i] = deviation * random.nextGaussian();
+          }
+        });
+  }
+
+  /** The first draws of neighbouring seeds resemble each other; those of these do not. */
+  static Random random(long seed) {
+    return new Random(seed * 0x9E3779B97F4A7C15L);
+  }
+
+  static NodeAttribution attribution(long seed) {
+    Random random = random(seed + 1_000_000);
+    TransformerConfig config =
+        new TransformerConfig(
+            LAYERS, WIDTH, HEADS, 3, NEURONS, TOKENS, VOCABULARY, 1e-5, random.nextBoolean());
+    List<SparseAutoencoder> autoencoders = new ArrayList<>();
+    for (int layer = 0; layer < LAYERS; layer++) {
+      for (Site site : ENCODED) {
+        autoencoders.add(autoencoder(site, layer, random));
+      }
+    }
+    Transformer model = Transformer.random(config, DType.DOUBLE, seed).with(autoencoders);
+    Run run = model.run(random.ints(TOKENS, 0, VOCABULARY).toArray());
+    Metric metric =
+        random.nextBoolean()
+            ? Metric.logitDifference(TOKENS - 1, 1, 2)
+            : Metric.logProbability(TOKENS - 1, 3);
+    return NodeAttribution.of(run, metric);
+  }
+
+  static SparseAutoencoder autoencoder(Site site, int layer, Random random) {
+    int n = site == Site.MLP_ACTIVATION ? NEURONS : WIDTH;
+    Shape latent = Shape.of(LATENTS);
+    SparseAutoencoder.Activation activation =
+        switch (random.nextInt(4)) {
+          case 0 -> new SparseAutoencoder.Activation.Relu();
+          case 1 -> new SparseAutoencoder.Activation.TopK(1 + random.nextInt(LATENTS));
+          case 2 -> new SparseAutoencoder.Activation.JumpRelu(gaussian(latent, random, 0.3));
+          default ->
+              new SparseAutoencoder.Activation.Gated(
+                  gaussian(latent, random, 0.3), gaussian(latent, random, 0.3));
+        };
+    Tensor encoder = gaussian(Shape.of(LATENTS, n), random, 1);
+    Tensor preBias = gaussian(Shape.of(n), random, 0.3);
+    Tensor latentBias = gaussian(latent, random, 0.3).plus(0.5); // most latents are active
+    return random.nextBoolean()
+        ? SparseAutoencoder.tied(site, layer, activation, encoder, preBias, latentBias)
+        : SparseAutoencoder.of(
+            site,
+            layer,
+            activation,
+            encoder,
+            gaussian(Shape.of(n, LATENTS), random, 1),
+            preBias,
+            latentBias);
+  }
+
+  private RandomNodes() {}
+}

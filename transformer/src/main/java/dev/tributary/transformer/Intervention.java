@@ -1,0 +1,130 @@
+package dev.tributary.transformer;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.autodiff.LinearMap;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.DType;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import java.util.Arrays;
+import java.util.function.Function;
+
+/**
+ * A change of numbers at one {@link Place} of the forward pass. Attention scores that causality
+ * hides stay hidden.
+ */
+public final class Intervention extends Change {
+  private final Place place;
+
+  /** What replaces the meant entries: factor · old + addend, the addend of the site's shape. */
+  private final double factor;
+
+  private final Function<Shape, double[]> addend;
+
+  private Intervention(Place place, double factor, Function<Shape, double[]> addend) {
+    this.place = place;
+    this.factor = factor;
+    this.addend = addend;
+  }
+
+  /** Zero. */
+  public static Intervention ablate(Place place) {
+    return scale(place, 0);
+  }
+
+  /** One number everywhere in the place. */
+  public static Intervention set(Place place, double value) {
+    return new Intervention(
+        place,
+        0,
+        shape -> {
+          double[] values = new double[shape.length()];
+          Arrays.fill(values, value);
+          return values;
+        });
+  }
+
+  /** A multiple of what was there. */
+  public static Intervention scale(Place place, double factor) {
+    return new Intervention(place, factor, shape -> new double[shape.length()]);
+  }
+
+  /**
+   * A vector on top of what was there, e.g. to steer.
+   *
+   * @param direction of a shape that broadcasts to the site's
+   */
+  public static Intervention add(Place place, Tensor direction) {
+    double[] numbers = direction.toDoubles(); // so that the intervention outlives the tensor
+    DType dtype = direction.dtype();
+    Shape own = direction.shape();
+    return new Intervention(
+        place,
+        1,
+        shape -> {
+          requireArgument(
+              own.broadcast(shape).equals(shape),
+              "%s: a direction of shape %s does not fit the site's %s",
+              place,
+              own,
+              shape);
+          return Tensor.of(dtype, own, numbers).broadcastTo(shape).toDoubles();
+        });
+  }
+
+  /** What another run has there; it must have as many tokens. */
+  public static Intervention patch(Place place, Run from) {
+    Tensor other =
+        place.site().perLayer()
+            ? from.value(place.site(), place.layer())
+            : from.value(place.site());
+    return new Intervention(
+        place,
+        0,
+        shape -> {
+          requireArgument(
+              other.shape().equals(shape),
+              "%s: the run to patch from has %s there and this one %s",
+              place,
+              other.shape(),
+              shape);
+          return other.toDoubles();
+        });
+  }
+
+  @Override
+  int firstLayer(TransformerConfig config) {
+    if (place.site().perLayer()) {
+      return place.layer();
+    }
+    return place.site().compareTo(Site.EMBEDDING) <= 0 ? 0 : config.layers();
+  }
+
+  @Override
+  void requireFits(Run base) {
+    place.requireIn(base);
+  }
+
+  @Override
+  Variable at(Site site, int layer, Variable variable, Run.Recorder run) {
+    if (site != place.site() || layer != place.layer()) {
+      return variable;
+    }
+    Shape shape = variable.shape();
+    boolean[] meant = place.mask(shape);
+    double[] addends = addend.apply(shape);
+    double[] values = variable.value().toDoubles();
+    double[] slopes = new double[values.length];
+    for (int i = 0; i < values.length; i++) {
+      slopes[i] = meant[i] ? factor : 1;
+      if (meant[i] && values[i] != Double.NEGATIVE_INFINITY) {
+        values[i] = factor * values[i] + addends[i];
+      }
+    }
+    Tensor slope = Tensor.of(variable.value().dtype(), shape, slopes);
+    return variable.through(
+        LinearMap.of(u -> u.times(slope), v -> v.times(slope)),
+        Tensor.of(variable.value().dtype(), shape, values));
+  }
+}

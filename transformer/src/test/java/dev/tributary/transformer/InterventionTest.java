@@ -1,0 +1,269 @@
+package dev.tributary.transformer;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.tributary.autodiff.Jacobian;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import net.jqwik.api.Arbitraries;
+import net.jqwik.api.Arbitrary;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.Provide;
+import org.junit.jupiter.api.Test;
+
+/** The laws of running a model again with something changed. */
+class InterventionTest {
+  /** Rounding of a few layers in 64 bits. */
+  private static final double EXACT = 1e-10;
+
+  /** Truncation of central differences of fourth order, relative to 1 or the value. */
+  private static final double DIFFERENCE = 1e-6;
+
+  private static final double STEP = 1e-4;
+  private static final int LAYERS = 3;
+  private static final int WIDTH = 6;
+  private static final int TOKENS = 4;
+  private static final int VOCABULARY = 7;
+
+  @Provide
+  Arbitrary<Long> seeds() {
+    return Arbitraries.longs().between(0, 1L << 40);
+  }
+
+  private static Run run(long seed, long prompt) {
+    TransformerConfig config =
+        new TransformerConfig(LAYERS, WIDTH, 2, 3, 5, TOKENS, VOCABULARY, 1e-5, seed % 2 == 0);
+    return Transformer.random(config, DType.DOUBLE, seed)
+        .run(new Random(prompt).ints(TOKENS, 0, VOCABULARY).toArray());
+  }
+
+  /** All but the scales, which are divided by. */
+  private static final List<Site> SITES =
+      Arrays.stream(Site.values()).filter(site -> !site.name().endsWith("SCALE")).toList();
+
+  /** A site of some layer, or part of it. */
+  private static Place place(Run run, Random random) {
+    Site site = SITES.get(random.nextInt(SITES.size()));
+    Place place = site.perLayer() ? Place.of(site, random.nextInt(LAYERS)) : Place.of(site);
+    Shape shape = (site.perLayer() ? run.value(site, place.layer()) : run.value(site)).shape();
+    for (int axis = 0; axis < shape.rank(); axis++) {
+      if (random.nextBoolean()) {
+        place = place.at(axis, random.nextInt(shape.size(axis)));
+      }
+    }
+    return place;
+  }
+
+  private static Change change(Run run, Random random, Run other) {
+    Place place = place(run, random);
+    return switch (random.nextInt(5)) {
+      case 0 -> Intervention.ablate(place);
+      case 1 -> Intervention.set(place, random.nextGaussian());
+      case 2 -> Intervention.scale(place, random.nextGaussian());
+      case 3 -> Intervention.add(place, Tensor.full(DType.DOUBLE, Shape.of(), 0.3));
+      default -> Intervention.patch(place, other);
+    };
+  }
+
+  @Property(tries = 200)
+  void with_anyChange_equalsRunningAllLayersAgain(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      Run run = run(seed, seed);
+      Random random = new Random(seed);
+      Run other = run.model().run(random.ints(TOKENS, 0, VOCABULARY).toArray());
+      Change change = change(run, random, other);
+      Run changed = run.with(change);
+      Run fromTheStart = run.with(change, Intervention.scale(Place.of(Site.EMBEDDING), 1));
+      for (Site site : Site.values()) {
+        for (int layer = 0; layer < (site.perLayer() ? LAYERS : 1); layer++) {
+          assertClose(value(fromTheStart, site, layer), value(changed, site, layer));
+        }
+      }
+    }
+  }
+
+  @Property(tries = 100)
+  void with_oneLayerChanged_sharesTheEarlierOnes(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      Run run = run(seed, seed);
+      int layer = (int) (seed % LAYERS);
+      Run changed = run.with(Intervention.ablate(Place.of(Site.MLP_ACTIVATION, layer)));
+      for (int earlier = 0; earlier < layer; earlier++) {
+        assertSame(
+            run.variable(Site.MLP_OUTPUT, earlier), changed.variable(Site.MLP_OUTPUT, earlier));
+      }
+      double[] bias = run.model().block(layer).mlp().output().bias().toDoubles();
+      double[] output = changed.value(Site.MLP_OUTPUT, layer).toDoubles();
+      for (int i = 0; i < output.length; i++) {
+        assertEquals(bias[i % WIDTH], output[i], EXACT);
+      }
+    }
+  }
+
+  @Property(tries = 100)
+  void patch_wholeResidualOfAnotherRun_givesItsLogits(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      Run run = run(seed, seed);
+      Run other = run(seed, seed + 1);
+      int layer = (int) (seed % LAYERS);
+      Place place = Place.of(Site.RESIDUAL_AFTER_MLP, layer);
+      Run patched = run.with(Intervention.patch(place, other));
+      assertClose(other.value(Site.LOGITS), patched.value(Site.LOGITS));
+    }
+  }
+
+  @Property(tries = 100)
+  void derivative_ofAChangedRun_equalsCentralDifferences(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      Run run = run(seed, seed);
+      Random random = new Random(seed);
+      Place place = place(run, random);
+      Change change = // that leaves no row of the residual stream so flat that a norm bends sharply
+          random.nextBoolean()
+              ? Intervention.scale(place, 0.5 + random.nextDouble())
+              : Intervention.patch(place, run(seed, seed + 1));
+      Tensor direction = gaussian(Shape.of(TOKENS, WIDTH), random);
+      Run changed = run.with(change);
+      Variable input = changed.variable(Site.TOKEN_EMBEDDING);
+      Tensor logits = changed.value(Site.LOGITS);
+      Tensor pushed =
+          Jacobian.of(changed.variable(Site.LOGITS), input)
+              .push(direction.reshape(1, TOKENS, WIDTH))
+              .reshape(logits.shape());
+      Tensor near = difference(run, change, direction, STEP);
+      Tensor far = difference(run, change, direction, 2 * STEP);
+      double[] difference = near.times(4).minus(far).times(1.0 / 3).toDoubles();
+      double[] derivative = pushed.toDoubles();
+      if (change.firstLayer(run.model().config()) > 0) { // or the input itself was changed
+        for (int i = 0; i < difference.length; i++) {
+          assertEquals(
+              difference[i], derivative[i], DIFFERENCE * Math.max(1, Math.abs(derivative[i])));
+        }
+      }
+    }
+  }
+
+  /** How the logits move when the embeddings do. */
+  private static Tensor difference(Run run, Change change, Tensor direction, double step) {
+    Place embedding = Place.of(Site.TOKEN_EMBEDDING);
+    Tensor ahead = run.with(add(embedding, direction, step), change).value(Site.LOGITS);
+    Tensor behind = run.with(add(embedding, direction, -step), change).value(Site.LOGITS);
+    return ahead.minus(behind).times(1 / (2 * step));
+  }
+
+  private static Intervention add(Place place, Tensor direction, double factor) {
+    return Intervention.add(place, direction.times(factor));
+  }
+
+  @Property(tries = 100)
+  void frozen_unchanged_isTheSame(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      Run run = run(seed, seed);
+      Run frozen = run.with(Frozen.as(run));
+      for (Site site : Site.values()) {
+        for (int layer = 0; layer < (site.perLayer() ? LAYERS : 1); layer++) {
+          assertClose(value(run, site, layer), value(frozen, site, layer));
+        }
+      }
+    }
+  }
+
+  /** Straight along any line, however far, and along its own derivative. */
+  @Property(tries = 100)
+  void frozen_secondDerivative_isZero(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      Run run = run(seed, seed);
+      Tensor direction = gaussian(Shape.of(TOKENS, WIDTH), new Random(seed));
+      Place place = Place.of(Site.EMBEDDING);
+      Run frozen = run.with(Frozen.as(run));
+      Tensor base = frozen.value(Site.LOGITS);
+      for (double step : new double[] {1e-3, 1, 30}) {
+        Tensor ahead = run.with(Frozen.as(run), add(place, direction, step)).value(Site.LOGITS);
+        Tensor behind = run.with(Frozen.as(run), add(place, direction, -step)).value(Site.LOGITS);
+        Tensor curvature = ahead.plus(behind).minus(base.times(2)).times(1 / step);
+        for (double entry : curvature.toDoubles()) {
+          assertEquals(0, entry, 1e-9 / Math.min(1, step));
+        }
+        Tensor derivative =
+            Jacobian.of(frozen.variable(Site.LOGITS), frozen.variable(Site.EMBEDDING))
+                .push(direction.reshape(1, TOKENS, WIDTH))
+                .reshape(base.shape());
+        assertClose(ahead.minus(base), derivative.times(step));
+      }
+    }
+  }
+
+  @Test
+  void ablate_scores_keepsCausality() {
+    try (Scope scope = Scope.open()) {
+      Run run = run(1, 1);
+      Run changed = run.with(Intervention.ablate(Place.of(Site.SCORES, 1)));
+      Tensor pattern = changed.value(Site.PATTERN, 1);
+      assertEquals(1.0 / 3, pattern.get(0, 2, 1), EXACT);
+      assertEquals(0, pattern.get(0, 2, 3));
+      assertEquals(Double.NEGATIVE_INFINITY, changed.value(Site.SCORES, 1).get(0, 2, 3));
+    }
+  }
+
+  @Test
+  void with_whatDoesNotFit_saysWhy() {
+    try (Scope scope = Scope.open()) {
+      Run run = run(1, 1);
+      Run shorter = run.model().run(1, 2);
+      List<org.junit.jupiter.api.function.Executable> mistakes = new ArrayList<>();
+      mistakes.add(() -> Place.of(Site.LOGITS, 0));
+      mistakes.add(() -> Place.of(Site.PATTERN));
+      mistakes.add(() -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 3))));
+      mistakes.add(() -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 0).at(0, 2))));
+      mistakes.add(() -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 0).at(3, 0))));
+      mistakes.add(() -> run.with(Intervention.patch(Place.of(Site.MLP_OUTPUT, 0), shorter)));
+      mistakes.add(
+          () ->
+              run.with(
+                  Intervention.add(
+                      Place.of(Site.MLP_OUTPUT, 0), Tensor.zeros(DType.DOUBLE, Shape.of(5)))));
+      mistakes.add(() -> run.with(Frozen.as(shorter)));
+      for (org.junit.jupiter.api.function.Executable mistake : mistakes) {
+        String message =
+            String.valueOf(assertThrows(IllegalArgumentException.class, mistake).getMessage());
+        assertTrue(message.length() > 10, message);
+      }
+    }
+  }
+
+  private static Tensor value(Run run, Site site, int layer) {
+    return site.perLayer() ? run.value(site, layer) : run.value(site);
+  }
+
+  private static Tensor gaussian(Shape shape, Random random) {
+    return Tensor.generate(
+        DType.DOUBLE,
+        shape,
+        (from, values, count) -> {
+          for (int i = 0; i < count; i++) {
+            values[i] = random.nextGaussian();
+          }
+        });
+  }
+
+  private static void assertClose(Tensor expected, Tensor actual) {
+    double[] values = expected.toDoubles();
+    double scale = 1;
+    for (double value : values) {
+      scale = Double.isFinite(value) ? Math.max(scale, Math.abs(value)) : scale;
+    }
+    assertArrayEquals(values, actual.toDoubles(), EXACT * scale);
+  }
+}
