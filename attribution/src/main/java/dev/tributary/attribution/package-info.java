@@ -2,12 +2,20 @@
  * What a number means: how much each node of one run contributed, and through which edge.
  *
  * <p>In reading order: a {@link dev.tributary.attribution.Node} is one use of a component in one
- * run; a {@link dev.tributary.attribution.Metric} is the scalar that is explained; {@link
+ * run; a {@link dev.tributary.attribution.Metric} is the scalar that is explained, of the logits or
+ * a {@link dev.tributary.attribution.Trace} of another node; {@link
  * dev.tributary.attribution.NodeAttribution} says what each node has to do with it, {@link
  * dev.tributary.attribution.EdgeAttribution} how much of that arrived from which other node. Both
- * answer with {@link dev.tributary.attribution.NodeScores}: arrays with named axes. {@code Writes}
- * is what nodes add to the residual stream, {@link dev.tributary.attribution.ResidualGradient} how
- * a target reads it.
+ * answer with {@link dev.tributary.attribution.NodeScores}: arrays with named axes.
+ *
+ * <p>How: {@code Writes} is what nodes add to the residual stream, a {@link
+ * dev.tributary.attribution.Reading} what one node computes from it, a {@link
+ * dev.tributary.attribution.ResidualGradient} the derivative of that.
+ *
+ * <p>Whether: a {@link dev.tributary.attribution.Certificate} says that the edges into a target are
+ * complete, an {@link dev.tributary.attribution.EdgePatch} how well an edge predicts what happens,
+ * an {@link dev.tributary.attribution.Effect} what an {@link dev.tributary.attribution.Ablation}
+ * really did.
  */
 @NullMarked
 package dev.tributary.attribution;

@@ -38,7 +38,7 @@ final class RandomNodes {
   static final int HEADS = 2;
   static final int NEURONS = 5;
   static final int VOCABULARY = 7;
-  static final int WIDTH = 6;
+  static final int WIDTH = 7;
   static final int LATENTS = 8;
 
   static final List<Site> ENCODED =

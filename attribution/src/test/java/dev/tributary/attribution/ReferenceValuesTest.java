@@ -425,7 +425,7 @@ class ReferenceValuesTest {
       plain.put("online_autoencoder_latent/forward", () -> ofLatents(nodes.activation()));
       plain.put(
           "online_autoencoder_latent/backward",
-          () -> stack(layer -> nodes.latentGradient(encoding(layer).autoencoder()).toDoubles()));
+          () -> encoded(Encoding::latents, e -> nodes.latentGradient(e.autoencoder())));
       plain.put(
           "online_autoencoder_act_times_grad/loss",
           () -> ofLatents(nodes.activationTimesGradient()));
@@ -439,45 +439,47 @@ class ReferenceValuesTest {
             case MLP_OUTPUT -> "online_residual_mlp_autoencoder_error";
             default -> "online_residual_attention_autoencoder_error";
           };
-      plain.put(error + "/forward", () -> stack(layer -> encoding(layer).error().toDoubles()));
-      if (error.equals("online_mlp_autoencoder_error")) {
-        plain.put(
-            error + "_act_times_grad/loss",
-            () ->
-                stack(
-                    layer ->
-                        encoding(layer)
-                            .error()
-                            .times(nodes.gradient(Site.MLP_ACTIVATION, layer))
-                            .toDoubles()));
-        plain.put(
-            error + "_write_norm/loss",
-            () ->
-                stack(
-                    layer ->
-                        encoding(layer)
-                            .error()
-                            .times(outputWeight(layer).norm(-1).reshape(neurons))
-                            .toDoubles()));
-        plain.put(
-            error + "_write_to_final_residual_grad/loss",
-            () ->
-                stack(
-                    layer ->
-                        nodes
-                            .gradient(Site.RESIDUAL_AFTER_MLP, layers - 1)
-                            .matmulTransposed(outputWeight(layer))
-                            .times(encoding(layer).error())
-                            .toDoubles()));
-      }
+      plain.put(error + "/forward", () -> encoded(Encoding::error, Encoding::error));
+      plain.put(
+          "online_mlp_autoencoder_error_act_times_grad/loss",
+          () ->
+              encoded(
+                  Encoding::error,
+                  e ->
+                      e.error()
+                          .times(nodes.gradient(Site.MLP_ACTIVATION, e.autoencoder().layer()))));
+      plain.put(
+          "online_mlp_autoencoder_error_write_norm/loss",
+          () ->
+              encoded(
+                  Encoding::error,
+                  e -> e.error().times(outputWeight(e).norm(-1).reshape(neurons))));
+      plain.put(
+          "online_mlp_autoencoder_error_write_to_final_residual_grad/loss",
+          () ->
+              encoded(
+                  Encoding::error,
+                  e ->
+                      nodes
+                          .gradient(Site.RESIDUAL_AFTER_MLP, layers - 1)
+                          .matmulTransposed(outputWeight(e))
+                          .times(e.error())));
     }
 
-    private Tensor outputWeight(int layer) {
-      return run.model().block(layer).mlp().output().weight();
+    /** Of every layer; zeros, of the size of a like tensor, where no autoencoder is. */
+    private double[] encoded(Function<Encoding, Tensor> like, Function<Encoding, Tensor> values) {
+      int length = like.apply(run.encodings().get(0)).shape().length();
+      return stack(
+          layer ->
+              run.encodings().stream()
+                  .filter(encoding -> encoding.autoencoder().layer() == layer)
+                  .findFirst()
+                  .map(encoding -> values.apply(encoding).toDoubles())
+                  .orElseGet(() -> new double[length]));
     }
 
-    private Encoding encoding(int layer) {
-      return run.encoding(run.encodings().get(0).autoencoder().site(), layer);
+    private Tensor outputWeight(Encoding encoding) {
+      return run.model().block(encoding.autoencoder().layer()).mlp().output().weight();
     }
 
     private Metric traceOf(JsonNode trace) {
@@ -588,20 +590,19 @@ class ReferenceValuesTest {
     }
 
     private double[] ofLatents(NodeScores scores) {
-      return stack(
-          layer -> {
-            SparseAutoencoder autoencoder = encoding(layer).autoencoder();
-            double[] result = new double[tokens * autoencoder.latents()];
+      return encoded(
+          Encoding::latents,
+          encoding -> {
+            SparseAutoencoder autoencoder = encoding.autoencoder();
+            int latents = autoencoder.latents();
+            double[] result = new double[tokens * latents];
             for (int i = 0; i < result.length; i++) {
               result[i] =
                   scores.of(
                       new Latent(
-                          autoencoder.site(),
-                          layer,
-                          i / autoencoder.latents(),
-                          i % autoencoder.latents()));
+                          autoencoder.site(), autoencoder.layer(), i / latents, i % latents));
             }
-            return result;
+            return Tensor.of(DType.DOUBLE, encoding.latents().shape(), result);
           });
     }
 

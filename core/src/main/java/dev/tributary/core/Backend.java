@@ -16,7 +16,7 @@ import org.nd4j.linalg.factory.Nd4jBackend;
 final class Backend {
   private static final String PROPERTY = "tributary.kernels";
 
-  private static @Nullable Kernels kernels;
+  private static volatile @Nullable Kernels kernels;
 
   private Backend() {}
 

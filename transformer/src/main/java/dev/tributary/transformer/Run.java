@@ -21,9 +21,14 @@ public final class Run {
 
   private final List<Encoding> encodings;
 
-  private Run(Transformer model, int[] tokens, Map<Site, List<Variable>> sites) {
+  /** What is different from the plain run of these tokens, in the order in which it was changed. */
+  private final List<Change> changes;
+
+  private Run(
+      Transformer model, int[] tokens, List<Change> changes, Map<Site, List<Variable>> sites) {
     this.model = model;
     this.tokens = tokens;
+    this.changes = changes;
     this.sites = sites;
     this.encodings = model.autoencoders().stream().map(this::encoding).toList();
   }
@@ -82,21 +87,26 @@ public final class Run {
     }
 
     Run finish() {
-      return new Run(model, tokens, sites);
+      return new Run(model, tokens, changes, sites);
     }
   }
 
   /**
    * Runs the model again with something changed, from the earliest changed layer on; what came
-   * before is shared with this run. Lives in the innermost scope, and no longer than this run.
+   * before is shared with this run, and what this run had changed stays changed. Lives in the
+   * innermost scope, and no longer than this run.
    *
    * @throws IllegalArgumentException if a change does not fit this run
    */
-  public Run with(Change... changes) {
-    for (Change change : changes) {
+  public Run with(Change... more) {
+    int firstLayer = model.config().layers();
+    for (Change change : more) {
       change.requireFits(this);
+      firstLayer = Math.min(firstLayer, change.firstLayer(model.config()));
     }
-    return model.rerun(this, List.of(changes));
+    List<Change> all = new ArrayList<>(changes);
+    all.addAll(List.of(more));
+    return model.rerun(this, all, firstLayer);
   }
 
   /** The model that ran. */

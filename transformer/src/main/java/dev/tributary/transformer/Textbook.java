@@ -23,7 +23,8 @@ final class Textbook {
   private Textbook() {}
 
   /**
-   * The folder with {@code config.json}, {@code model.safetensors} and {@code tokenizer.json}.
+   * The folder with {@code config.json}, {@code model.safetensors} and {@code tokenizer.json}, and
+   * the {@code autoencoders} of that model.
    *
    * @throws IOException if this library was packed in a way that hides its own files
    */

@@ -250,8 +250,8 @@ public final class Transformer {
     return rerun(tokens, new Run.Recorder(this, tokens, List.of()), 0);
   }
 
-  Run rerun(Run base, List<Change> changes) {
-    int layer = changes.stream().mapToInt(change -> change.firstLayer(config)).min().orElse(0);
+  /** Runs the layers from one on again, the others as they were in a run. */
+  Run rerun(Run base, List<Change> changes, int layer) {
     Run.Recorder run = new Run.Recorder(this, base.tokens(), changes);
     if (layer > 0) {
       run.resume(base, layer);

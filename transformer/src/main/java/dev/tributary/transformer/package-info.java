@@ -5,9 +5,16 @@
  * {@link dev.tributary.transformer.Block}s ({@link dev.tributary.transformer.LayerNorm}, {@link
  * dev.tributary.transformer.Attention}, {@link dev.tributary.transformer.Mlp}) and an unembedding;
  * a {@link dev.tributary.transformer.Run} is what one forward pass recorded at each {@link
- * dev.tributary.transformer.Site}. {@link dev.tributary.transformer.TransformerConfig}, {@code
- * Checkpoint}, {@link dev.tributary.transformer.Safetensors} and {@link
- * dev.tributary.transformer.Tokenizer} read the files.
+ * dev.tributary.transformer.Site}. A run is run again with a {@link
+ * dev.tributary.transformer.Change}: an {@link dev.tributary.transformer.Intervention} at a {@link
+ * dev.tributary.transformer.Place}, or {@link dev.tributary.transformer.Frozen}. A {@link
+ * dev.tributary.transformer.SparseAutoencoder} makes an {@link dev.tributary.transformer.Encoding}
+ * of a run, beside the model.
+ *
+ * <p>{@link dev.tributary.transformer.TransformerConfig}, {@code Checkpoint}, {@code
+ * AutoencoderFolder}, {@link dev.tributary.transformer.Safetensors} and {@link
+ * dev.tributary.transformer.Tokenizer} read the files; {@code Textbook} is where those lie that
+ * come with the library.
  */
 @NullMarked
 package dev.tributary.transformer;

@@ -402,6 +402,10 @@ class SparseAutoencoderTest {
         Variable ofAll = autoencoder.latents(y).slice(-1, index, index + 1);
         double tolerance = tolerance(dtype);
         assertEquals(Shape.of(drawn.tokens, 1), one.shape());
+        assertClose(
+            IntStream.range(0, drawn.tokens).mapToDouble(token -> plain.z(token, index)).toArray(),
+            autoencoder.preActivation(y, index).value().toDoubles(),
+            tolerance);
         assertClose(ofAll.value().toDoubles(), one.value().toDoubles(), tolerance);
         Tensor u = gaussian(dtype, y.shape().prepend(2), drawn.seed);
         assertClose(
