@@ -60,6 +60,13 @@ public final class NodeScores {
         : 0;
   }
 
+  /** Whether a node is in one of the arrays, or both parts of an embedding are. */
+  public boolean covers(Node node) {
+    boolean whole = node instanceof Embedding e && e.part() == EmbeddingPart.BOTH;
+    Node covered = whole ? new Embedding(EmbeddingPart.TOKEN, ((Embedding) node).token()) : node;
+    return arrays.stream().anyMatch(array -> array.of(covered).isPresent());
+  }
+
   /** The {@code count} nodes of largest magnitude, largest first; exact zeros are left out. */
   public List<NodeScore> top(int count) {
     List<NodeScore> best = new ArrayList<>();

@@ -1,10 +1,7 @@
 package dev.tributary.attribution.cli;
 
-import static dev.tributary.core.Checks.requireArgument;
-
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Node.Embedding;
 import dev.tributary.attribution.Node.HeadPair;
 import dev.tributary.attribution.Node.Neuron;
 import dev.tributary.attribution.Node.Source;
@@ -17,7 +14,6 @@ import dev.tributary.attribution.cli.Explanation.Edges;
 import dev.tributary.attribution.cli.Explanation.NodeReading;
 import dev.tributary.attribution.cli.Explanation.Sum;
 import dev.tributary.transformer.AttentionPath;
-import dev.tributary.transformer.ScaleGradient;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -28,7 +24,6 @@ import java.util.OptionalDouble;
 final class Explainer {
   private final NodeAttribution nodes;
   private final NodeScores attribution;
-  private final ScaleGradient scaleGradient;
   private final EdgeAttribution edges;
   private final int top;
 
@@ -36,18 +31,12 @@ final class Explainer {
    * Explains what the gradients of a metric say.
    *
    * @param top number of nodes, and of edges, to find
-   * @throws IllegalArgumentException if there is an infinite or NaN among the numbers
    */
-  Explainer(NodeAttribution nodes, ScaleGradient scaleGradient, int top) {
-    this.nodes = nodes;
+  Explainer(Subject subject, int top) {
+    this.nodes = subject.nodes();
     this.attribution = nodes.activationTimesGradient();
-    this.scaleGradient = scaleGradient;
-    this.edges = EdgeAttribution.of(nodes, scaleGradient);
+    this.edges = EdgeAttribution.of(nodes, subject.scaleGradient());
     this.top = top;
-    requireArgument(
-        Double.isFinite(attribution.sum()),
-        "the gradients of this metric are not finite numbers in %s",
-        nodes.run().model().dtype());
   }
 
   /** What a node is entered through: itself, or the three inputs of a head. */
@@ -70,9 +59,9 @@ final class Explainer {
             found ->
                 new NodeReading(
                     found.node(),
-                    found.node() instanceof Embedding
-                        ? OptionalDouble.empty()
-                        : OptionalDouble.of(activation.of(found.node())),
+                    activation.covers(found.node())
+                        ? OptionalDouble.of(activation.of(found.node()))
+                        : OptionalDouble.empty(),
                     found.score(),
                     directEffect.of(found.node())))
         .toList();
@@ -83,9 +72,9 @@ final class Explainer {
     if (from.isEmpty()) {
       return into(into.orElseGet(this::mostImportant));
     }
-    List<Edge> found =
+    List<Found> found =
         into.isEmpty() ? outOf(from.get()) : between(from.get(), targets(into.get()));
-    return new Edges(scaleGradient, into, from, largest(found), List.of());
+    return new Edges(into, from, patched(found), List.of());
   }
 
   /**
@@ -108,34 +97,38 @@ final class Explainer {
   }
 
   private Edges into(Node node) {
-    List<Edge> found = new ArrayList<>();
+    List<Found> found = new ArrayList<>();
     List<Sum> sums = new ArrayList<>();
     for (Target target : targets(node)) {
       NodeScores scores = edges.into(target);
       for (NodeScore score : scores.top(top)) {
-        found.add(new Edge((Source) score.node(), target, score.score()));
+        found.add(new Found((Source) score.node(), target, score.score()));
       }
-      sums.add(new Sum(target, scores.sum()));
+      sums.add(new Sum(target, scores.sum(), edges.certify(target).relativeResidual()));
     }
-    return new Edges(scaleGradient, Optional.of(node), Optional.empty(), largest(found), sums);
+    return new Edges(Optional.of(node), Optional.empty(), patched(found), sums);
   }
 
-  private List<Edge> outOf(Source source) {
+  private List<Found> outOf(Source source) {
     return edges.outOf(source).top(top).stream()
-        .map(score -> new Edge(source, (Target) score.node(), score.score()))
+        .map(score -> new Found(source, (Target) score.node(), score.score()))
         .toList();
   }
 
-  private List<Edge> between(Source source, List<Target> targets) {
+  private List<Found> between(Source source, List<Target> targets) {
     return targets.stream()
-        .map(target -> new Edge(source, target, edges.between(source, target)))
+        .map(target -> new Found(source, target, edges.between(source, target)))
         .toList();
   }
 
-  private List<Edge> largest(List<Edge> found) {
+  private record Found(Source from, Target to, double score) {}
+
+  /** The largest, with what their targets really lose. */
+  private List<Edge> patched(List<Found> found) {
     return found.stream()
-        .sorted(Comparator.comparingDouble(edge -> -Math.abs(edge.score())))
+        .sorted(Comparator.comparingDouble(edge -> -Math.abs(edge.score)))
         .limit(top)
+        .map(edge -> new Edge(edge.from, edge.to, edge.score, edges.patch(edge.from, edge.to)))
         .toList();
   }
 }

@@ -10,12 +10,18 @@ import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.Node.Embedding;
 import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
 import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.ReconstructionError;
+import dev.tributary.attribution.cli.AblateCommand.Outcome;
 import dev.tributary.attribution.cli.Explanation.Edges;
-import dev.tributary.attribution.cli.Explanation.MetricReading;
 import dev.tributary.attribution.cli.Explanation.NodeReading;
-import dev.tributary.attribution.cli.Explanation.Word;
+import dev.tributary.attribution.cli.Subject.MetricReading;
+import dev.tributary.attribution.cli.Subject.Prediction;
+import dev.tributary.attribution.cli.Subject.Word;
+import dev.tributary.attribution.cli.VerifyCommand.Verified;
 import java.util.Collection;
+import java.util.List;
 import java.util.Locale;
 import java.util.function.Function;
 
@@ -27,22 +33,62 @@ final class JsonReport {
   private JsonReport() {}
 
   static String of(Explanation explanation) {
+    ObjectNode json = json(explanation.subject());
+    json.set("nodes", list(explanation.nodes(), JsonReport::json));
+    json.set("edges", json(explanation.edges(), explanation.subject()));
+    return text(json);
+  }
+
+  static String of(Subject subject, List<Outcome> outcomes) {
+    ObjectNode json = json(subject);
+    json.set(
+        "ablations",
+        list(
+            outcomes,
+            outcome -> {
+              ObjectNode one = object().put("nodes", outcome.nodes());
+              one.put("metric", outcome.after());
+              one.put("change", outcome.after() - subject.metric().value());
+              outcome.predicted().ifPresent(change -> one.put("firstOrderChange", change));
+              one.set("predictions", list(outcome.predictions(), JsonReport::json));
+              return one;
+            }));
+    return text(json);
+  }
+
+  static String of(Subject subject, Verified verified) {
+    ObjectNode json = json(subject);
+    ObjectNode edge = json.putObject("edge");
+    edge.put("from", verified.source().toString()).put("to", verified.target().toString());
+    edge.put("layerNormScale", lower(subject.scaleGradient()));
+    edge.put("pulled", verified.pulled());
+    verified.pushed().ifPresent(pushed -> edge.put("pushed", pushed));
+    edge.put("withOtherScale", verified.otherScale());
+    edge.put("patched", verified.patch().patched());
+    edge.put("linearisationError", verified.patch().linearisationError());
+    edge.put("metricChange", verified.patch().metricChange());
+    ObjectNode certificate = edge.putObject("certificate");
+    certificate.put("sources", verified.certificate().sources());
+    certificate.put("gradientTimesResidual", verified.certificate().whole());
+    certificate.put("relativeResidual", verified.certificate().relativeResidual());
+    return text(json);
+  }
+
+  private static ObjectNode json(Subject subject) {
     ObjectNode json = object();
-    json.put("model", explanation.model());
-    json.put("dtype", lower(explanation.dtype()));
+    json.put("model", subject.model());
+    json.put("dtype", lower(subject.nodes().run().model().dtype()));
     ArrayNode tokens = json.putArray("tokens");
-    for (Word word : explanation.tokens()) {
+    for (Word word : subject.tokens()) {
       ObjectNode token = tokens.addObject().put("index", tokens.size() - 1);
       token.setAll(json(word));
     }
-    json.set(
-        "predictions",
-        list(
-            explanation.predictions(),
-            prediction -> json(prediction.word()).put("probability", prediction.probability())));
-    json.set("metric", json(explanation.metric()));
-    json.set("nodes", list(explanation.nodes(), JsonReport::json));
-    json.set("edges", json(explanation.edges()));
+    json.set("predictions", list(subject.predictions(), JsonReport::json));
+    json.set("metric", json(subject.metric()));
+    return json;
+  }
+
+  private static String text(ObjectNode json) {
     try {
       return MAPPER.writeValueAsString(json) + System.lineSeparator();
     } catch (JsonProcessingException e) {
@@ -50,15 +96,20 @@ final class JsonReport {
     }
   }
 
+  private static ObjectNode json(Prediction prediction) {
+    return json(prediction.word()).put("probability", prediction.probability());
+  }
+
   private static ObjectNode json(Word word) {
     return object().put("id", word.id()).put("text", word.text());
   }
 
   private static ObjectNode json(MetricReading explained) {
-    boolean logarithm = explained.metric() instanceof Metric.LogProbability;
+    boolean logarithm = explained.ofLogits() instanceof Metric.LogProbability;
     ObjectNode json = object();
+    explained.trace().ifPresent(node -> json.put("trace", node.toString()));
     json.put("kind", logarithm ? "log-probability" : "logit difference");
-    json.put("position", explained.metric().position());
+    json.put("position", explained.ofLogits().position());
     json.set("targets", list(explained.targets(), JsonReport::json));
     json.set("distractors", list(explained.distractors(), JsonReport::json));
     json.put("targetChosen", explained.chosen());
@@ -78,6 +129,17 @@ final class JsonReport {
       json.put("layer", neuron.layer());
       json.put("neuron", neuron.neuron());
       json.put("token", neuron.token());
+    } else if (node instanceof Latent latent) {
+      json.put("kind", "latent");
+      json.put("site", lower(latent.site()));
+      json.put("layer", latent.layer());
+      json.put("latent", latent.latent());
+      json.put("token", latent.token());
+    } else if (node instanceof ReconstructionError error) {
+      json.put("kind", "error");
+      json.put("site", lower(error.site()));
+      json.put("layer", error.layer());
+      json.put("token", error.token());
     } else if (node instanceof HeadPair pair) {
       json.put("kind", "head");
       json.put("layer", pair.layer());
@@ -90,9 +152,9 @@ final class JsonReport {
     return json.put("directEffect", reading.directEffect());
   }
 
-  private static ObjectNode json(Edges edges) {
+  private static ObjectNode json(Edges edges, Subject subject) {
     ObjectNode json = object();
-    json.put("layerNormScale", lower(edges.scaleGradient()));
+    json.put("layerNormScale", lower(subject.scaleGradient()));
     edges.into().ifPresent(node -> json.put("into", node.toString()));
     edges.from().ifPresent(node -> json.put("from", node.toString()));
     json.set(
@@ -103,12 +165,17 @@ final class JsonReport {
                 object()
                     .put("from", edge.from().toString())
                     .put("to", edge.to().toString())
-                    .put("score", edge.score())));
+                    .put("score", edge.score())
+                    .put("patched", edge.patch().patched())));
     json.set(
         "sums",
         list(
             edges.sums(),
-            sum -> object().put("to", sum.into().toString()).put("score", sum.sum())));
+            sum ->
+                object()
+                    .put("to", sum.into().toString())
+                    .put("score", sum.sum())
+                    .put("relativeResidual", sum.relativeResidual())));
     return json;
   }
 

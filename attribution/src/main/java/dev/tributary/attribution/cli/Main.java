@@ -43,6 +43,8 @@ public final class Main {
     CommandLine commandLine =
         new CommandLine(new Main())
             .addSubcommand(new AttributeCommand(out))
+            .addSubcommand(new AblateCommand(out))
+            .addSubcommand(new VerifyCommand(out))
             .setOut(out)
             .setErr(err)
             .setCaseInsensitiveEnumValuesAllowed(true)

@@ -4,15 +4,18 @@ import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.Node.HeadInput;
 import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.Logit;
 import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Trace;
+import dev.tributary.attribution.cli.AblateCommand.Outcome;
 import dev.tributary.attribution.cli.Explanation.Edge;
 import dev.tributary.attribution.cli.Explanation.Edges;
-import dev.tributary.attribution.cli.Explanation.MetricReading;
 import dev.tributary.attribution.cli.Explanation.NodeReading;
-import dev.tributary.attribution.cli.Explanation.Prediction;
 import dev.tributary.attribution.cli.Explanation.Sum;
-import dev.tributary.attribution.cli.Explanation.Word;
+import dev.tributary.attribution.cli.Subject.MetricReading;
+import dev.tributary.attribution.cli.Subject.Prediction;
+import dev.tributary.attribution.cli.Subject.Word;
+import dev.tributary.attribution.cli.VerifyCommand.Verified;
 import dev.tributary.transformer.ScaleGradient;
 import java.math.BigDecimal;
 import java.math.MathContext;
@@ -31,6 +34,9 @@ final class TextReport {
   private static final String ALL_ZERO = "all are exactly 0";
   private static final String ELLIPSIS = "...";
 
+  /** Marks an edge that is no good prediction. */
+  private static final String FAR_OFF = "!";
+
   /** Longest word that is shown whole, in characters. */
   private static final int WORD_LIMIT = 20;
 
@@ -39,25 +45,45 @@ final class TextReport {
 
   private static final int DIGITS = 4;
 
-  private final Explanation explanation;
+  private final Subject subject;
   private final StringBuilder text = new StringBuilder();
 
-  private TextReport(Explanation explanation) {
-    this.explanation = explanation;
+  private TextReport(Subject subject) {
+    this.subject = subject;
   }
 
   static String of(Explanation explanation) {
-    TextReport report = new TextReport(explanation);
-    report.prompt();
-    report.predictions();
-    report.metric();
-    report.nodes();
-    report.edges();
+    TextReport report = new TextReport(explanation.subject());
+    report.heading();
+    report.nodes(explanation.nodes());
+    report.edges(explanation.edges());
     return report.text.toString();
   }
 
+  /** What changes of nodes did. */
+  static String of(Subject subject, List<Outcome> outcomes, String what) {
+    TextReport report = new TextReport(subject);
+    report.heading();
+    report.outcomes(outcomes, what);
+    return report.text.toString();
+  }
+
+  /** One edge. */
+  static String of(Subject subject, Verified verified) {
+    TextReport report = new TextReport(subject);
+    report.heading();
+    report.verified(verified);
+    return report.text.toString();
+  }
+
+  private void heading() {
+    prompt();
+    predictions();
+    metric();
+  }
+
   private void prompt() {
-    List<Word> tokens = explanation.tokens();
+    List<Word> tokens = subject.tokens();
     line("Prompt, " + tokens.size() + " tokens");
     int indexWidth = String.valueOf(tokens.size() - 1).length();
     List<String> cells = new ArrayList<>();
@@ -78,7 +104,7 @@ final class TextReport {
   private void predictions() {
     line("Most probable next words after " + position());
     Table table = new Table(1);
-    for (Prediction prediction : explanation.predictions()) {
+    for (Prediction prediction : subject.predictions()) {
       table.row(quoted(prediction.word()), number(prediction.probability()));
     }
     lines(table);
@@ -86,26 +112,37 @@ final class TextReport {
   }
 
   private String position() {
-    int position = explanation.metric().metric().position();
+    int position = subject.metric().ofLogits().position();
     return "token " + position + " " + word(position);
   }
 
   private void metric() {
-    MetricReading metric = explanation.metric();
+    MetricReading metric = subject.metric();
     List<String> pieces = new ArrayList<>(List.of("Metric:"));
-    if (metric.metric() instanceof Metric.LogProbability) {
+    if (metric.trace().isPresent()) {
+      traced(metric.trace().get(), pieces);
+    } else if (metric.ofLogits() instanceof Metric.LogProbability) {
       pieces.add(named("log-probability", metric.targets()));
+      pieces.add("at " + position());
     } else {
       pieces.add(named("logit", metric.targets()));
       pieces.add("- " + named("logit", metric.distractors()));
+      pieces.add("at " + position());
     }
-    pieces.add("at " + position());
     pieces.add("= " + number(metric.value()));
     wrapped(pieces);
-    if (metric.chosen()) {
+    if (metric.chosen() && metric.trace().isEmpty()) {
       line(INDENT + "(the target is the most probable word, since none was named)");
     }
     line("");
+  }
+
+  private void traced(Node node, List<String> pieces) {
+    pieces.add(
+        subject.nodes().metric() instanceof Trace.ValueTrace
+            ? "what " + node + " writes, along the gradient of the target,"
+            : node.toString());
+    pieces.add("(" + where(node) + ")");
   }
 
   private static String named(String function, List<Word> words) {
@@ -125,11 +162,11 @@ final class TextReport {
     return "mean " + function + "(" + shown + ")";
   }
 
-  private void nodes() {
+  private void nodes(List<NodeReading> readings) {
     line("Nodes of largest attribution (activation x gradient)");
     Table table = new Table(2);
     table.row("node", "at", "activation", "attribution", "direct");
-    for (NodeReading reading : explanation.nodes()) {
+    for (NodeReading reading : readings) {
       table.row(
           reading.node().toString(),
           where(reading.node()),
@@ -137,7 +174,7 @@ final class TextReport {
           number(reading.attribution()),
           number(reading.directEffect()));
     }
-    if (explanation.nodes().isEmpty()) {
+    if (readings.isEmpty()) {
       line(INDENT + ALL_ZERO);
     } else {
       lines(table);
@@ -145,12 +182,11 @@ final class TextReport {
     line("");
   }
 
-  private void edges() {
-    Edges edges = explanation.edges();
+  private void edges(Edges edges) {
     List<String> pieces = new ArrayList<>(List.of("Edges"));
     edges.from().ifPresent(node -> pieces.add("from " + described(node)));
     edges.into().ifPresent(node -> pieces.add("into " + described(node)));
-    pieces.add("layer-norm scale " + edges.scaleGradient().name().toLowerCase(Locale.ROOT));
+    pieces.add("layer-norm scale " + subject.scaleGradient().name().toLowerCase(Locale.ROOT));
     wrapped(pieces);
     if (edges.largest().isEmpty()) {
       line(INDENT + ALL_ZERO);
@@ -159,33 +195,116 @@ final class TextReport {
     } else {
       edgesIntoTargets(edges.largest());
     }
+    if (edges.largest().stream().anyMatch(Edge::isFarOff)) {
+      line(INDENT + FAR_OFF + " far from what the target really loses without the write (patched)");
+    }
     if (!edges.sums().isEmpty()) {
       line(INDENT + "Sum over all sources: " + sums(edges.sums()));
-      boolean live = edges.scaleGradient() == ScaleGradient.LIVE;
-      if (live || edges.into().filter(node -> node instanceof Node.Explained).isPresent()) {
+      boolean live = subject.scaleGradient() == ScaleGradient.LIVE;
+      boolean explained = edges.into().filter(node -> node instanceof Node.Explained).isPresent();
+      if (live || explained) {
         line(INDENT + "(near 0: a layer norm whose scale is live ignores the length of its input)");
       }
+      certificate(edges);
     }
+    if (!subject.nodes().run().encodings().isEmpty()) {
+      line(INDENT + "(latents, errors and pre-biases say once more what their site writes)");
+    }
+  }
+
+  private void certificate(Edges edges) {
+    double residual = edges.sums().stream().mapToDouble(Sum::relativeResidual).max().orElse(0);
+    double[] errors =
+        edges.largest().stream()
+            .mapToDouble(edge -> edge.patch().linearisationError())
+            .sorted()
+            .toArray();
+    List<String> pieces =
+        new ArrayList<>(List.of("Certificate: sources sum to gradient x residual"));
+    pieces.add("within " + percent(residual) + ";");
+    if (errors.length > 0) {
+      pieces.add("edges shown are off by " + percent(errors[errors.length / 2]) + " (median),");
+      pieces.add(percent(errors[errors.length - 1]) + " at most");
+    }
+    wrapped(pieces);
+  }
+
+  private static String percent(double fraction) {
+    return fraction >= 0.001
+        ? String.format(Locale.ROOT, "%.1f%%", 100 * fraction)
+        : String.format(Locale.ROOT, "%.0e", fraction);
   }
 
   private void edgesFromSources(List<Edge> edges) {
     boolean merged = edges.stream().map(Edge::to).distinct().count() > 1;
     Table table = new Table(2);
-    table.row("from", "at", merged ? "through" : "", "edge");
+    table.row("from", "at", merged ? "through" : "", "edge", "patched", "");
     for (Edge edge : edges) {
       String through = merged ? input(edge.to()) : "";
-      table.row(edge.from().toString(), where(edge.from()), through, number(edge.score()));
+      row(table, edge, edge.from(), through);
     }
     lines(table);
   }
 
   private void edgesIntoTargets(List<Edge> edges) {
     Table table = new Table(2);
-    table.row("into", "at", "edge");
+    table.row("into", "at", "", "edge", "patched", "");
     for (Edge edge : edges) {
-      table.row(edge.to().toString(), where(edge.to()), number(edge.score()));
+      row(table, edge, edge.to(), "");
     }
     lines(table);
+  }
+
+  private void row(Table table, Edge edge, Node shown, String through) {
+    table.row(
+        shown.toString(),
+        where(shown),
+        through,
+        number(edge.score()),
+        number(edge.patch().patched()),
+        edge.isFarOff() ? FAR_OFF : "");
+  }
+
+  private void outcomes(List<Outcome> outcomes, String what) {
+    line("Run again with these " + what);
+    Table table = new Table(1);
+    table.row("node", "metric", "change", "first-order", "most probable next word");
+    double before = subject.metric().value();
+    for (Outcome outcome : outcomes) {
+      Prediction best = outcome.predictions().get(0);
+      table.row(
+          outcome.nodes(),
+          number(outcome.after()),
+          number(outcome.after() - before),
+          outcome.predicted().isPresent() ? number(outcome.predicted().getAsDouble()) : "",
+          quoted(best.word()) + " " + number(best.probability()));
+    }
+    lines(table);
+  }
+
+  private void verified(Verified verified) {
+    wrapped(
+        List.of(
+            "Edge " + described(verified.source()).replaceAll(",$", ""),
+            "-> " + described(verified.target()).replaceAll(",$", "")));
+    boolean live = subject.scaleGradient() == ScaleGradient.LIVE;
+    Table table = new Table(1);
+    table.row(
+        "pulled from the target, scale " + (live ? "live" : "detached"), number(verified.pulled()));
+    if (verified.pushed().isPresent()) {
+      table.row("pushed from the source", number(verified.pushed().getAsDouble()));
+    }
+    table.row("with the scale " + (live ? "detached" : "live"), number(verified.otherScale()));
+    table.row(
+        "patched: what the target loses without the write", number(verified.patch().patched()));
+    table.row("metric then, everything after answering", number(verified.patch().metricChange()));
+    lines(table);
+    line("");
+    wrapped(
+        List.of(
+            "Linearisation is off by " + percent(verified.patch().linearisationError()) + ".",
+            "Certificate: sources sum to gradient x residual",
+            "within " + percent(verified.certificate().relativeResidual()) + "."));
   }
 
   private static String sums(List<Sum> sums) {
@@ -213,14 +332,14 @@ final class TextReport {
     if (node instanceof HeadInput input) {
       return where(input.pair());
     }
-    if (node instanceof Neuron neuron) {
-      return word(neuron.token());
+    if (node instanceof Logit logit) {
+      return word(logit.token());
     }
     return node instanceof Source source ? word(source.token()) : "";
   }
 
   private String word(int token) {
-    return quoted(explanation.tokens().get(token));
+    return quoted(subject.tokens().get(token));
   }
 
   /** A word in quotation marks, for leading spaces and line breaks are parts of words. */

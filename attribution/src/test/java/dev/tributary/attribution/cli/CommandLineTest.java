@@ -18,8 +18,13 @@ import dev.tributary.attribution.NodeScores;
 import dev.tributary.attribution.NodeScores.NodeScore;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Tokenizer;
 import dev.tributary.transformer.Transformer;
 import java.io.IOException;
@@ -404,6 +409,142 @@ class CommandLineTest {
       Output.attribute(all).assertRefused(sentenceAndOptions.get(0));
     }
     assertEquals(before, Scope.liveTensors());
+  }
+
+  static Stream<List<String>> mistakesOfOtherCommands() {
+    return Stream.of(
+        List.of("nowhere is not there", "attribute", "--autoencoders", "nowhere"),
+        List.of(
+            "belong to the shipped model",
+            "attribute",
+            "--autoencoders",
+            "shipped",
+            "--model",
+            ".",
+            "--prompt",
+            "the"),
+        List.of("metric computes nothing", "attribute", "--trace", "metric"),
+        List.of("embedding[3] computes nothing", "attribute", "--trace", "embedding[3]"),
+        List.of("no autoencoder of MLP_OUTPUT", "attribute", "--trace", "L2.mlp_latent3[2]"),
+        List.of(
+            "has no nonlinearity",
+            "attribute",
+            "--trace",
+            "L2.head5.value[9<-7]",
+            "--stage",
+            "pre"),
+        List.of("--trace a node", "ablate", "L1.neuron2[3]", "--stage", "pre"),
+        List.of("NODE", "ablate"),
+        List.of("metric writes nothing", "ablate", "metric"),
+        List.of("layer 9 is out of range", "ablate", "L9.neuron1[2]"),
+        List.of("has no activation", "ablate", "embedding[2]", "--set", "1"),
+        List.of("--scale is NaN", "ablate", "L1.neuron1[2]", "--scale", "NaN"),
+        List.of("--set is Infinity", "ablate", "L1.neuron1[2]", "--set", "Infinity"),
+        List.of("EDGE", "verify"),
+        List.of("is not an edge", "verify", "L0.neuron1[2]"),
+        List.of("not the name of a node", "verify", "L0.neuron1[2]->"),
+        List.of("no edge from", "verify", "L2.neuron1[2]->L1.neuron1[2]"),
+        List.of("metric writes nothing", "verify", "metric->L1.neuron1[2]"),
+        List.of("embedding[2] is no target", "verify", "L1.neuron1[2]->embedding[2]"),
+        List.of("no autoencoder", "verify", "L1.mlp_latent3[2]->metric"));
+  }
+
+  @ParameterizedTest
+  @MethodSource("mistakesOfOtherCommands")
+  void otherCommands_mistake_isOneSentence(List<String> sentenceAndArguments) {
+    List<String> arguments = sentenceAndArguments.subList(1, sentenceAndArguments.size());
+    Output.of(arguments.toArray(String[]::new)).assertRefused(sentenceAndArguments.get(0));
+  }
+
+  private static JsonNode jsonOf(String... arguments) throws JsonProcessingException {
+    String[] all =
+        Stream.concat(Arrays.stream(arguments), Stream.of("--json", "--dtype", "double"))
+            .toArray(String[]::new);
+    return new ObjectMapper().readTree(Output.of(all).result());
+  }
+
+  @Test
+  void ablate_twoNodes_saysWhatEachAndBothDid() throws JsonProcessingException {
+    JsonNode json = jsonOf("ablate", "L0.head1[7<-2]", "L0.neuron376[14]");
+    JsonNode ablations = json.get("ablations");
+    assertEquals(3, ablations.size());
+    double before = json.get("metric").get("value").asDouble();
+    try (Scope scope = Scope.open()) {
+      Transformer model = Transformer.textbook(DType.DOUBLE);
+      Run run = model.run(Tokenizer.textbook().encode(PROMPT));
+      Place pattern = Place.of(Site.PATTERN, 0).at(0, 1).at(1, 7).at(2, 2);
+      Place neuron = Place.of(Site.MLP_ACTIVATION, 0).at(0, 14).at(1, 376);
+      Tensor logits =
+          run.with(Intervention.ablate(pattern), Intervention.ablate(neuron)).value(Site.LOGITS);
+      Tokenizer words = Tokenizer.textbook();
+      double after = logits.get(LAST, words.token("Mary")) - logits.get(LAST, words.token("John"));
+      assertEquals(after, ablations.get(2).get("metric").asDouble(), SAME * Math.abs(before));
+      assertEquals(
+          after - before, ablations.get(2).get("change").asDouble(), SAME * Math.abs(before));
+    }
+    assertTrue(Output.of("ablate", "L0.head1[7<-2]").result().contains("taken out"));
+    assertTrue(
+        Output.of("ablate", "L0.head1[7<-2]", "--scale", "2").result().contains("times 2.000"));
+    assertTrue(
+        Output.of("ablate", "L0.head1[7<-2]", "--set", "0.5").result().contains("set to 0.5000"));
+  }
+
+  @Test
+  void verify_anEdge_agreesInBothDirections() throws JsonProcessingException {
+    String edge = "L0.head1[7<-2]->L2.head5.value[14<-7]";
+    JsonNode json = jsonOf("verify", edge).get("edge");
+    double pulled = json.get("pulled").asDouble();
+    assertTrue(pulled != 0);
+    assertEquals(pulled, json.get("pushed").asDouble(), SAME * Math.abs(pulled));
+    assertTrue(json.get("certificate").get("relativeResidual").asDouble() < SAME);
+    JsonNode detached = jsonOf("verify", edge, "--detach").get("edge");
+    assertEquals(json.get("withOtherScale"), detached.get("pulled"));
+    assertEquals(json.get("patched"), detached.get("patched"));
+    String text = Output.of("verify", edge).result();
+    assertTrue(text.lines().allMatch(line -> line.length() <= SCREEN_WIDTH), text);
+    assertTrue(Output.of("verify", "L0.head1[14<-2]->logit2[14]").result().contains("pulled"));
+  }
+
+  @Test
+  void trace_explainsTheNode() throws JsonProcessingException {
+    for (String node :
+        List.of(
+            "L2.neuron5[9]", "L2.head5[14<-7]", "L2.head5.key[14<-7]", "L2.head5.value[14<-7]")) {
+      JsonNode metric = jsonOf("attribute", "--trace", node).get("metric");
+      assertEquals(node, metric.get("trace").asText());
+    }
+    try (Scope scope = Scope.open()) {
+      Transformer model = Transformer.textbook(DType.DOUBLE);
+      Run run = model.run(Tokenizer.textbook().encode(PROMPT));
+      double before =
+          jsonOf("attribute", "--trace", "L2.neuron5[9]", "--stage", "pre")
+              .get("metric")
+              .get("value")
+              .asDouble();
+      assertEquals(run.value(Site.MLP_PRE_ACTIVATION, 2).get(9, 5), before, SAME);
+    }
+    String text = Output.attribute("--trace", "L2.head5.value[14<-7]").result();
+    assertTrue(text.contains("what L2.head5.value[14<-7] writes"), text);
+    assertTrue(text.lines().allMatch(line -> line.length() <= SCREEN_WIDTH), text);
+  }
+
+  @Test
+  void autoencoders_shipped_areAmongNodesAndEdges(@TempDir Path folder) throws IOException {
+    JsonNode json = jsonOf("attribute", "--autoencoders", "shipped", "--top", "60");
+    assertTrue(
+        items(json.get("nodes")).stream().anyMatch(n -> n.get("kind").asText().equals("latent")));
+    for (String name : List.of("autoencoders.json", "autoencoders.safetensors")) {
+      try (InputStream stream =
+          Objects.requireNonNull(Transformer.class.getResourceAsStream("textbook/" + name))) {
+        Files.copy(stream, folder.resolve(name));
+      }
+    }
+    assertEquals(json, jsonOf("attribute", "--autoencoders", folder.toString(), "--top", "60"));
+    String edges =
+        Output.attribute("--autoencoders", "shipped", "--from", "L0.neuron376[14]", "--top", "40")
+            .result();
+    assertTrue(edges.contains("_latent"), edges);
+    assertTrue(edges.contains("say once more"), edges);
   }
 
   @Test

@@ -1,0 +1,147 @@
+package dev.tributary.attribution.cli;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.Ablation;
+import dev.tributary.attribution.Effect;
+import dev.tributary.attribution.Node;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.NodeAttribution;
+import dev.tributary.attribution.NodeScores;
+import dev.tributary.attribution.cli.Subject.Prediction;
+import dev.tributary.attribution.cli.SubjectOptions.NodeConverter;
+import dev.tributary.core.Scope;
+import dev.tributary.transformer.Change;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** Runs a model again without some nodes. */
+@Command(
+    name = "ablate",
+    header = "Runs the model again without some nodes, and says what that changed.",
+    sortOptions = false,
+    sortSynopsis = false,
+    footer = {"", "Example:", "  ablate \"L0.head1[7<-2]\" \"L0.neuron376[14]\""})
+final class AblateCommand implements Callable<Integer> {
+  private final PrintWriter out;
+
+  @Mixin private final SubjectOptions options = new SubjectOptions();
+
+  @Parameters(
+      paramLabel = "NODE",
+      arity = "1..*",
+      converter = NodeConverter.class,
+      description = "Nodes to change, each alone and then all together.")
+  private List<Node> named = List.of();
+
+  @Option(
+      names = "--scale",
+      paramLabel = "F",
+      description = "What is left of what they write. Default: ${DEFAULT-VALUE}, nothing.")
+  private double scale = 0;
+
+  @Option(
+      names = "--set",
+      paramLabel = "A",
+      description = "Give them this activation instead (neurons, heads and latents).")
+  private Optional<Double> set = Optional.empty();
+
+  AblateCommand(PrintWriter out) {
+    this.out = out;
+  }
+
+  /**
+   * What a change did.
+   *
+   * @param predicted how much the metric would change if it were linear, where that is known
+   */
+  record Outcome(
+      String nodes, OptionalDouble predicted, double after, List<Prediction> predictions) {}
+
+  @Override
+  public Integer call() throws IOException {
+    requireArgument(Double.isFinite(scale), "--scale is %s, it must be a number", scale);
+    requireArgument(
+        set.isEmpty() || Double.isFinite(set.get()),
+        "--set is %s, it must be a number",
+        set.orElse(0.0));
+    for (Node node : named) {
+      requireArgument(node instanceof Source, "%s writes nothing that could be taken out", node);
+    }
+    String report;
+    try (TerminalProgress progress = TerminalProgress.start();
+        Scope scope = Scope.open()) {
+      Subject subject = options.open(progress);
+      List<Outcome> outcomes = outcomes(subject);
+      report =
+          options.json()
+              ? JsonReport.of(subject, outcomes)
+              : TextReport.of(subject, outcomes, what());
+    }
+    out.print(report);
+    return ExitCode.OK;
+  }
+
+  private String what() {
+    if (set.isPresent()) {
+      return "set to " + TextReport.number(set.get());
+    }
+    return scale == 0 ? "taken out" : "times " + TextReport.number(scale);
+  }
+
+  private List<Outcome> outcomes(Subject subject) {
+    NodeAttribution nodes = subject.nodes();
+    NodeScores attribution = nodes.activationTimesGradient();
+    List<Change> all = new ArrayList<>();
+    List<Outcome> outcomes = new ArrayList<>();
+    for (Node node : named) {
+      Source source = (Source) node;
+      Change change =
+          set.isPresent()
+              ? Ablation.set(nodes.run(), source, set.get())
+              : Ablation.scale(nodes.run(), source, scale);
+      all.add(change);
+      OptionalDouble predicted =
+          set.isPresent() || !attribution.covers(source)
+              ? OptionalDouble.empty()
+              : OptionalDouble.of((scale - 1) * attribution.of(source));
+      outcomes.add(outcome(subject, node.toString(), predicted, List.of(change)));
+    }
+    if (named.size() > 1) {
+      double sum = 0;
+      boolean known = true;
+      for (Outcome outcome : outcomes) {
+        known &= outcome.predicted.isPresent();
+        sum += outcome.predicted.orElse(0);
+      }
+      outcomes.add(
+          outcome(
+              subject,
+              "all together",
+              known ? OptionalDouble.of(sum) : OptionalDouble.empty(),
+              all));
+    }
+    return outcomes;
+  }
+
+  private static Outcome outcome(
+      Subject subject, String nodes, OptionalDouble predicted, List<Change> changes) {
+    try (Scope scope = Scope.open()) {
+      Effect effect =
+          Effect.of(
+              subject.nodes().run(), subject.nodes().metric(), changes.toArray(new Change[0]));
+      List<Prediction> predictions = subject.predictor().apply(effect.changed());
+      return new Outcome(nodes, predicted, effect.metricAfter(), predictions);
+    }
+  }
+}

@@ -1,0 +1,319 @@
+package dev.tributary.attribution.cli;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.Metric;
+import dev.tributary.attribution.Node;
+import dev.tributary.attribution.Node.HeadInput;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.NodeAttribution;
+import dev.tributary.attribution.Stage;
+import dev.tributary.attribution.Trace;
+import dev.tributary.attribution.cli.Subject.MetricReading;
+import dev.tributary.attribution.cli.Subject.Prediction;
+import dev.tributary.attribution.cli.Subject.Word;
+import dev.tributary.attribution.cli.TerminalProgress.Phase;
+import dev.tributary.core.DType;
+import dev.tributary.core.Tensor;
+import dev.tributary.core.TopK;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.SparseAutoencoder;
+import dev.tributary.transformer.Tokenizer;
+import dev.tributary.transformer.Transformer;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.TypeConversionException;
+
+/** The options that say what is explained, the same for every command. */
+final class SubjectOptions {
+  private static final String PROMPT =
+      "When Mary and John went to the store , John gave a drink to";
+  private static final String TARGET = "Mary";
+  private static final String DISTRACTOR = "John";
+  private static final String TEXTBOOK = "textbook";
+  private static final String SHIPPED = "shipped";
+  private static final int PREDICTIONS = 5;
+
+  @Option(
+      names = "--model",
+      paramLabel = "DIR",
+      description =
+          "Folder with config.json, model.safetensors and tokenizer.json. Default: the small model"
+              + " that comes with the program.")
+  private Optional<Path> model = Optional.empty();
+
+  @Option(
+      names = "--prompt",
+      paramLabel = "TEXT",
+      description = "What the model reads. Default: \"" + PROMPT + "\".")
+  private Optional<String> prompt = Optional.empty();
+
+  @Option(
+      names = "--target",
+      arity = "1..*",
+      paramLabel = "WORD",
+      description =
+          "Next word to explain; of several, the mean. Default: \""
+              + TARGET
+              + "\" against \""
+              + DISTRACTOR
+              + "\" for the default prompt, the most probable word for another.")
+  private List<String> targets = List.of();
+
+  @Option(
+      names = "--distractor",
+      arity = "1..*",
+      paramLabel = "WORD",
+      description =
+          "Word that the target is compared with by its logit. Without any, the log-probability of"
+              + " the target is explained.")
+  private List<String> distractors = List.of();
+
+  @Option(
+      names = "--position",
+      paramLabel = "N",
+      description =
+          "Token after which the word is predicted; -1 is the last, -2 the one before."
+              + " Default: ${DEFAULT-VALUE}.")
+  private int position = -1;
+
+  @Option(
+      names = "--detach",
+      description = "Hold the scale of the layer norm that an edge passes fixed.")
+  private boolean detach;
+
+  @Option(
+      names = "--dtype",
+      paramLabel = "float|double",
+      description = "Precision to compute in. Default: float.")
+  private DType dtype = DType.FLOAT;
+
+  @Option(names = "--json", description = "Print one JSON object.")
+  private boolean json;
+
+  @Option(
+      names = "--autoencoders",
+      paramLabel = "DIR",
+      description =
+          "Folder with autoencoders.json and autoencoders.safetensors, or \"shipped\" for those of"
+              + " the model that comes with the program.")
+  private Optional<String> autoencoders = Optional.empty();
+
+  @Option(
+      names = "--trace",
+      paramLabel = "NODE",
+      converter = NodeConverter.class,
+      description =
+          "Explain what this neuron, latent or head computes instead of a word. A head is followed"
+              + " through its query and key, an input of a head through itself; a value to the"
+              + " target.")
+  private Optional<Node> trace = Optional.empty();
+
+  @Option(
+      names = "--stage",
+      paramLabel = "pre|post",
+      description = "Explain a traced node before or after its nonlinearity. Default: post.")
+  private Side side = Side.POST;
+
+  /** Sides of a nonlinearity, as the user calls them. */
+  enum Side {
+    PRE(Stage.PRE_ACTIVATION),
+    POST(Stage.ACTIVATION);
+
+    private final Stage stage;
+
+    Side(Stage stage) {
+      this.stage = stage;
+    }
+  }
+
+  /** Names of nodes. */
+  static final class NodeConverter implements ITypeConverter<Node> {
+    @Override
+    public Node convert(String name) {
+      try {
+        return Node.parse(name);
+      } catch (IllegalArgumentException e) {
+        throw new TypeConversionException(e.getMessage());
+      }
+    }
+  }
+
+  boolean json() {
+    return json;
+  }
+
+  ScaleGradient scaleGradient() {
+    return detach ? ScaleGradient.DETACHED : ScaleGradient.LIVE;
+  }
+
+  /** Refuses what can be refused before anything is read. */
+  private void requireOptions() {
+    prompt.ifPresent(text -> requireArgument(!text.isBlank(), "the prompt is empty"));
+    requireArgument(model.isEmpty() || prompt.isPresent(), "--model needs a --prompt");
+    requireArgument(
+        model.isEmpty() || autoencoders.isEmpty() || !autoencoders.get().equals(SHIPPED),
+        "the shipped autoencoders belong to the shipped model, not to --model");
+    model.ifPresent(
+        folder -> requireFolder(folder, "config.json, model.safetensors and tokenizer.json"));
+    autoencoders
+        .filter(folder -> !folder.equals(SHIPPED))
+        .ifPresent(
+            folder ->
+                requireFolder(Path.of(folder), "autoencoders.json and autoencoders.safetensors"));
+    requireArgument(
+        trace.isPresent() || side == Side.POST, "--stage says how to --trace a node: name one");
+    Set<String> words = new HashSet<>();
+    for (List<String> named : List.of(targets, distractors)) {
+      for (String word : named) {
+        requireArgument(
+            words.add(word), "\"%s\" is named twice by --target and --distractor", word);
+      }
+    }
+  }
+
+  private static void requireFolder(Path folder, String files) {
+    requireArgument(
+        Files.isDirectory(folder),
+        "%s is %s, expected a folder with %s",
+        folder,
+        Files.exists(folder) ? "not a folder" : "not there",
+        files);
+  }
+
+  /** Runs the model and takes the gradient of what is explained, in the innermost scope. */
+  Subject open(TerminalProgress progress) throws IOException {
+    requireOptions();
+    Tokenizer tokenizer =
+        model.isEmpty()
+            ? Tokenizer.textbook()
+            : Tokenizer.load(model.get().resolve("tokenizer.json"));
+    int[] tokens = tokenizer.encode(prompt.orElse(PROMPT));
+    boolean example = prompt.isEmpty() && targets.isEmpty() && distractors.isEmpty();
+    List<Word> wanted = words(tokenizer, example ? List.of(TARGET) : targets);
+    List<Word> unwanted = words(tokenizer, example ? List.of(DISTRACTOR) : distractors);
+    int at = position(tokens.length);
+
+    progress.enter(Phase.WEIGHTS);
+    Transformer transformer = load(progress);
+    progress.enter(Phase.RUN);
+    Run run = transformer.run(tokens);
+    List<Prediction> predictions = predictions(tokenizer, run, at);
+    boolean chosen = wanted.isEmpty();
+    List<Word> explained = chosen ? List.of(predictions.get(0).word()) : wanted;
+    requireArgument(
+        !chosen || !unwanted.containsAll(explained),
+        "the most probable word is a --distractor, so a --target is needed");
+    Metric.OfLogits ofLogits =
+        unwanted.isEmpty()
+            ? new Metric.LogProbability(at, ids(explained))
+            : new Metric.LogitDifference(at, ids(explained), ids(unwanted));
+    trace.ifPresent(node -> node.requireIn(run));
+    Metric metric = trace.isEmpty() ? ofLogits : trace(trace.get(), ofLogits);
+
+    progress.enter(Phase.GRADIENTS);
+    NodeAttribution nodes = NodeAttribution.of(run, metric);
+    requireArgument(
+        Double.isFinite(nodes.activationTimesGradient().sum()),
+        "the gradients of this metric are not finite numbers in %s",
+        dtype);
+    return new Subject(
+        model.map(Path::toString).orElse(TEXTBOOK),
+        nodes,
+        scaleGradient(),
+        Arrays.stream(tokens).mapToObj(id -> word(tokenizer, id)).toList(),
+        predictions,
+        new MetricReading(ofLogits, trace, explained, unwanted, chosen, nodes.value()),
+        changed -> predictions(tokenizer, changed, at));
+  }
+
+  private Transformer load(TerminalProgress progress) throws IOException {
+    Transformer transformer =
+        model.isEmpty()
+            ? Transformer.textbook(dtype)
+            : Transformer.load(model.get(), dtype, progress);
+    if (autoencoders.isEmpty()) {
+      return transformer;
+    }
+    String folder = autoencoders.get();
+    return transformer.with(
+        folder.equals(SHIPPED)
+            ? SparseAutoencoder.textbook(dtype)
+            : SparseAutoencoder.load(Path.of(folder), dtype, transformer.config()));
+  }
+
+  private Metric trace(Node node, Metric downstream) {
+    ScaleGradient scale = scaleGradient();
+    if (node instanceof Neuron neuron) {
+      return new Trace.NeuronTrace(neuron, side.stage, scale);
+    }
+    if (node instanceof Latent latent) {
+      return new Trace.LatentTrace(latent, side.stage, scale);
+    }
+    if (node instanceof HeadPair pair) {
+      return new Trace.PatternTrace(
+          pair, Set.of(AttentionPath.QUERY, AttentionPath.KEY), side.stage, scale);
+    }
+    requireArgument(
+        node instanceof HeadInput,
+        "%s computes nothing: --trace needs a neuron, a latent, a head or an input of a head",
+        node);
+    HeadInput input = (HeadInput) node;
+    if (input.path() != AttentionPath.VALUE) {
+      return new Trace.PatternTrace(input.pair(), Set.of(input.path()), side.stage, scale);
+    }
+    requireArgument(side == Side.POST, "%s has no nonlinearity, so it has no --stage pre", node);
+    return new Trace.ValueTrace(input.pair(), downstream);
+  }
+
+  private int position(int length) {
+    requireArgument(
+        position >= -length && position < length,
+        "--position is %d, and the prompt has %d tokens: 0 to %d, or -1 to -%d from the end",
+        position,
+        length,
+        length - 1,
+        length);
+    return position < 0 ? length + position : position;
+  }
+
+  private static List<Prediction> predictions(Tokenizer tokenizer, Run run, int position) {
+    Tensor logits = run.value(Site.LOGITS).slice(0, position, position + 1);
+    requireArgument(
+        logits.isFinite(), "the logits of this model are not finite numbers in %s", logits.dtype());
+    double[] probabilities = logits.softmax().toDoubles();
+    return Arrays.stream(TopK.indices(probabilities, PREDICTIONS))
+        .mapToObj(id -> new Prediction(word(tokenizer, id), probabilities[id]))
+        .toList();
+  }
+
+  private static List<Word> words(Tokenizer tokenizer, List<String> texts) {
+    return texts.stream().map(text -> word(tokenizer, tokenizer.token(text))).toList();
+  }
+
+  private static List<Integer> ids(List<Word> words) {
+    return words.stream().map(Word::id).toList();
+  }
+
+  /** A model may have more ids than its tokenizer has words. */
+  private static Word word(Tokenizer tokenizer, int id) {
+    try {
+      return new Word(id, tokenizer.text(id));
+    } catch (IllegalArgumentException e) {
+      return new Word(id, "<id " + id + ">");
+    }
+  }
+}
