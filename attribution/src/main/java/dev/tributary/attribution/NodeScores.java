@@ -10,6 +10,7 @@ import dev.tributary.core.TopK;
 import dev.tributary.transformer.Run;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.OptionalDouble;
 import java.util.function.DoubleUnaryOperator;
 import java.util.function.Predicate;
@@ -20,7 +21,12 @@ import java.util.function.Predicate;
  */
 public final class NodeScores {
   /** A node and its number. */
-  public record NodeScore(Node node, double score) {}
+  public record NodeScore(Node node, double score) {
+    @Override
+    public String toString() {
+      return String.format(Locale.ROOT, "%s %.4g", node, score);
+    }
+  }
 
   private final Run run;
   private final List<NodeArray> arrays;
