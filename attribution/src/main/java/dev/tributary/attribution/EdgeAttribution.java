@@ -33,7 +33,10 @@ import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
 import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.function.UnaryOperator;
 
@@ -111,8 +114,8 @@ public final class EdgeAttribution {
 
   /**
    * The edges between two sets of nodes, by pulling from every target or pushing from every source,
-   * whichever are fewer. A source that writes after a target has read, or at a token that the
-   * target does not read, has 0.
+   * whichever are fewer; neurons of one layer and token are pulled together. A source that writes
+   * after a target has read, or at a token that the target does not read, has 0.
    *
    * @return [source, target]
    * @throws IllegalArgumentException if the run has no such node, or there is one source and one
@@ -139,18 +142,62 @@ public final class EdgeAttribution {
         }
       } else {
         List<Tensor> writes = sources.stream().map(nodes.writes()::of).toList();
-        for (int j = 0; j < targets.size(); j++) {
-          try (Scope one = Scope.open()) {
-            ResidualGradient gradient = gradient(targets.get(j));
-            for (int i = 0; i < sources.size(); i++) {
-              edges[i * targets.size() + j] = edge(sources.get(i), writes.get(i), gradient);
-            }
+        List<ResidualGradient> gradients = gradients(targets);
+        for (int i = 0; i < sources.size(); i++) {
+          for (int j = 0; j < targets.size(); j++) {
+            edges[i * targets.size() + j] = edge(sources.get(i), writes.get(i), gradients.get(j));
           }
         }
       }
       return scope.keep(
           Tensor.of(run.model().dtype(), Shape.of(sources.size(), targets.size()), edges));
     }
+  }
+
+  /** Of every target; neurons of one layer and token are pulled together. */
+  private List<ResidualGradient> gradients(List<Target> targets) {
+    Map<List<Integer>, List<Neuron>> blocks = new LinkedHashMap<>();
+    for (Target target : targets) {
+      if (target instanceof Neuron n) {
+        blocks.computeIfAbsent(List.of(n.layer(), n.token()), place -> new ArrayList<>()).add(n);
+      }
+    }
+    Map<Target, ResidualGradient> found = new HashMap<>();
+    blocks.values().forEach(block -> found.putAll(gradientsOfBlock(block)));
+    List<ResidualGradient> result = new ArrayList<>();
+    for (Target target : targets) {
+      result.add(found.computeIfAbsent(target, this::gradient));
+    }
+    return result;
+  }
+
+  /** Of neurons of one layer and token: as many directions of one pull. */
+  private Map<Neuron, ResidualGradient> gradientsOfBlock(List<Neuron> neurons) {
+    int layer = neurons.get(0).layer();
+    int token = neurons.get(0).token();
+    int count = neurons.size();
+    Tensor gradient = nodes.gradient(Site.MLP_ACTIVATION, layer);
+    double[] weights = new double[count * count];
+    for (int i = 0; i < count; i++) {
+      weights[i * count + i] = weight(gradient, token, neurons.get(i).neuron());
+    }
+    Block block = run.model().block(layer);
+    Variable rows = Variable.input(row(run.residualAfter(2 * layer + 1).value(), 0, token));
+    Variable activations =
+        block
+            .mlp()
+            .input()
+            .columns(neurons.stream().mapToInt(Neuron::neuron).toArray())
+            .apply(block.mlpNorm().apply(rows, scaleGradient))
+            .gelu();
+    Tensor directions = Tensor.of(run.model().dtype(), Shape.of(count, 1, count), weights);
+    Tensor pulled = Jacobian.of(activations, rows).pull(directions).get(0);
+    Map<Neuron, ResidualGradient> result = new HashMap<>();
+    for (int i = 0; i < count; i++) {
+      Tensor own = pulled.slice(0, i, i + 1).reshape(1, pulled.shape().size(-1));
+      result.put(neurons.get(i), new ResidualGradient(2 * layer + 1, token, own));
+    }
+    return result;
   }
 
   /** Whether {@link #outOf} answers for a target. */

@@ -3,6 +3,7 @@ package dev.tributary.attribution;
 import dev.tributary.attribution.Node.HeadPair;
 import dev.tributary.attribution.Node.Latent;
 import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.autodiff.Variable;
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
@@ -23,8 +24,16 @@ public record Effect(Run run, Run changed, double metricBefore, double metricAft
    */
   public static Effect of(Run run, Metric metric, Change... changes) {
     Run changed = run.with(changes);
-    return new Effect(
-        run, changed, metric.value(run).value().item(), metric.value(changed).value().item());
+    return new Effect(run, changed, value(metric, run, run), value(metric, run, changed));
+  }
+
+  /** What a trace holds fixed stays as it was in the run that is explained. */
+  private static double value(Metric metric, Run explained, Run run) {
+    if (metric instanceof Trace trace) {
+      Reading reading = trace.reading(explained);
+      return reading.of(Variable.constant(reading.rows(run)), trace.scaleGradient()).value().item();
+    }
+    return metric.value(run).value().item();
   }
 
   /** How much the metric grew. */

@@ -199,6 +199,40 @@ class EffectTest {
     return nodes.metric().value(run).value().item() - nodes.metric().value(changed).value().item();
   }
 
+  @Property(tries = 40)
+  void between_manyAtOnce_equalsOneByOne(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = RandomNodes.attribution(seed);
+      Random random = RandomNodes.random(seed);
+      for (EdgeMeasure measure : EdgeMeasure.values()) {
+        EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE, measure);
+        List<Source> sources = new ArrayList<>();
+        RandomNodes.sourceKinds().values().forEach(kind -> sources.add(kind.apply(random, 0)));
+        List<Target> targets = new ArrayList<>();
+        RandomNodes.targetKinds().values().forEach(kind -> targets.add(kind.apply(random, 1)));
+        for (int neuron = 0; neuron < RandomNodes.NEURONS; neuron++) {
+          targets.add(new Neuron(1, RandomNodes.TOKENS - 1, neuron));
+          targets.add(new Neuron(2, random.nextInt(RandomNodes.TOKENS), neuron));
+        }
+        List<Target> pushed =
+            targets.stream()
+                .filter(t -> !(t instanceof Node.Logit || t instanceof Node.Direction))
+                .toList();
+        for (List<Source> some : List.of(sources, sources.subList(0, 3))) {
+          for (List<Target> others : List.of(targets, pushed)) {
+            Tensor all = edges.between(some, others);
+            for (int i = 0; i < some.size(); i++) {
+              for (int j = 0; j < others.size(); j++) {
+                double one = edges.between(some.get(i), others.get(j));
+                assertEquals(one, all.get(i, j), EXACT * Math.max(1, Math.abs(one)));
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
   /** For targets that nothing else reads beside, the metric answers as if the model ran again. */
   @Property(tries = 60)
   void patch_metricChange_isThatOfTheTargetAlone(@ForAll("seeds") long seed) {

@@ -20,6 +20,11 @@ public record Linear(Tensor weight, Tensor bias) {
     return x.through(Variable.rightFactor(weight), value);
   }
 
+  /** The map to these outputs only. */
+  public Linear columns(int... outputs) {
+    return new Linear(weight.gather(-1, outputs), bias.gather(-1, outputs));
+  }
+
   /** The map to the outputs from {@code from} to {@code to} only. */
   public Linear columns(int from, int to) {
     return new Linear(weight.slice(-1, from, to), bias.slice(-1, from, to));

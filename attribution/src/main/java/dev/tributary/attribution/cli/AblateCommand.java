@@ -15,9 +15,11 @@ import dev.tributary.transformer.Change;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -41,7 +43,7 @@ final class AblateCommand implements Callable<Integer> {
       paramLabel = "NODE",
       arity = "1..*",
       converter = NodeConverter.class,
-      description = "Nodes to change, each alone and then all together.")
+      description = "Nodes to change, named before the options: each alone, then all together.")
   private List<Node> named = List.of();
 
   @Option(
@@ -75,13 +77,18 @@ final class AblateCommand implements Callable<Integer> {
         set.isEmpty() || Double.isFinite(set.get()),
         "--set is %s, it must be a number",
         set.orElse(0.0));
+    requireArgument(
+        set.isEmpty() || scale == 0, "--set and --scale say two things about the same nodes");
+    Set<Node> seen = new HashSet<>();
     for (Node node : named) {
+      requireArgument(seen.add(node), "%s is named twice", node);
       requireArgument(node instanceof Source, "%s writes nothing that could be taken out", node);
     }
     String report;
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Subject subject = options.open(progress);
+      named.forEach(subject::requireUpstream);
       List<Outcome> outcomes = outcomes(subject);
       report =
           options.json()

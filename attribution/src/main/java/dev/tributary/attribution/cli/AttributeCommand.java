@@ -79,8 +79,8 @@ final class AttributeCommand implements Callable<Integer> {
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Subject subject = options.open(progress);
-      into.ifPresent(node -> node.requireIn(subject.nodes().run()));
-      from.ifPresent(node -> node.requireIn(subject.nodes().run()));
+      into.ifPresent(subject::requireUpstream);
+      from.ifPresent(subject::requireUpstream);
       progress.enter(Phase.EDGES);
       Explainer explainer = new Explainer(subject, top);
       explanation =

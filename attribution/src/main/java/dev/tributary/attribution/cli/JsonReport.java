@@ -107,8 +107,12 @@ final class JsonReport {
   private static ObjectNode json(MetricReading explained) {
     boolean logarithm = explained.ofLogits() instanceof Metric.LogProbability;
     ObjectNode json = object();
-    explained.trace().ifPresent(node -> json.put("trace", node.toString()));
-    json.put("kind", logarithm ? "log-probability" : "logit difference");
+    explained
+        .trace()
+        .ifPresent(
+            node -> json.put("trace", node.toString()).put("stage", lower(explained.stage())));
+    String ofLogits = logarithm ? "log-probability" : "logit difference";
+    json.put("kind", explained.trace().isPresent() ? "trace" : ofLogits);
     json.put("position", explained.ofLogits().position());
     json.set("targets", list(explained.targets(), JsonReport::json));
     json.set("distractors", list(explained.distractors(), JsonReport::json));
@@ -166,7 +170,9 @@ final class JsonReport {
                     .put("from", edge.from().toString())
                     .put("to", edge.to().toString())
                     .put("score", edge.score())
-                    .put("patched", edge.patch().patched())));
+                    .put("patched", edge.patch().patched())
+                    .put("linearisationError", edge.patch().linearisationError())
+                    .put("metricChange", edge.patch().metricChange())));
     json.set(
         "sums",
         list(

@@ -1,8 +1,15 @@
 package dev.tributary.attribution.cli;
 
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Node.Target;
 import dev.tributary.attribution.NodeAttribution;
+import dev.tributary.attribution.Stage;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import java.util.List;
@@ -26,6 +33,28 @@ record Subject(
     MetricReading metric,
     Function<Run, List<Prediction>> predictor) {
 
+  /**
+   * Refuses a node that a trace cannot depend on.
+   *
+   * @throws IllegalArgumentException if the run has no such node, or it comes after what is
+   *     explained
+   */
+  void requireUpstream(Node node) {
+    Run run = nodes.run();
+    node.requireIn(run);
+    if (metric.trace().isEmpty() || node instanceof Node.Explained) {
+      return;
+    }
+    int explained = nodes.residualGradient().afterBlock();
+    boolean upstream = node instanceof Source source && source.block() <= explained;
+    if (node instanceof Target || node instanceof HeadPair) {
+      Target target = Explainer.targets(node).get(0);
+      upstream = EdgeAttribution.of(nodes, scaleGradient).gradient(target).afterBlock() < explained;
+    }
+    requireArgument(
+        upstream, "%s is not upstream of %s, which is explained", node, metric.trace().get());
+  }
+
   /** A token of the vocabulary. */
   record Word(int id, String text) {}
 
@@ -37,11 +66,13 @@ record Subject(
    *
    * @param ofLogits the metric of logits, which a trace through a value ends in
    * @param trace the node that is explained in its place
+   * @param stage on which side of its nonlinearity a traced node is explained
    * @param chosen whether the target is the most probable word, since nobody named one
    */
   record MetricReading(
       Metric.OfLogits ofLogits,
       Optional<Node> trace,
+      Stage stage,
       List<Word> targets,
       List<Word> distractors,
       boolean chosen,

@@ -236,7 +236,7 @@ final class SubjectOptions {
         scaleGradient(),
         Arrays.stream(tokens).mapToObj(id -> word(tokenizer, id)).toList(),
         predictions,
-        new MetricReading(ofLogits, trace, explained, unwanted, chosen, nodes.value()),
+        new MetricReading(ofLogits, trace, side.stage, explained, unwanted, chosen, nodes.value()),
         changed -> predictions(tokenizer, changed, at));
   }
 

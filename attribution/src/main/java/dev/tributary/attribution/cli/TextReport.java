@@ -6,6 +6,7 @@ import dev.tributary.attribution.Node.HeadInput;
 import dev.tributary.attribution.Node.HeadPair;
 import dev.tributary.attribution.Node.Logit;
 import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Stage;
 import dev.tributary.attribution.Trace;
 import dev.tributary.attribution.cli.AblateCommand.Outcome;
 import dev.tributary.attribution.cli.Explanation.Edge;
@@ -118,7 +119,8 @@ final class TextReport {
 
   private void metric() {
     MetricReading metric = subject.metric();
-    List<String> pieces = new ArrayList<>(List.of("Metric:"));
+    List<String> pieces =
+        new ArrayList<>(List.of(metric.trace().isPresent() ? "Explained:" : "Metric:"));
     if (metric.trace().isPresent()) {
       traced(metric.trace().get(), pieces);
     } else if (metric.ofLogits() instanceof Metric.LogProbability) {
@@ -138,11 +140,20 @@ final class TextReport {
   }
 
   private void traced(Node node, List<String> pieces) {
-    pieces.add(
-        subject.nodes().metric() instanceof Trace.ValueTrace
-            ? "what " + node + " writes, along the gradient of the target,"
-            : node.toString());
-    pieces.add("(" + where(node) + ")");
+    Metric metric = subject.nodes().metric();
+    if (metric instanceof Trace.ValueTrace) {
+      pieces.add("what " + node + " writes");
+      pieces.add("(" + where(node) + "), along the gradient of");
+      pieces.add(named("logit", subject.metric().targets()) + ",");
+    } else if (metric instanceof Trace.PatternTrace pattern) {
+      pieces.add(pattern.stage() == Stage.ACTIVATION ? "attention of" : "score of");
+      pieces.add(node + " (" + where(node) + ")");
+    } else {
+      pieces.add("activation of " + node + " (" + where(node) + ")");
+      if (subject.metric().stage() == Stage.PRE_ACTIVATION) {
+        pieces.set(pieces.size() - 1, "pre-" + pieces.get(pieces.size() - 1));
+      }
+    }
   }
 
   private static String named(String function, List<Word> words) {
@@ -163,7 +174,7 @@ final class TextReport {
   }
 
   private void nodes(List<NodeReading> readings) {
-    line("Nodes of largest attribution (activation x gradient)");
+    line("Nodes of largest attribution (activation x gradient), and their direct effect");
     Table table = new Table(2);
     table.row("node", "at", "activation", "attribution", "direct");
     for (NodeReading reading : readings) {
@@ -200,9 +211,7 @@ final class TextReport {
     }
     if (!edges.sums().isEmpty()) {
       line(INDENT + "Sum over all sources: " + sums(edges.sums()));
-      boolean live = subject.scaleGradient() == ScaleGradient.LIVE;
-      boolean explained = edges.into().filter(node -> node instanceof Node.Explained).isPresent();
-      if (live || explained) {
+      if (isNearZero(edges)) {
         line(INDENT + "(near 0: a layer norm whose scale is live ignores the length of its input)");
       }
       certificate(edges);
@@ -210,6 +219,20 @@ final class TextReport {
     if (!subject.nodes().run().encodings().isEmpty()) {
       line(INDENT + "(latents, errors and pre-biases say once more what their site writes)");
     }
+  }
+
+  /** A live layer norm stands between the target and the residual stream. */
+  private boolean isNearZero(Edges edges) {
+    if (edges.into().filter(node -> node instanceof Node.Explained).isEmpty()) {
+      return subject.scaleGradient() == ScaleGradient.LIVE;
+    }
+    return !(subject.nodes().metric() instanceof Trace trace)
+        || trace.scaleGradient() == ScaleGradient.LIVE;
+  }
+
+  private static double median(double[] sorted) {
+    int half = sorted.length / 2;
+    return sorted.length % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
   }
 
   private void certificate(Edges edges) {
@@ -221,9 +244,9 @@ final class TextReport {
             .toArray();
     List<String> pieces =
         new ArrayList<>(List.of("Certificate: sources sum to gradient x residual"));
-    pieces.add("within " + percent(residual) + ";");
+    pieces.add("within " + percent(residual) + (errors.length > 0 ? ";" : ""));
     if (errors.length > 0) {
-      pieces.add("edges shown are off by " + percent(errors[errors.length / 2]) + " (median),");
+      pieces.add("edges shown are off by " + percent(median(errors)) + " (median),");
       pieces.add(percent(errors[errors.length - 1]) + " at most");
     }
     wrapped(pieces);
@@ -236,7 +259,7 @@ final class TextReport {
   }
 
   private void edgesFromSources(List<Edge> edges) {
-    boolean merged = edges.stream().map(Edge::to).distinct().count() > 1;
+    boolean merged = edges.get(0).to() instanceof HeadInput;
     Table table = new Table(2);
     table.row("from", "at", merged ? "through" : "", "edge", "patched", "");
     for (Edge edge : edges) {
@@ -297,9 +320,19 @@ final class TextReport {
     table.row("with the scale " + (live ? "detached" : "live"), number(verified.otherScale()));
     table.row(
         "patched: what the target loses without the write", number(verified.patch().patched()));
-    table.row("metric then, everything after answering", number(verified.patch().metricChange()));
+    table.row(
+        "change of the metric then, all after it answering",
+        number(verified.patch().metricChange()));
     lines(table);
     line("");
+    if (verified.pushed().isPresent()) {
+      double pushed = verified.pushed().getAsDouble();
+      double scale = Math.max(Math.abs(pushed), Math.abs(verified.pulled()));
+      line(
+          "Both directions agree within "
+              + percent(scale == 0 ? 0 : Math.abs(pushed - verified.pulled()) / scale)
+              + ".");
+    }
     wrapped(
         List.of(
             "Linearisation is off by " + percent(verified.patch().linearisationError()) + ".",

@@ -72,6 +72,8 @@ final class VerifyCommand implements Callable<Integer> {
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Subject subject = options.open(progress);
+      subject.requireUpstream(from);
+      subject.requireUpstream(to);
       Verified verified = verify(subject, (Source) from, (Target) to);
       report = options.json() ? JsonReport.of(subject, verified) : TextReport.of(subject, verified);
     }

@@ -440,6 +440,12 @@ class CommandLineTest {
         List.of("has no activation", "ablate", "embedding[2]", "--set", "1"),
         List.of("--scale is NaN", "ablate", "L1.neuron1[2]", "--scale", "NaN"),
         List.of("--set is Infinity", "ablate", "L1.neuron1[2]", "--set", "Infinity"),
+        List.of("two things", "ablate", "L1.neuron1[2]", "--set", "1", "--scale", "2"),
+        List.of("is named twice", "ablate", "L1.neuron1[2]", "L1.neuron1[2]"),
+        List.of("not upstream", "ablate", "L3.neuron1[2]", "--trace", "L2.neuron5[9]"),
+        List.of("not upstream", "attribute", "--into", "L2.neuron1[9]", "--trace", "L2.neuron5[9]"),
+        List.of(
+            "not upstream", "verify", "L0.neuron1[9]->L2.neuron1[9]", "--trace", "L2.neuron5[9]"),
         List.of("EDGE", "verify"),
         List.of("is not an edge", "verify", "L0.neuron1[2]"),
         List.of("not the name of a node", "verify", "L0.neuron1[2]->"),
