@@ -113,6 +113,33 @@ public final class EdgeAttribution {
   }
 
   /**
+   * The edge between two nodes by one push along the write of the source, where {@link
+   * #between(Source, Target)} pulls from the target.
+   *
+   * @throws IllegalArgumentException as there
+   */
+  public double pushed(Source source, Target target) {
+    source.requireIn(run);
+    target.requireIn(run);
+    requireDownstream(source, target);
+    try (Scope scope = Scope.open()) {
+      Reading reading = reading(target);
+      boolean reads = source.token() >= reading.firstToken() && source.token() < reading.endToken();
+      return reads
+          ? reading.push(run, source.token(), nodes.writes().of(source), scaleGradient(target))
+          : 0;
+    }
+  }
+
+  /** The metric's own gradient is never detached, unless it is a trace that is. */
+  private ScaleGradient scaleGradient(Target target) {
+    if (target instanceof Explained) {
+      return nodes.metric() instanceof Trace trace ? trace.scaleGradient() : ScaleGradient.LIVE;
+    }
+    return scaleGradient;
+  }
+
+  /**
    * The edges between two sets of nodes, by pulling from every target or pushing from every source,
    * whichever are fewer; neurons of one layer and token are pulled together. A source that writes
    * after a target has read, or at a token that the target does not read, has 0.

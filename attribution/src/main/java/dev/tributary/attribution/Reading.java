@@ -61,16 +61,29 @@ public record Reading(
     }
   }
 
+  /** How the scalar moves along a vector at a token: one push. */
+  double push(Run run, int token, Tensor write, ScaleGradient scaleGradient) {
+    try (Scope scope = Scope.open()) {
+      Tensor rows = rows(run);
+      Tensor tangent = rowsOf(token, write).reshape(rows.shape().prepend(1));
+      return Jacobian.pushOnce(r -> of(r, scaleGradient), rows, tangent).tangents().item();
+    }
+  }
+
+  /** A vector in the row of its token, zeros in the others that are read. */
+  private Tensor rowsOf(int token, Tensor vector) {
+    return vector
+        .reshape(1, vector.shape().length())
+        .pad(0, token - firstToken, endToken - firstToken);
+  }
+
   /**
    * What the scalar loses if a vector at a token is taken out of the rows; exact, not linearised.
    */
   double lostWithout(Run run, int token, Tensor write) {
     try (Scope scope = Scope.open()) {
       Tensor rows = rows(run);
-      Tensor taken =
-          write
-              .reshape(1, write.shape().length())
-              .pad(0, token - firstToken, endToken - firstToken);
+      Tensor taken = rowsOf(token, write);
       Tensor before = of(Variable.constant(rows), ScaleGradient.LIVE).value();
       Tensor after = of(Variable.constant(rows.minus(taken)), ScaleGradient.LIVE).value();
       return before.item() - after.item();

@@ -140,11 +140,12 @@ class EdgeAgreementTest {
       }
       cell.edges++;
       cell.nonzero += edge == 0 ? 0 : 1;
+      double error = Math.abs(edges.pushed(source, target) - edge);
       if (!(target instanceof Logit || target instanceof Direction)) {
-        double error = Math.abs(pushed.of(target) - edge) / magnitude;
-        assertEquals(0, error, EXACT, name);
-        cell.pushed = Math.max(cell.pushed, error);
+        error = Math.max(error, Math.abs(pushed.of(target) - edge));
       }
+      assertEquals(0, error / magnitude, EXACT, name);
+      cell.pushed = Math.max(cell.pushed, error / magnitude);
       boolean frozenScale = scale == ScaleGradient.DETACHED;
       double ahead = value(changed(STEP, frozenScale));
       double behind = value(changed(-STEP, frozenScale));

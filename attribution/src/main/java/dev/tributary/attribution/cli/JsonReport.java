@@ -62,7 +62,7 @@ final class JsonReport {
     edge.put("from", verified.source().toString()).put("to", verified.target().toString());
     edge.put("layerNormScale", lower(subject.scaleGradient()));
     edge.put("pulled", verified.pulled());
-    verified.pushed().ifPresent(pushed -> edge.put("pushed", pushed));
+    edge.put("pushed", verified.pushed());
     edge.put("withOtherScale", verified.otherScale());
     edge.put("patched", verified.patch().patched());
     edge.put("linearisationError", verified.patch().linearisationError());

@@ -314,9 +314,7 @@ final class TextReport {
     Table table = new Table(1);
     table.row(
         "pulled from the target, scale " + (live ? "live" : "detached"), number(verified.pulled()));
-    if (verified.pushed().isPresent()) {
-      table.row("pushed from the source", number(verified.pushed().getAsDouble()));
-    }
+    table.row("pushed from the source", number(verified.pushed()));
     table.row("with the scale " + (live ? "detached" : "live"), number(verified.otherScale()));
     table.row(
         "patched: what the target loses without the write", number(verified.patch().patched()));
@@ -325,14 +323,9 @@ final class TextReport {
         number(verified.patch().metricChange()));
     lines(table);
     line("");
-    if (verified.pushed().isPresent()) {
-      double pushed = verified.pushed().getAsDouble();
-      double scale = Math.max(Math.abs(pushed), Math.abs(verified.pulled()));
-      line(
-          "Both directions agree within "
-              + percent(scale == 0 ? 0 : Math.abs(pushed - verified.pulled()) / scale)
-              + ".");
-    }
+    double scale = Math.max(Math.abs(verified.pushed()), Math.abs(verified.pulled()));
+    double difference = Math.abs(verified.pushed() - verified.pulled());
+    line("Both directions agree within " + percent(scale == 0 ? 0 : difference / scale) + ".");
     wrapped(
         List.of(
             "Linearisation is off by " + percent(verified.patch().linearisationError()) + ".",

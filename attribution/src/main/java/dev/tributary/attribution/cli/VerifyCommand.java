@@ -13,7 +13,6 @@ import dev.tributary.core.Scope;
 import dev.tributary.transformer.ScaleGradient;
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.util.OptionalDouble;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -44,14 +43,13 @@ final class VerifyCommand implements Callable<Integer> {
   /**
    * One edge, computed in every way.
    *
-   * @param pushed none of a logit, which no push answers for
    * @param otherScale the edge with the scale of the layer norm treated the other way
    */
   record Verified(
       Source source,
       Target target,
       double pulled,
-      OptionalDouble pushed,
+      double pushed,
       double otherScale,
       EdgePatch patch,
       Certificate certificate) {}
@@ -91,9 +89,7 @@ final class VerifyCommand implements Callable<Integer> {
         source,
         target,
         edges.between(source, target),
-        target instanceof Node.Logit
-            ? OptionalDouble.empty()
-            : OptionalDouble.of(edges.outOf(source).of(target)),
+        edges.pushed(source, target),
         others.between(source, target),
         edges.patch(source, target),
         edges.certify(target));
