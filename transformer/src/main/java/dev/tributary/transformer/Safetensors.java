@@ -24,8 +24,6 @@ import java.util.Set;
  *
  * <p>Immutable; several threads may read at once. There is nothing to close: a small file is held
  * in memory, and the handle of a large one is given back when this object is garbage.
- *
- * @see <a href="https://github.com/huggingface/safetensors#format">The format</a>
  */
 public final class Safetensors {
   /** Largest header, bytes: the limit of the format's own reader. */
