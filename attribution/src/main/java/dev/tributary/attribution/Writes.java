@@ -13,7 +13,6 @@ import dev.tributary.attribution.Node.Source;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
-import dev.tributary.transformer.Block;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Run;
@@ -106,10 +105,9 @@ final class Writes {
       Tensor products = embedding(part).slice(0, from, to).times(rows).sum(-1);
       arrays.add(NodeArray.embeddings(part, from, products));
     }
-    for (Block block : run.model().blocks()) {
-      int layer = run.model().blocks().indexOf(block);
+    for (int layer = 0; layer < run.model().blocks().size(); layer++) {
       if (2 * layer + 1 <= gradient.afterBlock()) {
-        Attention attention = block.attention();
+        Attention attention = attention(layer);
         Tensor weight = attention.outputWeight();
         int heads = attention.heads();
         int dHead = weight.shape().size(1);
@@ -124,7 +122,7 @@ final class Writes {
       }
       if (2 * layer + 2 <= gradient.afterBlock()) {
         Tensor activation = run.value(Site.MLP_ACTIVATION, layer).slice(0, from, to);
-        Tensor products = rows.matmulTransposed(block.mlp().output().weight()).times(activation);
+        Tensor products = rows.matmulTransposed(mlp(layer).output().weight()).times(activation);
         arrays.add(NodeArray.neurons(layer, from, products));
         arrays.add(bias(BiasPart.MLP, layer, gradient));
       }

@@ -79,17 +79,19 @@ public final class Intervention extends Change {
         place.site().perLayer()
             ? from.value(place.site(), place.layer())
             : from.value(place.site());
+    double[] numbers = other.toDoubles(); // so that the intervention outlives the other run
+    Shape own = other.shape();
     return new Intervention(
         place,
         0,
         shape -> {
           requireArgument(
-              other.shape().equals(shape),
+              own.equals(shape),
               "%s: the run to patch from has %s there and this one %s",
               place,
-              other.shape(),
+              own,
               shape);
-          return other.toDoubles();
+          return numbers;
         });
   }
 
