@@ -3,6 +3,7 @@ package dev.tributary.transformer;
 import com.google.errorprone.annotations.FormatMethod;
 import com.google.errorprone.annotations.FormatString;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
@@ -56,5 +57,25 @@ final class BadFile {
     if (!Files.isRegularFile(file)) {
       throw because(file, "this is not a file that can be read");
     }
+  }
+
+  /**
+   * The bytes of a file that is read as a whole.
+   *
+   * @param limit largest size that such a file has, bytes
+   * @throws IOException if it cannot be read, or is larger
+   */
+  static byte[] bytes(Path file, int limit) throws IOException {
+    requireFile(file);
+    byte[] bytes;
+    try (InputStream stream = Files.newInputStream(file)) {
+      bytes = stream.readNBytes(limit + 1);
+    } catch (IOException e) {
+      throw causedBy(e, file, "this file cannot be read");
+    }
+    if (bytes.length > limit) {
+      throw because(file, "this file has more than %d bytes", limit);
+    }
+    return bytes;
   }
 }

@@ -12,12 +12,10 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.Reader;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -62,16 +60,7 @@ final class JsonFile {
    * @throws IOException if it cannot be read, is larger, or holds anything else
    */
   static JsonFile read(Path path, int limit) throws IOException {
-    BadFile.requireFile(path);
-    byte[] bytes;
-    try (InputStream stream = Files.newInputStream(path)) {
-      bytes = stream.readNBytes(limit + 1);
-    } catch (IOException e) {
-      throw BadFile.causedBy(e, path, "this file cannot be read");
-    }
-    if (bytes.length > limit) {
-      throw BadFile.because(path, "this file has more than %d bytes", limit);
-    }
+    byte[] bytes = BadFile.bytes(path, limit);
     try (Reader reader = reader(bytes)) {
       JsonNode node = MAPPER.readTree(reader);
       if (node instanceof ObjectNode object) {
@@ -85,9 +74,12 @@ final class JsonFile {
     }
   }
 
-  /**
-   * Characters of a JSON text, which end in a CharacterCodingException where they are not UTF-8.
-   */
+  /** What another file says, in the shape of a JSON file. */
+  static JsonFile of(Path path, ObjectNode root) {
+    return new JsonFile(path, "", root);
+  }
+
+  /** Characters of a text, which end in a CharacterCodingException where they are not UTF-8. */
   static Reader reader(byte[] bytes) {
     return new InputStreamReader(
         new ByteArrayInputStream(bytes), StandardCharsets.UTF_8.newDecoder());

@@ -22,8 +22,8 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Text to token ids and back, as a Hugging Face {@code tokenizer.json} describes it: whole words or
- * byte-pair encoding.
+ * Text to token ids and back, as the files of a model describe it: whole words or byte-pair
+ * encoding.
  *
  * <p>Immutable; any thread may use it. There is nothing to close: its native memory is given back
  * when this object is garbage.
@@ -61,39 +61,50 @@ public final class Tokenizer {
   }
 
   /**
-   * Reads a {@code tokenizer.json}.
+   * Reads a tokenizer: a {@code tokenizer.json}, or GPT-2's byte-level pair of {@code vocab.json}
+   * and {@code merges.txt}, in which {@code <|endoftext|>} is a special token.
    *
-   * @throws IOException if it cannot be read, contradicts itself, or uses a kind of model or step
-   *     that is not known here, or if this machine cannot run the tokenizer library
+   * @param path one of these files, or a folder with them; tokenizer.json first if there are both
+   * @throws IOException if there is none, a file cannot be read, contradicts itself or another, or
+   *     uses a kind of model or step that is not known here, or if this machine cannot run the
+   *     tokenizer library
    */
-  public static Tokenizer load(Path file) throws IOException {
-    TokenizerFile description = TokenizerFile.read(file);
-    Tokenizer tokenizer = new Tokenizer(library(file, description), description);
+  public static Tokenizer load(Path path) throws IOException {
+    try {
+      TokenizerFile description = TokenizerFile.read(path);
+      Tokenizer tokenizer = new Tokenizer(library(description), description);
+      tokenizer.requireAdded(description);
+      return tokenizer;
+    } catch (OutOfMemoryError e) {
+      throw BadFile.causedBy(e, path, "what is described here does not fit into memory");
+    }
+  }
+
+  private void requireAdded(TokenizerFile description) throws IOException {
     for (Map.Entry<String, Integer> added : description.added().entrySet()) {
-      int[] ids = tokenizer.ids(tokenizer.split(added.getKey(), false));
+      int[] ids = ids(split(added.getKey(), false));
       if (!Arrays.equals(ids, new int[] {added.getValue()})) {
         throw BadFile.because(
-            file,
+            description.path(),
             "added token %s has id %d, and splitting its text gives %s",
             BadFile.quoted(added.getKey()),
             added.getValue(),
             Arrays.toString(ids));
       }
     }
-    return tokenizer;
   }
 
   /** The words of the small trained model that comes with the library. */
   public static Tokenizer textbook() {
     try {
-      return load(Textbook.folder().resolve("tokenizer.json"));
+      return load(Textbook.folder());
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
   }
 
-  private static HuggingFaceTokenizer library(Path file, TokenizerFile description)
-      throws IOException {
+  private static HuggingFaceTokenizer library(TokenizerFile description) throws IOException {
+    Path file = description.path();
     byte[] json = description.toJson().getBytes(StandardCharsets.UTF_8);
     Map<String, String> options = Map.of("truncation", "false", "padding", "false");
     try {

@@ -1,11 +1,18 @@
 package dev.tributary.transformer;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.BufferedReader;
 import java.io.IOException;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -15,15 +22,27 @@ import org.jspecify.annotations.Nullable;
 /**
  * What a {@code tokenizer.json} says, checked before the native library sees it: that library ends
  * the process where one part of the file breaks what another promises, and silently leaves out of a
- * prompt what it does not know.
+ * prompt what it does not know. GPT-2's older pair of {@code vocab.json} and {@code merges.txt} is
+ * read as the tokenizer.json that says the same.
  */
 final class TokenizerFile {
-  /** Largest tokenizer.json, bytes; GPT-2's has one or two million. */
+  private static final String DESCRIPTION = "tokenizer.json";
+  private static final String VOCABULARY = "vocab.json";
+  private static final String MERGES = "merges.txt";
+
+  /** First line of a merges.txt, as far as it is always the same. */
+  private static final String MERGES_VERSION = "#version";
+
+  /** The token that ends a text in GPT-2's vocabulary. */
+  private static final String END_OF_TEXT = "<|endoftext|>";
+
+  /** Largest file, bytes; GPT-2's have one or two million. */
   private static final int FILE_LIMIT = 32 << 20;
 
+  private static final String BYTE_PAIRS = "BPE";
   private static final String BYTE_LEVEL = "ByteLevel";
   private static final String TEMPLATE = "TemplateProcessing";
-  private static final Set<String> MODELS = Set.of("BPE", "WordLevel");
+  private static final Set<String> MODELS = Set.of(BYTE_PAIRS, "WordLevel");
   private static final Set<String> NORMALIZERS = Set.of("Lowercase", "NFC", "NFD", "NFKC", "NFKD");
   private static final Set<String> PRE_TOKENIZERS =
       Set.of(BYTE_LEVEL, "BertPreTokenizer", "Whitespace", "WhitespaceSplit");
@@ -36,7 +55,13 @@ final class TokenizerFile {
   private final boolean byteLevel;
   private final @Nullable String unknown;
 
-  private TokenizerFile(JsonFile json) throws IOException {
+  /**
+   * Checks a description.
+   *
+   * @param vocabulary its tokens, which may come from a file of their own
+   * @param merges the file that has its merges
+   */
+  private TokenizerFile(JsonFile json, JsonFile vocabulary, Path merges) throws IOException {
     this.json = json;
     steps(json, "normalizer", "normalizers", NORMALIZERS);
     boolean bytes = false;
@@ -44,9 +69,12 @@ final class TokenizerFile {
       bytes |= type(step).equals(BYTE_LEVEL);
     }
     this.byteLevel = bytes;
+    readVocabulary(vocabulary);
     JsonFile model = json.object("model");
-    readVocabulary(model);
     this.unknown = checkModel(model);
+    if (type(model).equals(BYTE_PAIRS)) {
+      checkMerges(model, merges);
+    }
     readAddedTokens();
     checkPostProcessor();
     // A prompt is neither cut nor filled up: whoever runs the model says what does not fit.
@@ -58,16 +86,92 @@ final class TokenizerFile {
   }
 
   /**
-   * Reads and checks a file.
+   * Reads and checks the tokenizer in a folder, or the one that a file belongs to.
    *
-   * @throws IOException if it cannot be read, contradicts itself, or uses what is not known here
+   * @throws IOException if there is none, a file cannot be read, contradicts itself or another, or
+   *     uses what is not known here
    */
-  static TokenizerFile read(Path file) throws IOException {
-    try {
-      return new TokenizerFile(JsonFile.read(file, FILE_LIMIT));
-    } catch (OutOfMemoryError e) {
-      throw BadFile.causedBy(e, file, "what this file describes does not fit into memory");
+  static TokenizerFile read(Path path) throws IOException {
+    if (!Files.isDirectory(path)) {
+      boolean half = path.endsWith(VOCABULARY) || path.endsWith(MERGES);
+      return half
+          ? pair(path.resolveSibling(VOCABULARY), path.resolveSibling(MERGES))
+          : described(path);
     }
+    Path description = path.resolve(DESCRIPTION);
+    Path vocabulary = path.resolve(VOCABULARY);
+    Path merges = path.resolve(MERGES);
+    if (Files.exists(description)) {
+      return described(description);
+    }
+    if (Files.notExists(vocabulary) && Files.notExists(merges)) {
+      throw BadFile.because(
+          path,
+          "there is no tokenizer in this folder, expected %s, or %s and %s",
+          DESCRIPTION,
+          VOCABULARY,
+          MERGES);
+    }
+    return pair(vocabulary, merges);
+  }
+
+  private static TokenizerFile described(Path file) throws IOException {
+    JsonFile json = JsonFile.read(file, FILE_LIMIT);
+    return new TokenizerFile(json, json.object("model").object("vocab"), file);
+  }
+
+  private static TokenizerFile pair(Path vocabularyFile, Path mergesFile) throws IOException {
+    JsonFile vocabulary = JsonFile.read(vocabularyFile, FILE_LIMIT);
+    long missing =
+        ByteCharacters.all().stream().filter(byteText -> !vocabulary.has(byteText)).count();
+    if (missing > 0) {
+      throw BadFile.because(vocabularyFile, "there is no token for %d of the 256 bytes", missing);
+    }
+    ObjectNode root = JsonNodeFactory.instance.objectNode().put("version", "1.0");
+    root.putObject("pre_tokenizer")
+        .put("type", BYTE_LEVEL)
+        .put("add_prefix_space", false)
+        .put("trim_offsets", true)
+        .put("use_regex", true);
+    ObjectNode model = root.putObject("model").put("type", BYTE_PAIRS);
+    model.set("vocab", vocabulary.root());
+    readMerges(mergesFile, model.putArray("merges"));
+    if (vocabulary.has(END_OF_TEXT)) {
+      root.putArray("added_tokens")
+          .addObject()
+          .put("id", vocabulary.id(END_OF_TEXT))
+          .put("content", END_OF_TEXT)
+          .put("single_word", false)
+          .put("lstrip", false)
+          .put("rstrip", false)
+          .put("normalized", false)
+          .put("special", true);
+    }
+    return new TokenizerFile(JsonFile.of(vocabularyFile, root), vocabulary, mergesFile);
+  }
+
+  private static void readMerges(Path file, ArrayNode merges) throws IOException {
+    byte[] bytes = BadFile.bytes(file, FILE_LIMIT);
+    Set<String> seen = new HashSet<>();
+    try (BufferedReader reader = new BufferedReader(JsonFile.reader(bytes))) {
+      String line = reader.readLine();
+      if (line != null && line.startsWith(MERGES_VERSION)) {
+        line = reader.readLine();
+      }
+      for (; line != null; line = reader.readLine()) {
+        if (!seen.add(line)) {
+          throw BadFile.because(file, "merge %s is listed twice", BadFile.quoted(line));
+        }
+        merges.add(line);
+      }
+    } catch (CharacterCodingException e) {
+      throw BadFile.causedBy(e, file, "this file is not UTF-8");
+    }
+  }
+
+  /** The file that says what the tokenizer is. */
+  Path path() {
+    return json.path();
   }
 
   /** The file as it was understood. */
@@ -128,8 +232,7 @@ final class TokenizerFile {
     }
   }
 
-  private void readVocabulary(JsonFile model) throws IOException {
-    JsonFile vocabulary = model.object("vocab");
+  private void readVocabulary(JsonFile vocabulary) throws IOException {
     for (Map.Entry<String, JsonNode> entry : vocabulary.root().properties()) {
       put(vocabulary, entry.getKey(), vocabulary.id(entry.getKey()));
     }
@@ -151,7 +254,7 @@ final class TokenizerFile {
   /** Checks a model and says what its unknown token is; null if nothing can be unknown. */
   private @Nullable String checkModel(JsonFile model) throws IOException {
     if (!model.has("type") && model.has("merges")) {
-      model.root().put("type", "BPE"); // older files do not say so
+      model.root().put("type", BYTE_PAIRS); // older files do not say so
     }
     requireKnown(model, MODELS);
     boolean words = type(model).equals("WordLevel");
@@ -174,6 +277,31 @@ final class TokenizerFile {
       throw model.wrong("unk_token", "a token of the vocabulary");
     }
     return token;
+  }
+
+  /** Each merge makes a token of two others. */
+  private void checkMerges(JsonFile model, Path file) throws IOException {
+    if (!(model.root().get("merges") instanceof ArrayNode merges)) {
+      throw model.wrong("merges", "a list");
+    }
+    for (JsonNode merge : merges) {
+      List<String> parts = new ArrayList<>();
+      if (merge.isTextual()) {
+        parts.addAll(List.of(merge.textValue().split(" ", 3)));
+      } else {
+        merge.forEach(part -> parts.add(part.textValue()));
+      }
+      if (parts.size() != 2
+          || !ids.keySet().containsAll(parts)
+          || !ids.containsKey(String.join("", parts))) {
+        throw BadFile.because(
+            file,
+            "merge %s does not make a token out of two tokens of the vocabulary",
+            merge.isTextual()
+                ? BadFile.quoted(merge.textValue())
+                : BadFile.shortened(merge.toString()));
+      }
+    }
   }
 
   private void readAddedTokens() throws IOException {

@@ -51,8 +51,8 @@ final class SubjectOptions {
       names = "--model",
       paramLabel = "DIR",
       description =
-          "Folder with config.json, model.safetensors and tokenizer.json. Default: the small model"
-              + " that comes with the program.")
+          "Folder with config.json, model.safetensors and tokenizer.json (or vocab.json and"
+              + " merges.txt). Default: the small model that comes with the program.")
   private Optional<Path> model = Optional.empty();
 
   @Option(
@@ -108,8 +108,9 @@ final class SubjectOptions {
       names = "--autoencoders",
       paramLabel = "DIR",
       description =
-          "Folder with autoencoders.json and autoencoders.safetensors, or \"shipped\" for those of"
-              + " the model that comes with the program.")
+          "Folder with autoencoders.json and autoencoders.safetensors, or with what SAELens saves"
+              + " (cfg.json and sae_weights.safetensors, or folders of these), or \"shipped\" for"
+              + " those of the model that comes with the program.")
   private Optional<String> autoencoders = Optional.empty();
 
   @Option(
@@ -168,12 +169,11 @@ final class SubjectOptions {
         model.isEmpty() || autoencoders.isEmpty() || !autoencoders.get().equals(SHIPPED),
         "the shipped autoencoders belong to the shipped model, not to --model");
     model.ifPresent(
-        folder -> requireFolder(folder, "config.json, model.safetensors and tokenizer.json"));
+        folder -> requireFolder(folder, "config.json, model.safetensors and a tokenizer"));
     autoencoders
         .filter(folder -> !folder.equals(SHIPPED))
         .ifPresent(
-            folder ->
-                requireFolder(Path.of(folder), "autoencoders.json and autoencoders.safetensors"));
+            folder -> requireFolder(Path.of(folder), "autoencoders.json, or cfg.json of SAELens"));
     requireArgument(
         trace.isPresent() || side == Side.POST, "--stage says how to --trace a node: name one");
     Set<String> words = new HashSet<>();
@@ -197,10 +197,7 @@ final class SubjectOptions {
   /** Runs the model and takes the gradient of what is explained, in the innermost scope. */
   Subject open(TerminalProgress progress) throws IOException {
     requireOptions();
-    Tokenizer tokenizer =
-        model.isEmpty()
-            ? Tokenizer.textbook()
-            : Tokenizer.load(model.get().resolve("tokenizer.json"));
+    Tokenizer tokenizer = model.isEmpty() ? Tokenizer.textbook() : Tokenizer.load(model.get());
     int[] tokens = tokenizer.encode(prompt.orElse(PROMPT));
     boolean example = prompt.isEmpty() && targets.isEmpty() && distractors.isEmpty();
     List<Word> wanted = words(tokenizer, example ? List.of(TARGET) : targets);
