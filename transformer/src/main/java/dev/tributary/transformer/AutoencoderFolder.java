@@ -6,10 +6,8 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.SparseAutoencoder.Activation;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.EnumMap;
 import java.util.Iterator;
 import java.util.List;
@@ -25,8 +23,8 @@ import org.jspecify.annotations.Nullable;
  * names are checked when it is opened, as a {@link Checkpoint}'s are.
  */
 final class AutoencoderFolder {
-  private static final String CONFIG = "autoencoders.json";
-  private static final String WEIGHTS = "autoencoders.safetensors";
+  static final String CONFIG = "autoencoders.json";
+  static final String WEIGHTS = "autoencoders.safetensors";
 
   /** Largest autoencoders.json, bytes; they have a few hundred. */
   private static final int CONFIG_LIMIT = 1 << 20;
@@ -74,7 +72,7 @@ final class AutoencoderFolder {
     }
   }
 
-  private AutoencoderFolder(Path folder, TransformerConfig config) throws IOException {
+  AutoencoderFolder(Path folder, TransformerConfig config) throws IOException {
     this.file = folder.resolve(WEIGHTS);
     this.config = config;
     this.json = JsonFile.read(folder.resolve(CONFIG), CONFIG_LIMIT);
@@ -82,17 +80,6 @@ final class AutoencoderFolder {
     this.weights = Safetensors.open(file);
     readNames();
     requireComplete();
-  }
-
-  static AutoencoderFolder open(Path folder, TransformerConfig config) throws IOException {
-    if (Files.notExists(folder)) {
-      throw BadFile.because(folder, "there is no such folder");
-    }
-    if (!Files.isDirectory(folder)) {
-      throw BadFile.because(
-          folder, "this is not a folder, expected one with %s and %s", CONFIG, WEIGHTS);
-    }
-    return new AutoencoderFolder(folder, config);
   }
 
   private void readKinds() throws IOException {
@@ -212,9 +199,7 @@ final class AutoencoderFolder {
         result.add(read(entry.getKey(), layer, entry.getValue(), dtype));
       }
     }
-    result.sort(
-        Comparator.comparingInt(SparseAutoencoder::layer).thenComparing(SparseAutoencoder::site));
-    return List.copyOf(result);
+    return AutoencoderFiles.inForwardOrder(result);
   }
 
   private SparseAutoencoder read(Site site, int layer, Kind kind, DType dtype) throws IOException {

@@ -141,8 +141,10 @@ public final class SparseAutoencoder {
   }
 
   /**
-   * Reads the autoencoders of a model from a folder that holds {@code autoencoders.json} and {@code
-   * autoencoders.safetensors}.
+   * Reads the autoencoders of a model. What a folder holds is recognised by its config: {@code
+   * autoencoders.json} or SAELens' {@code cfg.json}.
+   *
+   * <p><b>autoencoders.json</b>, beside {@code autoencoders.safetensors}:
    *
    * <pre>{@code
    * {"sites": {"mlp_post_act":     {"activation": "ReLU"},
@@ -166,15 +168,25 @@ public final class SparseAutoencoder {
    *   <li>{@code gate_bias} and {@code log_scale} [latent], only if Gated
    * </ul>
    *
+   * <p><b>cfg.json</b>, beside {@code sae_weights.safetensors}, as SAELens saves an autoencoder of
+   * architecture standard, topk, jumprelu or gated; in the folder itself, or in folders up to three
+   * levels inside it, one for each autoencoder. Its hook is {@code blocks.<layer>.mlp.hook_post}
+   * (MLP_ACTIVATION), {@code hook_mlp_out} (MLP_OUTPUT) or {@code hook_attn_out}
+   * (ATTENTION_OUTPUT). Latents are those of SAELens; with {@code center_writing_weights} among the
+   * {@code model_from_pretrained_kwargs}, those of a model whose writes have mean 0, and then what
+   * is reconstructed is the vector less its mean.
+   *
+   * @param path the folder, or one of the files named here
    * @param dtype in which to compute, whatever the file holds
    * @param config of the model
    * @return in the order of the forward pass
-   * @throws IOException if a file is missing or broken, the two contradict each other, or they do
-   *     not fit the model
+   * @throws IOException if a file is missing or broken, files contradict each other, they do not
+   *     fit the model, or need what cannot be represented here, e.g. another hook or a
+   *     normalisation
    */
-  public static List<SparseAutoencoder> load(Path folder, DType dtype, TransformerConfig config)
+  public static List<SparseAutoencoder> load(Path path, DType dtype, TransformerConfig config)
       throws IOException {
-    return AutoencoderFolder.open(folder, config).read(dtype);
+    return AutoencoderFiles.read(path, dtype, config);
   }
 
   /** The autoencoders of the small trained model that comes with the library: three per layer. */

@@ -255,19 +255,28 @@ class AutoencoderFolderTest {
 
   @Test
   void load_missingFolderOrFile_isRefusedInOneSentence() throws IOException {
-    assertEquals("/autoencoders.json: there is no such file", refusal());
     write(JSON);
     Files.delete(folder.resolve("autoencoders.safetensors"));
     assertEquals("/autoencoders.safetensors: there is no such file", refusal());
     Path nowhere = folder.resolve("nowhere");
     assertEquals(
-        "/nowhere: there is no such folder",
+        "/nowhere: there is no such file or folder",
         refusal(() -> SparseAutoencoder.load(nowhere, DType.FLOAT, CONFIG)));
-    Path file = folder.resolve("autoencoders.json");
+    Path file = Files.writeString(folder.resolve("weights.txt"), "");
     assertEquals(
-        "/autoencoders.json: this is not a folder, expected one with autoencoders.json and"
-            + " autoencoders.safetensors",
+        "/weights.txt: this is not a folder, expected one with autoencoders.json or cfg.json",
         refusal(() -> SparseAutoencoder.load(file, DType.FLOAT, CONFIG)));
+  }
+
+  @Test
+  void load_oneOfItsFiles_isItsFolder() throws IOException {
+    write(JSON);
+    try (Scope scope = Scope.open()) {
+      for (String name : List.of("autoencoders.json", "autoencoders.safetensors")) {
+        Path file = folder.resolve(name);
+        assertEquals(4, SparseAutoencoder.load(file, DType.FLOAT, CONFIG).size());
+      }
+    }
   }
 
   private String refusal() {
