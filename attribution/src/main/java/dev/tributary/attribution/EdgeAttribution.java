@@ -33,12 +33,14 @@ import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.UnaryOperator;
+import java.util.stream.IntStream;
 
 /**
  * How much of a node's attribution arrived from which other node.
@@ -87,6 +89,19 @@ public final class EdgeAttribution {
   public static EdgeAttribution of(
       NodeAttribution nodes, ScaleGradient scaleGradient, EdgeMeasure measure) {
     return new EdgeAttribution(nodes, scaleGradient, measure);
+  }
+
+  /** Of what the edges are parts. */
+  NodeAttribution nodes() {
+    return nodes;
+  }
+
+  ScaleGradient scaleGradient() {
+    return scaleGradient;
+  }
+
+  EdgeMeasure measure() {
+    return measure;
   }
 
   // ---- many sources into one target --------------------------------------------------------
@@ -168,17 +183,51 @@ public final class EdgeAttribution {
           }
         }
       } else {
-        List<Tensor> writes = sources.stream().map(nodes.writes()::of).toList();
-        List<ResidualGradient> gradients = gradients(targets);
-        for (int i = 0; i < sources.size(); i++) {
-          for (int j = 0; j < targets.size(); j++) {
-            edges[i * targets.size() + j] = edge(sources.get(i), writes.get(i), gradients.get(j));
-          }
-        }
+        edges = products(sources, gradients(targets));
       }
       return scope.keep(
           Tensor.of(run.model().dtype(), Shape.of(sources.size(), targets.size()), edges));
     }
+  }
+
+  /** ⟨write, gradient⟩ of every source and target: a product of matrices for each token. */
+  double[] products(List<Source> sources, List<ResidualGradient> gradients) {
+    double[] edges = new double[sources.size() * gradients.size()];
+    Map<Integer, List<Integer>> byToken = new LinkedHashMap<>();
+    for (int i = 0; i < sources.size(); i++) {
+      byToken.computeIfAbsent(sources.get(i).token(), token -> new ArrayList<>()).add(i);
+    }
+    int dModel = run.model().config().dModel();
+    byToken.forEach(
+        (token, writing) -> {
+          int[] reading =
+              IntStream.range(0, gradients.size())
+                  .filter(j -> gradients.get(j).reads(token))
+                  .toArray();
+          if (reading.length == 0) {
+            return;
+          }
+          try (Scope scope = Scope.open()) {
+            Tensor writes =
+                Tensor.concat(
+                    0,
+                    writing.stream()
+                        .map(i -> nodes.writes().of(sources.get(i)).reshape(1, dModel))
+                        .toList());
+            Tensor rows =
+                Tensor.concat(
+                    0, Arrays.stream(reading).mapToObj(j -> gradients.get(j).row(token)).toList());
+            double[] products = writes.matmulTransposed(rows).toDoubles();
+            for (int at = 0; at < products.length; at++) {
+              int i = writing.get(at / reading.length);
+              int j = reading[at % reading.length];
+              if (sources.get(i).block() <= gradients.get(j).afterBlock()) {
+                edges[i * gradients.size() + j] = products[at];
+              }
+            }
+          }
+        });
+    return edges;
   }
 
   /** Of every target; neurons of one layer and token are pulled together. */
@@ -230,16 +279,6 @@ public final class EdgeAttribution {
   /** Whether {@link #outOf} answers for a target. */
   private static boolean isPushed(Target target) {
     return !(target instanceof Logit || target instanceof Direction);
-  }
-
-  private static double edge(Source source, Tensor write, ResidualGradient gradient) {
-    int row = source.token() - gradient.firstToken();
-    if (source.block() > gradient.afterBlock()
-        || row < 0
-        || source.token() >= gradient.endToken()) {
-      return 0;
-    }
-    return gradient.rows().slice(0, row, row + 1).times(write).sum(-1).item();
   }
 
   private void requireDownstream(Source source, Target target) {
@@ -330,7 +369,13 @@ public final class EdgeAttribution {
   public Certificate certify(Target target) {
     try (Scope scope = Scope.open()) {
       ResidualGradient gradient = gradient(target);
-      NodeScores scores = nodes.writes().dot(gradient);
+      return certificate(gradient, nodes.writes().dot(gradient));
+    }
+  }
+
+  /** Of the edges from every source along a gradient. */
+  Certificate certificate(ResidualGradient gradient, NodeScores scores) {
+    try (Scope scope = Scope.open()) {
       Tensor residual =
           run.residualAfter(gradient.afterBlock())
               .value()
@@ -352,7 +397,7 @@ public final class EdgeAttribution {
   }
 
   /** Whether a node of the model is one of those that make up a site. */
-  private static boolean writesAt(Site site, int layer, Node node) {
+  static boolean writesAt(Site site, int layer, Node node) {
     return switch (site) {
       case MLP_ACTIVATION -> node instanceof Neuron n && n.layer() == layer;
       case MLP_OUTPUT ->
@@ -364,7 +409,7 @@ public final class EdgeAttribution {
     };
   }
 
-  private static boolean encodes(Site site, int layer, Node node) {
+  static boolean encodes(Site site, int layer, Node node) {
     return (node instanceof Latent l && l.site() == site && l.layer() == layer)
         || (node instanceof ReconstructionError e && e.site() == site && e.layer() == layer)
         || (node instanceof PreBias b && b.site() == site && b.layer() == layer);
@@ -467,8 +512,8 @@ public final class EdgeAttribution {
       }
     }
     ResidualGradient last = nodes.residualGradient();
-    if (token >= last.firstToken() && token < last.endToken()) {
-      double edge = edge(source, write.reshape(dModel), last);
+    if (last.reads(token)) {
+      double edge = products(List.of(source), List.of(last))[0];
       arrays.add(NodeArray.explained(Tensor.of(write.dtype(), Shape.of(1), edge)));
     }
     return new NodeScores(run, arrays);

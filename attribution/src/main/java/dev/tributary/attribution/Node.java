@@ -7,9 +7,11 @@ import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
+import java.util.List;
 import java.util.Locale;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * One use of a component in one run. Layers, tokens, heads and neurons count from 0. Printed, and
@@ -115,6 +117,13 @@ public sealed interface Node {
     /** This node entered through one of its inputs. */
     public HeadInput through(AttentionPath path) {
       return new HeadInput(this, path);
+    }
+
+    @Override
+    public List<Target> targets() {
+      return Stream.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE)
+          .<Target>map(this::through)
+          .toList();
     }
 
     @Override
@@ -315,6 +324,13 @@ public sealed interface Node {
    * @throws IllegalArgumentException if an index is out of range, with its range
    */
   void requireIn(Run run);
+
+  /**
+   * Through what it reads the residual stream: itself, or the three inputs of a head, or nothing.
+   */
+  default List<Target> targets() {
+    return this instanceof Target target ? List.of(target) : List.of();
+  }
 
   private static void requireIndex(Node node, String what, int index, int size) {
     requireArgument(

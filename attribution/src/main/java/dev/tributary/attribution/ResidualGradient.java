@@ -15,4 +15,13 @@ public record ResidualGradient(int afterBlock, int firstToken, Tensor rows) {
   int endToken() {
     return firstToken + rows.shape().size(0);
   }
+
+  boolean reads(int token) {
+    return token >= firstToken && token < endToken();
+  }
+
+  /** Of a token that is read, [1, dModel]. */
+  Tensor row(int token) {
+    return rows.slice(0, token - firstToken, token - firstToken + 1);
+  }
 }

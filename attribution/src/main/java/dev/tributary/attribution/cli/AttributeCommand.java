@@ -105,7 +105,7 @@ final class AttributeCommand implements Callable<Integer> {
     into.ifPresent(
         node ->
             requireArgument(
-                !Explainer.targets(node).isEmpty(),
+                !node.targets().isEmpty(),
                 "%s reads nothing from the residual stream: --into needs a neuron, a head, an"
                     + " input of a head, a latent, a logit or metric",
                 node));

@@ -13,7 +13,6 @@ import dev.tributary.attribution.cli.Explanation.Edge;
 import dev.tributary.attribution.cli.Explanation.Edges;
 import dev.tributary.attribution.cli.Explanation.NodeReading;
 import dev.tributary.attribution.cli.Explanation.Sum;
-import dev.tributary.transformer.AttentionPath;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -39,17 +38,6 @@ final class Explainer {
     this.top = top;
   }
 
-  /** What a node is entered through: itself, or the three inputs of a head. */
-  static List<Target> targets(Node node) {
-    if (node instanceof HeadPair pair) {
-      return List.of(
-          pair.through(AttentionPath.QUERY),
-          pair.through(AttentionPath.KEY),
-          pair.through(AttentionPath.VALUE));
-    }
-    return node instanceof Target target ? List.of(target) : List.of();
-  }
-
   /** The nodes of largest attribution. */
   List<NodeReading> nodes() {
     NodeScores activation = nodes.activation();
@@ -73,7 +61,7 @@ final class Explainer {
       return into(into.orElseGet(this::mostImportant));
     }
     List<Found> found =
-        into.isEmpty() ? outOf(from.get()) : between(from.get(), targets(into.get()));
+        into.isEmpty() ? outOf(from.get()) : between(from.get(), into.get().targets());
     return new Edges(into, from, patched(found), List.of());
   }
 
@@ -99,7 +87,7 @@ final class Explainer {
   private Edges into(Node node) {
     List<Found> found = new ArrayList<>();
     List<Sum> sums = new ArrayList<>();
-    for (Target target : targets(node)) {
+    for (Target target : node.targets()) {
       NodeScores scores = edges.into(target);
       for (NodeScore score : scores.top(top)) {
         found.add(new Found((Source) score.node(), target, score.score()));

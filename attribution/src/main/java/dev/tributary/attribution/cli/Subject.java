@@ -48,7 +48,7 @@ record Subject(
     int explained = nodes.residualGradient().afterBlock();
     boolean upstream = node instanceof Source source && source.block() <= explained;
     if (node instanceof Target || node instanceof HeadPair) {
-      Target target = Explainer.targets(node).get(0);
+      Target target = node.targets().get(0);
       upstream = EdgeAttribution.of(nodes, scaleGradient).gradient(target).afterBlock() < explained;
     }
     requireArgument(

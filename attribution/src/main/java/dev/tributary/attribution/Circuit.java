@@ -1,0 +1,447 @@
+package dev.tributary.attribution;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.Node.Embedding;
+import dev.tributary.attribution.Node.Explained;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.ReconstructionError;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.ScaleGradient;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalDouble;
+import java.util.Set;
+import java.util.function.Predicate;
+import java.util.stream.DoubleStream;
+import java.util.stream.IntStream;
+
+/**
+ * Some nodes of one run and all edges among them: a graph without cycles that ends in the metric.
+ * It holds numbers and names alone, needs no scope, and is equal to what was read back from a file.
+ *
+ * <p>Where the model has autoencoders, their latents, errors and pre-biases are nodes in place of
+ * the neurons or heads (and output biases) that they encode, so that nothing is counted twice; of
+ * two autoencoders of one layer's MLP, that of its output.
+ *
+ * <p>The <em>influence</em> of a node is that of a graph whose rows are targets: with A the matrix
+ * of |edge|, those of the three inputs of a head added, each row divided by its sum, and w = 1 for
+ * the metric, I = w (A + A² + ...). The <em>score</em> of an edge is its part of A[target, source]
+ * · (I + w)[target]. What other nodes of the model add to a target is its <em>remainder</em>: the
+ * sum of all edges into it minus those of the circuit. It is no node and has no part in influence;
+ * in {@link #scores} it counts as an error.
+ *
+ * @param nodes in the order of the forward pass, the metric last
+ * @param edges none of which is 0, by target, then source, then path
+ * @param inputs what is known of all edges into each target together, by target, then path
+ * @param patterns of the heads of {@code nodes}; those of lesser heads are left out when there
+ *     would be more than half a million probabilities
+ * @see <a href="https://transformer-circuits.pub/2025/attribution-graphs/methods.html">Ameisen et
+ *     al. 2025</a>
+ */
+public record Circuit(
+    Origin origin,
+    List<NodeReading> nodes,
+    List<Edge> edges,
+    List<Input> inputs,
+    List<Pattern> patterns) {
+
+  /**
+   * What people call what a circuit is of.
+   *
+   * @param model name, or folder
+   * @param tokens text of each
+   * @param metric what is explained
+   */
+  public record Labels(String model, String prompt, List<String> tokens, String metric) {
+    /** Takes a copy of the list. */
+    public Labels {
+      tokens = List.copyOf(tokens);
+    }
+  }
+
+  /**
+   * What a circuit is of.
+   *
+   * @param labels what people call it
+   * @param tokens id of each
+   * @param layers of the model
+   * @param metric value of what is explained
+   * @param position last token that it reads
+   * @param scaleGradient whether the scales of layer norms were seen to move
+   * @param measure what the edges are parts of
+   */
+  public record Origin(
+      Labels labels,
+      List<Integer> tokens,
+      int layers,
+      double metric,
+      int position,
+      ScaleGradient scaleGradient,
+      EdgeMeasure measure) {
+    /** Refuses tokens without text. */
+    public Origin {
+      tokens = List.copyOf(tokens);
+      requireArgument(
+          tokens.size() == labels.tokens.size(),
+          "%d tokens with %d texts",
+          tokens.size(),
+          labels.tokens.size());
+      requireArgument(
+          position >= 0 && position < tokens.size(),
+          "the metric reads token %d of %d",
+          position,
+          tokens.size());
+    }
+  }
+
+  /**
+   * What was read of a node.
+   *
+   * @param activation of a neuron, a latent or a head (its probability)
+   * @param attribution activation times gradient, of what has an activation, embeddings and errors
+   * @param directEffect what reaches the metric without passing another node; not of the metric
+   */
+  public record NodeReading(
+      Node node,
+      OptionalDouble activation,
+      OptionalDouble attribution,
+      OptionalDouble directEffect) {}
+
+  /**
+   * An edge.
+   *
+   * @param source index of the node
+   * @param target index of the node
+   * @param path through which input of a head; {@link AttentionPath#ALL} into any other node
+   */
+  public record Edge(int source, int target, AttentionPath path, double weight) {}
+
+  /**
+   * All edges of the model into a target.
+   *
+   * @param target index of the node
+   * @param path through which input of a head; {@link AttentionPath#ALL} into any other node
+   */
+  public record Input(int target, AttentionPath path, Certificate certificate) {}
+
+  /**
+   * The attention of one head.
+   *
+   * @param probabilities for each query those of the keys up to it, to five decimals
+   */
+  public record Pattern(int layer, int head, List<List<Double>> probabilities) {
+    /** Takes copies of the lists. */
+    public Pattern {
+      probabilities = probabilities.stream().map(List::copyOf).toList();
+    }
+  }
+
+  /**
+   * How much of the computation a circuit holds, each from 0 to 1.
+   *
+   * @param replacement influence of the embeddings, divided by that of embeddings, reconstruction
+   *     errors and remainders
+   * @param completeness share of what is neither error nor remainder among the edges into a node,
+   *     averaged over all nodes by influence
+   */
+  public record Scores(double replacement, double completeness) {}
+
+  /**
+   * Refuses what is no graph of a run.
+   *
+   * @throws IllegalArgumentException if an index, an order or a number is not as described
+   */
+  public Circuit {
+    nodes = List.copyOf(nodes);
+    edges = List.copyOf(edges);
+    inputs = List.copyOf(inputs);
+    patterns = List.copyOf(patterns);
+    requireNodes(nodes);
+    requireEdges(nodes, edges, inputs);
+  }
+
+  private static void requireNodes(List<NodeReading> nodes) {
+    requireArgument(!nodes.isEmpty(), "a circuit without nodes");
+    Set<Node> seen = new HashSet<>();
+    for (int i = 0; i < nodes.size(); i++) {
+      Node node = nodes.get(i).node;
+      boolean last = i == nodes.size() - 1;
+      requireArgument(
+          last ? node instanceof Explained : node instanceof Source,
+          last ? "the last node is %s, expected the metric" : "%s is no node of a circuit",
+          node);
+      requireArgument(seen.add(node), "%s is there twice", node);
+    }
+  }
+
+  private static void requireEdges(List<NodeReading> nodes, List<Edge> edges, List<Input> inputs) {
+    Set<List<Object>> known = new HashSet<>();
+    for (Input input : inputs) {
+      requireInput(nodes, input.target, input.path);
+      requireArgument(
+          known.add(List.of(input.target, input.path)),
+          "two certificates of node %d through %s",
+          input.target,
+          input.path);
+    }
+    Set<List<Object>> seen = new HashSet<>();
+    for (Edge edge : edges) {
+      requireInput(nodes, edge.target, edge.path);
+      requireArgument(
+          edge.source >= 0 && edge.source < edge.target,
+          "an edge into node %d from node %d, expected one before it",
+          edge.target,
+          edge.source);
+      requireArgument(
+          Double.isFinite(edge.weight),
+          "an edge of weight %s into node %d",
+          edge.weight,
+          edge.target);
+      requireArgument(
+          seen.add(List.of(edge.source, edge.target, edge.path)),
+          "two edges from node %d to node %d through %s",
+          edge.source,
+          edge.target,
+          edge.path);
+      requireArgument(
+          known.contains(List.of(edge.target, edge.path)),
+          "an edge into node %d through %s, of which there is no certificate",
+          edge.target,
+          edge.path);
+    }
+  }
+
+  private static void requireInput(List<NodeReading> nodes, int target, AttentionPath path) {
+    requireArgument(target >= 0 && target < nodes.size(), "node %d of %d", target, nodes.size());
+    Node node = nodes.get(target).node;
+    requireArgument(!node.targets().isEmpty(), "an edge into %s, which reads nothing", node);
+    requireArgument(
+        node instanceof HeadPair == (path != AttentionPath.ALL),
+        "an edge into %s through %s",
+        node,
+        path);
+  }
+
+  // ---- which nodes -------------------------------------------------------------------------
+
+  /**
+   * The circuit of some nodes and the metric.
+   *
+   * @param nodes sources; order and repetition do not matter
+   * @param progress hears how many nodes have been explained
+   * @throws IllegalArgumentException if the run has no such node, it is not upstream of the metric,
+   *     or it says what others say: one of those that an autoencoder encodes, or a part of an
+   *     embedding that is there whole
+   * @throws java.util.concurrent.CancellationException if the thread is interrupted
+   */
+  public static Circuit among(
+      EdgeAttribution edges, Labels labels, List<? extends Node> nodes, Progress progress) {
+    return new CircuitBuilder(edges, labels, progress).among(nodes);
+  }
+
+  /**
+   * The circuit of the nodes of largest |attribution|, and the metric.
+   *
+   * @param count number of nodes besides the metric; fewer if no others have an attribution
+   * @param progress hears how many nodes have been explained
+   * @throws IllegalArgumentException if {@code count} is negative
+   * @throws java.util.concurrent.CancellationException if the thread is interrupted
+   */
+  public static Circuit largest(
+      EdgeAttribution edges, Labels labels, int count, Progress progress) {
+    return new CircuitBuilder(edges, labels, progress).largest(count);
+  }
+
+  /**
+   * The circuit grown backwards from the metric: of all nodes with edges into those that were
+   * found, the one of largest influence is next. Influence is then that in the graph of the nodes
+   * found and all their sources. Of each found node, the largest 4 · {@code count} sources (at
+   * least 1000) are looked at.
+   *
+   * @param count number of nodes besides the metric; fewer if no others lead to it
+   * @param progress hears how many nodes have been found
+   * @throws IllegalArgumentException if {@code count} is negative
+   * @throws java.util.concurrent.CancellationException if the thread is interrupted
+   */
+  public static Circuit grown(EdgeAttribution edges, Labels labels, int count, Progress progress) {
+    return new CircuitBuilder(edges, labels, progress).grown(count);
+  }
+
+  // ---- what matters ------------------------------------------------------------------------
+
+  private WeightedGraph graph() {
+    return new WeightedGraph(
+        nodes.size(),
+        edges.stream().mapToInt(Edge::source).toArray(),
+        edges.stream().mapToInt(Edge::target).toArray(),
+        edges.stream().mapToDouble(Edge::weight).toArray());
+  }
+
+  private double[] outputs(int size) {
+    double[] outputs = new double[size];
+    outputs[nodes.size() - 1] = 1;
+    return outputs;
+  }
+
+  /** The influence of every node. */
+  public double[] influence() {
+    return graph().influence(outputs(nodes.size()));
+  }
+
+  /** The score of every edge. */
+  public double[] edgeScores() {
+    return graph().edgeScores(outputs(nodes.size()));
+  }
+
+  /** Of every input, the sum of all edges of the model into it minus those of this circuit. */
+  public double[] remainders() {
+    Map<List<Object>, Double> sums = new HashMap<>();
+    for (Edge edge : edges) {
+      sums.merge(List.of(edge.target, edge.path), edge.weight, Double::sum);
+    }
+    return inputs.stream()
+        .mapToDouble(
+            input ->
+                input.certificate.sources()
+                    - sums.getOrDefault(List.of(input.target, input.path), 0.0))
+        .toArray();
+  }
+
+  /** How much of the computation this circuit holds. */
+  public Scores scores() {
+    int remainder = nodes.size(); // a node that all remainders come from
+    double[] remainders = remainders();
+    WeightedGraph graph =
+        new WeightedGraph(
+            remainder + 1,
+            IntStream.concat(
+                    edges.stream().mapToInt(Edge::source),
+                    IntStream.generate(() -> remainder).limit(remainders.length))
+                .toArray(),
+            IntStream.concat(
+                    edges.stream().mapToInt(Edge::target), inputs.stream().mapToInt(Input::target))
+                .toArray(),
+            DoubleStream.concat(edges.stream().mapToDouble(Edge::weight), Arrays.stream(remainders))
+                .toArray());
+    double[] outputs = outputs(remainder + 1);
+    double[] influence = graph.influence(outputs);
+    double embeddings = 0;
+    double errors = influence[remainder];
+    double all = influence[remainder];
+    for (int i = 0; i < nodes.size(); i++) {
+      Node node = nodes.get(i).node;
+      embeddings += node instanceof Embedding ? influence[i] : 0;
+      errors += node instanceof ReconstructionError ? influence[i] : 0;
+      all += influence[i] + outputs[i];
+    }
+    double[] passing = graph.edgeScores(outputs);
+    double wrong = 0;
+    for (int i = 0; i < passing.length; i++) {
+      boolean error =
+          i >= edges.size() || nodes.get(edges.get(i).source).node instanceof ReconstructionError;
+      wrong += error ? passing[i] : 0;
+    }
+    return new Scores(
+        embeddings == 0 ? 0 : embeddings / (embeddings + errors), (all - wrong) / all);
+  }
+
+  // ---- pruning -----------------------------------------------------------------------------
+
+  /**
+   * Keeps the nodes of largest influence and then, among them, the edges of largest score, and
+   * removes dead ends: nodes without a path to the metric, and nodes that nothing leads to though
+   * they compute something. The metric stays, and so do embeddings that have a path to it.
+   *
+   * @param nodeShare of the sum of all influence that the nodes kept have at least, 0 to 1
+   * @param edgeShare of the sum of all scores, those of the inputs of a head added, that the edges
+   *     kept have at least, 0 to 1
+   * @throws IllegalArgumentException if a share is not between 0 and 1
+   */
+  public Circuit prune(double nodeShare, double edgeShare) {
+    requireShare("node", nodeShare);
+    requireShare("edge", edgeShare);
+    return kept(
+        graph()
+            .prune(
+                outputs(nodes.size()),
+                nodeShare,
+                edgeShare,
+                which(node -> node instanceof Embedding),
+                leaves()));
+  }
+
+  private static void requireShare(String of, double share) {
+    requireArgument(
+        share >= 0 && share <= 1, "%s share is %s, it must be between 0 and 1", of, share);
+  }
+
+  /**
+   * Keeps the edges of at least some magnitude, those of the inputs of a head added, and removes
+   * dead ends as {@link #prune} does.
+   *
+   * @throws IllegalArgumentException if the threshold is negative or no number
+   */
+  public Circuit above(double threshold) {
+    requireArgument(threshold >= 0, "threshold is %s, it must be 0 or more", threshold);
+    return kept(graph().above(threshold, outputs(nodes.size()), leaves()));
+  }
+
+  /**
+   * Keeps the {@code count} edges of largest score, those of the inputs of a head added and counted
+   * as one, and removes dead ends as {@link #prune} does.
+   *
+   * @throws IllegalArgumentException if {@code count} is negative
+   */
+  public Circuit top(int count) {
+    return kept(graph().top(count, outputs(nodes.size()), leaves()));
+  }
+
+  private BitSet which(Predicate<Node> wanted) {
+    BitSet result = new BitSet();
+    for (int i = 0; i < nodes.size(); i++) {
+      result.set(i, wanted.test(nodes.get(i).node));
+    }
+    return result;
+  }
+
+  private BitSet leaves() {
+    return which(node -> node.targets().isEmpty());
+  }
+
+  private Circuit kept(WeightedGraph.Kept kept) {
+    int[] index = new int[nodes.size()];
+    List<NodeReading> left = new ArrayList<>();
+    Set<List<Integer>> heads = new HashSet<>();
+    for (int i = 0; i < index.length; i++) {
+      if (kept.nodes().get(i)) {
+        index[i] = left.size();
+        left.add(nodes.get(i));
+        if (nodes.get(i).node instanceof HeadPair pair) {
+          heads.add(List.of(pair.layer(), pair.head()));
+        }
+      }
+    }
+    return new Circuit(
+        origin,
+        left,
+        kept.edges().stream()
+            .mapToObj(edges::get)
+            .map(e -> new Edge(index[e.source], index[e.target], e.path, e.weight))
+            .toList(),
+        inputs.stream()
+            .filter(input -> kept.nodes().get(input.target))
+            .map(input -> new Input(index[input.target], input.path, input.certificate))
+            .toList(),
+        patterns.stream()
+            .filter(pattern -> heads.contains(List.of(pattern.layer, pattern.head)))
+            .toList());
+  }
+}

@@ -1,0 +1,392 @@
+package dev.tributary.attribution;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.Circuit.Edge;
+import dev.tributary.attribution.Circuit.Input;
+import dev.tributary.attribution.Circuit.Labels;
+import dev.tributary.attribution.Circuit.NodeReading;
+import dev.tributary.attribution.Circuit.Origin;
+import dev.tributary.attribution.Circuit.Pattern;
+import dev.tributary.attribution.Node.Embedding;
+import dev.tributary.attribution.Node.EmbeddingPart;
+import dev.tributary.attribution.Node.Explained;
+import dev.tributary.attribution.Node.HeadInput;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.PreBias;
+import dev.tributary.attribution.Node.ReconstructionError;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Node.Target;
+import dev.tributary.attribution.NodeScores.NodeScore;
+import dev.tributary.core.Scope;
+import dev.tributary.core.TopK;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Site;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import java.util.OptionalDouble;
+import java.util.Set;
+import java.util.concurrent.CancellationException;
+
+/**
+ * Makes a {@link Circuit} out of a run. Every node of it that reads something is pulled from once
+ * for each of its inputs; the gradient that comes of it says all: which sources are the largest,
+ * whether they are complete, and the edges from those that are chosen.
+ */
+final class CircuitBuilder {
+  /** How many probabilities of attention a circuit holds at most. */
+  private static final int PROBABILITIES = 500_000;
+
+  private static final double DECIMALS = 1e5;
+
+  private static final Comparator<Source> FORWARD =
+      Comparator.comparingInt(Source::block)
+          .thenComparingInt(Source::token)
+          .thenComparing(CircuitBuilder::within, Arrays::compare);
+
+  private final EdgeAttribution edges;
+  private final NodeAttribution nodes;
+  private final Run run;
+  private final Labels labels;
+  private final Progress progress;
+  private final Basis basis;
+
+  /** What was pulled; of the scope in which the circuit is made. */
+  private final Map<Target, Pulled> pulled = new HashMap<>();
+
+  private record Pulled(ResidualGradient gradient, Certificate certificate) {}
+
+  CircuitBuilder(EdgeAttribution edges, Labels labels, Progress progress) {
+    this.edges = edges;
+    this.nodes = edges.nodes();
+    this.run = nodes.run();
+    this.labels = labels;
+    this.progress = progress;
+    this.basis = new Basis(run);
+    requireArgument(
+        labels.tokens().size() == run.length(),
+        "texts of %d tokens for a run of %d",
+        labels.tokens().size(),
+        run.length());
+  }
+
+  // ---- which nodes -------------------------------------------------------------------------
+
+  Circuit among(List<? extends Node> chosen) {
+    Set<Source> sources = new LinkedHashSet<>();
+    for (Node node : chosen) {
+      if (!(node instanceof Explained)) {
+        sources.add(checked(node));
+      }
+    }
+    for (Source source : sources) {
+      boolean again =
+          source instanceof Embedding part
+              && part.part() != EmbeddingPart.BOTH
+              && sources.contains(new Embedding(EmbeddingPart.BOTH, part.token()));
+      requireArgument(
+          !again, "%s is a part of the embedding of that token, which is there whole", source);
+    }
+    try (Scope scope = Scope.open()) {
+      return circuit(sources);
+    }
+  }
+
+  private Source checked(Node node) {
+    node.requireIn(run);
+    if (node instanceof HeadInput input) {
+      throw new IllegalArgumentException(
+          "%s is one input of a head; the node of a circuit is the head: %s"
+              .formatted(input, input.pair()));
+    }
+    requireArgument(
+        node instanceof Source,
+        "%s is no node of a circuit: those are embeddings, neurons, heads, latents, errors and"
+            + " biases",
+        node);
+    Source source = (Source) node;
+    basis
+        .replacing(source)
+        .ifPresent(
+            site -> {
+              throw new IllegalArgumentException(
+                  "%s is spoken for by the autoencoder of the %s there: choose its latents, error"
+                          .formatted(node, site.name().toLowerCase(Locale.ROOT).replace('_', ' '))
+                      + " or pre-bias");
+            });
+    requireArgument(
+        source.block() <= nodes.residualGradient().afterBlock(),
+        "%s is not upstream of what is explained",
+        node);
+    return source;
+  }
+
+  Circuit largest(int count) {
+    requireCount(count);
+    try (Scope scope = Scope.open()) {
+      List<Source> sources =
+          basis.of(nodes.activationTimesGradient()).top(count).stream()
+              .map(found -> (Source) found.node())
+              .toList();
+      return circuit(sources);
+    }
+  }
+
+  Circuit grown(int count) {
+    requireCount(count);
+    try (Scope scope = Scope.open()) {
+      return circuit(new Growth(count).nodes());
+    }
+  }
+
+  private static void requireCount(int count) {
+    requireArgument(count >= 0, "a circuit of %d nodes", count);
+  }
+
+  /**
+   * Finds node after node. What is found is expanded: its largest sources become candidates, with
+   * their shares of it. Influence is computed anew for each node, since a node found late may feed
+   * one found early.
+   */
+  private final class Growth {
+    private static final int LEAST_SOURCES = 1000;
+    private static final int METRIC = -1;
+
+    private final int count;
+    private final int sourcesEach;
+    private final List<Source> candidates = new ArrayList<>();
+    private final Map<Source, Integer> indices = new HashMap<>();
+
+    /** Latest in the forward pass first. */
+    private final List<Expanded> expanded = new ArrayList<>();
+
+    /** A found node, and the sources with the share that each has of all edges into it. */
+    private record Expanded(int index, int block, List<Share> sources) {}
+
+    private record Share(int source, double share) {}
+
+    Growth(int count) {
+      this.count = count;
+      this.sourcesEach = (int) Math.min(Integer.MAX_VALUE, Math.max(LEAST_SOURCES, 4L * count));
+    }
+
+    Set<Source> nodes() {
+      Set<Source> found = new LinkedHashSet<>();
+      BitSet taken = new BitSet();
+      expand(new Explained(), METRIC, Integer.MAX_VALUE);
+      while (found.size() < count) {
+        double[] influence = influence();
+        taken.stream().forEach(index -> influence[index] = 0);
+        int[] best = TopK.indices(influence, 1);
+        if (best.length == 0 || influence[best[0]] == 0) {
+          break;
+        }
+        Source next = candidates.get(best[0]);
+        found.add(next);
+        taken.set(best[0]);
+        expand(next, best[0], next.block());
+        progress.at(found.size(), count);
+      }
+      return found;
+    }
+
+    private double[] influence() {
+      double[] influence = new double[candidates.size()];
+      for (Expanded node : expanded) {
+        double own = node.index == METRIC ? 1 : influence[node.index];
+        for (Share one : node.sources) {
+          influence[one.source] += own * one.share;
+        }
+      }
+      return influence;
+    }
+
+    private void expand(Node node, int index, int block) {
+      Map<Source, Double> magnitudes = new LinkedHashMap<>();
+      double sum = 0;
+      for (Target target : node.targets()) {
+        try (Scope scope = Scope.open()) {
+          NodeScores scores = basis.of(pull(target, scope));
+          sum += scores.sum(any -> true, Math::abs);
+          for (NodeScore score : scores.top(sourcesEach)) {
+            magnitudes.merge((Source) score.node(), Math.abs(score.score()), Double::sum);
+          }
+        }
+      }
+      List<Share> sources = new ArrayList<>();
+      for (Map.Entry<Source, Double> entry : magnitudes.entrySet()) {
+        int source = indices.computeIfAbsent(entry.getKey(), this::candidate);
+        sources.add(new Share(source, entry.getValue() / sum));
+      }
+      int place = 0;
+      while (place < expanded.size() && expanded.get(place).block >= block) {
+        place++;
+      }
+      expanded.add(place, new Expanded(index, block, sources));
+    }
+
+    private int candidate(Source source) {
+      candidates.add(source);
+      return candidates.size() - 1;
+    }
+  }
+
+  // ---- which edges -------------------------------------------------------------------------
+
+  /** Pulls from a target, keeps what is needed of it, and says what every source adds to it. */
+  private NodeScores pull(Target target, Scope scope) {
+    if (Thread.currentThread().isInterrupted()) {
+      throw new CancellationException("interrupted while a circuit was being made");
+    }
+    ResidualGradient gradient = edges.gradient(target);
+    NodeScores scores = nodes.writes().dot(gradient);
+    scope.keep(gradient.rows());
+    pulled.put(target, new Pulled(gradient, edges.certificate(gradient, scores)));
+    return scores;
+  }
+
+  private Pulled pulled(Target target) {
+    if (!pulled.containsKey(target)) {
+      try (Scope scope = Scope.open()) {
+        pull(target, scope);
+      }
+    }
+    return Objects.requireNonNull(pulled.get(target));
+  }
+
+  private Circuit circuit(Collection<Source> chosen) {
+    List<Source> sources = chosen.stream().sorted(FORWARD).toList();
+    List<Input> inputs = new ArrayList<>();
+    List<ResidualGradient> gradients = new ArrayList<>();
+    for (int i = 0; i <= sources.size(); i++) {
+      Node node = i < sources.size() ? sources.get(i) : new Explained();
+      for (Target target : node.targets()) {
+        Pulled from = pulled(target);
+        AttentionPath path = target instanceof HeadInput input ? input.path() : AttentionPath.ALL;
+        inputs.add(new Input(i, path, from.certificate));
+        gradients.add(from.gradient);
+      }
+      progress.at(i + 1, sources.size() + 1);
+    }
+    return new Circuit(
+        origin(), readings(sources), edges(sources, inputs, gradients), inputs, patterns(sources));
+  }
+
+  private List<Edge> edges(
+      List<Source> sources, List<Input> inputs, List<ResidualGradient> gradients) {
+    double[] products = edges.products(sources, gradients);
+    List<Edge> result = new ArrayList<>();
+    for (int j = 0; j < inputs.size(); j++) {
+      Input input = inputs.get(j);
+      for (int i = 0; i < sources.size(); i++) {
+        double weight = products[i * inputs.size() + j];
+        if (weight != 0) {
+          result.add(new Edge(i, input.target(), input.path(), weight));
+        }
+      }
+    }
+    result.sort(
+        Comparator.comparingInt(Edge::target)
+            .thenComparingInt(Edge::source)
+            .thenComparing(Edge::path));
+    return result;
+  }
+
+  private Origin origin() {
+    return new Origin(
+        labels,
+        Arrays.stream(run.tokens()).boxed().toList(),
+        run.model().config().layers(),
+        nodes.value(),
+        nodes.residualGradient().endToken() - 1,
+        edges.scaleGradient(),
+        edges.measure());
+  }
+
+  private List<NodeReading> readings(List<Source> sources) {
+    NodeScores activation = nodes.activation();
+    NodeScores attribution = nodes.activationTimesGradient();
+    NodeScores directEffect = nodes.directEffect();
+    List<NodeReading> result = new ArrayList<>();
+    for (Source source : sources) {
+      result.add(
+          new NodeReading(
+              source,
+              reading(activation, source),
+              reading(attribution, source),
+              OptionalDouble.of(directEffect.of(source))));
+    }
+    OptionalDouble none = OptionalDouble.empty();
+    result.add(new NodeReading(new Explained(), none, none, none));
+    return result;
+  }
+
+  private static OptionalDouble reading(NodeScores scores, Source source) {
+    return scores.covers(source) ? OptionalDouble.of(scores.of(source)) : OptionalDouble.empty();
+  }
+
+  private List<Pattern> patterns(List<Source> sources) {
+    Map<List<Integer>, Double> heads = new LinkedHashMap<>();
+    NodeScores attribution = nodes.activationTimesGradient();
+    for (Source source : sources) {
+      if (source instanceof HeadPair pair) {
+        double magnitude = Math.abs(attribution.of(pair));
+        heads.merge(List.of(pair.layer(), pair.head()), magnitude, Math::max);
+      }
+    }
+    int most = PROBABILITIES / (run.length() * (run.length() + 1) / 2);
+    return heads.entrySet().stream()
+        .sorted(Comparator.comparingDouble(head -> -head.getValue()))
+        .limit(most)
+        .map(Map.Entry::getKey)
+        .sorted(
+            Comparator.<List<Integer>>comparingInt(head -> head.get(0))
+                .thenComparingInt(head -> head.get(1)))
+        .map(head -> pattern(head.get(0), head.get(1)))
+        .toList();
+  }
+
+  /** The order of nodes that write to the same token in the same block. */
+  private static int[] within(Source source) {
+    if (source instanceof Embedding embedding) {
+      EmbeddingPart part = embedding.part();
+      return new int[] {part == EmbeddingPart.BOTH ? 0 : part == EmbeddingPart.TOKEN ? 1 : 2};
+    } else if (source instanceof HeadPair pair) {
+      return new int[] {0, pair.head(), pair.key()};
+    } else if (source instanceof Neuron neuron) {
+      return new int[] {0, neuron.neuron()};
+    } else if (source instanceof Latent latent) {
+      return new int[] {0, latent.latent()};
+    }
+    return new int[] {
+      source instanceof ReconstructionError ? 1 : source instanceof PreBias ? 2 : 3
+    };
+  }
+
+  private Pattern pattern(int layer, int head) {
+    double[] values = run.value(Site.PATTERN, layer).slice(0, head, head + 1).toDoubles();
+    List<List<Double>> rows = new ArrayList<>();
+    for (int query = 0; query < run.length(); query++) {
+      List<Double> row = new ArrayList<>();
+      for (int key = 0; key <= query; key++) {
+        row.add(Math.round(values[query * run.length() + key] * DECIMALS) / DECIMALS);
+      }
+      rows.add(row);
+    }
+    return new Pattern(layer, head, rows);
+  }
+}

@@ -1,0 +1,331 @@
+package dev.tributary.attribution.export;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import com.fasterxml.jackson.core.JsonGenerator;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.util.DefaultIndenter;
+import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.tributary.attribution.Certificate;
+import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.Circuit.Edge;
+import dev.tributary.attribution.Circuit.Input;
+import dev.tributary.attribution.Circuit.Labels;
+import dev.tributary.attribution.Circuit.NodeReading;
+import dev.tributary.attribution.Circuit.Origin;
+import dev.tributary.attribution.Circuit.Pattern;
+import dev.tributary.attribution.Circuit.Scores;
+import dev.tributary.attribution.EdgeMeasure;
+import dev.tributary.attribution.Node;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.ScaleGradient;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.OptionalDouble;
+import java.util.function.Function;
+import java.util.function.Predicate;
+
+/**
+ * Our own format of a circuit, version 1, of which nothing is lost. What follows from the rest
+ * (influence, scores, remainders) is written for readers and not read back. The file {@code
+ * docs/circuit-json.md} describes every field.
+ */
+public final class CircuitJson {
+  private static final String FORMAT = "tributary-circuit";
+  private static final int VERSION = 1;
+
+  /** Lists whose items have a line each are no deeper in the text than this. */
+  private static final int LINES = 2;
+
+  private static final ObjectMapper MAPPER =
+      JsonMapper.builder()
+          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .build();
+
+  private CircuitJson() {}
+
+  // ---- writing -----------------------------------------------------------------------------
+
+  /** The text of a circuit: one line for each node, edge, pattern and certificate. */
+  public static String of(Circuit circuit) {
+    return text(json(circuit));
+  }
+
+  /** JSON in which the items of the outer lists have a line each. */
+  static String text(ObjectNode json) {
+    DefaultPrettyPrinter printer =
+        new DefaultPrettyPrinter().withObjectIndenter(new Lines()).withArrayIndenter(new Lines());
+    try {
+      return MAPPER.writer(printer).writeValueAsString(json) + "\n";
+    } catch (JsonProcessingException e) {
+      throw new AssertionError(e); // there is nothing in it but texts and numbers
+    }
+  }
+
+  private static final class Lines extends DefaultIndenter {
+    private static final long serialVersionUID = 1;
+
+    Lines() {
+      super("  ", "\n");
+    }
+
+    @Override
+    public void writeIndentation(JsonGenerator generator, int level) throws IOException {
+      if (level <= LINES) {
+        super.writeIndentation(generator, level);
+      }
+    }
+  }
+
+  private static ObjectNode json(Circuit circuit) {
+    Origin origin = circuit.origin();
+    ObjectNode json = JsonNodeFactory.instance.objectNode();
+    json.put("format", FORMAT).put("version", VERSION);
+    json.put("model", origin.labels().model()).put("prompt", origin.labels().prompt());
+    ArrayNode tokens = json.putArray("tokens");
+    for (int i = 0; i < origin.tokens().size(); i++) {
+      tokens
+          .addObject()
+          .put("id", origin.tokens().get(i))
+          .put("text", origin.labels().tokens().get(i));
+    }
+    json.put("layers", origin.layers());
+    json.putObject("metric")
+        .put("text", origin.labels().metric())
+        .put("value", origin.metric())
+        .put("position", origin.position());
+    json.put("scale", lower(origin.scaleGradient())).put("measure", lower(origin.measure()));
+    double[] remainders = circuit.remainders();
+    nodes(circuit, remainders, json.putArray("nodes"));
+    double[] scores = circuit.edgeScores();
+    ArrayNode edges = json.putArray("edges");
+    for (int i = 0; i < scores.length; i++) {
+      Edge edge = circuit.edges().get(i);
+      ObjectNode one = edges.addObject().put("source", edge.source()).put("target", edge.target());
+      path(edge.path(), one);
+      one.put("weight", edge.weight()).put("score", scores[i]);
+    }
+    ArrayNode patterns = json.putArray("patterns");
+    for (Pattern pattern : circuit.patterns()) {
+      ObjectNode one =
+          patterns.addObject().put("layer", pattern.layer()).put("head", pattern.head());
+      ArrayNode rows = one.putArray("values");
+      pattern.probabilities().forEach(row -> row.forEach(rows.addArray()::add));
+    }
+    ArrayNode certificates = json.putArray("certificates");
+    for (int i = 0; i < remainders.length; i++) {
+      Input input = circuit.inputs().get(i);
+      ObjectNode one = certificates.addObject().put("target", input.target());
+      path(input.path(), one);
+      one.put("sources", input.certificate().sources())
+          .put("whole", input.certificate().whole())
+          .put("magnitude", input.certificate().magnitude())
+          .put("autoencoders", input.certificate().autoencoders())
+          .put("relative_residual", input.certificate().relativeResidual())
+          .put("remainder", remainders[i]);
+    }
+    Scores whole = circuit.scores();
+    json.putObject("scores")
+        .put("replacement", whole.replacement())
+        .put("completeness", whole.completeness());
+    return json;
+  }
+
+  private static void nodes(Circuit circuit, double[] remainders, ArrayNode nodes) {
+    double[] influence = circuit.influence();
+    double[] left = new double[influence.length];
+    for (int i = 0; i < remainders.length; i++) {
+      left[circuit.inputs().get(i).target()] += remainders[i];
+    }
+    for (int i = 0; i < influence.length; i++) {
+      NodeReading reading = circuit.nodes().get(i);
+      Place place = Place.of(circuit, i);
+      ObjectNode one =
+          nodes.addObject().put("name", reading.node().toString()).put("kind", place.kind());
+      place.layer().ifPresent(layer -> one.put("layer", layer));
+      one.put("token", place.token());
+      place.key().ifPresent(key -> one.put("key", key));
+      one.put("block", place.block());
+      reading.activation().ifPresent(value -> one.put("activation", value));
+      reading.attribution().ifPresent(value -> one.put("attribution", value));
+      reading.directEffect().ifPresent(value -> one.put("direct_effect", value));
+      one.put("influence", influence[i]);
+      if (!reading.node().targets().isEmpty()) {
+        one.put("remainder", left[i]);
+      }
+    }
+  }
+
+  private static void path(AttentionPath path, ObjectNode json) {
+    if (path != AttentionPath.ALL) {
+      json.put("path", lower(path));
+    }
+  }
+
+  private static String lower(Enum<?> value) {
+    return value.name().toLowerCase(Locale.ROOT);
+  }
+
+  // ---- reading -----------------------------------------------------------------------------
+
+  /**
+   * Reads a circuit from a file.
+   *
+   * @throws IOException if it cannot be read, with its path and what was expected
+   */
+  public static Circuit read(Path file) throws IOException {
+    try {
+      return parse(Files.readString(file));
+    } catch (JsonProcessingException e) {
+      throw new IOException(file + ": this is not JSON: " + e.getOriginalMessage(), e);
+    } catch (IllegalArgumentException e) {
+      throw new IOException(file + ": " + e.getMessage(), e);
+    }
+  }
+
+  private static Circuit parse(String text) throws JsonProcessingException {
+    JsonNode json = MAPPER.readTree(text);
+    requireArgument(json.isObject(), "expected one JSON object");
+    requireArgument(
+        json.path("format").asText().equals(FORMAT) && json.path("version").asInt() == VERSION,
+        "expected \"format\": \"%s\" and \"version\": %d",
+        FORMAT,
+        VERSION);
+    List<Integer> ids = new ArrayList<>();
+    List<String> texts = new ArrayList<>();
+    for (JsonNode token : list(json, "tokens")) {
+      ids.add(integer(token, "id"));
+      texts.add(string(token, "text"));
+    }
+    JsonNode metric = json.path("metric");
+    Labels labels =
+        new Labels(string(json, "model"), string(json, "prompt"), texts, string(metric, "text"));
+    Origin origin =
+        new Origin(
+            labels,
+            ids,
+            integer(json, "layers"),
+            number(metric, "value"),
+            integer(metric, "position"),
+            one(ScaleGradient.class, json, "scale"),
+            one(EdgeMeasure.class, json, "measure"));
+    return new Circuit(
+        origin,
+        items(json, "nodes", CircuitJson::node),
+        items(json, "edges", CircuitJson::edge),
+        items(json, "certificates", CircuitJson::input),
+        items(json, "patterns", CircuitJson::pattern));
+  }
+
+  private static NodeReading node(JsonNode json) {
+    return new NodeReading(
+        Node.parse(string(json, "name")),
+        reading(json, "activation"),
+        reading(json, "attribution"),
+        reading(json, "direct_effect"));
+  }
+
+  private static OptionalDouble reading(JsonNode json, String field) {
+    return json.has(field) ? OptionalDouble.of(number(json, field)) : OptionalDouble.empty();
+  }
+
+  private static Edge edge(JsonNode json) {
+    return new Edge(
+        integer(json, "source"), integer(json, "target"), path(json), number(json, "weight"));
+  }
+
+  private static Input input(JsonNode json) {
+    return new Input(
+        integer(json, "target"),
+        path(json),
+        new Certificate(
+            number(json, "sources"),
+            number(json, "whole"),
+            number(json, "magnitude"),
+            number(json, "autoencoders")));
+  }
+
+  private static AttentionPath path(JsonNode json) {
+    return json.has("path") ? one(AttentionPath.class, json, "path") : AttentionPath.ALL;
+  }
+
+  private static Pattern pattern(JsonNode json) {
+    List<List<Double>> rows = new ArrayList<>();
+    for (JsonNode row : list(json, "values")) {
+      List<Double> values = new ArrayList<>();
+      row.forEach(
+          value -> {
+            requireArgument(value.isNumber(), "\"values\" holds what is no number");
+            values.add(value.asDouble());
+          });
+      rows.add(values);
+    }
+    return new Pattern(integer(json, "layer"), integer(json, "head"), rows);
+  }
+
+  private static <T> List<T> items(JsonNode json, String field, Function<JsonNode, T> read) {
+    List<T> result = new ArrayList<>();
+    for (JsonNode item : list(json, field)) {
+      try {
+        result.add(read.apply(item));
+      } catch (IllegalArgumentException e) {
+        throw new IllegalArgumentException(
+            "\"%s\", item %d: %s".formatted(field, result.size(), e.getMessage()), e);
+      }
+    }
+    return result;
+  }
+
+  private static JsonNode list(JsonNode json, String field) {
+    return field(json, field, "a list", node -> node.isArray());
+  }
+
+  private static String string(JsonNode json, String field) {
+    return field(json, field, "a text", node -> node.isTextual()).textValue();
+  }
+
+  private static int integer(JsonNode json, String field) {
+    return field(
+            json,
+            field,
+            "a whole number",
+            node -> node.canConvertToInt() && node.isIntegralNumber())
+        .intValue();
+  }
+
+  private static double number(JsonNode json, String field) {
+    return field(
+            json, field, "a number", node -> node.isNumber() && Double.isFinite(node.doubleValue()))
+        .doubleValue();
+  }
+
+  private static JsonNode field(
+      JsonNode json, String field, String expected, Predicate<JsonNode> is) {
+    JsonNode value = json.path(field);
+    requireArgument(is.test(value), "\"%s\" is not %s", field, expected);
+    return value;
+  }
+
+  private static <E extends Enum<E>> E one(Class<E> type, JsonNode json, String field) {
+    String word = string(json, field);
+    for (E value : type.getEnumConstants()) {
+      if (lower(value).equals(word)) {
+        return value;
+      }
+    }
+    throw new IllegalArgumentException("\"%s\" is \"%s\"".formatted(field, word));
+  }
+}

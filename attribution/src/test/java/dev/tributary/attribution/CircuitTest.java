@@ -1,0 +1,534 @@
+package dev.tributary.attribution;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.tributary.attribution.Circuit.Edge;
+import dev.tributary.attribution.Circuit.Input;
+import dev.tributary.attribution.Circuit.Labels;
+import dev.tributary.attribution.Circuit.NodeReading;
+import dev.tributary.attribution.Node.Bias;
+import dev.tributary.attribution.Node.BiasPart;
+import dev.tributary.attribution.Node.Embedding;
+import dev.tributary.attribution.Node.EmbeddingPart;
+import dev.tributary.attribution.Node.Explained;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.PreBias;
+import dev.tributary.attribution.Node.ReconstructionError;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Node.Target;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.SparseAutoencoder;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.TransformerConfig;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashSet;
+import java.util.List;
+import java.util.OptionalDouble;
+import java.util.Random;
+import java.util.Set;
+import java.util.concurrent.CancellationException;
+import java.util.function.Consumer;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** What holds of the circuits of any run. */
+class CircuitTest {
+  private static final double ROUNDING = 1e-10;
+
+  private static final int TOKENS = RandomNodes.TOKENS;
+  private static final int LAYERS = RandomNodes.LAYERS;
+
+  /** Autoencoders of these sites in the middle layer; the others are as the model is. */
+  private static NodeAttribution attribution(long seed, Site... encoded) {
+    Random random = RandomNodes.random(seed);
+    TransformerConfig config =
+        new TransformerConfig(
+            LAYERS,
+            RandomNodes.WIDTH,
+            RandomNodes.HEADS,
+            3,
+            RandomNodes.NEURONS,
+            TOKENS,
+            RandomNodes.VOCABULARY,
+            1e-5,
+            true);
+    List<SparseAutoencoder> autoencoders = new ArrayList<>();
+    for (Site site : encoded) {
+      autoencoders.add(RandomNodes.autoencoder(site, 1, random));
+    }
+    Transformer model = Transformer.random(config, DType.DOUBLE, seed).with(autoencoders);
+    Run run = model.run(random.ints(TOKENS, 0, RandomNodes.VOCABULARY).toArray());
+    return NodeAttribution.of(run, Metric.logitDifference(TOKENS - 1, 1, 2));
+  }
+
+  static Labels labels(Run run) {
+    List<String> texts = IntStream.range(0, run.length()).mapToObj(i -> "t" + i).toList();
+    return new Labels("random", String.join(" ", texts), texts, "logit 1 - logit 2");
+  }
+
+  /** All nodes that together write the residual stream once. */
+  private static List<Source> all(boolean attentionEncoded, boolean mlpEncoded) {
+    List<Source> all = new ArrayList<>();
+    for (int token = 0; token < TOKENS; token++) {
+      all.add(new Embedding(EmbeddingPart.BOTH, token));
+      for (int layer = 0; layer < LAYERS; layer++) {
+        if (attentionEncoded && layer == 1) {
+          autoencoder(Site.ATTENTION_OUTPUT, token, all);
+        } else {
+          for (int head = 0; head < RandomNodes.HEADS; head++) {
+            for (int key = 0; key <= token; key++) {
+              all.add(new HeadPair(layer, head, token, key));
+            }
+          }
+          all.add(new Bias(BiasPart.ATTENTION, layer, token));
+        }
+        if (mlpEncoded && layer == 1) {
+          autoencoder(Site.MLP_OUTPUT, token, all);
+        } else {
+          for (int neuron = 0; neuron < RandomNodes.NEURONS; neuron++) {
+            all.add(new Neuron(layer, token, neuron));
+          }
+          all.add(new Bias(BiasPart.MLP, layer, token));
+        }
+      }
+    }
+    return all;
+  }
+
+  private static void autoencoder(Site site, int token, List<Source> all) {
+    for (int latent = 0; latent < RandomNodes.LATENTS; latent++) {
+      all.add(new Latent(site, 1, token, latent));
+    }
+    all.add(new ReconstructionError(site, 1, token));
+    all.add(new PreBias(site, 1, token));
+  }
+
+  private static Target target(Circuit circuit, int node, AttentionPath path) {
+    Node target = circuit.nodes().get(node).node();
+    return target instanceof HeadPair pair ? pair.through(path) : (Target) target;
+  }
+
+  private static double magnitude(EdgeAttribution edges, Target target) {
+    return Math.max(edges.certify(target).magnitude(), 1);
+  }
+
+  // ---- edges -------------------------------------------------------------------------------
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void among_allNodes_leavesNoRemainder(boolean encoded) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes =
+          encoded ? attribution(5, Site.MLP_OUTPUT, Site.ATTENTION_OUTPUT) : attribution(5);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
+      Circuit circuit =
+          Circuit.among(edges, labels(nodes.run()), all(encoded, encoded), Progress.NONE);
+      double[] remainders = circuit.remainders();
+      for (int i = 0; i < remainders.length; i++) {
+        Certificate certificate = circuit.inputs().get(i).certificate();
+        double tolerance = ROUNDING * Math.max(1, certificate.magnitude());
+        assertEquals(0, remainders[i], tolerance);
+        assertEquals(certificate.whole(), sum(circuit, circuit.inputs().get(i)), tolerance);
+      }
+      assertTrue(remainders.length > 100);
+    }
+  }
+
+  private static double sum(Circuit circuit, Input input) {
+    return circuit.edges().stream()
+        .filter(edge -> edge.target() == input.target() && edge.path() == input.path())
+        .mapToDouble(Edge::weight)
+        .sum();
+  }
+
+  @ParameterizedTest
+  @EnumSource(EdgeMeasure.class)
+  void among_someNodes_hasExactlyTheEdgesBetweenThem(EdgeMeasure measure) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = attribution(6, Site.MLP_ACTIVATION);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE, measure);
+      List<Source> some = new ArrayList<>(all(false, false));
+      some.removeIf(node -> node instanceof Neuron n && n.layer() == 1);
+      autoencoder(Site.MLP_ACTIVATION, TOKENS - 1, some);
+      Collections.shuffle(some, RandomNodes.random(1));
+      Circuit circuit =
+          Circuit.among(edges, labels(nodes.run()), some.subList(0, 40), Progress.NONE);
+      assertEquals(41, circuit.nodes().size());
+      int found = 0;
+      for (Input input : circuit.inputs()) {
+        Target target = target(circuit, input.target(), input.path());
+        NodeScores into = edges.into(target);
+        double tolerance = ROUNDING * magnitude(edges, target);
+        for (int source = 0; source < circuit.nodes().size() - 1; source++) {
+          Source node = (Source) circuit.nodes().get(source).node();
+          double weight = weight(circuit, source, input);
+          assertEquals(into.of(node), weight, tolerance);
+          if (weight != 0) {
+            assertEquals(edges.between(node, target), weight, tolerance);
+            found++;
+          }
+        }
+        assertEquals(edges.certify(target), input.certificate());
+        double remainder = circuit.remainders()[circuit.inputs().indexOf(input)];
+        assertEquals(input.certificate().sources(), sum(circuit, input) + remainder, tolerance);
+      }
+      assertEquals(circuit.edges().size(), found);
+      assertTrue(found > 40);
+    }
+  }
+
+  private static double weight(Circuit circuit, int source, Input input) {
+    return circuit.edges().stream()
+        .filter(edge -> edge.source() == source && edge.target() == input.target())
+        .filter(edge -> edge.path() == input.path())
+        .mapToDouble(Edge::weight)
+        .sum();
+  }
+
+  @Test
+  void among_anyOrderAndRepetition_isTheSameCircuit() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = attribution(7);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      List<Node> some = new ArrayList<>(all(false, false).subList(0, 20));
+      Circuit circuit = Circuit.among(edges, labels(nodes.run()), some, Progress.NONE);
+      some.add(new Explained());
+      some.addAll(all(false, false).subList(10, 20));
+      Collections.shuffle(some, RandomNodes.random(2));
+      assertEquals(circuit, Circuit.among(edges, labels(nodes.run()), some, Progress.NONE));
+    }
+  }
+
+  @Test
+  void among_trace_endsInWhatIsTraced() {
+    try (Scope scope = Scope.open()) {
+      Run run = attribution(8).run();
+      Neuron traced = new Neuron(2, TOKENS - 1, 1);
+      Metric metric = new Trace.NeuronTrace(traced, Stage.ACTIVATION, ScaleGradient.LIVE);
+      NodeAttribution nodes = NodeAttribution.of(run, metric);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      Circuit circuit = Circuit.grown(edges, labels(run), 1000, Progress.NONE);
+      NodeScores into = edges.into(new Explained());
+      int last = circuit.nodes().size() - 1;
+      for (Edge edge : circuit.edges()) {
+        if (edge.target() == last) {
+          assertEquals(into.of(circuit.nodes().get(edge.source()).node()), edge.weight(), ROUNDING);
+        }
+      }
+      assertEquals(TOKENS - 1, circuit.origin().position());
+      assertFalse(circuit.nodes().stream().anyMatch(one -> one.node().equals(traced)));
+      assertRefused(
+          () -> Circuit.among(edges, labels(run), List.of(traced), Progress.NONE),
+          traced + " is not upstream of what is explained");
+    }
+  }
+
+  // ---- which nodes -------------------------------------------------------------------------
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void grown_withoutLimit_isAllThatLeadsToTheMetric(boolean encoded) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes =
+          encoded ? attribution(9, Site.MLP_OUTPUT, Site.ATTENTION_OUTPUT) : attribution(9);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      Labels labels = labels(nodes.run());
+      Circuit grown = Circuit.grown(edges, labels, 10_000, Progress.NONE);
+      Circuit full = Circuit.among(edges, labels, all(encoded, encoded), Progress.NONE);
+      assertEquals(full.prune(1, 1).nodes(), grown.prune(1, 1).nodes());
+      Set<Node> expected = new HashSet<>();
+      double[] influence = full.influence();
+      for (int i = 0; i < influence.length; i++) {
+        if (influence[i] > 0 || i == influence.length - 1) {
+          expected.add(full.nodes().get(i).node());
+        }
+      }
+      Set<Node> found = new HashSet<>();
+      grown.nodes().forEach(one -> found.add(one.node()));
+      assertEquals(expected, found);
+      assertEquals(
+          full.edges().stream()
+              .filter(edge -> influence[edge.target()] > 0 || isLast(full, edge))
+              .count(),
+          grown.edges().size());
+    }
+  }
+
+  private static boolean isLast(Circuit circuit, Edge edge) {
+    return edge.target() == circuit.nodes().size() - 1;
+  }
+
+  /** Each next node is the one of largest influence, by the full graph of those before it. */
+  @Test
+  void grown_eachStep_takesTheMostInfluential() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = attribution(10);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
+      Labels labels = labels(nodes.run());
+      Circuit full = Circuit.among(edges, labels, all(false, false), Progress.NONE);
+      Set<Node> before = new HashSet<>(Set.of(new Explained()));
+      for (int count = 1; count <= 25; count++) {
+        Set<Node> now = new HashSet<>();
+        Circuit.grown(edges, labels, count, Progress.NONE)
+            .nodes()
+            .forEach(one -> now.add(one.node()));
+        assertEquals(count + 1, now.size());
+        assertTrue(now.containsAll(before));
+        now.removeAll(before);
+        assertEquals(next(full, before), now.iterator().next());
+        before.addAll(now);
+      }
+    }
+  }
+
+  /** What a walk backwards from the metric most often meets first outside of the nodes found. */
+  private static Node next(Circuit full, Set<Node> found) {
+    List<Edge> expanded =
+        full.edges().stream()
+            .filter(edge -> found.contains(full.nodes().get(edge.target()).node()))
+            .toList();
+    double[] outputs = new double[full.nodes().size()];
+    outputs[outputs.length - 1] = 1;
+    double[] influence =
+        new WeightedGraph(
+                outputs.length,
+                expanded.stream().mapToInt(Edge::source).toArray(),
+                expanded.stream().mapToInt(Edge::target).toArray(),
+                expanded.stream().mapToDouble(Edge::weight).toArray())
+            .influence(outputs);
+    int best = 0;
+    for (int i = 0; i < influence.length; i++) {
+      boolean open = !found.contains(full.nodes().get(i).node());
+      boolean better =
+          found.contains(full.nodes().get(best).node()) || influence[i] > influence[best];
+      best = open && better ? i : best;
+    }
+    return full.nodes().get(best).node();
+  }
+
+  @Test
+  void largest_isByAttribution() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = attribution(11, Site.MLP_OUTPUT);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      Circuit circuit = Circuit.largest(edges, labels(nodes.run()), 30, Progress.NONE);
+      assertEquals(31, circuit.nodes().size());
+      NodeScores attribution = nodes.activationTimesGradient();
+      double least = Double.POSITIVE_INFINITY;
+      Set<Node> chosen = new HashSet<>();
+      for (NodeReading reading : circuit.nodes().subList(0, 30)) {
+        chosen.add(reading.node());
+        double value = reading.attribution().orElseThrow();
+        assertEquals(attribution.of(reading.node()), value, 0);
+        least = Math.min(least, Math.abs(value));
+      }
+      for (Source other : all(false, true)) {
+        if (!chosen.contains(other)) {
+          assertTrue(Math.abs(attribution.of(other)) <= least, other.toString());
+        }
+      }
+    }
+  }
+
+  @Test
+  void of_nodesOfTwoAutoencoders_countNothingTwice() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = attribution(12, Site.MLP_ACTIVATION, Site.MLP_OUTPUT);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
+      Circuit circuit = Circuit.grown(edges, labels(nodes.run()), 10_000, Progress.NONE);
+      for (NodeReading reading : circuit.nodes()) {
+        assertFalse(reading.node() instanceof Neuron n && n.layer() == 1);
+        assertFalse(reading.node() instanceof Latent l && l.site() == Site.MLP_ACTIVATION);
+      }
+      for (double remainder : circuit.remainders()) {
+        assertEquals(0, remainder, ROUNDING * 100);
+      }
+      assertRefused(
+          () ->
+              Circuit.among(
+                  edges, labels(nodes.run()), List.of(new Neuron(1, 0, 0)), Progress.NONE),
+          "L1.neuron0[0] is spoken for by the autoencoder of the mlp output there");
+    }
+  }
+
+  @Test
+  void among_noNodeOfACircuit_isRefused() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = attribution(13);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      Consumer<List<Node>> among =
+          list -> Circuit.among(edges, labels(nodes.run()), list, Progress.NONE);
+      assertRefused(
+          () -> among.accept(List.of(Node.parse("L1.head0.key[2<-1]"))),
+          "L1.head0.key[2<-1] is one input of a head; the node of a circuit is the head:"
+              + " L1.head0[2<-1]");
+      assertRefused(
+          () -> among.accept(List.of(Node.parse("logit3[2]"))),
+          "logit3[2] is no node of a circuit");
+      assertRefused(
+          () -> among.accept(List.of(Node.parse("L9.neuron0[2]"))), "layer 9 is out of range");
+      assertRefused(
+          () -> among.accept(List.of(Node.parse("embedding[2]"), Node.parse("token_embedding[2]"))),
+          "token_embedding[2] is a part of the embedding of that token");
+      assertRefused(
+          () -> Circuit.grown(edges, labels(nodes.run()), -1, Progress.NONE), "of -1 nodes");
+      Labels other = new Labels("m", "p", List.of("one"), "metric");
+      assertRefused(
+          () -> Circuit.grown(edges, other, 1, Progress.NONE), "texts of 1 tokens for a run of 4");
+    }
+  }
+
+  private static void assertRefused(Runnable call, String part) {
+    String message = assertThrows(IllegalArgumentException.class, call::run).toString();
+    assertTrue(message.contains(part), message);
+  }
+
+  @Test
+  void grown_interrupted_stopsAndLeavesNothing() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = attribution(14);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      long tensors = Scope.liveTensors();
+      Progress interrupting =
+          (done, total) -> {
+            if (done == 3) {
+              Thread.currentThread().interrupt();
+            }
+          };
+      assertThrows(
+          CancellationException.class,
+          () -> Circuit.grown(edges, labels(nodes.run()), 20, interrupting));
+      assertTrue(Thread.interrupted());
+      assertEquals(tensors, Scope.liveTensors());
+      Circuit.grown(edges, labels(nodes.run()), 20, Progress.NONE);
+      assertEquals(tensors, Scope.liveTensors());
+    }
+  }
+
+  // ---- what matters ------------------------------------------------------------------------
+
+  @Test
+  void influence_directInputsAlone_isTheirShareOfTheMetric() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = attribution(15);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      List<Source> last =
+          IntStream.range(0, RandomNodes.NEURONS)
+              .<Source>mapToObj(i -> new Neuron(LAYERS - 1, TOKENS - 1, i))
+              .toList(); // no edges among them
+      Circuit circuit = Circuit.among(edges, labels(nodes.run()), last, Progress.NONE);
+      NodeScores direct = nodes.directEffect();
+      double sum = last.stream().mapToDouble(node -> Math.abs(direct.of(node))).sum();
+      double[] influence = circuit.influence();
+      for (int i = 0; i < last.size(); i++) {
+        assertEquals(Math.abs(direct.of(last.get(i))) / sum, influence[i], ROUNDING);
+        assertEquals(influence[i], circuit.edgeScores()[i], ROUNDING);
+      }
+      // all else is left out: of the metric's two inputs, the circuit and the remainder
+      double remainder = Math.abs(circuit.remainders()[circuit.inputs().size() - 1]);
+      Circuit.Scores scores = circuit.scores();
+      assertEquals(0, scores.replacement(), 0);
+      assertTrue(scores.completeness() < 1 && remainder > 0);
+    }
+  }
+
+  /** By hand: two embeddings and an error into the metric, half of it left out. */
+  @Test
+  void scores_smallGraph_areThoseOfTheDefinition() {
+    Labels labels = new Labels("m", "a b", List.of("a", "b"), "metric");
+    Circuit.Origin origin =
+        new Circuit.Origin(
+            labels, List.of(1, 2), 1, 0.5, 1, ScaleGradient.LIVE, EdgeMeasure.ATTRIBUTION);
+    List<NodeReading> nodes =
+        Stream.of("embedding[0]", "embedding[1]", "L0.mlp_error[1]", "L0.mlp_latent3[1]", "metric")
+            .map(CircuitTest::unread)
+            .toList();
+    AttentionPath all = AttentionPath.ALL;
+    Circuit circuit =
+        new Circuit(
+            origin,
+            nodes,
+            List.of(
+                new Edge(1, 3, all, -3), // of the latent: 3/4 embedding, 1/4 left out
+                new Edge(1, 4, all, 2), // of the metric: 2/8 embedding,
+                new Edge(2, 4, all, -1), // 1/8 error,
+                new Edge(3, 4, all, 4)), // 4/8 latent, 1/8 left out
+            List.of(
+                new Input(3, all, new Certificate(-4, -4, 9, 0)),
+                new Input(4, all, new Certificate(6, 6, 9, 0))),
+            List.of());
+    double embeddings = 2.0 / 8 + 3.0 / 4 * 4 / 8;
+    double errors = 1.0 / 8 + 1.0 / 8 + 1.0 / 4 * 4 / 8;
+    assertEquals(embeddings / (embeddings + errors), circuit.scores().replacement(), ROUNDING);
+    double metric = 1;
+    double latent = 4.0 / 8;
+    double complete = 6.0 / 8 * metric + 3.0 / 4 * latent + embeddings + errors;
+    assertEquals(
+        complete / (metric + latent + embeddings + errors),
+        circuit.scores().completeness(),
+        ROUNDING);
+  }
+
+  static NodeReading unread(String name) {
+    OptionalDouble none = OptionalDouble.empty();
+    return new NodeReading(Node.parse(name), none, none, none);
+  }
+
+  @Test
+  void prune_circuit_isACircuitOfTheNodesThatAreLeft() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = attribution(16);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      Labels labels = labels(nodes.run());
+      Circuit full = Circuit.grown(edges, labels, 60, Progress.NONE);
+      Circuit pruned = full.prune(0.7, 1);
+      List<Node> left = pruned.nodes().stream().map(NodeReading::node).toList();
+      Circuit again = Circuit.among(edges, labels, left, Progress.NONE);
+      assertTrue(pruned.nodes().size() < full.nodes().size());
+      assertEquals(again.nodes(), pruned.nodes());
+      assertEquals(again.inputs(), pruned.inputs());
+      assertEquals(again.patterns(), pruned.patterns());
+      assertEquals(again.edges().size(), pruned.edges().size());
+      Circuit fewer = full.prune(0.7, 0.5);
+      assertTrue(fewer.edges().size() < pruned.edges().size());
+      assertTrue(fewer.scores().completeness() < full.scores().completeness());
+    }
+  }
+
+  @Test
+  void aboveAndTop_keepWholeEntries() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = attribution(17);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      Circuit full = Circuit.grown(edges, labels(nodes.run()), 60, Progress.NONE);
+      Circuit ten = full.top(10);
+      long entries =
+          ten.edges().stream()
+              .map(edge -> List.of(edge.source(), edge.target()))
+              .distinct()
+              .count();
+      assertTrue(entries <= 10 && entries > 0);
+      assertEquals(full.prune(1, 1).edges(), full.above(0).edges());
+      assertEquals(1, full.above(Double.MAX_VALUE).nodes().size());
+      assertRefused(() -> full.above(Double.NaN), "threshold is NaN");
+      assertRefused(() -> full.prune(1.5, 1), "node share is 1.5");
+      assertRefused(() -> full.prune(1, -1), "edge share is -1.0");
+    }
+  }
+}
