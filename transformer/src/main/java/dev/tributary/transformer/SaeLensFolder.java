@@ -106,13 +106,12 @@ final class SaeLensFolder {
       throw json.wrong(present(json, "activation_fn_str", "activation_fn"), "relu or topk");
     }
     this.count = architecture.equals(TOP) ? count(topActivation) : 0;
-    this.n = json.positive("d_in");
-    this.latents = json.positive("d_sae");
-    int width = site == Site.MLP_ACTIVATION ? config.neurons() : config.dModel();
-    if (n != width) {
-      throw json.wrong("d_in", width + ", the size of the model's vectors at this site");
+    this.n = site == Site.MLP_ACTIVATION ? config.neurons() : config.dModel();
+    if (json.positive("d_in") != n) {
+      throw json.wrong("d_in", n + ", the size of the model's vectors at this site");
     }
     this.weights = Safetensors.open(file);
+    this.latents = latents();
     requireNames();
   }
 
@@ -174,6 +173,19 @@ final class SaeLensFolder {
     return result;
   }
 
+  /** What the weights say; the config has to agree. */
+  private int latents() throws IOException {
+    Shape shape = weights.shape(ENCODER);
+    if (shape.rank() != 2 || shape.size(0) != n || shape.length() == 0) {
+      throw BadFile.because(
+          file, "tensor %s is %s, expected [%d, latents]", BadFile.quoted(ENCODER), shape, n);
+    }
+    if (json.positive("d_sae") != shape.size(1)) {
+      throw json.wrong("d_sae", shape.size(1) + ", as in tensor " + BadFile.quoted(ENCODER));
+    }
+    return shape.size(1);
+  }
+
   /** The tensors that there have to be, with their shapes. */
   private Map<String, Shape> shapes() {
     Map<String, Shape> shapes = new TreeMap<>();
@@ -216,12 +228,7 @@ final class SaeLensFolder {
     Shape shape = weights.shape(name);
     if (!shape.equals(expected)) {
       throw BadFile.because(
-          file,
-          "tensor %s is %s, expected %s as d_in and d_sae in %s say",
-          BadFile.quoted(name),
-          shape,
-          expected,
-          json.path());
+          file, "tensor %s is %s, expected %s", BadFile.quoted(name), shape, expected);
     }
   }
 

@@ -31,7 +31,7 @@ class AutoencoderFolderTest {
 
   private static final int LATENTS = 5;
 
-  private static final String JSON =
+  static final String JSON =
       "{'sites': {'mlp_post_act': {'activation': 'JumpReLU', 'tied': true, 'k': null},"
           + " 'resid_delta_attn': {'activation': 'Gated'},"
           + " 'resid_delta_mlp': {'activation': 'TopK', 'k': 3}},"
@@ -42,7 +42,7 @@ class AutoencoderFolderTest {
   private final SafetensorsBuilder weights = weights();
 
   /** One on MLP activations, one on attention outputs, two on MLP outputs. */
-  private static SafetensorsBuilder weights() {
+  static SafetensorsBuilder weights() {
     SafetensorsBuilder result = new SafetensorsBuilder();
     putEncoder(result, "mlp_post_act.1.", 6, "threshold");
     putEncoder(result, "resid_delta_attn.1.", 4, "gate_bias", "log_scale");

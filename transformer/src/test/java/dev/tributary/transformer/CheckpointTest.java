@@ -26,11 +26,15 @@ class CheckpointTest {
   private static final int CONTEXT = 3;
   private static final int VOCABULARY = 7;
 
+  static final String CONFIG =
+      "{\"n_layer\": 2, \"n_embd\": 4, \"n_head\": 2, \"head_dim\": 3, \"n_inner\": 5,"
+          + "\"n_positions\": 3, \"vocab_size\": 7, \"tie_word_embeddings\": true}";
+
   @TempDir private Path folder;
 
   private final SafetensorsBuilder weights = model("transformer.");
 
-  private static SafetensorsBuilder model(String prefix) {
+  static SafetensorsBuilder model(String prefix) {
     SafetensorsBuilder result = new SafetensorsBuilder();
     put(result, prefix + "wte.weight", VOCABULARY, D_MODEL);
     put(result, prefix + "wpe.weight", CONTEXT, D_MODEL);
@@ -65,12 +69,7 @@ class CheckpointTest {
   }
 
   private Checkpoint open(boolean tied) throws IOException {
-    Files.writeString(
-        folder.resolve("config.json"),
-        "{\"n_layer\": 2, \"n_embd\": 4, \"n_head\": 2, \"head_dim\": 3, \"n_inner\": 5,"
-            + "\"n_positions\": 3, \"vocab_size\": 7, \"tie_word_embeddings\": "
-            + tied
-            + "}");
+    Files.writeString(folder.resolve("config.json"), CONFIG.replace("true", String.valueOf(tied)));
     weights.write(folder.resolve("model.safetensors"));
     return Checkpoint.open(folder);
   }

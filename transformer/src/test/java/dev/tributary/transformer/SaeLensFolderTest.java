@@ -16,6 +16,7 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -43,20 +44,24 @@ class SaeLensFolderTest {
 
   @TempDir private Path folder;
 
-  private static JsonNode cases() throws IOException {
+  private static final JsonNode CASES = cases();
+
+  private static JsonNode cases() {
     try (InputStream stream =
         Objects.requireNonNull(SaeLensFolderTest.class.getResourceAsStream("saelens/cases.json"))) {
       return JSON.readTree(stream);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
   }
 
-  static ObjectNode config(String name) throws IOException {
-    return (ObjectNode) cases().get(name).get("cfg");
+  static ObjectNode config(String name) {
+    return CASES.get(name).get("cfg").deepCopy();
   }
 
-  static SafetensorsBuilder weights(String name) throws IOException {
+  static SafetensorsBuilder weights(String name) {
     SafetensorsBuilder result = new SafetensorsBuilder();
-    for (var tensor : cases().get(name).get("tensors").properties()) {
+    for (var tensor : CASES.get(name).get("tensors").properties()) {
       List<Integer> shape = new ArrayList<>();
       tensor.getValue().get("shape").forEach(size -> shape.add(size.intValue()));
       double[] values = doubles(tensor.getValue().get("values"));
@@ -90,8 +95,8 @@ class SaeLensFolderTest {
     weights.write(folder.resolve("sae_weights.safetensors"));
   }
 
-  static Stream<Arguments> everyCase() throws IOException {
-    return cases().properties().stream().map(entry -> arguments(entry.getKey(), entry.getValue()));
+  static Stream<Arguments> everyCase() {
+    return CASES.properties().stream().map(entry -> arguments(entry.getKey(), entry.getValue()));
   }
 
   @ParameterizedTest(name = "{0}")
@@ -227,11 +232,14 @@ class SaeLensFolderTest {
         config("d_in", "6", "d_in is 6, expected 4, the size of the model's vectors at this site"),
         config("d_in", "null", "d_in is null, expected a whole number from 1 to 2147483647"),
         config("d_sae", "1e3", "d_sae is 1000.0, expected a whole number from 1 to 2147483647"),
-        config(
-            "d_sae",
-            "8",
-            "sae_weights.safetensors: tensor \"W_dec\" is [9, 4], expected [8, 4] as d_in and d_sae in"
-                + " FOLDER/cfg.json say"),
+        config("d_sae", "8", "d_sae is 8, expected 9, as in tensor \"W_enc\""),
+        config("d_sae", "2147483647", "d_sae is 2147483647, expected 9, as in tensor \"W_enc\""),
+        tensors(
+            weights -> weights.put("W_enc", Shape.of(4, 0)),
+            "tensor \"W_enc\" is [4, 0], expected [4, latents]"),
+        tensors(
+            weights -> weights.put("W_dec", Shape.of(4, 9), new float[36]),
+            "tensor \"W_dec\" is [4, 9], expected [9, 4]"),
         config("apply_b_dec_to_input", "1", "apply_b_dec_to_input is 1, expected true or false"),
         config(
             "model_from_pretrained_kwargs",
@@ -261,8 +269,7 @@ class SaeLensFolderTest {
 
   private static Arguments config(String key, String value, String sentence) {
     Consumer<SafetensorsBuilder> unchanged = weights -> {};
-    String file = sentence.startsWith("sae_weights") ? "/" : "/cfg.json: ";
-    return arguments(key, value, unchanged, file + sentence);
+    return arguments(key, value, unchanged, "/cfg.json: " + sentence);
   }
 
   private static Arguments tensors(Consumer<SafetensorsBuilder> change, String sentence) {
