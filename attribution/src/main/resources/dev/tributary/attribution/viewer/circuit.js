@@ -1,0 +1,228 @@
+"use strict";
+
+/**
+ * A circuit as the page uses it: checked, indexed, and given places. Nothing here knows the page.
+ * Files are untrusted input: every index is checked before it is used, and a bad file is an Error
+ * of one sentence.
+ */
+const Circuit = (() => {
+  const SPACING = 20; // between the centres of two nodes of one cell, at least
+  const ROOMY_SPACING = 26; // and where the picture is wider than the window anyway
+  const WIDEST_SPACING = 44;
+  const FLATTEST = 8; // so many nodes side by side, there
+  const CELL_PADDING = 10;
+  const ROW_PADDING = 20; // room for edges to turn in
+  const EMPTY_ROW = 12;
+
+  function require(condition, sentence) {
+    if (!condition) throw new Error(sentence);
+  }
+
+  const isIndex = (value, size) => Number.isInteger(value) && value >= 0 && value < size;
+
+  function list(value, what) {
+    require(Array.isArray(value), `"${what}" is not a list`);
+    return value;
+  }
+
+  /** The text that the page carries: compressed, in characters that mean nothing to a browser. */
+  async function unpack(base64) {
+    require(typeof DecompressionStream === "function", "this browser is too old for this page");
+    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  }
+
+  /** The circuit in a text of JSON. Throws an Error that says what is wrong with it. */
+  function parse(text) {
+    let json;
+    try {
+      json = JSON.parse(text);
+    } catch (e) {
+      throw new Error(`this is not JSON: ${e.message}`);
+    }
+    require(json !== null && json.format === "tributary-circuit",
+      "this JSON is not a circuit: it has no \"format\": \"tributary-circuit\"");
+    require(json.version === 1,
+      `this circuit has version ${String(json.version).slice(0, 20)}, and this page reads version 1`);
+    const tokens = list(json.tokens, "tokens");
+    require(tokens.length > 0, "this circuit has no tokens");
+    tokens.forEach((token, i) => require(token !== null && typeof token.text === "string",
+      `token ${i} has no text`));
+    require(isIndex(json.layers, 10000), "\"layers\" is not a number of layers");
+    const position = json.metric?.position;
+    const metricToken = isIndex(position, tokens.length) ? position : tokens.length - 1;
+    const rows = 2 * json.layers + 2; // embeddings, two blocks for each layer, the metric
+
+    const nodes = list(json.nodes, "nodes").map((node, index) => {
+      require(node !== null && typeof node.name === "string" && typeof node.kind === "string",
+        `node ${index} has no name or no kind`);
+      const token = node.kind === "metric" ? node.token ?? metricToken : node.token;
+      require(isIndex(token, tokens.length),
+        `node ${index} is at token ${token}, and there are ${tokens.length}`);
+      require(node.key == null || isIndex(node.key, tokens.length),
+        `node ${index} looks at token ${node.key}, and there are ${tokens.length}`);
+      const row = rowOf(node, rows);
+      require(isIndex(row, rows), `node ${index} is in a layer that is not there`);
+      return { ...node, index, token, row, into: [], outOf: [] };
+    });
+
+    const edges = list(json.edges, "edges").map((edge, index) => {
+      require(edge !== null && isIndex(edge.source, nodes.length) && isIndex(edge.target, nodes.length),
+        `edge ${index} joins nodes that are not there`);
+      require(Number.isFinite(edge.weight), `edge ${index} has no weight`);
+      return { ...edge, source: nodes[edge.source], target: nodes[edge.target],
+        size: Math.abs(edge.weight) };
+    });
+    edges.sort((a, b) => b.size - a.size);
+    edges.forEach((edge, rank) => {
+      edge.rank = rank;
+      edge.source.outOf.push(edge);
+      edge.target.into.push(edge);
+    });
+
+    const certificates = new Map();
+    for (const certificate of json.certificates ?? []) {
+      require(isIndex(certificate?.target, nodes.length),
+        "a certificate is of a node that is not there");
+      const of = certificates.get(certificate.target) ?? [];
+      certificates.set(certificate.target, [...of, certificate]);
+    }
+    const patterns = new Map();
+    for (const pattern of json.patterns ?? []) {
+      require(list(pattern?.values, "values").every((row, q) =>
+        list(row, "values").every(Number.isFinite) && row.length <= q + 1),
+        "an attention pattern is not a lower triangle of numbers");
+      patterns.set(`L${pattern.layer}.head${pattern.head}`, pattern.values.slice(0, tokens.length));
+    }
+    return { ...json, tokens, rows, nodes, edges, certificates, patterns,
+      heaviest: edges.length > 0 ? edges[0].size : 0 };
+  }
+
+  /** Row of the picture, counted from the bottom. */
+  function rowOf(node, rows) {
+    if (node.kind === "metric" || node.kind === "logit") return rows - 1;
+    if (node.block != null) return node.block;
+    if (node.layer == null) return 0;
+    return 2 * node.layer + (node.kind === "head" ? 1 : 2);
+  }
+
+  /** Name without the layer and tokens that the node's place says already. */
+  function component(node) {
+    return node.name.replace(/^L\d+\./, "").replace(/\[[^\]]*\]$/, "");
+  }
+
+  /** Attention pattern of the head of a node, [query][key], or undefined. */
+  function pattern(circuit, node) {
+    return node.kind === "head"
+      ? circuit.patterns.get(node.name.replace(/\[[^\]]*\]$/, "")) : undefined;
+  }
+
+  /** How much a node matters: what its size stands for. */
+  function importance(node) {
+    return Math.abs(node.influence ?? node.attribution ?? 0);
+  }
+
+  /**
+   * Gives every node x and y: columns are tokens, rows are blocks, and the nodes of one cell stand in
+   * a small grid. Uses the room there is; takes more where it must.
+   *
+   * @param labelWidths of the token texts
+   * @returns width, height, columns {x, width, spacing}, rows {y, height, empty}, and whether the labels lie
+   *     side by side
+   */
+  function layout(circuit, labelWidths, room) {
+    const cells = new Map();
+    for (const node of circuit.nodes) {
+      const key = node.row * circuit.tokens.length + node.token;
+      if (!cells.has(key)) cells.set(key, []);
+      cells.get(key).push(node);
+    }
+    const fullest = circuit.tokens.map(() => 0);
+    for (const [first] of cells.values()) {
+      const cell = cells.get(first.row * circuit.tokens.length + first.token);
+      cell.sort((a, b) => a.kind.localeCompare(b.kind) || a.name.localeCompare(b.name, "en", { numeric: true }));
+      fullest[first.token] = Math.max(fullest[first.token], cell.length);
+    }
+    const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+    const across = fullest.map((count) => Math.max(1, Math.ceil(Math.sqrt(0.7 * count))));
+    const scrolls = sum(across.map((count) => count * SPACING + CELL_PADDING)) > room.width;
+    if (scrolls) fullest.forEach((count, t) => (across[t] = Math.min(Math.max(1, count), FLATTEST)));
+    const spacing = scrolls ? ROOMY_SPACING : SPACING;
+    const need = (t) => across[t] * spacing + CELL_PADDING;
+    const flat = (t) => Math.max(need(t), labelWidths[t]);
+    const horizontal = sum(labelWidths.map((_, t) => flat(t))) <= room.width;
+    const least = horizontal ? flat : need;
+
+    // With room to spare, wide cells become flat: height is scarcer than width.
+    let used = sum(across.map((_, t) => least(t)));
+    for (;;) {
+      const lines = across.map((count, t) => (fullest[t] > count ? fullest[t] / count : 0));
+      const widest = lines.indexOf(Math.max(...lines));
+      if (lines[widest] === 0 || used + spacing > room.width) break;
+      used -= least(widest);
+      across[widest] += 1;
+      used += least(widest);
+    }
+    const share = Math.max(0, room.width - used) / sum(across);
+    let x = 0;
+    const columns = across.map((count, t) => {
+      const width = least(t) + share * count;
+      x += width;
+      return { x: x - width / 2, width, spacing: Math.min(WIDEST_SPACING, (width - CELL_PADDING) / count) };
+    });
+
+    const lines = Array.from({ length: circuit.rows }, () => 0);
+    for (const cell of cells.values()) {
+      const { row, token } = cell[0];
+      lines[row] = Math.max(lines[row], Math.ceil(cell.length / across[token]));
+    }
+    const heights = lines.map((count) => (count === 0 ? EMPTY_ROW : count * SPACING + ROW_PADDING));
+    const filled = lines.filter((count) => count > 0).length;
+    const spare = Math.max(0, room.height - sum(heights)) / Math.max(1, filled);
+    let y = sum(heights) + spare * filled;
+    const height = y;
+    const rows = heights.map((least, r) => {
+      const height = least + (lines[r] > 0 ? spare : 0);
+      y -= height;
+      return { y: y + height / 2, height, empty: lines[r] === 0 };
+    });
+
+    for (const cell of cells.values()) {
+      const { row, token } = cell[0];
+      const perLine = Math.ceil(cell.length / Math.ceil(cell.length / across[token]));
+      const count = Math.ceil(cell.length / perLine);
+      cell.forEach((node, i) => {
+        const line = Math.floor(i / perLine);
+        const inLine = Math.min(perLine, cell.length - line * perLine);
+        node.x = columns[token].x + ((i % perLine) - (inLine - 1) / 2) * columns[token].spacing;
+        node.y = rows[row].y + (line - (count - 1) / 2) * SPACING;
+      });
+    }
+    return { width: x, height, columns, rows, horizontal };
+  }
+
+  /** Nodes in reading order, top row first. */
+  function readingOrder(circuit) {
+    return [...circuit.nodes].sort(
+      (a, b) => b.row - a.row || a.token - b.token || a.y - b.y || a.x - b.x);
+  }
+
+  /** The node that an arrow key leads to, or undefined. */
+  function neighbour(circuit, node, key) {
+    const order = readingOrder(circuit);
+    const row = order.filter((other) => other.row === node.row);
+    const at = row.indexOf(node);
+    if (key === "ArrowLeft") return row[at - 1];
+    if (key === "ArrowRight") return row[at + 1];
+    const upward = key === "ArrowUp";
+    const beyond = order.filter((o) => (upward ? o.row > node.row : o.row < node.row));
+    if (beyond.length === 0) return undefined;
+    const nearestRow = (upward ? Math.min : Math.max)(...beyond.map((other) => other.row));
+    return beyond
+      .filter((other) => other.row === nearestRow)
+      .reduce((best, other) =>
+        Math.abs(other.x - node.x) < Math.abs(best.x - node.x) ? other : best);
+  }
+
+  return { unpack, parse, component, pattern, importance, layout, readingOrder, neighbour };
+})();

@@ -1,0 +1,818 @@
+"use strict";
+
+/**
+ * Draws a circuit and answers the reader. Prompts, token texts and names are untrusted: they enter
+ * the page as text nodes and attributes, never as markup.
+ */
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const root = document.documentElement;
+  const STRONGEST = 8; // edges listed, and always drawn, for one node in each direction
+  const COMPLETE = 1e-3; // relative residual above which edges do not add up
+  const LABELS = { all: 16, near: 24 };
+
+  const KINDS = {
+    metric: { word: "metric", symbol: d3.symbolStar, area: 190, named: true },
+    head: { word: "head", symbol: d3.symbolSquare, named: true },
+    neuron: { word: "neuron", symbol: d3.symbolCircle, named: true },
+    latent: { word: "latent", symbol: d3.symbolDiamond2, named: true },
+    embedding: { word: "embedding", symbol: d3.symbolTriangle },
+    bias: { word: "bias", symbol: d3.symbolCross },
+    error: { word: "error", symbol: d3.symbolWye },
+    pre_bias: { word: "pre-bias", symbol: d3.symbolDiamond2, hollow: true },
+  };
+  const READINGS = {
+    activation: "activation", attribution: "attribution", direct_effect: "direct effect",
+    influence: "influence", remainder: "remainder",
+  };
+  const PATH_SIDE = { query: -4, key: 0, value: 4 };
+
+  let circuit = null;
+  let place = null; // what the layout says of columns and rows
+  let labelWidths = [];
+  let drawn = 0; // so many of the strongest edges
+  let pinned = null;
+  let hovered = null;
+  let focused = null; // by the keyboard
+  let matches = [];
+  let panelTells = [];
+  let everything = { into: false, outOf: false }; // whether the panel lists all edges
+  const unfolded = new Set(); // details of the panel that the reader has opened
+
+  // Words and numbers
+
+  const SMALL = d3.format(".2~e");
+  const PLAIN = d3.format(".4~f");
+  const COUNT = d3.format(",");
+
+  function number(value) {
+    if (!Number.isFinite(value)) return "–";
+    const size = Math.abs(value);
+    return size !== 0 && (size < 1e-3 || size >= 1e5) ? SMALL(value) : PLAIN(value);
+  }
+
+  const kindOf = (kind) => (Object.hasOwn(KINDS, kind) ? KINDS[kind]
+    : { word: kind, symbol: d3.symbolSquare2, hollow: true });
+  const kindClass = (kind) => `kind-${Object.hasOwn(KINDS, kind) ? kind : "other"}`;
+  const sign = (weight) => (weight < 0 ? "minus" : "plus");
+  const plural = (count, one, many) => `${COUNT(count)} ${count === 1 ? one : many}`;
+
+  /** Characters that would not be seen, or would move others, are shown for what they are. */
+  const HIDDEN = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]|(?![\u200c\u200d])\p{Cf}| /gu;
+  const SHOWN = { " ": "·", "\n": "↵", "\r": "␍", "\t": "⇥" };
+
+  function shown(character) {
+    return SHOWN[character] ?? `\\u${character.codePointAt(0).toString(16).padStart(4, "0")}`;
+  }
+
+  /** A token's text with nothing invisible, cut if it is longer than {@code most}. */
+  function visible(text, most = 40) {
+    if (text === "") return "∅";
+    const whole = text.replace(HIDDEN, shown);
+    const characters = [...whole];
+    return characters.length > most ? characters.slice(0, most - 1).join("") + "…" : whole;
+  }
+
+  function element(name, properties = {}, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(properties)) {
+      if (key in made && key !== "title") made[key] = value;
+      else made.setAttribute(key, value);
+    }
+    made.append(...children.filter((child) => child != null));
+    return made;
+  }
+
+  /** A token's text as an element that other text's direction leaves alone. */
+  function token(t, most, className = "") {
+    const made = element("bdi", { className, title: `token ${t}: ${visible(circuit.tokens[t].text, 400)}` });
+    let plain = "";
+    const text = circuit.tokens[t].text;
+    const flush = () => {
+      if (plain !== "") made.append(plain);
+      plain = "";
+    };
+    for (const character of text === "" ? ["∅"] : [...text].slice(0, most)) {
+      if (character.match(HIDDEN) || text === "") {
+        flush();
+        made.append(element("span", { className: "special" }, text === "" ? "∅" : shown(character)));
+      } else {
+        plain += character;
+      }
+    }
+    flush();
+    if ([...text].length > most) made.append("…");
+    return made;
+  }
+
+  function icon(kind) {
+    const of = kindOf(kind);
+    const svg = d3.create("svg").attr("viewBox", "-9 -9 18 18").attr("aria-hidden", "true")
+      .attr("class", `node ${kindClass(kind)}`).classed("hollow", of.hollow === true);
+    svg.append("path").attr("class", "mark").attr("d", d3.symbol(of.symbol, 110)());
+    return svg.node();
+  }
+
+  /** Short name for beside a mark: the place says layer and token. */
+  function label(node) {
+    if (node.kind === "metric") return "metric";
+    const name = Circuit.component(node).replace("neuron", "n").replace("head", "h").replace(/_?latent/, " #");
+    return node.key == null ? name : `${name} ← ${visible(circuit.tokens[node.key].text, 10)}`;
+  }
+
+  function describe(node) {
+    const where = node.kind === "metric" ? circuit.metric?.text ?? "" : [
+      node.layer == null ? null : `layer ${node.layer}`,
+      `token ${node.token} “${visible(circuit.tokens[node.token].text)}”`,
+      node.key == null ? null : `looking at token ${node.key} “${visible(circuit.tokens[node.key].text)}”`,
+    ].filter((part) => part !== null).join(", ");
+    const readings = Object.entries(READINGS).filter(([key]) => Number.isFinite(node[key]))
+      .map(([key, word]) => `${word} ${number(node[key])}`).slice(0, 3).join(", ");
+    return `${node.name}: ${kindOf(node.kind).word}, ${where}; ${readings === "" ? "" : readings + "; "}`
+      + `${plural(node.into.length, "edge", "edges")} in, ${node.outOf.length} out`;
+  }
+
+  function say(sentence) {
+    byId("said").textContent = sentence;
+  }
+
+  // A new circuit
+
+  function show(next) {
+    circuit = next;
+    pinned = hovered = focused = null;
+    matches = [];
+    byId("search").value = "";
+    byId("matches").textContent = "";
+    drawTitle();
+    drawTokens();
+    drawLegend();
+    byId("threshold").value = position(Math.min(Math.max(80, 1.5 * circuit.nodes.length), 250));
+    byId("threshold").disabled = circuit.edges.length === 0;
+    byId("nothing").hidden = circuit.nodes.length > 0;
+    byId("nothing").textContent = "This circuit has no nodes.";
+    measure();
+    arrange();
+    chooseEdges();
+    refresh();
+    byId("scroller").scrollLeft = byId("scroller").scrollWidth;
+  }
+
+  function drawTitle() {
+    const metric = byId("metric");
+    metric.replaceChildren();
+    if (circuit.metric?.text != null) {
+      metric.append(visibleText(circuit.metric.text, 120), " = ", element("b", {}, number(circuit.metric.value)));
+    }
+    if (circuit.model != null) metric.append(` · ${visibleText(circuit.model, 60)}`);
+    document.title = `Circuit: ${visibleText(circuit.prompt ?? circuit.metric?.text ?? "", 80)}`;
+  }
+
+  const visibleText = (text, most) =>
+    [...String(text).replace(HIDDEN, (c) => (c === " " ? c : shown(c)))].slice(0, most).join("");
+
+  function drawTokens() {
+    d3.select("#tokens").selectAll("div").data(circuit.tokens).join("div")
+      .each(function (_, t) {
+        this.replaceChildren(token(t, 40), element("small", {}, String(t)));
+      });
+  }
+
+  function drawLegend() {
+    const kinds = Object.keys(KINDS).filter((kind) => circuit.nodes.some((node) => node.kind === kind));
+    const others = new Set(circuit.nodes.map((node) => node.kind).filter((kind) => !Object.hasOwn(KINDS, kind)));
+    const line = (className, words) => {
+      const svg = d3.create("svg").attr("viewBox", "-9 -9 18 18").attr("aria-hidden", "true");
+      svg.append("path").attr("class", `edge ${className}`).attr("d", "M-9 0H9").attr("stroke-width", 3);
+      return element("span", {}, svg.node(), words);
+    };
+    byId("legend").replaceChildren(
+      ...[...kinds, ...others].map((kind) => element("span", {}, icon(kind), visibleText(kindOf(kind).word, 30))),
+      line("plus", "raises"), line("minus", "lowers"), element("span", {}, "larger: matters more"));
+  }
+
+  // Places
+
+  function measure() {
+    const tokens = byId("tokens");
+    tokens.classList.remove("upright");
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.font = `13px ${getComputedStyle(document.body).fontFamily}`;
+    labelWidths = circuit.tokens.map(({ text }) => Math.min(110, pen.measureText(visible(text, 40)).width + 12));
+  }
+
+  function arrange(paper) {
+    if (circuit === null) return;
+    const scroller = byId("scroller");
+    const layersWidth = 76;
+    const upright = Math.min(96, Math.max(...labelWidths) + 4) + 20;
+    const room = (tokensHeight) => ({
+      width: (paper?.width ?? scroller.clientWidth) - layersWidth,
+      height: (paper?.height ?? scroller.clientHeight) - tokensHeight,
+    });
+    place = Circuit.layout(circuit, labelWidths, room(46));
+    if (!place.horizontal) place = Circuit.layout(circuit, labelWidths, room(upright));
+    const tokensHeight = place.horizontal ? 46 : upright;
+    root.style.setProperty("--layers", `${layersWidth}px`);
+    root.style.setProperty("--tokens", `${tokensHeight}px`);
+
+    d3.select("#plot").style("width", `${place.width}px`).style("height", `${place.height}px`);
+    d3.select("#tokens").classed("upright", !place.horizontal).selectAll("div")
+      .style("left", (_, t) => `${place.columns[t].x - place.columns[t].width / 2}px`)
+      .style("width", (_, t) => `${place.columns[t].width}px`);
+    d3.selectAll("#edges, #front").attr("width", place.width).attr("height", place.height);
+    drawLayers();
+    d3.select("#edges").selectAll("path").attr("d", curve);
+    drawNodes();
+    highlight();
+  }
+
+  function drawLayers() {
+    const top = (row) => place.rows[row].y - place.rows[row].height / 2;
+    const last = circuit.rows - 1;
+    const names = [], bands = [];
+    place.rows.forEach(({ y, height, empty }, row) => {
+      const word = row === 0 ? "embed" : row === last ? "metric" : row % 2 === 1 ? "attn" : "mlp";
+      if (!empty && height >= 18) names.push({ y: y - 8, height: 16, word, className: "" });
+    });
+    for (let layer = 0; layer < circuit.layers; layer++) {
+      const [above, below] = [place.rows[2 * layer + 2], place.rows[2 * layer + 1]];
+      const height = above.height + below.height;
+      if (layer % 2 === 0) bands.push({ y: top(2 * layer + 2), height });
+      names.push({ y: top(2 * layer + 2), height, word: `L${layer}`, className: "layer" });
+    }
+    d3.select("#layers").selectAll("div").data(names).join("div")
+      .attr("class", (d) => d.className).text((d) => d.word)
+      .style("top", (d) => `${d.y}px`).style("height", (d) => `${d.height}px`);
+    d3.select("#bands").selectAll(".band").data(bands).join("div").attr("class", "band")
+      .style("top", (d) => `${d.y}px`).style("height", (d) => `${d.height}px`);
+    d3.select("#bands").selectAll(".stream").data(place.columns).join("div").attr("class", "stream")
+      .style("left", (d) => `${d.x}px`);
+  }
+
+  /** From the top of the source to the foot of the target; within one column beside the nodes between. */
+  function curve({ source, target, path }) {
+    const x = target.x + (PATH_SIDE[path] ?? 0);
+    const from = source.y - 5;
+    const to = target.y + 6;
+    const bend = (from - to) / 2;
+    const rows = target.row - source.row;
+    const aside = rows > 1 && Math.abs(x - source.x) < 30
+      ? Math.min(46, 8 + bend / 8) * (source.token === circuit.tokens.length - 1 ? -1 : 1) : 0;
+    return `M${source.x} ${from}C${source.x + aside} ${from - bend} ${x + aside} ${to + bend} ${x} ${to}`;
+  }
+
+  // A few edges outweigh the rest by far: by their square roots the others can be told apart too.
+  const strength = (edge) => Math.sqrt(edge.size / circuit.heaviest);
+  const width = (edge) => Math.max(0.7, 6 * strength(edge));
+  const opacity = (edge) => 0.2 + 0.6 * strength(edge);
+
+  function drawEdge(path) {
+    return path.attr("class", (edge) => `edge ${sign(edge.weight)}`)
+      .attr("d", curve).attr("stroke-width", width);
+  }
+
+  // Which edges
+
+  const position = (count) => circuit.edges.length < 2 ? 100
+    : Math.round(100 * Math.log(Math.min(count, circuit.edges.length)) / Math.log(circuit.edges.length));
+
+  function chooseEdges() {
+    const all = circuit.edges.length;
+    const value = Number(byId("threshold").value);
+    drawn = all === 0 ? 0 : value === 0 ? 0 : value === 100 ? all : Math.round(all ** (value / 100));
+    const words = `showing ${COUNT(drawn)} of ${plural(all, "edge", "edges")}`;
+    byId("count").textContent = words;
+    byId("limit").textContent = drawn > 0 ? `|weight| ≥ ${number(circuit.edges[drawn - 1].size)}` : "none drawn";
+    byId("threshold").setAttribute("aria-valuetext", words);
+    const strongestOnTop = circuit.edges.slice(0, drawn).reverse();
+    d3.select("#edges").selectAll("path").data(strongestOnTop, (edge) => edge.rank)
+      .join((enter) => drawEdge(enter.append("path")).attr("stroke-opacity", opacity));
+  }
+
+  // Nodes
+
+  function area(node) {
+    return kindOf(node.kind).area ?? 60 + 110 * Math.sqrt(Circuit.importance(node) / circuit.mostImportant);
+  }
+
+  function drawNodes() {
+    circuit.mostImportant = Math.max(Number.MIN_VALUE, ...circuit.nodes.map((node) =>
+      node.kind === "metric" ? 0 : Circuit.importance(node)));
+    if (d3.select("#front .highlight").empty()) {
+      for (const layer of ["highlight", "nodes", "labels"]) d3.select("#front").append("g").attr("class", layer);
+    }
+    d3.select("#front .nodes").selectAll("g").data(Circuit.readingOrder(circuit), (node) => `${node.index} ${node.name}`)
+      .join((enter) => {
+        const g = enter.append("g").attr("tabindex", 0).attr("role", "button")
+          .on("pointerenter", (_, node) => hover(node))
+          .on("pointerleave", () => hover(null))
+          .on("focus", (event, node) => focus(event.target.matches(":focus-visible") ? node : null))
+          .on("blur", (event) => {
+            if (!byId("panel").contains(event.relatedTarget)) focus(null); // the reader goes to what is told of it
+          })
+          .on("click", (_, node) => pin(node === pinned ? null : node))
+          .on("keydown", keyOnNode);
+        g.append("circle").attr("class", "reach").attr("r", 10);
+        g.append("circle").attr("class", "ring").attr("r", 9.5);
+        g.append("path").attr("class", "mark");
+        return g;
+      })
+      .order()
+      .attr("class", (node) => `node ${kindClass(node.kind)}`)
+      .classed("hollow", (node) => kindOf(node.kind).hollow === true)
+      .attr("data-name", (node) => node.name)
+      .attr("aria-label", describe)
+      .attr("transform", (node) => `translate(${node.x} ${node.y})`)
+      .select(".mark").attr("d", (node) => d3.symbol(kindOf(node.kind).symbol, area(node))());
+  }
+
+  const nodeElement = (node) =>
+    d3.select("#front .nodes").selectAll("g").filter((other) => other === node).node();
+
+  function keyOnNode(event, node) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Enter" || event.key === " ") {
+      pin(node === pinned ? null : node);
+    } else if (event.key.startsWith("Arrow")) {
+      const next = Circuit.neighbour(circuit, node, event.key);
+      if (next !== undefined) nodeElement(next).focus();
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+
+  function hover(node) {
+    hovered = node;
+    refresh();
+  }
+
+  function focus(node) {
+    focused = node;
+    refresh();
+  }
+
+  function pin(node) {
+    pinned = node;
+    say(node === null ? "nothing is pinned" : `pinned ${node.name}`);
+    refresh();
+  }
+
+  /** Pins a node and moves the reader there, as from a list. */
+  function go(node) {
+    pin(node);
+    const scroller = byId("scroller");
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    scroller.scrollTo({
+      left: node.x - (scroller.clientWidth - 76) / 2,
+      top: node.y - (scroller.clientHeight - 46) / 2,
+      behavior: calm ? "auto" : "smooth",
+    });
+  }
+
+  const pointed = () => hovered ?? focused;
+  const subject = () => pinned ?? pointed();
+
+  function refresh() {
+    highlight();
+    drawTip();
+    // What is told already stays as it is, or a click into it would meet nothing.
+    const told = [circuit, subject(), pinned !== null];
+    if (told.some((part, i) => part !== panelTells[i])) {
+      panelTells = told;
+      everything = { into: false, outOf: false };
+      drawPanel();
+    }
+  }
+
+  /** Edges drawn for one node: those that the slider lets through, and its strongest anyway. */
+  function edgesOf(node) {
+    const some = (edges) => edges.filter((edge, i) => i < STRONGEST || edge.rank < drawn);
+    return [...some(node.into), ...some(node.outOf)].sort((a, b) => b.rank - a.rank);
+  }
+
+  function highlight() {
+    const node = subject();
+    root.classList.toggle("dim", node !== null);
+    root.classList.toggle("pinned", pinned !== null);
+    root.classList.toggle("searching", matches.length > 0);
+    const edges = node === null ? [] : edgesOf(node);
+    const near = new Set(edges.flatMap((edge) => [edge.source, edge.target]));
+    const matching = new Set(matches);
+    drawEdge(d3.select("#front .highlight").selectAll("path").data(edges, (edge) => edge.rank).join("path"));
+    d3.select("#front .nodes").selectAll("g")
+      .classed("near", (other) => near.has(other))
+      .classed("active", (other) => other === node)
+      .classed("match", (other) => matching.has(other))
+      .attr("aria-pressed", (other) => other === pinned);
+    d3.selectAll("#tokens div").classed("on", (_, t) => node !== null && (t === node.token || t === node.key));
+    d3.selectAll("#bands .stream").classed("on", (_, t) => node !== null && t === node.token);
+    drawLabels(node, near);
+  }
+
+  /** Names the nodes that matter most, wherever a name fits without covering anything. */
+  function drawLabels(node, near) {
+    const candidates = (node === null ? circuit.nodes : [...near]).filter(({ kind }) => kindOf(kind).named);
+    const nearness = new Map();
+    if (node !== null) {
+      for (const edge of [...node.into, ...node.outOf]) {
+        const other = edge.source === node ? edge.target : edge.source;
+        nearness.set(other, Math.max(nearness.get(other) ?? 0, edge.size));
+      }
+      nearness.set(node, Infinity);
+    }
+    const rank = (other) => other.kind === "metric" && node === null ? Infinity
+      : nearness.get(other) ?? Circuit.importance(other);
+    const taken = circuit.nodes.map(({ x, y }) => ({ left: x - 7, right: x + 7, top: y - 7, bottom: y + 7 }));
+    const free = (box) => box.left > 0 && box.right < place.width && box.top > 0 && box.bottom < place.height
+      && taken.every((o) => box.right < o.left || box.left > o.right || box.bottom < o.top || box.top > o.bottom);
+    const placed = [];
+    const most = node === null ? LABELS.all : LABELS.near;
+    for (const other of candidates.sort((a, b) => rank(b) - rank(a))) {
+      if (placed.length === most) break;
+      const text = label(other);
+      const wide = 6.8 * [...text].length;
+      const spots = [[11, 4, "start"], [-11, 4, "end"], [0, -13, "middle"], [0, 21, "middle"]];
+      for (const [dx, dy, anchor] of spots) {
+        const left = other.x + dx - (anchor === "end" ? wide : anchor === "middle" ? wide / 2 : 0);
+        const box = { left: left - 1, right: left + wide + 1, top: other.y + dy - 10, bottom: other.y + dy + 3 };
+        if (!free(box)) continue;
+        taken.push(box);
+        placed.push({ x: other.x + dx, y: other.y + dy, anchor, text });
+        break;
+      }
+    }
+    d3.select("#front .labels").selectAll("text").data(placed).join("text").attr("class", "label")
+      .attr("x", (d) => d.x).attr("y", (d) => d.y).attr("text-anchor", (d) => d.anchor).text((d) => d.text);
+  }
+
+  // Beside the pointer
+
+  /** Names the node under the pointer; with its readings, where the panel keeps to the pinned one. */
+  function drawTip() {
+    const tip = byId("tip");
+    const node = pointed();
+    tip.hidden = node === null;
+    if (node === null) return;
+    const other = pinned !== null && pinned !== node;
+    const between = other
+      ? [...pinned.into, ...pinned.outOf].filter((edge) => edge.source === node || edge.target === node) : [];
+    tip.replaceChildren(
+      element("b", {}, ...heading(node)),
+      element("span", { className: "code" }, visible(node.name, 80)),
+      other ? readings(node, between.map((edge) => [edgeWords(edge), edge.weight])) : "");
+    const mark = nodeElement(node).getBoundingClientRect();
+    const view = byId("graph").getBoundingClientRect();
+    const { width, height } = tip.getBoundingClientRect();
+    const left = mark.right + 10 + width < view.right ? mark.right + 10 : mark.left - 10 - width;
+    tip.style.left = `${Math.max(4, left)}px`;
+    tip.style.top = `${Math.max(4, Math.min(mark.top - 4, view.bottom - height - 8))}px`;
+  }
+
+  const edgeWords = (edge) =>
+    `edge ${edge.target === pinned ? "into" : "from"} the pinned node${edge.path == null ? "" : ` by ${visibleText(edge.path, 12)}`}`;
+
+  // The panel
+
+  function heading(node) {
+    if (node.kind === "metric") return [visibleText(circuit.metric?.text ?? "metric", 120)];
+    const name = visible(Circuit.component(node).replaceAll("_", " "), 60).replaceAll("·", " ").replace(/(\D)(\d+)$/, "$1 $2");
+    return [`${name} `, token(node.token, 16, "token"),
+      ...(node.key == null ? [] : [" ← ", token(node.key, 16, "token")])];
+  }
+
+  function readings(node, more = []) {
+    const rows = [...Object.entries(READINGS).filter(([key]) => Number.isFinite(node[key]))
+      .map(([key, word]) => [word, node[key]]), ...more];
+    return element("dl", { className: "numbers" }, ...rows.flatMap(([word, value]) =>
+      [element("dt", {}, word), element("dd", {}, number(value))]));
+  }
+
+  function drawPanel() {
+    const panel = byId("panel");
+    const node = subject();
+    if (panel.contains(document.activeElement) && node === null) byId("panel").focus();
+    panel.replaceChildren(...(node === null ? overview() : details(node)));
+  }
+
+  function overview() {
+    const { metric, scores = {}, prompt } = circuit;
+    const strongest = [...circuit.nodes].filter((node) => node.kind !== "metric")
+      .sort((a, b) => Circuit.importance(b) - Circuit.importance(a)).slice(0, 10);
+    const worst = Math.max(0, ...[...circuit.certificates.values()].flat().map((c) => c.relative_residual ?? 0));
+    const facts = [
+      ["metric", metric?.value], ["replacement score", scores.replacement], ["completeness score", scores.completeness],
+    ].filter(([, value]) => Number.isFinite(value));
+    return [
+      element("h2", {}, "This circuit"),
+      prompt == null && circuit.tokens.length === 0 ? null : element("p", { className: "prompt" },
+        ...circuit.tokens.flatMap((_, t) => [token(t, 60, t === metric?.position ? "on" : ""), " "])),
+      metric?.text == null ? null : element("p", {}, visibleText(metric.text, 200),
+        Number.isInteger(metric.position) && metric.position < circuit.tokens.length
+          ? element("span", { className: "note" }, ` at token ${metric.position}`) : null),
+      element("dl", { className: "numbers" },
+        ...facts.flatMap(([word, value]) => [element("dt", {}, word), element("dd", {}, number(value))]),
+        element("dt", {}, "nodes"), element("dd", {}, COUNT(circuit.nodes.length)),
+        element("dt", {}, "edges"), element("dd", {}, COUNT(circuit.edges.length))),
+      element("p", { className: "note" }, [
+        circuit.measure == null ? null : `Edge weights: ${visibleText(circuit.measure, 20)}`,
+        circuit.scale == null ? null : `layer norm scale ${visibleText(circuit.scale, 20)}`,
+      ].filter((part) => part !== null).join(", ")),
+      circuit.certificates.size === 0 ? null : verdict(worst, `${worst > COMPLETE ? "Sources are missing from some of" : "Every source is accounted for in"}`
+        + ` ${plural(circuit.certificates.size, "node", "nodes")}: residual at most ${number(worst)}`),
+      strongest.length === 0 ? null : element("h3", {}, "Nodes that matter most", element("small", {}, strongest[0].influence == null ? "|attribution|" : "influence")),
+      element("ul", {}, ...strongest.map((node) => row(node, Circuit.importance(node),
+        Circuit.importance(strongest[0]), `plain ${kindClass(node.kind)}`, Circuit.importance(node)))),
+    ].filter((part) => part !== null);
+  }
+
+  /** One line of a list that leads to a node. */
+  function row(node, size, largest, className, value, edge) {
+    const bar = element("i");
+    bar.style.width = `${100 * size / Math.max(largest, Number.MIN_VALUE)}%`;
+    const what = element("span", { className: "what" },
+      element("span", { className: "place" }, node.layer == null ? "" : `L${node.layer} `), ...heading(node));
+    if (edge?.path != null) what.prepend(element("span", { className: "path", title: `through its ${visibleText(edge.path, 12)}` },
+        visibleText(edge.path, 1).toUpperCase()));
+    const button = element("button", { type: "button", "data-name": node.name }, icon(node.kind), what,
+      element("span", { className: `track ${className}` }, bar), element("span", { className: "size" }, number(value)));
+    button.addEventListener("click", () => {
+      go(node);
+      byId("panel").focus({ preventScroll: true });
+      byId("panel").scrollTop = 0;
+    });
+    for (const [type, on] of [["pointerenter", true], ["focus", true], ["pointerleave", false], ["blur", false]]) {
+      button.addEventListener(type, () => emphasise(node, edge, on));
+    }
+    return element("li", {}, button);
+  }
+
+  function emphasise(node, edge, on) {
+    d3.select("#front .nodes").selectAll("g").classed("emphasised", (other) => on && other === node);
+    d3.select("#front .highlight").selectAll("path").classed("emphasised", (other) => on && other === edge);
+  }
+
+  function details(node) {
+    const close = element("button", { type: "button" }, pinned === null ? "click to pin" : "unpin");
+    close.addEventListener("click", () => pin(pinned === null ? node : null));
+    const pattern = Circuit.pattern(circuit, node);
+    const certificates = circuit.certificates.get(node.index) ?? [];
+    return [
+      element("h2", {}, icon(node.kind), element("span", {}, ...heading(node)), pinned === null ? null : close),
+      element("p", { className: "code" }, visible(node.name, 200)),
+      element("p", { className: "note" }, visibleText(kindOf(node.kind).word, 40),
+        node.layer == null ? "" : `, layer ${node.layer}`,
+        node.kind === "metric" ? "" : `, token ${node.token}`,
+        node.key == null ? "" : ` looking at token ${node.key}`,
+        pinned === null ? " · click it to pin" : ""),
+      readings(node, node.kind === "metric" ? [["value", circuit.metric?.value]] : []),
+      pattern === undefined ? null : fold("Attention pattern", () => heatMap(node, pattern)),
+      certificates.length === 0 ? null : fold("Certificate", () => certificates.map(certificateOf)),
+      ...edgeList(node, "into", "Strongest edges in", (edge) => edge.source),
+      ...edgeList(node, "outOf", "Strongest edges out", (edge) => edge.target),
+    ].filter((part) => part !== null);
+  }
+
+  function edgeList(node, direction, title, other) {
+    const edges = node[direction];
+    if (edges.length === 0) return [];
+    const listed = everything[direction] ? edges : edges.slice(0, STRONGEST);
+    const parts = [
+      element("h3", {}, title, element("small", {}, `${COUNT(listed.length)} of ${COUNT(edges.length)}`)),
+      element("ul", { className: direction }, ...listed.map((edge) =>
+        row(other(edge), edge.size, edges[0].size, sign(edge.weight), edge.weight, edge))),
+    ];
+    if (listed.length < edges.length) {
+      const more = element("button", { type: "button", className: "more" }, `all ${COUNT(edges.length)}`);
+      more.addEventListener("click", () => {
+        everything = { ...everything, [direction]: true };
+        drawPanel();
+        byId("panel").querySelector(`ul.${direction} li:nth-child(${STRONGEST + 1}) button`)?.focus();
+      });
+      parts.push(more);
+    }
+    return parts;
+  }
+
+  /** What is filled only when the reader asks for it, and stays open from node to node. */
+  function fold(title, fill) {
+    const made = element("details", { open: unfolded.has(title) }, element("summary", {}, title));
+    const filled = () => made.append(...[fill()].flat());
+    if (made.open) filled();
+    made.addEventListener("toggle", () => {
+      if (made.open && made.childElementCount === 1) filled();
+      unfolded[made.open ? "add" : "delete"](title);
+    });
+    return made;
+  }
+
+  function verdict(residual, words) {
+    return element("p", { className: `verdict ${residual > COMPLETE ? "bad" : ""}` }, element("span", {}, words));
+  }
+
+  function certificateOf(certificate) {
+    const { path, sources, whole, magnitude, remainder, relative_residual: residual } = certificate;
+    const numbers = [["sum of all sources", sources], ["gradient · residual", whole],
+      ["sum of absolute edges", magnitude], ["relative residual", residual],
+      ["from outside this circuit", remainder]];
+    return element("div", { className: "certificate" },
+      path == null ? null : element("h3", {}, `through its ${visibleText(path, 12)}`),
+      element("dl", { className: "numbers" }, ...numbers.filter(([, value]) => Number.isFinite(value))
+        .flatMap(([word, value]) => [element("dt", {}, word), element("dd", {}, number(value))])),
+      Number.isFinite(residual) ? verdict(residual, residual > COMPLETE
+        ? "The edges into it do not add up." : "The edges into it are complete.") : null);
+  }
+
+  // The attention pattern of a head
+
+  function heatMap(node, pattern) {
+    const count = pattern.length;
+    const [q, k] = [node.token, node.key];
+    const size = Math.min(22 * count, byId("panel").clientWidth - 96);
+    const side = size / count;
+    const canvas = element("canvas", { role: "img", "aria-label":
+      `Attention pattern of ${Circuit.component(node)} of layer ${node.layer}: query tokens downward, key tokens to the right` });
+    const scale = devicePixelRatio || 1;
+    canvas.width = canvas.height = Math.round(size * scale);
+    canvas.style.width = `${size}px`;
+    const pen = canvas.getContext("2d");
+    const edgeOf = (t) => Math.round(t * side * scale);
+    const colour = getComputedStyle(root);
+    pen.fillStyle = colour.getPropertyValue("--band");
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    pen.fillStyle = colour.getPropertyValue("--head");
+    pattern.forEach((row, i) => row.forEach((value, j) => {
+      pen.globalAlpha = Math.min(1, Math.max(0, value));
+      pen.fillRect(edgeOf(j), edgeOf(i), edgeOf(j + 1) - edgeOf(j), edgeOf(i + 1) - edgeOf(i));
+    }));
+    pen.globalAlpha = 1;
+    pen.strokeStyle = colour.getPropertyValue("--ink");
+    pen.lineWidth = 1.5 * scale;
+    pen.strokeRect(edgeOf(k), edgeOf(q), side * scale, side * scale);
+
+    const every = Math.max(1, Math.ceil(12 / side));
+    const names = (end, edge, along) => element("div", { className: edge, "aria-hidden": "true" },
+      ...pattern.flatMap((_, t) => {
+        if (t !== end && (t % every !== 0 || Math.abs(t - end) < every)) return [];
+        const name = token(t, 14, t === end ? "on" : "");
+        name.style[along] = `${(t + 0.5) * side}px`;
+        return [name];
+      }));
+    const read = element("p", { className: "read note" });
+    const tell = (i, j) => {
+      const value = pattern[i]?.[j];
+      read.replaceChildren(...(value === undefined ? ["a token sees no later one"]
+        : [token(i, 20, "token"), " looks at ", token(j, 20, "token"), `: ${number(value)}`]));
+    };
+    tell(q, k);
+    canvas.addEventListener("pointermove", (event) =>
+      tell(Math.min(count - 1, Math.floor(event.offsetY / side)), Math.min(count - 1, Math.floor(event.offsetX / side))));
+    canvas.addEventListener("pointerleave", () => tell(q, k));
+    const looked = (pattern[q] ?? []).map((value, j) => ({ value, j })).sort((a, b) => b.value - a.value).slice(0, 5);
+    return [
+      element("div", { className: "heat" }, names(q, "side", "top"), canvas, names(k, "foot", "left")),
+      read,
+      element("p", { className: "note" }, token(q, 20, "token"), " looks at ",
+        ...looked.flatMap(({ value, j }, i) => [i === 0 ? "" : ", ", token(j, 20, "token"), ` ${d3.format(".2f")(value)}`])),
+    ];
+  }
+
+  // Search
+
+  function search() {
+    const wanted = byId("search").value.trim().toLowerCase();
+    const texts = (node) => [node.name, kindOf(node.kind).word, circuit.tokens[node.token].text,
+      node.key == null ? "" : circuit.tokens[node.key].text];
+    matches = wanted === "" ? []
+      : Circuit.readingOrder(circuit).filter((node) => texts(node).some((text) => text.toLowerCase().includes(wanted)));
+    byId("matches").textContent = wanted === "" ? "" : matches.length === 0 ? "none" : plural(matches.length, "match", "matches");
+    highlight();
+  }
+
+  function keyOnSearch(event) {
+    if (event.key === "Enter" && matches.length > 0) {
+      const at = matches.indexOf(pinned) + (event.shiftKey ? matches.length - 1 : 1);
+      go(matches[at % matches.length]);
+      byId("matches").textContent = `${at % matches.length + 1} of ${matches.length}`;
+    }
+  }
+
+  function clear() {
+    byId("search").value = "";
+    search();
+    const was = pinned;
+    if (was === null) document.activeElement.blur();
+    pin(null);
+    if (was !== null && byId("panel").contains(document.activeElement)) nodeElement(was).focus();
+  }
+
+  function keyOnPage(event) {
+    if (byId("manual").open || event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = document.activeElement === byId("search");
+    if (event.key === "Escape") {
+      clear();
+      if (typing) byId("search").blur();
+    } else if (typing) {
+      return;
+    } else if (event.key === "/") {
+      byId("search").focus();
+      byId("search").select();
+      event.preventDefault();
+    } else if (event.key === "?") {
+      byId("manual").showModal();
+    } else if (event.key.toLowerCase() === "d" && subject() !== null) {
+      pin(subject());
+      byId("panel").focus();
+    }
+  }
+
+  // Other circuits
+
+  async function open(file) {
+    if (file == null) return;
+    try {
+      show(Circuit.parse(await file.text()));
+      problem("");
+      say("another circuit is shown");
+    } catch (e) {
+      problem(`${visibleText(file.name, 80)}: ${visibleText(e.message, 300)}`);
+    }
+  }
+
+  function problem(sentence) {
+    byId("problem").textContent = sentence;
+    byId("problem").hidden = sentence === "";
+  }
+
+  // Colours, and paper
+
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  let chosenTheme = null;
+
+  function colour() {
+    const theme = chosenTheme ?? (dark.matches ? "dark" : "light");
+    root.dataset.theme = theme;
+    byId("theme").setAttribute("aria-pressed", theme === "dark");
+    if (circuit !== null) drawPanel(); // canvases keep the colours they were painted with
+  }
+
+  addEventListener("beforeprint", () => {
+    root.dataset.theme = "light";
+    const paper = { width: 1040, height: 640 }; // A4 across, at 96 dots per inch
+    arrange(paper);
+    const sheet = byId("sheet");
+    root.style.setProperty("--print-zoom",
+      Math.min(1, paper.width / sheet.offsetWidth, paper.height / sheet.offsetHeight));
+  });
+  addEventListener("afterprint", () => {
+    arrange();
+    colour();
+  });
+
+  // What the reader does
+
+  d3.select("#threshold").on("input", () => {
+    chooseEdges();
+    highlight();
+  });
+  d3.select("#search").on("input", search).on("keydown", keyOnSearch);
+  d3.select("#help").on("click", () => byId("manual").showModal());
+  d3.select("#theme").on("click", () => {
+    chosenTheme = root.dataset.theme === "dark" ? "light" : "dark";
+    colour();
+  });
+  dark.addEventListener("change", colour);
+  d3.select("#open").on("click", () => byId("file").click());
+  d3.select("#file").on("change", async (event) => {
+    await open(event.target.files[0]);
+    event.target.value = "";
+  });
+  d3.select("#problem").on("click", () => problem(""));
+  d3.select(document).on("keydown", keyOnPage)
+    .on("dragover", (event) => {
+      event.preventDefault();
+      byId("drop").hidden = false;
+    })
+    .on("dragleave", (event) => {
+      if (event.relatedTarget === null) byId("drop").hidden = true;
+    })
+    .on("drop", (event) => {
+      event.preventDefault();
+      byId("drop").hidden = true;
+      open(event.dataTransfer.files[0]);
+    });
+  d3.select("#plot").on("click", (event) => {
+    if (!event.target.closest(".node")) pin(null);
+  });
+  d3.select("#scroller").on("scroll", drawTip);
+
+  colour();
+  Circuit.unpack(byId("circuit").textContent)
+    .then((text) => show(Circuit.parse(text)))
+    .catch((e) => problem(visibleText(e.message, 300)))
+    .finally(() => {
+      new ResizeObserver(() => arrange()).observe(byId("scroller"));
+      root.dataset.ready = "";
+    });
+})();

@@ -1,0 +1,185 @@
+package dev.tributary.attribution.viewer;
+
+import dev.tributary.attribution.Certificate;
+import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.Circuit.Edge;
+import dev.tributary.attribution.Circuit.Input;
+import dev.tributary.attribution.Circuit.Labels;
+import dev.tributary.attribution.Circuit.NodeReading;
+import dev.tributary.attribution.Circuit.Origin;
+import dev.tributary.attribution.Circuit.Pattern;
+import dev.tributary.attribution.EdgeMeasure;
+import dev.tributary.attribution.Node;
+import dev.tributary.attribution.Node.Bias;
+import dev.tributary.attribution.Node.BiasPart;
+import dev.tributary.attribution.Node.Embedding;
+import dev.tributary.attribution.Node.EmbeddingPart;
+import dev.tributary.attribution.Node.Explained;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.PreBias;
+import dev.tributary.attribution.Node.ReconstructionError;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalDouble;
+import java.util.Random;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.stream.DoubleStream;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+
+/** Circuits that no model has: of any size, with every kind of node, and any texts. */
+final class RandomCircuit {
+  private static final int HEADS = 8;
+
+  private final Random random;
+  private final int tokens;
+  private final int layers;
+
+  private RandomCircuit(long seed, int tokens, int layers) {
+    random = new Random(seed);
+    this.tokens = tokens;
+    this.layers = layers;
+  }
+
+  /**
+   * A circuit.
+   *
+   * @param labels of whose tokens each has an embedding
+   * @param count of nodes
+   * @param edges number of them, if there is room
+   */
+  static Circuit of(long seed, Labels labels, int layers, int count, int edges) {
+    return new RandomCircuit(seed, labels.tokens().size(), layers).circuit(labels, count, edges);
+  }
+
+  private Circuit circuit(Labels labels, int count, int edges) {
+    Origin origin =
+        new Origin(
+            labels,
+            IntStream.range(0, tokens).boxed().toList(),
+            layers,
+            1.5,
+            tokens - 1,
+            ScaleGradient.LIVE,
+            EdgeMeasure.ATTRIBUTION);
+    List<Node> nodes = nodes(count);
+    Map<Integer, Map<AttentionPath, Map<Integer, Double>>> weights = weights(nodes, edges);
+    List<Edge> list = new ArrayList<>();
+    List<Input> inputs = new ArrayList<>();
+    weights.forEach(
+        (target, paths) ->
+            paths.forEach(
+                (path, sources) -> {
+                  sources.forEach((source, w) -> list.add(new Edge(source, target, path, w)));
+                  double sum = sources.values().stream().mapToDouble(w -> w).sum();
+                  double whole = sum + 1e-7 * random.nextDouble();
+                  inputs.add(new Input(target, path, new Certificate(sum, whole, 1, 0)));
+                }));
+    return new Circuit(
+        origin, nodes.stream().map(this::reading).toList(), list, inputs, patterns(nodes));
+  }
+
+  private List<Node> nodes(int count) {
+    Set<Source> sources = new LinkedHashSet<>();
+    for (int token = 0; token < tokens; token++) {
+      sources.add(new Embedding(EmbeddingPart.BOTH, token));
+    }
+    while (sources.size() < count - 1) {
+      sources.add(source());
+    }
+    Stream<Source> inOrder = sources.stream().sorted(Comparator.comparingInt(Source::block));
+    return Stream.concat(inOrder.map(Node.class::cast), Stream.of(new Explained())).toList();
+  }
+
+  private Source source() {
+    int layer = random.nextInt(layers);
+    int token = random.nextInt(3) == 0 ? tokens - 1 : random.nextInt(tokens);
+    return switch (random.nextInt(12)) {
+      case 0, 1, 2, 3 ->
+          new HeadPair(layer, random.nextInt(HEADS), token, random.nextInt(token + 1));
+      case 4, 5, 6 -> new Neuron(layer, token, random.nextInt(512));
+      case 7, 8 -> new Latent(Site.MLP_OUTPUT, layer, token, random.nextInt(900));
+      case 9 -> new Bias(BiasPart.ATTENTION, layer, token);
+      case 10 -> new ReconstructionError(Site.MLP_OUTPUT, layer, token);
+      default -> new PreBias(Site.MLP_OUTPUT, layer, token);
+    };
+  }
+
+  private NodeReading reading(Node node) {
+    if (node instanceof Explained) {
+      return new NodeReading(
+          node, OptionalDouble.empty(), OptionalDouble.empty(), OptionalDouble.empty());
+    }
+    return new NodeReading(node, normal(), normal(), normal());
+  }
+
+  private OptionalDouble normal() {
+    return OptionalDouble.of(random.nextGaussian());
+  }
+
+  private Map<Integer, Map<AttentionPath, Map<Integer, Double>>> weights(
+      List<Node> nodes, int count) {
+    Map<Integer, Map<AttentionPath, Map<Integer, Double>>> weights = new TreeMap<>();
+    int[] blocks =
+        nodes.stream()
+            .mapToInt(node -> node instanceof Source source ? source.block() : 2 * layers + 1)
+            .toArray();
+    int made = 0;
+    for (int tries = 0; made < count && tries < 1000 * count; tries++) {
+      int source = random.nextInt(nodes.size());
+      int target = random.nextInt(nodes.size());
+      if (nodes.get(target).targets().isEmpty() || blocks[source] >= blocks[target]) {
+        continue;
+      }
+      AttentionPath path = AttentionPath.ALL;
+      if (nodes.get(target) instanceof HeadPair) {
+        path =
+            List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE)
+                .get(random.nextInt(3));
+      }
+      double weight = random.nextGaussian() * Math.exp(random.nextGaussian() - 3);
+      boolean isNew =
+          weights
+                  .computeIfAbsent(target, any -> new TreeMap<>())
+                  .computeIfAbsent(path, any -> new TreeMap<>())
+                  .putIfAbsent(source, weight)
+              == null;
+      made += isNew ? 1 : 0;
+    }
+    return weights;
+  }
+
+  private List<Pattern> patterns(List<Node> nodes) {
+    Set<List<Integer>> heads = new TreeSet<>(Comparator.comparing(List::toString));
+    for (Node node : nodes) {
+      if (node instanceof HeadPair pair) {
+        heads.add(List.of(pair.layer(), pair.head()));
+      }
+    }
+    return heads.stream()
+        .map(
+            head ->
+                new Pattern(
+                    head.get(0),
+                    head.get(1),
+                    IntStream.range(0, tokens).mapToObj(this::attention).toList()))
+        .toList();
+  }
+
+  private List<Double> attention(int query) {
+    double[] raw = random.doubles(query + 1L).map(x -> Math.pow(x, 6)).toArray();
+    double sum = DoubleStream.of(raw).sum();
+    return DoubleStream.of(raw).mapToObj(value -> Math.round(1e5 * value / sum) / 1e5).toList();
+  }
+}
