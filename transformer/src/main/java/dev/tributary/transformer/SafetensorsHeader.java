@@ -12,20 +12,13 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
-import java.util.Collections;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
 
 /** The JSON header of a safetensors file: which tensors there are and where their bytes lie. */
 final class SafetensorsHeader {
-  /** Elements that a {@link Shape} can have. */
-  private static final int ELEMENT_LIMIT = Integer.MAX_VALUE / Double.BYTES;
-
-  private static final int RANK_LIMIT = 32;
   private static final String METADATA = "__metadata__";
 
   private final Path file;
@@ -36,64 +29,32 @@ final class SafetensorsHeader {
     this.parser = parser;
   }
 
-  /** Element types that the format knows, whether or not tensors can be read from them. */
-  enum ElementType {
-    BOOL(1),
-    U8(1),
-    I8(1),
-    F8_E5M2(1),
-    F8_E4M3(1),
-    U16(2),
-    I16(2),
-    F16(2),
-    BF16(2),
-    U32(4),
-    I32(4),
-    F32(4),
-    U64(8),
-    I64(8),
-    F64(8);
-
-    private final int bytes;
-
-    ElementType(int bytes) {
-      this.bytes = bytes;
-    }
-
-    /** Size of one element, bytes. */
-    int bytes() {
-      return bytes;
-    }
-
-    static @Nullable ElementType named(String name) {
-      for (ElementType type : values()) {
-        if (type.name().equals(name)) {
-          return type;
-        }
-      }
-      return null;
-    }
-  }
-
   /** One tensor. {@code from} and {@code to} count bytes from where the header ends. */
-  record Entry(String name, ElementType type, Shape shape, long from, long to) {}
+  private record Entry(String name, ElementType type, Shape shape, long from, long to) {}
 
   /**
-   * Reads a header and checks that the tensors fill the data.
+   * Reads a header and checks that the tensors fill the data, which are the rest of the file.
    *
-   * @param dataLength bytes that follow the header
    * @return the tensors by name, in the order of the header
    * @throws IOException if it breaks a rule of the format
    */
-  static Map<String, Entry> parse(Path file, byte[] header, long dataLength) throws IOException {
+  static Map<String, StoredTensor> parse(FileBytes bytes, byte[] header) throws IOException {
+    Path file = bytes.path();
     Map<String, Entry> entries;
     try (JsonParser parser = JsonFile.FACTORY.createParser(JsonFile.reader(header))) {
       entries = new SafetensorsHeader(file, parser).parseEntries();
     } catch (JsonProcessingException | CharacterCodingException e) {
       throw BadFile.causedBy(e, file, "the header is not valid JSON%s", JsonFile.reason(e));
     }
-    requireFilled(file, entries.values(), dataLength);
-    return Collections.unmodifiableMap(entries);
+    long dataStart = (long) Long.BYTES + header.length;
+    requireFilled(file, entries.values(), bytes.size() - dataStart);
+    Map<String, StoredTensor> tensors = new LinkedHashMap<>();
+    entries.forEach(
+        (name, entry) ->
+            tensors.put(
+                name,
+                StoredTensor.of(bytes, name, entry.type, entry.shape, dataStart + entry.from)));
+    return tensors;
   }
 
   private Map<String, Entry> parseEntries() throws IOException {
@@ -138,7 +99,7 @@ final class SafetensorsHeader {
       parser.nextToken();
       switch (key) {
         case "dtype" -> type = parseType(name);
-        case "shape" -> dimensions = parseNumbers(name, key, RANK_LIMIT);
+        case "shape" -> dimensions = parseNumbers(name, key, StoredTensor.RANK_LIMIT);
         case "data_offsets" -> offsets = parseNumbers(name, key, 2);
         default -> throw bad(name, "has a key %s, which is not known", BadFile.quoted(key));
       }
@@ -186,14 +147,14 @@ final class SafetensorsHeader {
 
   private Entry entry(String name, ElementType type, long[] dimensions, long[] offsets)
       throws IOException {
-    Shape shape = shape(name, dimensions);
+    Shape shape = StoredTensor.shape(file, name, dimensions);
     if (offsets.length != 2 || offsets[0] > offsets[1]) {
       throw bad(
           name,
           "has data_offsets %s, expected where it begins and where it ends",
           Arrays.toString(offsets));
     }
-    long length = (long) shape.length() * type.bytes;
+    long length = (long) shape.length() * type.bytes();
     if (offsets[1] - offsets[0] != length) {
       throw bad(
           name,
@@ -207,24 +168,6 @@ final class SafetensorsHeader {
     return new Entry(name, type, shape, offsets[0], offsets[1]);
   }
 
-  private Shape shape(String name, long[] dimensions) throws IOException {
-    int[] sizes = new int[dimensions.length];
-    long elements = 1;
-    for (int axis = 0; axis < sizes.length; axis++) {
-      // An axis of 0 excuses none before or after it: no product on the way may overflow either.
-      if (dimensions[axis] > ELEMENT_LIMIT || elements * dimensions[axis] > ELEMENT_LIMIT) {
-        throw bad(
-            name,
-            "has shape %s, and a tensor holds at most %d elements",
-            Arrays.toString(dimensions),
-            ELEMENT_LIMIT);
-      }
-      sizes[axis] = (int) dimensions[axis];
-      elements *= dimensions[axis];
-    }
-    return Shape.of(sizes);
-  }
-
   /** The format knows no holes: each byte of the data belongs to one tensor. */
   private static void requireFilled(Path file, Collection<Entry> entries, long dataLength)
       throws IOException {
@@ -234,7 +177,7 @@ final class SafetensorsHeader {
     String before = "";
     for (Entry entry : inOrder) {
       if (entry.to > dataLength) {
-        throw bad(
+        throw StoredTensor.because(
             file,
             entry.name,
             "ends at byte %d of the data, and this file has %d",
@@ -242,7 +185,7 @@ final class SafetensorsHeader {
             dataLength);
       }
       if (entry.from < end) {
-        throw bad(
+        throw StoredTensor.because(
             file,
             entry.name,
             "begins at byte %d of the data, and tensor %s ends at %d: they overlap",
@@ -274,13 +217,6 @@ final class SafetensorsHeader {
 
   @FormatMethod
   private IOException bad(String name, @FormatString String reason, Object... values) {
-    return bad(file, name, reason, values);
-  }
-
-  @FormatMethod
-  private static IOException bad(
-      Path file, String name, @FormatString String reason, Object... values) {
-    return BadFile.because(
-        file, "tensor %s %s", BadFile.quoted(name), String.format(Locale.ROOT, reason, values));
+    return StoredTensor.because(file, name, reason, values);
   }
 }
