@@ -41,7 +41,7 @@
 
   // Words and numbers
 
-  const SMALL = d3.format(".2~e");
+  const SMALL = d3.format(".1~e");
   const PLAIN = d3.format(".4~f");
   const COUNT = d3.format(",");
 
@@ -400,7 +400,9 @@
     const edges = node === null ? [] : edgesOf(node);
     const near = new Set(edges.flatMap((edge) => [edge.source, edge.target]));
     const matching = new Set(matches);
-    drawEdge(d3.select("#front .highlight").selectAll("path").data(edges, (edge) => edge.rank).join("path"));
+    const heaviest = edges.length === 0 ? 0 : edges.at(-1).size;
+    drawEdge(d3.select("#front .highlight").selectAll("path").data(edges, (edge) => edge.rank).join("path"))
+      .attr("stroke-opacity", (edge) => 0.4 + 0.55 * Math.sqrt(edge.size / heaviest));
     d3.select("#front .nodes").selectAll("g")
       .classed("near", (other) => near.has(other))
       .classed("active", (other) => other === node)
@@ -413,7 +415,8 @@
 
   /** Names the nodes that matter most, wherever a name fits without covering anything. */
   function drawLabels(node, near) {
-    const candidates = (node === null ? circuit.nodes : [...near]).filter(({ kind }) => kindOf(kind).named);
+    const found = matches.length > 0 ? matches : circuit.nodes;
+    const candidates = (node === null ? found : [...near]).filter(({ kind }) => kindOf(kind).named);
     const nearness = new Map();
     if (node !== null) {
       for (const edge of [...node.into, ...node.outOf]) {
@@ -471,7 +474,7 @@
   }
 
   const edgeWords = (edge) =>
-    `edge ${edge.target === pinned ? "into" : "from"} the pinned node${edge.path == null ? "" : ` by ${visibleText(edge.path, 12)}`}`;
+    `edge ${edge.target === pinned ? "to" : "from"} the pinned${edge.path == null ? "" : `, ${visibleText(edge.path, 12)}`}`;
 
   // The panel
 

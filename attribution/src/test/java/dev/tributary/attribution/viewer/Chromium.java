@@ -110,7 +110,7 @@ final class Chromium implements AutoCloseable {
       page.call(domain + ".enable", object());
     }
     page.resize(width, height);
-    page.colours(colours);
+    page.prefer("prefers-color-scheme", colours);
     page.call("Page.navigate", object().put("url", file.toUri().toString()));
     await(page.loaded);
     return page;
@@ -250,14 +250,10 @@ final class Chromium implements AutoCloseable {
       settle();
     }
 
-    /** What the reader's system asks for: {@code light} or {@code dark}. */
-    void colours(String scheme) {
+    /** What the reader's system asks for, as a media feature of CSS; any other is forgotten. */
+    void prefer(String feature, String value) {
       ObjectNode media = object();
-      media
-          .putArray("features")
-          .addObject()
-          .put("name", "prefers-color-scheme")
-          .put("value", scheme);
+      media.putArray("features").addObject().put("name", feature).put("value", value);
       call("Emulation.setEmulatedMedia", media);
     }
 

@@ -32,6 +32,7 @@ import java.util.stream.StreamSupport;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -45,6 +46,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 class CircuitPageTest {
   private static final int MEGABYTE = 1 << 20;
   private static final int STRONGEST = 8;
+  private static final String NO_BROWSER =
+      "No Chromium on the PATH: the tests of the viewer's page are skipped.";
   private static final List<String> WORDS =
       List.of("When Mary and John went to the big store , John gave a drink to".split(" "));
 
@@ -64,8 +67,16 @@ class CircuitPageTest {
   @BeforeAll
   static void start() throws IOException, InterruptedException {
     Optional<Path> program = Chromium.installed();
-    assumeTrue(program.isPresent(), "no Chromium on the PATH: the viewer's page is not tested");
-    browser = Chromium.start(program.get(), Files.createDirectory(folder.resolve("profile")));
+    if (program.isPresent()) {
+      browser = Chromium.start(program.get(), Files.createDirectory(folder.resolve("profile")));
+    } else {
+      System.err.println(NO_BROWSER);
+    }
+  }
+
+  @BeforeEach
+  void requireBrowser() {
+    assumeTrue(browser != null, NO_BROWSER);
   }
 
   @AfterAll
@@ -264,12 +275,29 @@ class CircuitPageTest {
   }
 
   @Test
-  void page_print_isOnPaper() throws IOException {
-    try (Page page = open(LARGE)) {
+  void page_printed_isOnePictureAndItsDetailsInLightColours() throws IOException {
+    try (Page page = open(LARGE, 1280, 800, "dark")) {
+      String places =
+          "[...document.querySelectorAll('#front .node')].map(e => e.getAttribute('transform'))";
+      JsonNode before = page.evaluate(places);
+      page.evaluate(
+          "addEventListener('beforeprint', () => window.printed = document.documentElement.dataset.theme)");
       String pdf = new String(page.print(), StandardCharsets.ISO_8859_1);
-      assertTrue(pdf.startsWith("%PDF"));
-      assertEquals(500, page.evaluate("document.querySelectorAll('#front .node').length").asInt());
+      assertEquals(2, pdf.split("/Type /Page\\b(?!s)", -1).length - 1);
+      assertEquals("light", page.evaluate("window.printed").asText());
+      assertEquals("dark", page.evaluate("document.documentElement.dataset.theme").asText());
+      assertEquals(before, page.evaluate(places));
       assertQuiet(page);
+    }
+  }
+
+  @Test
+  void page_readerPrefersLessMotion_hasNone() throws IOException {
+    String duration = "getComputedStyle(document.querySelector('.node')).transitionDuration";
+    try (Page page = open(SMALL)) {
+      assertNotEquals("0s", page.evaluate(duration).asText());
+      page.prefer("prefers-reduced-motion", "reduce");
+      assertEquals("0s", page.evaluate(duration).asText());
     }
   }
 
