@@ -1,39 +1,55 @@
 package dev.tributary.benchmarks;
 
 import dev.tributary.attribution.EdgeAttribution;
+import dev.tributary.attribution.Node.Explained;
 import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
 import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Node.Target;
+import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.attribution.NodeScores;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.SparseAutoencoder;
+import dev.tributary.transformer.Transformer;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
 import org.openjdk.jmh.annotations.Fork;
+import org.openjdk.jmh.annotations.Level;
 import org.openjdk.jmh.annotations.Measurement;
 import org.openjdk.jmh.annotations.Mode;
 import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * What do the edges of one node of GPT-2 small cost: all sources into one of layer 9, one of layer
- * 2 out to all targets?
+ * What do edges of GPT-2 small cost: all sources into one node of layer 9, one neuron of layer 2
+ * out to all targets, and some neurons of layer 2 to some of layer 9?
  *
  * <pre>java -jar benchmarks/target/benchmarks.jar EdgeAttributionBenchmark</pre>
  */
 @BenchmarkMode(Mode.SampleTime)
 @OutputTimeUnit(TimeUnit.MILLISECONDS)
-@Warmup(iterations = 3, time = 2)
-@Measurement(iterations = 5, time = 2)
+@Warmup(iterations = 2, time = 1)
+@Measurement(iterations = 3, time = 1)
 @Fork(1)
 public class EdgeAttributionBenchmark {
+  static final int SOURCE_LAYER = 2;
+  static final int TARGET_LAYER = 9;
+
   /** All sources into a neuron. */
   @Benchmark
   public NodeScores intoNeuron(RandomGpt2 gpt2) {
-    try (Scope scope = Scope.open()) {
-      return edges(gpt2).into(new Neuron(9, gpt2.tokens - 1, 100));
-    }
+    return into(gpt2.nodes, new Neuron(TARGET_LAYER, gpt2.tokens - 1, 100));
   }
 
   /** All sources into a query. */
@@ -55,29 +71,117 @@ public class EdgeAttributionBenchmark {
   }
 
   private static NodeScores intoHead(RandomGpt2 gpt2, AttentionPath path) {
+    HeadPair pair = new HeadPair(TARGET_LAYER, 3, gpt2.tokens - 1, gpt2.tokens / 2);
+    return into(gpt2.nodes, pair.through(path));
+  }
+
+  /** All sources into the metric. */
+  @Benchmark
+  public NodeScores intoMetric(RandomGpt2 gpt2) {
+    return into(gpt2.nodes, new Explained());
+  }
+
+  /** An autoencoder of the MLP output of layer 9, of eight latents for each of its numbers. */
+  @State(org.openjdk.jmh.annotations.Scope.Thread)
+  public static class Encoded {
+    private static final int LATENTS = 8 * RandomGpt2.D_MODEL;
+    private static final int ACTIVE = 32;
+
+    private Scope scope;
+    private NodeAttribution nodes;
+    private Latent latent;
+
+    /** Encodes the run. */
+    @Setup(Level.Trial)
+    public void open(RandomGpt2 gpt2) {
+      scope = Scope.open();
+      SparseAutoencoder autoencoder =
+          SparseAutoencoder.tied(
+              Site.MLP_OUTPUT,
+              TARGET_LAYER,
+              new SparseAutoencoder.Activation.TopK(ACTIVE),
+              RandomGpt2.gaussian(LATENTS, RandomGpt2.D_MODEL),
+              RandomGpt2.gaussian(RandomGpt2.D_MODEL),
+              RandomGpt2.gaussian(LATENTS));
+      Transformer model = gpt2.model.with(List.of(autoencoder));
+      nodes = NodeAttribution.of(model.run(gpt2.prompt), gpt2.metric);
+      int token = gpt2.tokens - 1;
+      Tensor latents = nodes.run().encoding(Site.MLP_OUTPUT, TARGET_LAYER).latents();
+      int active =
+          IntStream.range(0, LATENTS).filter(i -> latents.get(token, i) > 0).findFirst().orElse(0);
+      latent = new Latent(Site.MLP_OUTPUT, TARGET_LAYER, token, active);
+    }
+
+    /** Frees it. */
+    @TearDown(Level.Trial)
+    public void close() {
+      scope.close();
+    }
+  }
+
+  /** All sources into an active latent. */
+  @Benchmark
+  public NodeScores intoLatent(Encoded encoded) {
+    return into(encoded.nodes, encoded.latent);
+  }
+
+  private static NodeScores into(NodeAttribution nodes, Target target) {
     try (Scope scope = Scope.open()) {
-      HeadPair pair = new HeadPair(9, 3, gpt2.tokens - 1, gpt2.tokens / 2);
-      return edges(gpt2).into(pair.through(path));
+      return Measured.edges(edges(nodes).into(target));
     }
   }
 
   /** A neuron at the last token out to all neurons and all queries, keys and values of heads. */
   @Benchmark
-  public NodeScores outOfNeuron(RandomGpt2 gpt2) {
-    try (Scope scope = Scope.open()) {
-      return edges(gpt2).outOf(new Neuron(2, gpt2.tokens - 1, 100));
-    }
+  public NodeScores outOfNeuronAtLast(RandomGpt2 gpt2) {
+    return outOf(gpt2, gpt2.tokens - 1);
   }
 
   /** The same at the middle token, which more queries see. */
   @Benchmark
   public NodeScores outOfNeuronAtMiddle(RandomGpt2 gpt2) {
+    return outOf(gpt2, gpt2.tokens / 2);
+  }
+
+  private static NodeScores outOf(RandomGpt2 gpt2, int token) {
     try (Scope scope = Scope.open()) {
-      return edges(gpt2).outOf(new Neuron(2, gpt2.tokens / 2, 100));
+      return Measured.edges(edges(gpt2.nodes).outOf(new Neuron(SOURCE_LAYER, token, 100)));
     }
   }
 
-  private static EdgeAttribution edges(RandomGpt2 gpt2) {
-    return EdgeAttribution.of(gpt2.nodes, ScaleGradient.DETACHED);
+  /** All sources into 64 neurons of one layer and token, each read off for 64 sources. */
+  @Benchmark
+  public double between64And64(RandomGpt2 gpt2) {
+    return between(gpt2, 64, 64);
+  }
+
+  /** One source, one target. */
+  @Benchmark
+  public double between1And1(RandomGpt2 gpt2) {
+    return between(gpt2, 1, 1);
+  }
+
+  /** From so many neurons of layer 2 to so many of layer 9, at the last token. */
+  static double between(RandomGpt2 gpt2, int sources, int targets) {
+    try (Scope scope = Scope.open()) {
+      Measured.edges((long) sources * targets);
+      return edges(gpt2.nodes).between(sources(gpt2, sources), targets(gpt2, targets)).get(0, 0);
+    }
+  }
+
+  static List<Source> sources(RandomGpt2 gpt2, int count) {
+    return IntStream.range(0, count)
+        .<Source>mapToObj(i -> new Neuron(SOURCE_LAYER, gpt2.tokens - 1, 40 * i))
+        .toList();
+  }
+
+  static List<Target> targets(RandomGpt2 gpt2, int count) {
+    return IntStream.range(0, count)
+        .<Target>mapToObj(i -> new Neuron(TARGET_LAYER, gpt2.tokens - 1, 40 * i))
+        .toList();
+  }
+
+  static EdgeAttribution edges(NodeAttribution nodes) {
+    return EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
   }
 }

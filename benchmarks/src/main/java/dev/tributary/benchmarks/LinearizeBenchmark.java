@@ -1,26 +1,35 @@
 package dev.tributary.benchmarks;
 
 import dev.tributary.attribution.NodeAttribution;
+import dev.tributary.autodiff.Jacobian;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Site;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
 import org.openjdk.jmh.annotations.Fork;
+import org.openjdk.jmh.annotations.Level;
 import org.openjdk.jmh.annotations.Measurement;
 import org.openjdk.jmh.annotations.Mode;
 import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * What does a forward pass of GPT-2 small cost, what recording it, and what the gradient at every
- * site?
+ * What does a forward pass of GPT-2 small cost, what recording it, what one push and one pull
+ * through the whole of it, and what the gradient at every site?
  *
  * <pre>java -jar benchmarks/target/benchmarks.jar LinearizeBenchmark</pre>
  */
 @BenchmarkMode(Mode.SampleTime)
 @OutputTimeUnit(TimeUnit.MILLISECONDS)
-@Warmup(iterations = 3, time = 3)
-@Measurement(iterations = 5, time = 3)
+@Warmup(iterations = 2, time = 2)
+@Measurement(iterations = 3, time = 2)
 @Fork(1)
 public class LinearizeBenchmark {
   /** Logits of the last position. */
@@ -33,7 +42,7 @@ public class LinearizeBenchmark {
 
   /** Logits of all positions. */
   @Benchmark
-  public double forward(RandomGpt2 gpt2) {
+  public double forwardAll(RandomGpt2 gpt2) {
     try (Scope scope = Scope.open()) {
       return gpt2.model.logits(gpt2.prompt).get(0, 0);
     }
@@ -47,9 +56,50 @@ public class LinearizeBenchmark {
     }
   }
 
-  /** The same, then the gradient of a logit difference at every site. */
+  /** The derivative of all logits along the embeddings, once recorded. */
+  @State(org.openjdk.jmh.annotations.Scope.Thread)
+  public static class Whole {
+    private Scope scope;
+    private Jacobian jacobian;
+    private Tensor tangent;
+    private Tensor cotangent;
+
+    /** Records a run. */
+    @Setup(Level.Trial)
+    public void open(RandomGpt2 gpt2) {
+      scope = Scope.open();
+      Run run = gpt2.nodes.run();
+      jacobian = Jacobian.of(run.variable(Site.LOGITS), run.variable(Site.EMBEDDING));
+      tangent = RandomGpt2.gaussian(1, gpt2.tokens, RandomGpt2.D_MODEL);
+      cotangent = RandomGpt2.gaussian(1, gpt2.tokens, RandomGpt2.VOCABULARY);
+    }
+
+    /** Frees it. */
+    @TearDown(Level.Trial)
+    public void close() {
+      scope.close();
+    }
+  }
+
+  /** One push from the embeddings to all logits. */
   @Benchmark
-  public double forwardAndGradientOfAllSites(RandomGpt2 gpt2) {
+  public Tensor push(Whole whole) {
+    try (Scope scope = Scope.open()) {
+      return whole.jacobian.push(whole.tangent);
+    }
+  }
+
+  /** One pull from all logits to the embeddings. */
+  @Benchmark
+  public List<Tensor> pull(Whole whole) {
+    try (Scope scope = Scope.open()) {
+      return whole.jacobian.pull(whole.cotangent);
+    }
+  }
+
+  /** A recorded pass, then the gradient of a logit difference at every site. */
+  @Benchmark
+  public double gradientOfAllSites(RandomGpt2 gpt2) {
     try (Scope scope = Scope.open()) {
       return NodeAttribution.of(gpt2.model.run(gpt2.prompt), gpt2.metric).value();
     }

@@ -4,6 +4,8 @@ import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
@@ -17,8 +19,17 @@ import org.openjdk.jmh.annotations.TearDown;
 /** A random model of the shape of GPT-2 small, FLOAT, and a prompt of random tokens. */
 @State(org.openjdk.jmh.annotations.Scope.Thread)
 public class RandomGpt2 {
+  static final int LAYERS = 12;
+  static final int D_MODEL = 768;
+  static final int VOCABULARY = 50257;
+
+  /** The words whose logits the metric compares. */
+  static final int TARGET = 1;
+
+  static final int DISTRACTOR = 2;
+
   /** Number of tokens of the prompt. */
-  @Param("64")
+  @Param({"16", "64", "256"})
   public int tokens = 64;
 
   private Scope scope;
@@ -33,10 +44,13 @@ public class RandomGpt2 {
     scope = Scope.open();
     model =
         Transformer.random(
-            new TransformerConfig(12, 768, 12, 64, 3072, 1024, 50257, 1e-5, true), DType.FLOAT, 1);
-    prompt = new Random(2).ints(tokens, 0, 50257).toArray();
+            new TransformerConfig(
+                LAYERS, D_MODEL, 12, 64, 4 * D_MODEL, 1024, VOCABULARY, 1e-5, true),
+            DType.FLOAT,
+            1);
+    prompt = new Random(2).ints(tokens, 0, VOCABULARY).toArray();
     Run run = model.run(prompt);
-    metric = Metric.logitDifference(run.lastToken(), 1, 2);
+    metric = Metric.logitDifference(run.lastToken(), TARGET, DISTRACTOR);
     nodes = NodeAttribution.of(run, metric);
   }
 
@@ -44,5 +58,19 @@ public class RandomGpt2 {
   @TearDown(Level.Trial)
   public void close() {
     scope.close();
+    Scope.releaseUnused();
+  }
+
+  /** Numbers drawn from a normal distribution, always the same. */
+  static Tensor gaussian(int... dimensions) {
+    Random random = new Random(1);
+    return Tensor.generate(
+        DType.FLOAT,
+        Shape.of(dimensions),
+        (from, values, count) -> {
+          for (int i = 0; i < count; i++) {
+            values[i] = random.nextGaussian();
+          }
+        });
   }
 }
