@@ -398,9 +398,6 @@ final class FloatRows implements Rows<float[]> {
     return result;
   }
 
-  /** Up to this many rows, one matrix-vector product each is faster than a matrix product. */
-  private static final int FEW_ROWS = 4;
-
   @Override
   public void gemm(
       Access x,
@@ -415,23 +412,113 @@ final class FloatRows implements Rows<float[]> {
       int m,
       int n,
       int k) {
-    float beta = accumulate ? 1 : 0;
     FloatPointer a = view(x).at(xOffset);
     FloatPointer b = view(y).at(yOffset);
     FloatPointer c = view(out).at(outOffset);
+    if (!OneDnn.PRESENT) {
+      blas(a, xTransposed, b, yTransposed, c, accumulate, m, n, k);
+    } else if (!yTransposed
+        || xTransposed
+        || accumulate
+        || m <= FEW_ROWS
+        || (long) n * k <= SMALL_MATRIX) {
+      OneDnn.sgemm(a, xTransposed, b, yTransposed, c, accumulate, m, n, k);
+    } else if ((long) m * (n + k) <= (long) n * k) {
+      // The other way round, out^T = y x^T: two small transpositions in place of a slow product.
+      Memory.Block turned = Memory.take(DType.FLOAT, m * k);
+      Memory.Block result = Memory.take(DType.FLOAT, m * n);
+      transpose(x, xOffset, turned.access, 0, m, k);
+      OneDnn.sgemm(
+          b, false, view(turned.access).at(0), false, view(result.access).at(0), false, n, m, k);
+      transpose(result.access, 0, out, outOffset, n, m);
+      Memory.give(result);
+      Memory.give(turned);
+    } else {
+      Memory.Block turned = Memory.take(DType.FLOAT, n * k);
+      transpose(y, yOffset, turned.access, 0, n, k);
+      OneDnn.sgemm(a, false, view(turned.access).at(0), false, c, false, m, n, k);
+      Memory.give(turned);
+    }
+  }
+
+  /** Up to this many rows oneDNN reads a transposed right side as fast as any other. */
+  private static final int FEW_ROWS = 8;
+
+  /** And up to this many elements of it, which stay in the second-level cache. */
+  private static final int SMALL_MATRIX = 1 << 16;
+
+  /** Side of the squares that {@link #transpose} turns on the heap. */
+  private static final int SQUARE = 64;
+
+  private static final ThreadLocal<float[][]> SQUARES =
+      ThreadLocal.withInitial(() -> new float[2][SQUARE * SQUARE]);
+
+  /** Copies [rows, columns] to [columns, rows]. */
+  private static void transpose(
+      Access from, int fromOffset, Access to, int toOffset, int rows, int columns) {
+    FloatBuffer source = view(from).buffer;
+    FloatBuffer target = view(to).buffer;
+    float[] square = SQUARES.get()[0];
+    float[] turned = SQUARES.get()[1];
+    for (int row = 0; row < rows; row += SQUARE) {
+      int height = Math.min(SQUARE, rows - row);
+      for (int column = 0; column < columns; column += SQUARE) {
+        int width = Math.min(SQUARE, columns - column);
+        for (int i = 0; i < height; i++) {
+          source.get(fromOffset + (row + i) * columns + column, square, i * SQUARE, width);
+        }
+        turn(square, turned, height, width);
+        for (int j = 0; j < width; j++) {
+          target.put(toOffset + (column + j) * rows + row, turned, j * SQUARE, height);
+        }
+      }
+    }
+  }
+
+  /** In pieces of 8 by 8, which share their cache lines. */
+  private static void turn(float[] square, float[] turned, int height, int width) {
+    for (int row = 0; row < height; row += 8) {
+      int lastRow = Math.min(row + 8, height);
+      for (int column = 0; column < width; column += 8) {
+        int lastColumn = Math.min(column + 8, width);
+        for (int i = row; i < lastRow; i++) {
+          for (int j = column; j < lastColumn; j++) {
+            turned[j * SQUARE + i] = square[i * SQUARE + j];
+          }
+        }
+      }
+    }
+  }
+
+  /** Up to this many rows, BLAS is faster with one matrix-vector product each. */
+  private static final int VECTORS = 4;
+
+  /** The same on machines without oneDNN. */
+  static void blas(
+      FloatPointer a,
+      boolean xTransposed,
+      FloatPointer b,
+      boolean yTransposed,
+      FloatPointer c,
+      boolean accumulate,
+      int m,
+      int n,
+      int k) {
+    float beta = accumulate ? 1 : 0;
     if (n == 1) {
       int rows = xTransposed ? k : m;
       int columns = xTransposed ? m : k;
       int transpose = xTransposed ? CblasTrans : CblasNoTrans;
       cblas_sgemv(CblasRowMajor, transpose, rows, columns, 1, a, columns, b, 1, beta, c, 1);
-    } else if (m == 1 || (m <= FEW_ROWS && !xTransposed)) {
+    } else if (m == 1 || (m <= VECTORS && !xTransposed)) {
       int rows = yTransposed ? n : k;
       int columns = yTransposed ? k : n;
       int transpose = yTransposed ? CblasNoTrans : CblasTrans;
       for (int row = 0; row < m; row++) {
-        a.position(xOffset + (long) row * k);
-        c.position(outOffset + (long) row * n);
-        cblas_sgemv(CblasRowMajor, transpose, rows, columns, 1, b, columns, a, 1, beta, c, 1);
+        FloatPointer input = new FloatPointer(a).position(a.position() + (long) row * k);
+        FloatPointer result = new FloatPointer(c).position(c.position() + (long) row * n);
+        cblas_sgemv(
+            CblasRowMajor, transpose, rows, columns, 1, b, columns, input, 1, beta, result, 1);
       }
     } else {
       cblas_sgemm(

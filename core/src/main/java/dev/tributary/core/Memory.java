@@ -88,7 +88,8 @@ final class Memory {
     }
   }
 
-  private static Block take(DType dtype, int length) {
+  /** A block of at least that many elements, for whoever gives it back himself. */
+  static Block take(DType dtype, int length) {
     int step = Math.max(SMALLEST, Integer.highestOneBit(length) / STEPS_PER_DOUBLING);
     Key key = new Key(dtype, Math.max(SMALLEST, Math.floorDiv(length + step - 1, step) * step));
     synchronized (FREE) {
@@ -106,7 +107,7 @@ final class Memory {
     return MADE.get();
   }
 
-  private static void give(Block block) {
+  static void give(Block block) {
     synchronized (FREE) {
       FREE.computeIfAbsent(block.key, key -> new ArrayDeque<>()).push(block);
     }

