@@ -91,17 +91,27 @@ public final class EdgeAttribution {
     return new EdgeAttribution(nodes, scaleGradient, measure);
   }
 
-  /** Of what the edges are parts. */
+  /** The nodes whose edges they are. */
   NodeAttribution nodes() {
     return nodes;
   }
 
+  /** Whether the scale of the layer norm through which a target reads is seen to move. */
   ScaleGradient scaleGradient() {
     return scaleGradient;
   }
 
+  /** What an edge is a part of. */
   EdgeMeasure measure() {
     return measure;
+  }
+
+  /** What the activations at a site are multiplied with and held at: of the site's shape. */
+  Tensor weights(Site site, int layer) {
+    Tensor gradient = nodes.gradient(site, layer);
+    return measure == EdgeMeasure.ATTRIBUTION
+        ? gradient
+        : Tensor.full(gradient.dtype(), gradient.shape(), 1);
   }
 
   // ---- many sources into one target --------------------------------------------------------
@@ -353,7 +363,7 @@ public final class EdgeAttribution {
   }
 
   /** For each head, the direction of what it writes of the value of a token, [head, 1, dHead]. */
-  private Tensor writtenDirections(int layer, int key) {
+  Tensor writtenDirections(int layer, int key) {
     Tensor weight = run.model().block(layer).attention().outputWeight();
     Tensor written = row(run.value(Site.VALUE, layer), 1, key).matmul(weight);
     return written.matmulTransposed(weight).over(written.norm(-1));

@@ -174,23 +174,48 @@ public record Reading(
   }
 
   static Reading latent(Run run, Latent latent, Stage stage) {
-    int token = latent.token();
-    Block block = run.model().block(latent.layer());
+    Vector vector = encoded(run, latent.site(), latent.layer(), latent.token());
     SparseAutoencoder autoencoder = run.encoding(latent.site(), latent.layer()).autoencoder();
-    boolean attention = latent.site() == Site.ATTENTION_OUTPUT;
     return new Reading(
-        attention ? 2 * latent.layer() : 2 * latent.layer() + 1,
-        attention ? 0 : token,
-        token + 1,
+        vector.afterBlock,
+        vector.firstToken,
+        latent.token() + 1,
         (r, scaleGradient) -> {
-          Variable y =
-              attention
-                  ? attentionOutput(block, r, scaleGradient)
-                  : mlpSite(block, latent.site(), r, scaleGradient);
+          Variable y = vector.function.apply(r, scaleGradient);
           return stage == Stage.ACTIVATION
               ? autoencoder.latent(y, latent.latent())
               : autoencoder.preActivation(y, latent.latent());
         });
+  }
+
+  /**
+   * What an autoencoder encodes at a token, as a function of the rows of the residual stream that
+   * it reads.
+   *
+   * @param afterBlock which residual stream, see {@link Run#residualAfter}
+   * @param firstToken of the rows; the last is the token's
+   * @param function from the rows, [token, dModel], to [1, n]
+   */
+  record Vector(
+      int afterBlock, int firstToken, BiFunction<Variable, ScaleGradient, Variable> function) {
+    /** Gradients in the rows of scalars that move with the vector, [k, n] to [k, token, dModel]. */
+    Tensor pull(Run run, int token, Tensor cotangents, ScaleGradient scaleGradient) {
+      try (Scope scope = Scope.open()) {
+        Variable rows =
+            Variable.input(run.residualAfter(afterBlock).value().slice(0, firstToken, token + 1));
+        Tensor directions =
+            cotangents.reshape(cotangents.shape().size(0), 1, cotangents.shape().size(1));
+        Variable vector = function.apply(rows, scaleGradient);
+        return scope.keep(Jacobian.of(vector, rows).pull(directions).get(0));
+      }
+    }
+  }
+
+  static Vector encoded(Run run, Site site, int layer, int token) {
+    Block block = run.model().block(layer);
+    return site == Site.ATTENTION_OUTPUT
+        ? new Vector(2 * layer, 0, (r, scale) -> attentionOutput(block, r, scale))
+        : new Vector(2 * layer + 1, token, (r, scale) -> mlpSite(block, site, r, scale));
   }
 
   /** Output of the attention at the last row, all of its inputs read from the rows up to there. */

@@ -83,7 +83,7 @@ final class Writes {
   }
 
   /** What vectors at a site add to the residual stream, [row, n] to [row, dModel]. */
-  private Tensor toResidual(Site site, int layer, Tensor vectors) {
+  Tensor toResidual(Site site, int layer, Tensor vectors) {
     return site == Site.MLP_ACTIVATION ? vectors.matmul(mlp(layer).output().weight()) : vectors;
   }
 

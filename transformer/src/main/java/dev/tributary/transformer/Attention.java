@@ -94,7 +94,12 @@ public final class Attention {
    * @return [head, query, key]
    */
   public Variable scores(Variable q, Variable k, int firstQuery) {
-    return q.matmulTransposed(k).times(1 / Math.sqrt(dHead())).causalMask(firstQuery + 1);
+    return q.matmulTransposed(k).times(scoreScale()).causalMask(firstQuery + 1);
+  }
+
+  /** What query-key products are multiplied with: 1 / √dHead. */
+  public double scoreScale() {
+    return 1 / Math.sqrt(dHead());
   }
 
   /**
@@ -124,6 +129,25 @@ public final class Attention {
   /** What attention adds whatever the heads do, [dModel]. */
   public Tensor outputBias() {
     return output.bias();
+  }
+
+  /**
+   * Cotangents at one of the three inputs of every head pulled back through its weights.
+   *
+   * @param path QUERY, KEY or VALUE
+   * @param cotangents [head, row, dHead]
+   * @return [head, row, dModel]
+   */
+  public Tensor pulled(AttentionPath path, Tensor cotangents) {
+    Linear input =
+        switch (path) {
+          case QUERY -> query;
+          case KEY -> key;
+          case VALUE -> value;
+          case ALL -> throw new IllegalArgumentException("pulled: name one path, not all of them");
+        };
+    Tensor byHead = input.weight().reshape(input.weight().shape().size(0), heads, dHead());
+    return cotangents.matmulTransposed(byHead.permute(1, 0, 2));
   }
 
   /** One head as an attention of its own. */

@@ -38,4 +38,34 @@ public final class LayerNorm {
     Variable seen = scaleGradient == ScaleGradient.DETACHED ? scale.detach() : scale;
     return centred.over(seen).times(Variable.constant(gain)).plus(Variable.constant(bias));
   }
+
+  /**
+   * What rows are divided by.
+   *
+   * @param x [.., dModel]
+   * @return [.., 1]
+   */
+  public Tensor scale(Tensor x) {
+    return x.minus(x.mean(-1)).square().mean(-1).plus(epsilon).sqrt();
+  }
+
+  /**
+   * Rows of mean 0 over their scale, without gain and bias.
+   *
+   * @param x [.., dModel]
+   */
+  public Tensor standardised(Tensor x) {
+    return x.minus(x.mean(-1)).over(scale(x));
+  }
+
+  /**
+   * Cotangents pulled back through gain and mean, which are the same for every row: with the scale
+   * held fixed, what remains is to divide by that of the row.
+   *
+   * @param cotangents at normalised rows, [.., dModel]
+   */
+  public Tensor directions(Tensor cotangents) {
+    Tensor gained = cotangents.times(gain);
+    return gained.minus(gained.mean(-1));
+  }
 }

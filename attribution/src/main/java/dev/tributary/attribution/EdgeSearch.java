@@ -1,0 +1,397 @@
+package dev.tributary.attribution;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.Node.Target;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.Run;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Locale;
+import java.util.PriorityQueue;
+import java.util.concurrent.CancellationException;
+
+/**
+ * Finds the largest edges of a run among all there are, without computing them one by one.
+ *
+ * <p>An edge from a source at a token to a target is activation · coefficient · ⟨row, direction⟩:
+ * the row of the source's output weights and the direction of the target's input weights are those
+ * of their components, whatever the token, and only the two numbers before them depend on it. So
+ * one product of weights serves all tokens of a pair of layers; {@link SearchSources} and {@link
+ * SearchTargets} say what is a row and what a direction for every kind of node. What the product
+ * lacks is of rank one: the scale of a layer norm that is seen to move, and the mean of the keys
+ * that a softmax subtracts.
+ *
+ * <p>The product is walked tile by tile, the largest edges found so far held aside. A tile, then a
+ * row of it, whose largest entry times the largest activation and coefficient is below the smallest
+ * of them is passed over: nearly all are. Rounding of the product is part of the bound, and what is
+ * not passed over is computed anew in 64 bits, so the answer does not depend on tiles or threads.
+ *
+ * @see <a href="https://arxiv.org/abs/2310.10348">Syed et al. 2023, eq. 2</a>
+ */
+public final class EdgeSearch {
+  /** Elements of a product held at a time. */
+  private static final int PRODUCT = 1 << 20;
+
+  /** Columns of a tile: bounds are taken over so many at once. */
+  private static final int TILE = 64;
+
+  /** An edge and its number. */
+  public record EdgeScore(Source source, Target target, double score) {
+    @Override
+    public String toString() {
+      return String.format(Locale.ROOT, "%s->%s %.4g", source, target, score);
+    }
+  }
+
+  /**
+   * What was found.
+   *
+   * @param edges largest magnitude first; of equals, in the order of their names
+   * @param searched number of edges that there are between the nodes that were asked for
+   */
+  public record Found(List<EdgeScore> edges, long searched) {
+    /** Keeps a copy of the edges. */
+    public Found {
+      edges = List.copyOf(edges);
+    }
+  }
+
+  private final EdgeAttribution edges;
+  private final NodeFilter from;
+  private final NodeFilter into;
+  private final double smallest;
+  private final int product;
+  private final int tile;
+
+  private EdgeSearch(
+      EdgeAttribution edges,
+      NodeFilter from,
+      NodeFilter into,
+      double smallest,
+      int product,
+      int tile) {
+    this.edges = edges;
+    this.from = from;
+    this.into = into;
+    this.smallest = smallest;
+    this.product = product;
+    this.tile = tile;
+  }
+
+  /** A search among all edges between the nodes of a run. */
+  public static EdgeSearch of(EdgeAttribution edges) {
+    return new EdgeSearch(edges, NodeFilter.ALL, NodeFilter.ALL, 0, PRODUCT, TILE);
+  }
+
+  /** Only edges from these nodes. */
+  public EdgeSearch from(NodeFilter sources) {
+    return new EdgeSearch(edges, sources, into, smallest, product, tile);
+  }
+
+  /** Only edges into these nodes. */
+  public EdgeSearch into(NodeFilter targets) {
+    return new EdgeSearch(edges, from, targets, smallest, product, tile);
+  }
+
+  /**
+   * Only edges of at least this magnitude.
+   *
+   * @throws IllegalArgumentException if it is negative or not a number
+   */
+  public EdgeSearch atLeast(double magnitude) {
+    requireArgument(
+        magnitude >= 0, "an edge of magnitude %s or more: it must be 0 or more", magnitude);
+    return new EdgeSearch(edges, from, into, magnitude, product, tile);
+  }
+
+  /** The same search in other steps, which must not change what it finds. */
+  EdgeSearch inStepsOf(int elements, int columns) {
+    return new EdgeSearch(edges, from, into, smallest, elements, columns);
+  }
+
+  /**
+   * The largest edges; exact zeros are left out.
+   *
+   * @param count at most so many
+   * @param progress hears of every product of weights
+   * @throws IllegalArgumentException if {@code count} is not positive
+   * @throws CancellationException if the thread is interrupted
+   */
+  public Found top(int count, Progress progress) {
+    requireArgument(count > 0, "the %d largest edges: it must be 1 or more", count);
+    Largest largest = new Largest(count, smallest);
+    try (Scope scope = Scope.open()) {
+      Run run = edges.nodes().run();
+      List<SearchSources> sources = SearchSources.of(run, from);
+      List<SearchTargets.Block> blocks = SearchTargets.blocks(edges, into);
+      long searched = 0;
+      int done = 0;
+      int steps = Math.multiplyExact(blocks.size(), Math.max(1, sources.size()));
+      for (SearchTargets.Block block : blocks) {
+        try (Scope inBlock = Scope.open()) {
+          SearchTargets targets = block.targets().get();
+          for (SearchSources family : sources) {
+            progress.at(done++, steps);
+            if (family.block() <= targets.afterBlock()) {
+              searched += new Walk(family, targets, largest).walk();
+            }
+          }
+        }
+      }
+      progress.at(steps, steps);
+      return new Found(largest.inOrder(), searched);
+    }
+  }
+
+  private static void requireWanted() {
+    if (Thread.interrupted()) {
+      throw new CancellationException("the search for edges was interrupted");
+    }
+  }
+
+  /** The largest edges so far, the smallest of them first out. */
+  private static final class Largest {
+    private static final Comparator<EdgeScore> ORDER =
+        Comparator.<EdgeScore>comparingDouble(edge -> Math.abs(edge.score))
+            .thenComparing(EdgeScore::source, Comparator.comparing(Object::toString).reversed())
+            .thenComparing(EdgeScore::target, Comparator.comparing(Object::toString).reversed());
+
+    private final int count;
+    private final PriorityQueue<EdgeScore> held = new PriorityQueue<>(ORDER);
+    private double threshold;
+
+    Largest(int count, double smallest) {
+      this.count = count;
+      this.threshold = smallest;
+    }
+
+    /** Below this magnitude nothing is wanted any longer. */
+    double threshold() {
+      return threshold;
+    }
+
+    void offer(EdgeScore edge) {
+      if (edge.score == 0 || Math.abs(edge.score) < threshold) {
+        return;
+      }
+      held.add(edge);
+      if (held.size() > count) {
+        held.remove();
+      }
+      if (held.size() == count) {
+        threshold = Math.max(threshold, Math.abs(held.element().score));
+      }
+    }
+
+    List<EdgeScore> inOrder() {
+      return held.stream().sorted(ORDER.reversed()).toList();
+    }
+  }
+
+  /** The edges from one family of sources to one of targets. */
+  private final class Walk {
+    private final SearchSources sources;
+    private final SearchTargets targets;
+    private final Largest largest;
+    private final int width;
+    private final Tensor columns;
+    private final double[] directions;
+    private final double[] directionNorms;
+
+    /** Largest error of a product, relative to the norms of its factors. */
+    private final double rounding;
+
+    Walk(SearchSources sources, SearchTargets targets, Largest largest) {
+      this.sources = sources;
+      this.targets = targets;
+      this.largest = largest;
+      this.width = sources.rows().shape().size(1);
+      this.columns = targets.directions().permute(1, 0);
+      this.directions = targets.directionNumbers();
+      this.directionNorms = targets.directionNorms();
+      // Of the product itself, and of what is subtracted from it.
+      this.rounding = 4 * (width + 16) * sources.rows().dtype().epsilon();
+    }
+
+    /** Returns how many edges there are. */
+    long walk() {
+      int step = Math.max(1, product / Math.max(1, targets.columns()));
+      for (int first = 0; first < sources.count(); first += step) {
+        requireWanted();
+        try (Scope scope = Scope.open()) {
+          walk(first, Math.min(sources.count(), first + step));
+        }
+      }
+      long edges = 0;
+      for (int token = 0; token < sources.tokens(); token++) {
+        edges += sources.nodesAt(token) * targets.nodesReading(token);
+      }
+      return edges;
+    }
+
+    private void walk(int first, int end) {
+      Tensor rows = sources.rows().slice(0, first, end);
+      Chunk chunk = new Chunk(first, end, rows);
+      double[] products = rows.matmul(columns).toDoubles();
+      for (int from = 0; from < targets.columns(); from = chunk.endOfTile(from)) {
+        chunk.enter(from, products);
+        for (int token = 0; token < sources.tokens(); token++) {
+          if (sources.wants(token)) {
+            chunk.scan(token, products);
+          }
+        }
+      }
+    }
+
+    /** Some rows of the sources, and of these one tile of the product at a time. */
+    private final class Chunk {
+      private final int first;
+      private final int count;
+      private final double[] rows;
+      private final double[] rowNorms;
+
+      /** ⟨row, standardised residual of the token⟩, [row, token]. */
+      private final double[] standardised;
+
+      /** ⟨row, mean direction⟩, [row, mean]. */
+      private final double[] means;
+
+      private int from;
+      private int to;
+
+      /** Largest magnitude in the tile of each row, and of all. */
+      private final double[] rowLargest;
+
+      private double tileLargest;
+
+      Chunk(int first, int end, Tensor rows) {
+        this.first = first;
+        this.count = end - first;
+        this.rows = rows.toDoubles();
+        this.rowNorms = rows.norm(-1).toDoubles();
+        this.standardised =
+            targets.isLive()
+                ? rows.matmulTransposed(targets.standardised()).toDoubles()
+                : new double[0];
+        this.means =
+            targets.hasMeans() ? rows.matmulTransposed(targets.means()).toDoubles() : new double[0];
+        this.rowLargest = new double[count];
+      }
+
+      /** Tiles do not cross from one mean to the next. */
+      int endOfTile(int start) {
+        int period = targets.hasMeans() ? targets.columnsPerMean() : targets.columns();
+        return Math.min(start + tile, start - start % period + period);
+      }
+
+      void enter(int start, double[] products) {
+        from = start;
+        to = endOfTile(start);
+        tileLargest = 0;
+        for (int row = 0; row < count; row++) {
+          double found = 0;
+          int at = row * targets.columns();
+          for (int column = at + from; column < at + to; column++) {
+            found = Math.max(found, Math.abs(products[column]));
+          }
+          rowLargest[row] = found;
+          tileLargest = Math.max(tileLargest, found);
+        }
+      }
+
+      void scan(int token, double[] products) {
+        double[] bounds = targets.bounds(token);
+        double coefficient = 0; // the largest of the tile
+        double norm = 0; // the largest coefficient times norm of a direction
+        double moving = 0; // the largest coefficient times what the direction has of the residual
+        double[] overlaps = targets.isLive() ? targets.overlaps(token) : new double[0];
+        for (int column = from; column < to; column++) {
+          coefficient = Math.max(coefficient, bounds[column]);
+          norm = Math.max(norm, bounds[column] * directionNorms[column]);
+          if (targets.isLive()) {
+            moving = Math.max(moving, bounds[column] * Math.abs(overlaps[column]));
+          }
+        }
+        if (coefficient == 0) {
+          return;
+        }
+        double[] activations = sources.activations(token);
+        boolean corrected = targets.isLive() || targets.hasMeans();
+        double threshold = largest.threshold();
+        double most = tileLargest * coefficient + rounding * sources.largestNorm() * norm;
+        if (!corrected && sources.largest(token) * most < threshold) {
+          return;
+        }
+        int mean = targets.hasMeans() ? targets.mean(from, token) : 0;
+        int meanCount = targets.hasMeans() ? targets.means().shape().size(0) : 0;
+        for (int row = 0; row < count; row++) {
+          double activation = Math.abs(activations[first + row]);
+          if (activation == 0) {
+            continue;
+          }
+          double bound = rowLargest[row] * coefficient + rounding * rowNorms[row] * norm;
+          if (targets.hasMeans()) {
+            bound += Math.abs(means[row * meanCount + mean]) * coefficient;
+          }
+          if (targets.isLive()) {
+            bound += Math.abs(standardised[row * sources.tokens() + token]) * moving;
+          }
+          if (activation * bound >= threshold) {
+            scanRow(row, token, mean, meanCount, products, bounds, overlaps);
+            threshold = largest.threshold();
+          }
+        }
+      }
+
+      private void scanRow(
+          int row,
+          int token,
+          int mean,
+          int meanCount,
+          double[] products,
+          double[] bounds,
+          double[] overlaps) {
+        double activation = Math.abs(sources.activations(token)[first + row]);
+        double subtracted = targets.hasMeans() ? means[row * meanCount + mean] : 0;
+        double along = targets.isLive() ? standardised[row * sources.tokens() + token] : 0;
+        double error = rounding * rowNorms[row];
+        int at = row * targets.columns();
+        for (int column = from; column < to; column++) {
+          double value = products[at + column] - subtracted;
+          if (targets.isLive()) {
+            value -= along * overlaps[column];
+          }
+          double bound =
+              activation * bounds[column] * (Math.abs(value) + error * directionNorms[column]);
+          if (bound >= largest.threshold() && bounds[column] > 0) {
+            offer(row, token, column);
+          }
+        }
+      }
+
+      /** Computes the edges of a row and a column anew, without the rounding of the product. */
+      private void offer(int row, int token, int column) {
+        Source source = sources.node(first + row, token);
+        double[] direction = targets.direction(token, column, directions);
+        double product = 0;
+        for (int i = 0; i < width; i++) {
+          product += rows[row * width + i] * direction[i];
+        }
+        double scaled = sources.activations(token)[first + row] * product;
+        targets.edges(
+            token,
+            column,
+            (target, coefficient) -> {
+              double score = scaled * coefficient;
+              if (Math.abs(score) >= largest.threshold()) {
+                largest.offer(new EdgeScore(source, target.get(), score));
+              }
+            });
+      }
+    }
+  }
+}

@@ -1,0 +1,76 @@
+package dev.tributary.attribution;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import java.util.Set;
+
+/**
+ * Which nodes are wanted.
+ *
+ * @param kinds classes of nodes, such as {@link Node.Neuron}; of head inputs, {@link
+ *     Node.HeadInput}
+ * @param firstLayer from which on; embeddings and the metric belong to no layer and are wanted
+ *     whatever it is
+ * @param lastLayer up to which, included
+ * @param firstToken from which on; of a head, the token of its query
+ * @param lastToken up to which, included
+ */
+public record NodeFilter(
+    Set<Class<? extends Node>> kinds,
+    int firstLayer,
+    int lastLayer,
+    int firstToken,
+    int lastToken) {
+  /** Every node. */
+  public static final NodeFilter ALL =
+      new NodeFilter(Set.of(), 0, Integer.MAX_VALUE, 0, Integer.MAX_VALUE);
+
+  /** Keeps a copy of the kinds; none at all means all of them. */
+  public NodeFilter {
+    kinds = Set.copyOf(kinds);
+  }
+
+  /** Only these kinds of nodes. */
+  @SafeVarargs
+  public final NodeFilter kinds(Class<? extends Node>... wanted) {
+    requireArgument(wanted.length > 0, "a filter of no kinds lets no node through");
+    return new NodeFilter(Set.of(wanted), firstLayer, lastLayer, firstToken, lastToken);
+  }
+
+  /**
+   * Only nodes of these layers, both included.
+   *
+   * @throws IllegalArgumentException if there are none
+   */
+  public NodeFilter layers(int first, int last) {
+    requireRange("layers", first, last);
+    return new NodeFilter(kinds, first, last, firstToken, lastToken);
+  }
+
+  /**
+   * Only nodes at these tokens, both included.
+   *
+   * @throws IllegalArgumentException if there are none
+   */
+  public NodeFilter tokens(int first, int last) {
+    requireRange("tokens", first, last);
+    return new NodeFilter(kinds, firstLayer, lastLayer, first, last);
+  }
+
+  private static void requireRange(String what, int first, int last) {
+    requireArgument(
+        0 <= first && first <= last, "%s %d to %d: there are none such", what, first, last);
+  }
+
+  boolean wantsKind(Class<? extends Node> kind) {
+    return kinds.isEmpty() || kinds.contains(kind);
+  }
+
+  boolean wantsLayer(int layer) {
+    return layer >= firstLayer && layer <= lastLayer;
+  }
+
+  boolean wantsToken(int token) {
+    return token >= firstToken && token <= lastToken;
+  }
+}

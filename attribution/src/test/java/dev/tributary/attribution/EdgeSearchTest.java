@@ -1,0 +1,300 @@
+package dev.tributary.attribution;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.tributary.attribution.EdgeSearch.EdgeScore;
+import dev.tributary.attribution.EdgeSearch.Found;
+import dev.tributary.attribution.Node.Bias;
+import dev.tributary.attribution.Node.Embedding;
+import dev.tributary.attribution.Node.Explained;
+import dev.tributary.attribution.Node.HeadInput;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.Target;
+import dev.tributary.attribution.NodeScores.NodeScore;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Encoding;
+import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Tokenizer;
+import dev.tributary.transformer.Transformer;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CancellationException;
+import java.util.function.Predicate;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The search finds what computing every edge by itself finds. */
+class EdgeSearchTest {
+  private static final int ALL = 1_000_000;
+
+  /** Rounding in 64 bits, relative to the edge or 1. */
+  private static final double EXACT = 1e-10;
+
+  private static EdgeAttribution edges(long seed) {
+    ScaleGradient scale = seed % 2 == 0 ? ScaleGradient.LIVE : ScaleGradient.DETACHED;
+    EdgeMeasure measure = seed / 2 % 2 == 0 ? EdgeMeasure.ATTRIBUTION : EdgeMeasure.ACTIVATION;
+    return EdgeAttribution.of(RandomNodes.attribution(seed), scale, measure);
+  }
+
+  /** Every edge of a run that is not exactly 0, one target at a time. */
+  private static Map<String, Double> oneByOne(EdgeAttribution edges) {
+    Map<String, Double> result = new LinkedHashMap<>();
+    for (Target target : targets(edges.nodes().run())) {
+      try (Scope scope = Scope.open()) {
+        for (NodeScore score : edges.into(target).top(ALL)) {
+          result.put(score.node() + "->" + target, score.score());
+        }
+      }
+    }
+    return result;
+  }
+
+  private static List<Target> targets(Run run) {
+    List<Target> targets = new ArrayList<>(List.of(new Explained()));
+    for (int layer = 0; layer < RandomNodes.LAYERS; layer++) {
+      for (int token = 0; token < RandomNodes.TOKENS; token++) {
+        for (int neuron = 0; neuron < RandomNodes.NEURONS; neuron++) {
+          targets.add(new Neuron(layer, token, neuron));
+        }
+        for (int head = 0; head < RandomNodes.HEADS; head++) {
+          for (int key = 0; key <= token; key++) {
+            HeadPair pair = new HeadPair(layer, head, token, key);
+            targets.add(pair.through(AttentionPath.QUERY));
+            targets.add(pair.through(AttentionPath.KEY));
+            targets.add(pair.through(AttentionPath.VALUE));
+          }
+        }
+        for (Encoding encoding : run.encodings()) {
+          if (encoding.autoencoder().layer() == layer) {
+            for (int latent = 0; latent < RandomNodes.LATENTS; latent++) {
+              targets.add(new Latent(encoding.autoencoder().site(), layer, token, latent));
+            }
+          }
+        }
+      }
+    }
+    return targets;
+  }
+
+  private static Map<String, Double> named(Found found) {
+    Map<String, Double> result = new LinkedHashMap<>();
+    found.edges().forEach(edge -> result.put(edge.source() + "->" + edge.target(), edge.score()));
+    return result;
+  }
+
+  private static void assertSame(Map<String, Double> expected, Map<String, Double> actual) {
+    // What cancels to 0 in one order of summing leaves a rounding error in another.
+    Map<String, Double> all = new LinkedHashMap<>(expected);
+    actual.keySet().forEach(edge -> all.putIfAbsent(edge, 0.0));
+    all.forEach(
+        (edge, score) ->
+            assertEquals(
+                score, actual.getOrDefault(edge, 0.0), EXACT * Math.max(1, Math.abs(score)), edge));
+  }
+
+  @ParameterizedTest(name = "seed {0}")
+  @ValueSource(longs = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11})
+  void top_everyKindOfNode_findsEveryEdge(long seed) {
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = edges(seed);
+      Map<String, Double> expected = oneByOne(edges);
+      Found found = EdgeSearch.of(edges).top(ALL, Progress.NONE);
+      assertTrue(expected.size() > 1000, "only " + expected.size() + " edges");
+      assertSame(expected, named(found));
+      assertTrue(found.searched() >= found.edges().size(), "searched " + found.searched());
+    }
+  }
+
+  @ParameterizedTest(name = "seed {0}")
+  @ValueSource(longs = {20, 21, 22, 23})
+  void top_few_areTheLargestInOrder(long seed) {
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = edges(seed);
+      List<EdgeScore> all = EdgeSearch.of(edges).top(ALL, Progress.NONE).edges();
+      for (int count : List.of(1, 7, 100, 1000)) {
+        assertEquals(all.subList(0, count), EdgeSearch.of(edges).top(count, Progress.NONE).edges());
+      }
+      assertEquals(
+          all.stream()
+              .sorted(Comparator.comparingDouble((EdgeScore e) -> -Math.abs(e.score())))
+              .map(EdgeScore::score)
+              .toList(),
+          all.stream().map(EdgeScore::score).toList());
+    }
+  }
+
+  @ParameterizedTest(name = "seed {0}")
+  @ValueSource(longs = {30, 31, 32, 33})
+  void top_otherTiles_findsTheSame(long seed) {
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = edges(seed);
+      List<EdgeScore> expected = EdgeSearch.of(edges).top(200, Progress.NONE).edges();
+      for (int[] steps : new int[][] {{1, 1}, {7, 3}, {40, 2}, {1000, 1000}}) {
+        assertEquals(
+            expected,
+            EdgeSearch.of(edges).inStepsOf(steps[0], steps[1]).top(200, Progress.NONE).edges());
+      }
+    }
+  }
+
+  @Test
+  void top_textbookInFloat_findsWhatIntoFinds() {
+    try (Scope scope = Scope.open()) {
+      Tokenizer words = Tokenizer.textbook();
+      Run run =
+          Transformer.textbook(DType.FLOAT)
+              .run(words.encode("When Mary and John went to the store , John gave a drink to"));
+      Metric metric =
+          Metric.logitDifference(run.lastToken(), words.token("Mary"), words.token("John"));
+      EdgeAttribution edges =
+          EdgeAttribution.of(NodeAttribution.of(run, metric), ScaleGradient.LIVE);
+      Found found = EdgeSearch.of(edges).top(2000, Progress.NONE);
+      assertEquals(2000, found.edges().size());
+      double last = Math.abs(found.edges().get(1999).score());
+      for (EdgeScore edge : found.edges()) {
+        double pulled = edges.between(edge.source(), edge.target());
+        assertEquals(pulled, edge.score(), 1e-3 * Math.abs(pulled) + 1e-4, edge.toString());
+      }
+      // Of a few targets, nothing larger was left out.
+      List<EdgeScore> asked = found.edges().subList(0, 40);
+      for (EdgeScore edge : asked) {
+        try (Scope inner = Scope.open()) {
+          long expected =
+              edges.into(edge.target()).top(ALL).stream()
+                  .filter(score -> Math.abs(score.score()) > last * 1.01)
+                  .count();
+          long held =
+              found.edges().stream()
+                  .filter(other -> other.target().equals(edge.target()))
+                  .filter(other -> Math.abs(other.score()) > last * 1.01)
+                  .count();
+          assertEquals(expected, held, edge.target().toString());
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest(name = "seed {0}")
+  @ValueSource(longs = {40, 41, 42, 43})
+  void filters_letThroughWhatTheySay(long seed) {
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = edges(seed);
+      List<EdgeScore> all = EdgeSearch.of(edges).top(ALL, Progress.NONE).edges();
+      NodeFilter from = NodeFilter.ALL.kinds(Neuron.class, HeadPair.class).layers(0, 1);
+      NodeFilter into = NodeFilter.ALL.kinds(HeadInput.class, Latent.class).tokens(2, 3);
+      assertEquals(
+          kept(
+              all,
+              edge ->
+                  (edge.source() instanceof Neuron n && n.layer() <= 1)
+                      || (edge.source() instanceof HeadPair p && p.layer() <= 1),
+              edge ->
+                  (edge.target() instanceof HeadInput i && i.pair().query() >= 2)
+                      || (edge.target() instanceof Latent l && l.token() >= 2)),
+          EdgeSearch.of(edges).from(from).into(into).top(ALL, Progress.NONE).edges());
+      NodeFilter early = NodeFilter.ALL.kinds(Embedding.class, Bias.class).tokens(0, 1);
+      NodeFilter late = NodeFilter.ALL.kinds(Neuron.class).layers(1, 1);
+      assertEquals(
+          kept(
+              all,
+              edge ->
+                  (edge.source() instanceof Embedding || edge.source() instanceof Bias)
+                      && edge.source().token() <= 1,
+              edge -> edge.target() instanceof Neuron n && n.layer() == 1),
+          EdgeSearch.of(edges).from(early).into(late).top(ALL, Progress.NONE).edges());
+      double magnitude = Math.abs(all.get(300).score());
+      assertEquals(
+          kept(all, edge -> Math.abs(edge.score()) >= magnitude, edge -> true),
+          EdgeSearch.of(edges).atLeast(magnitude).top(ALL, Progress.NONE).edges());
+    }
+  }
+
+  private static List<EdgeScore> kept(
+      List<EdgeScore> all, Predicate<EdgeScore> first, Predicate<EdgeScore> second) {
+    List<EdgeScore> kept = all.stream().filter(first.and(second)).toList();
+    assertTrue(!kept.isEmpty());
+    return kept;
+  }
+
+  /** Counted from the definition: a source writes before its target reads, at a token it reads. */
+  @Test
+  void searched_isTheNumberOfEdges() {
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = edges(50);
+      NodeFilter nodes = NodeFilter.ALL.kinds(Neuron.class, HeadPair.class);
+      NodeFilter inputs = NodeFilter.ALL.kinds(Neuron.class, HeadInput.class);
+      long expected = 0;
+      for (Target target : targets(edges.nodes().run())) {
+        if (target instanceof Neuron || target instanceof HeadInput) {
+          ResidualGradient gradient = edges.gradient(target);
+          for (int layer = 0; layer < RandomNodes.LAYERS; layer++) {
+            for (int token = gradient.firstToken(); token < gradient.endToken(); token++) {
+              expected += 2 * layer + 2 <= gradient.afterBlock() ? RandomNodes.NEURONS : 0;
+              expected +=
+                  2 * layer + 1 <= gradient.afterBlock() ? RandomNodes.HEADS * (token + 1) : 0;
+            }
+          }
+        }
+      }
+      assertEquals(
+          expected, EdgeSearch.of(edges).from(nodes).into(inputs).top(1, Progress.NONE).searched());
+    }
+  }
+
+  @Test
+  void wrongArguments_areRefusedInWords() {
+    try (Scope scope = Scope.open()) {
+      EdgeSearch search = EdgeSearch.of(edges(60));
+      assertEquals(
+          "the 0 largest edges: it must be 1 or more",
+          assertThrows(IllegalArgumentException.class, () -> search.top(0, Progress.NONE))
+              .getMessage());
+      assertThrows(IllegalArgumentException.class, () -> search.atLeast(-1));
+      assertThrows(IllegalArgumentException.class, () -> search.atLeast(Double.NaN));
+      assertThrows(IllegalArgumentException.class, () -> NodeFilter.ALL.layers(2, 1));
+      assertThrows(IllegalArgumentException.class, () -> NodeFilter.ALL.tokens(-1, 1));
+    }
+  }
+
+  @Test
+  void top_interrupted_stops() {
+    try (Scope scope = Scope.open()) {
+      EdgeSearch search = EdgeSearch.of(edges(61));
+      long alive = Scope.liveTensors();
+      Thread.currentThread().interrupt();
+      assertThrows(CancellationException.class, () -> search.top(10, Progress.NONE));
+      assertTrue(!Thread.currentThread().isInterrupted());
+      assertEquals(alive, Scope.liveTensors());
+    }
+  }
+
+  @Test
+  void progress_goesFromNothingToTheEnd() {
+    try (Scope scope = Scope.open()) {
+      List<Integer> heard = new ArrayList<>();
+      int[] last = {-1};
+      EdgeSearch.of(edges(62))
+          .top(
+              10,
+              (done, total) -> {
+                heard.add(done);
+                last[0] = total;
+              });
+      assertEquals(0, heard.get(0));
+      assertEquals(last[0], heard.get(heard.size() - 1));
+      assertEquals(heard.stream().sorted().toList(), heard);
+    }
+  }
+}
