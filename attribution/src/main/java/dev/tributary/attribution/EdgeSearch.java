@@ -198,8 +198,6 @@ public final class EdgeSearch {
     private final SearchTargets targets;
     private final Largest largest;
     private final int width;
-    private final Tensor columns;
-    private final double[] directions;
     private final double[] directionNorms;
 
     /** Largest error of a product, relative to the norms of its factors. */
@@ -210,8 +208,6 @@ public final class EdgeSearch {
       this.targets = targets;
       this.largest = largest;
       this.width = sources.rows().shape().size(1);
-      this.columns = targets.directions().permute(1, 0);
-      this.directions = targets.directionNumbers();
       this.directionNorms = targets.directionNorms();
       // Of the product itself, and of what is subtracted from it.
       this.rounding = 4 * (width + 16) * sources.rows().dtype().epsilon();
@@ -236,7 +232,7 @@ public final class EdgeSearch {
     private void walk(int first, int end) {
       Tensor rows = sources.rows().slice(0, first, end);
       Chunk chunk = new Chunk(first, end, rows);
-      double[] products = rows.matmul(columns).toDoubles();
+      double[] products = rows.matmul(targets.byColumn()).toDoubles();
       for (int from = 0; from < targets.columns(); from = chunk.endOfTile(from)) {
         chunk.enter(from, products);
         for (int token = 0; token < sources.tokens(); token++) {
@@ -257,8 +253,14 @@ public final class EdgeSearch {
       /** ⟨row, standardised residual of the token⟩, [row, token]. */
       private final double[] standardised;
 
+      /** The largest magnitude over rows, by token. */
+      private final double[] standardisedLargest;
+
       /** ⟨row, mean direction⟩, [row, mean]. */
       private final double[] means;
+
+      /** The largest magnitude over rows, by mean. */
+      private final double[] meansLargest;
 
       private int from;
       private int to;
@@ -279,7 +281,19 @@ public final class EdgeSearch {
                 : new double[0];
         this.means =
             targets.hasMeans() ? rows.matmulTransposed(targets.means()).toDoubles() : new double[0];
+        this.standardisedLargest = largestOfColumns(standardised);
+        this.meansLargest = largestOfColumns(means);
         this.rowLargest = new double[count];
+      }
+
+      private double[] largestOfColumns(double[] values) {
+        double[] result = new double[values.length / count];
+        for (int row = 0; row < count; row++) {
+          for (int i = 0; i < result.length; i++) {
+            result[i] = Math.max(result[i], Math.abs(values[row * result.length + i]));
+          }
+        }
+        return result;
       }
 
       /** Tiles do not cross from one mean to the next. */
@@ -320,14 +334,19 @@ public final class EdgeSearch {
           return;
         }
         double[] activations = sources.activations(token);
-        boolean corrected = targets.isLive() || targets.hasMeans();
-        double threshold = largest.threshold();
-        double most = tileLargest * coefficient + rounding * sources.largestNorm() * norm;
-        if (!corrected && sources.largest(token) * most < threshold) {
-          return;
-        }
         int mean = targets.hasMeans() ? targets.mean(from, token) : 0;
         int meanCount = targets.hasMeans() ? targets.means().shape().size(0) : 0;
+        double threshold = largest.threshold();
+        double most = tileLargest * coefficient + rounding * sources.largestNorm() * norm;
+        if (targets.hasMeans()) {
+          most += meansLargest[mean] * coefficient;
+        }
+        if (targets.isLive()) {
+          most += standardisedLargest[token] * moving;
+        }
+        if (sources.largest(token) * most < threshold) {
+          return;
+        }
         for (int row = 0; row < count; row++) {
           double activation = Math.abs(activations[first + row]);
           if (activation == 0) {
@@ -376,7 +395,7 @@ public final class EdgeSearch {
       /** Computes the edges of a row and a column anew, without the rounding of the product. */
       private void offer(int row, int token, int column) {
         Source source = sources.node(first + row, token);
-        double[] direction = targets.direction(token, column, directions);
+        double[] direction = targets.direction(token, column);
         double product = 0;
         for (int i = 0; i < width; i++) {
           product += rows[row * width + i] * direction[i];

@@ -67,6 +67,9 @@ final class SearchTargets {
 
   private final int afterBlock;
   private final Tensor directions;
+  private final Tensor byColumn;
+  private final double[] numbers;
+  private final double[] norms;
   private final double[][] bounds;
   private final double[][] overlaps;
   private final long[] reading;
@@ -84,11 +87,14 @@ final class SearchTargets {
       Optional<Standardised> live) {
     this.afterBlock = afterBlock;
     this.directions = directions;
+    this.byColumn = directions.permute(1, 0);
+    this.numbers = directions.toDoubles();
     this.bounds = bounds;
     this.reading = reading;
     this.column = column;
     this.means = means;
     this.live = live;
+    this.norms = norms();
     this.overlaps = live.isEmpty() ? new double[0][] : overlaps(live.get());
   }
 
@@ -111,6 +117,20 @@ final class SearchTargets {
         result[token][j] = overlap / width();
       }
     }
+    return result;
+  }
+
+  private double[] norms() {
+    double[] result = directions.norm(-1).toDoubles();
+    means.ifPresent(
+        mean -> {
+          for (int from = 0; from < result.length; from += mean.tokens) {
+            double largest = Arrays.stream(result, from, from + mean.tokens).max().orElse(0);
+            for (int j = from; j < from + mean.tokens; j++) {
+              result[j] += largest;
+            }
+          }
+        });
     return result;
   }
 
@@ -500,9 +520,9 @@ final class SearchTargets {
     return afterBlock;
   }
 
-  /** [column, dModel] */
-  Tensor directions() {
-    return directions;
+  /** The directions, [dModel, column]. */
+  Tensor byColumn() {
+    return byColumn;
   }
 
   /** Number of columns. */
@@ -514,23 +534,8 @@ final class SearchTargets {
     return directions.shape().size(1);
   }
 
-  /** The numbers of {@link #directions}. */
-  double[] directionNumbers() {
-    return directions.toDoubles();
-  }
-
   /** Norm of each direction, and of the mean that is subtracted from it. */
   double[] directionNorms() {
-    double[] norms = directions.norm(-1).toDoubles();
-    means.ifPresent(
-        mean -> {
-          for (int from = 0; from < norms.length; from += mean.tokens) {
-            double largest = Arrays.stream(norms, from, from + mean.tokens).max().orElse(0);
-            for (int j = from; j < from + mean.tokens; j++) {
-              norms[j] += largest;
-            }
-          }
-        });
     return norms;
   }
 
@@ -581,7 +586,7 @@ final class SearchTargets {
   }
 
   /** The whole direction of a column at a token. */
-  double[] direction(int token, int j, double[] numbers) {
+  double[] direction(int token, int j) {
     int width = width();
     double[] direction = Arrays.copyOfRange(numbers, j * width, (j + 1) * width);
     means.ifPresent(mean -> subtract(direction, mean.numbers, mean(j, token) * width, 1));
