@@ -2,6 +2,9 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
 import java.util.Set;
 
 /**
@@ -30,11 +33,17 @@ public record NodeFilter(
     kinds = Set.copyOf(kinds);
   }
 
+  /** Only these kinds of nodes; all of them if none is named. */
+  public NodeFilter kinds(Collection<? extends Class<? extends Node>> wanted) {
+    return new NodeFilter(Set.copyOf(wanted), firstLayer, lastLayer, firstToken, lastToken);
+  }
+
   /** Only these kinds of nodes. */
   @SafeVarargs
-  public final NodeFilter kinds(Class<? extends Node>... wanted) {
-    requireArgument(wanted.length > 0, "a filter of no kinds lets no node through");
-    return new NodeFilter(Set.of(wanted), firstLayer, lastLayer, firstToken, lastToken);
+  public final NodeFilter kinds(Class<? extends Node> first, Class<? extends Node>... more) {
+    List<Class<? extends Node>> wanted = new ArrayList<>(List.of(more));
+    wanted.add(first);
+    return kinds(wanted);
   }
 
   /**

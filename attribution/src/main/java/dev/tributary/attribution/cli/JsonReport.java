@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.tributary.attribution.EdgeSearch.Found;
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.Node.Embedding;
@@ -71,6 +72,23 @@ final class JsonReport {
     certificate.put("sources", verified.certificate().sources());
     certificate.put("gradientTimesResidual", verified.certificate().whole());
     certificate.put("relativeResidual", verified.certificate().relativeResidual());
+    return text(json);
+  }
+
+  static String of(Subject subject, Found found) {
+    ObjectNode json = json(subject);
+    ObjectNode edges = json.putObject("search");
+    edges.put("layerNormScale", lower(subject.scaleGradient()));
+    edges.put("searched", found.searched());
+    edges.set(
+        "edges",
+        list(
+            found.edges(),
+            edge ->
+                object()
+                    .put("from", edge.source().toString())
+                    .put("to", edge.target().toString())
+                    .put("score", edge.score())));
     return text(json);
   }
 

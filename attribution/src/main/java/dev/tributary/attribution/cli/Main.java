@@ -45,6 +45,7 @@ public final class Main {
             .addSubcommand(new AttributeCommand(out))
             .addSubcommand(new AblateCommand(out))
             .addSubcommand(new VerifyCommand(out))
+            .addSubcommand(new SearchCommand(out))
             .setOut(out)
             .setErr(err)
             .setCaseInsensitiveEnumValuesAllowed(true)

@@ -55,6 +55,11 @@ record Subject(
         upstream, "%s is not upstream of %s, which is explained", node, metric.trace().get());
   }
 
+  /** Number of layers of the model. */
+  int layers() {
+    return nodes.run().model().config().layers();
+  }
+
   /** A token of the vocabulary. */
   record Word(int id, String text) {}
 

@@ -33,7 +33,8 @@ final class TerminalProgress implements Progress, AutoCloseable {
     WEIGHTS("reading weights", 0),
     RUN("running the model", 3),
     GRADIENTS("computing gradients", 2),
-    EDGES("computing edges", 1);
+    EDGES("computing edges", 1),
+    SEARCH("searching edges", 1);
 
     private final String words;
     private final int stepsLeft;
@@ -108,6 +109,18 @@ final class TerminalProgress implements Progress, AutoCloseable {
       done = total - next.stepsLeft;
     }
     show();
+  }
+
+  /** Enters the last phase, and hears of steps of its own. */
+  Progress within(Phase last) {
+    enter(last);
+    return (stepsDone, steps) -> {
+      synchronized (this) {
+        done = stepsDone;
+        total = steps;
+        show();
+      }
+    };
   }
 
   /** Hears how many layers have been read. */

@@ -1,5 +1,7 @@
 package dev.tributary.attribution.cli;
 
+import dev.tributary.attribution.EdgeSearch.EdgeScore;
+import dev.tributary.attribution.EdgeSearch.Found;
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.Node.HeadInput;
@@ -33,6 +35,8 @@ final class TextReport {
   private static final String GAP = "  ";
 
   private static final String ALL_ZERO = "all are exactly 0";
+  private static final String AUTOENCODERS =
+      "(latents, errors and pre-biases say once more what their site writes)";
   private static final String ELLIPSIS = "...";
 
   /** Marks an edge that is no good prediction. */
@@ -74,6 +78,14 @@ final class TextReport {
     TextReport report = new TextReport(subject);
     report.heading();
     report.verified(verified);
+    return report.text.toString();
+  }
+
+  /** The largest edges of all. */
+  static String of(Subject subject, Found found) {
+    TextReport report = new TextReport(subject);
+    report.heading();
+    report.found(found);
     return report.text.toString();
   }
 
@@ -197,7 +209,7 @@ final class TextReport {
     List<String> pieces = new ArrayList<>(List.of("Edges"));
     edges.from().ifPresent(node -> pieces.add("from " + described(node)));
     edges.into().ifPresent(node -> pieces.add("into " + described(node)));
-    pieces.add("layer-norm scale " + subject.scaleGradient().name().toLowerCase(Locale.ROOT));
+    pieces.add("layer-norm scale " + lower(subject.scaleGradient()));
     wrapped(pieces);
     if (edges.largest().isEmpty()) {
       line(INDENT + ALL_ZERO);
@@ -217,7 +229,7 @@ final class TextReport {
       certificate(edges);
     }
     if (!subject.nodes().run().encodings().isEmpty()) {
-      line(INDENT + "(latents, errors and pre-biases say once more what their site writes)");
+      line(INDENT + AUTOENCODERS);
     }
   }
 
@@ -305,6 +317,31 @@ final class TextReport {
     lines(table);
   }
 
+  private void found(Found found) {
+    wrapped(
+        List.of(
+            "The largest of " + String.format(Locale.ROOT, "%,d", found.searched()) + " edges,",
+            "layer-norm scale " + lower(subject.scaleGradient())));
+    if (found.edges().isEmpty()) {
+      line(INDENT + "(there is none of that magnitude that is not exactly 0)");
+      return;
+    }
+    Table table = new Table(3);
+    table.row("from", "into", "at", "edge");
+    for (EdgeScore edge : found.edges()) {
+      String into = where(edge.target());
+      table.row(
+          edge.source().toString(),
+          edge.target().toString(),
+          where(edge.source()) + (into.isEmpty() ? "" : ", " + into),
+          number(edge.score()));
+    }
+    lines(table);
+    if (!subject.nodes().run().encodings().isEmpty()) {
+      line(INDENT + AUTOENCODERS);
+    }
+  }
+
   private void verified(Verified verified) {
     wrapped(
         List.of(
@@ -339,6 +376,10 @@ final class TextReport {
         : sums.stream()
             .map(sum -> input(sum.into()) + " " + number(sum.sum()))
             .collect(Collectors.joining(", "));
+  }
+
+  private static String lower(ScaleGradient scaleGradient) {
+    return scaleGradient.name().toLowerCase(Locale.ROOT);
   }
 
   private static String input(Node node) {

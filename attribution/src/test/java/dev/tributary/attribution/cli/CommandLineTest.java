@@ -512,6 +512,54 @@ class CommandLineTest {
   }
 
   @Test
+  void search_findsWhatVerifyComputes() throws JsonProcessingException {
+    JsonNode search = jsonOf("search", "--top", "6").get("search");
+    List<JsonNode> edges = items(search.get("edges"));
+    assertEquals(6, edges.size());
+    for (JsonNode edge : edges) {
+      String name = edge.get("from").asText() + "->" + edge.get("to").asText();
+      double score = edge.get("score").asDouble();
+      double pulled = jsonOf("verify", name).get("edge").get("pulled").asDouble();
+      assertEquals(pulled, score, SAME * Math.abs(score), name);
+    }
+    JsonNode few =
+        jsonOf(
+                "search",
+                "--from",
+                "neuron",
+                "--from-layers",
+                "0-1",
+                "--from-tokens",
+                "7",
+                "--into",
+                "head,metric",
+                "--into-layers",
+                "2",
+                "--into-tokens",
+                "14",
+                "--at-least",
+                "0.01")
+            .get("search");
+    List<JsonNode> found = items(few.get("edges"));
+    assertFalse(found.isEmpty());
+    for (JsonNode edge : found) {
+      assertTrue(edge.get("from").asText().matches("L[01]\\.neuron\\d+\\[7]"), edge.toString());
+      assertTrue(edge.get("to").asText().matches("L2\\.head\\d+\\..*\\[14<-.*"), edge.toString());
+      assertTrue(Math.abs(edge.get("score").asDouble()) >= 0.01, edge.toString());
+    }
+    assertTrue(few.get("searched").asLong() < search.get("searched").asLong());
+    String text = Output.of("search", "--autoencoders", "shipped", "--detach").result();
+    assertTrue(text.lines().allMatch(line -> line.length() <= SCREEN_WIDTH), text);
+    assertTrue(text.contains("say once more"), text);
+    assertTrue(Output.of("search", "--at-least", "1e6").result().contains("there is none"));
+    Output.of("search", "--top", "0").assertRefused("--top is 0");
+    Output.of("search", "--from-layers", "2-9").assertRefused("--from-layers 2-9", "there are 4");
+    Output.of("search", "--into-tokens", "5-2").assertRefused("5 to 2");
+    Output.of("search", "--into-tokens", "x").assertRefused("not a number or a range");
+    Output.of("search", "--into", "embedding").assertRefused("METRIC");
+  }
+
+  @Test
   void trace_explainsTheNode() throws JsonProcessingException {
     for (String node :
         List.of(

@@ -1,0 +1,195 @@
+package dev.tributary.attribution.cli;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.EdgeAttribution;
+import dev.tributary.attribution.EdgeSearch;
+import dev.tributary.attribution.EdgeSearch.Found;
+import dev.tributary.attribution.Node;
+import dev.tributary.attribution.NodeFilter;
+import dev.tributary.attribution.cli.TerminalProgress.Phase;
+import dev.tributary.core.Scope;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.TypeConversionException;
+
+/** Finds the largest edges of all. */
+@Command(
+    name = "search",
+    header = "Finds the largest edges among all that there are.",
+    sortOptions = false,
+    sortSynopsis = false,
+    footer = {
+      "",
+      "Example, the edges from neurons of the first two layers into the heads of the next:",
+      "  search --from neuron --from-layers 0-1 --into head --into-layers 2 --top 50"
+    })
+final class SearchCommand implements Callable<Integer> {
+  private final PrintWriter out;
+
+  @Mixin private final SubjectOptions options = new SubjectOptions();
+
+  @Option(
+      names = "--top",
+      paramLabel = "N",
+      description = "Number of edges to find. Default: ${DEFAULT-VALUE}.")
+  private int top = 20;
+
+  @Option(
+      names = "--at-least",
+      paramLabel = "X",
+      description = "Only edges of at least this magnitude. Default: any.")
+  private double smallest = 0;
+
+  @Option(
+      names = "--from",
+      split = ",",
+      paramLabel = "KIND",
+      description = "Only from these kinds of nodes: ${COMPLETION-CANDIDATES}. Default: all.")
+  private List<Sources> from = List.of();
+
+  @Option(
+      names = "--from-layers",
+      paramLabel = "A-B",
+      converter = RangeConverter.class,
+      description = "Only from nodes of these layers, both included.")
+  private Optional<Range> fromLayers = Optional.empty();
+
+  @Option(
+      names = "--from-tokens",
+      paramLabel = "A-B",
+      converter = RangeConverter.class,
+      description = "Only from nodes at these tokens; of a head, the query.")
+  private Optional<Range> fromTokens = Optional.empty();
+
+  @Option(
+      names = "--into",
+      split = ",",
+      paramLabel = "KIND",
+      description = "Only into these kinds of nodes: ${COMPLETION-CANDIDATES}. Default: all.")
+  private List<Targets> into = List.of();
+
+  @Option(
+      names = "--into-layers",
+      paramLabel = "A-B",
+      converter = RangeConverter.class,
+      description = "Only into nodes of these layers, both included.")
+  private Optional<Range> intoLayers = Optional.empty();
+
+  @Option(
+      names = "--into-tokens",
+      paramLabel = "A-B",
+      converter = RangeConverter.class,
+      description = "Only into nodes at these tokens; of a head, the query.")
+  private Optional<Range> intoTokens = Optional.empty();
+
+  SearchCommand(PrintWriter out) {
+    this.out = out;
+  }
+
+  /** Kinds of sources, as the user calls them. */
+  enum Sources {
+    EMBEDDING(Node.Embedding.class),
+    NEURON(Node.Neuron.class),
+    HEAD(Node.HeadPair.class),
+    BIAS(Node.Bias.class),
+    LATENT(Node.Latent.class),
+    ERROR(Node.ReconstructionError.class),
+    PRE_BIAS(Node.PreBias.class);
+
+    private final Class<? extends Node> kind;
+
+    Sources(Class<? extends Node> kind) {
+      this.kind = kind;
+    }
+  }
+
+  /** Kinds of targets, as the user calls them. */
+  enum Targets {
+    NEURON(Node.Neuron.class),
+    HEAD(Node.HeadInput.class),
+    LATENT(Node.Latent.class),
+    METRIC(Node.Explained.class);
+
+    private final Class<? extends Node> kind;
+
+    Targets(Class<? extends Node> kind) {
+      this.kind = kind;
+    }
+  }
+
+  /** Numbers from the first to the last, both included. */
+  record Range(int first, int last) {}
+
+  static final class RangeConverter implements ITypeConverter<Range> {
+    private static final Pattern RANGE = Pattern.compile("(\\d{1,9})(?:-(\\d{1,9}))?");
+
+    @Override
+    public Range convert(String text) {
+      Matcher matcher = RANGE.matcher(text.strip());
+      if (!matcher.matches()) {
+        throw new TypeConversionException("\"" + text + "\" is not a number or a range like 2-5");
+      }
+      int first = Integer.parseInt(matcher.group(1));
+      String last = matcher.group(2);
+      return new Range(first, last == null ? first : Integer.parseInt(last));
+    }
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
+    requireArgument(smallest >= 0, "--at-least is %s, it must be 0 or more", smallest);
+    NodeFilter sources =
+        filter(from.stream().map(kind -> kind.kind).toList(), fromLayers, fromTokens);
+    NodeFilter targets =
+        filter(into.stream().map(kind -> kind.kind).toList(), intoLayers, intoTokens);
+    String report;
+    try (TerminalProgress progress = TerminalProgress.start();
+        Scope scope = Scope.open()) {
+      Subject subject = options.open(progress);
+      requireInside("--from-layers", fromLayers, subject.layers());
+      requireInside("--into-layers", intoLayers, subject.layers());
+      requireInside("--from-tokens", fromTokens, subject.tokens().size());
+      requireInside("--into-tokens", intoTokens, subject.tokens().size());
+      Found found =
+          EdgeSearch.of(EdgeAttribution.of(subject.nodes(), subject.scaleGradient()))
+              .from(sources)
+              .into(targets)
+              .atLeast(smallest)
+              .top(top, progress.within(Phase.SEARCH));
+      report = options.json() ? JsonReport.of(subject, found) : TextReport.of(subject, found);
+    }
+    out.print(report);
+    return ExitCode.OK;
+  }
+
+  private static NodeFilter filter(
+      List<? extends Class<? extends Node>> kinds, Optional<Range> layers, Optional<Range> tokens) {
+    NodeFilter filter = NodeFilter.ALL.kinds(kinds);
+    filter = layers.isEmpty() ? filter : filter.layers(layers.get().first, layers.get().last);
+    return tokens.isEmpty() ? filter : filter.tokens(tokens.get().first, tokens.get().last);
+  }
+
+  private static void requireInside(String option, Optional<Range> range, int size) {
+    range.ifPresent(
+        r ->
+            requireArgument(
+                r.last < size,
+                "%s %d-%d: there are %d, counted from 0",
+                option,
+                r.first,
+                r.last,
+                size));
+  }
+}
