@@ -1,9 +1,8 @@
 package dev.tributary.transformer;
 
 import dev.tributary.core.DType;
-import dev.tributary.core.Scope;
-import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.AutoencoderFiles.Found;
 import dev.tributary.transformer.SparseAutoencoder.Activation;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -25,9 +24,6 @@ import org.jspecify.annotations.Nullable;
 final class AutoencoderFolder {
   static final String CONFIG = "autoencoders.json";
   static final String WEIGHTS = "autoencoders.safetensors";
-
-  /** Largest autoencoders.json, bytes; they have a few hundred. */
-  private static final int CONFIG_LIMIT = 1 << 20;
 
   private static final String LATENTS = "n_latents";
 
@@ -72,10 +68,10 @@ final class AutoencoderFolder {
     }
   }
 
-  AutoencoderFolder(Path folder, TransformerConfig config) throws IOException {
+  AutoencoderFolder(Path folder, JsonFile json, TransformerConfig config) throws IOException {
     this.file = folder.resolve(WEIGHTS);
     this.config = config;
-    this.json = JsonFile.read(folder.resolve(CONFIG), CONFIG_LIMIT);
+    this.json = json;
     readKinds();
     this.weights = Safetensors.open(file);
     readNames();
@@ -85,7 +81,7 @@ final class AutoencoderFolder {
   private void readKinds() throws IOException {
     JsonFile sites = json.object("sites");
     for (String word : keys(sites)) {
-      kinds.put(site(sites, word), kind(sites.object(word), word));
+      kinds.put(keySite(sites, word), kind(sites.object(word), word));
     }
     if (kinds.isEmpty()) {
       throw json.wrong("sites", "at least one of " + words());
@@ -104,7 +100,16 @@ final class AutoencoderFolder {
     return String.join(", ", SITE_WORDS.values());
   }
 
-  private static Site site(JsonFile sites, String word) throws IOException {
+  /** The site that the text at a key names. */
+  static Site site(JsonFile json, String key) throws IOException {
+    Site site = siteOf(json.text(key, ""));
+    if (site == null) {
+      throw json.wrong(key, words());
+    }
+    return site;
+  }
+
+  private static Site keySite(JsonFile sites, String word) throws IOException {
     Site site = siteOf(word);
     if (site == null) {
       throw BadFile.because(
@@ -191,40 +196,34 @@ final class AutoencoderFolder {
     }
   }
 
-  /** All autoencoders in the order of the forward pass, in the innermost open scope. */
-  List<SparseAutoencoder> read(DType dtype) throws IOException {
-    List<SparseAutoencoder> result = new ArrayList<>();
-    for (Map.Entry<Site, Kind> entry : kinds.entrySet()) {
-      for (int layer : layers.getOrDefault(entry.getKey(), Set.of())) {
-        result.add(read(entry.getKey(), layer, entry.getValue(), dtype));
-      }
-    }
-    return AutoencoderFiles.inForwardOrder(result);
+  /** What is there. */
+  List<Found> found() {
+    List<Found> result = new ArrayList<>();
+    kinds.forEach(
+        (site, kind) -> {
+          for (int layer : layers.getOrDefault(site, Set.of())) {
+            result.add(
+                new Found(json.path(), site, layer, dtype -> read(site, layer, kind, dtype)));
+          }
+        });
+    return result;
   }
 
   private SparseAutoencoder read(Site site, int layer, Kind kind, DType dtype) throws IOException {
     String name = kind.word + "." + layer + ".";
-    int n = site == Site.MLP_ACTIVATION ? config.neurons() : config.dModel();
-    Shape encoded = weights.shape(name + ENCODER);
-    if (encoded.rank() != 2 || encoded.length() == 0 || encoded.size(1) != n) {
-      throw refused(
-          name + ENCODER,
-          "is %s, and the model needs [latents, %d] at this site".formatted(encoded, n));
-    }
-    int latents = encoded.size(0);
+    int n = AutoencoderFiles.width(site, config);
+    int latents = AutoencoderFiles.latents(weights, name + ENCODER, n);
     requireStated(name + ENCODER, latents);
     Activation activation = activation(kind, name, latents, dtype);
-    Tensor encoder = tensor(name + ENCODER, encoded, dtype);
-    Tensor preBias = tensor(name + PRE_BIAS, Shape.of(n), dtype);
-    Tensor latentBias = tensor(name + LATENT_BIAS, Shape.of(latents), dtype);
-    Tensor decoder = encoder;
-    if (!kind.tied) {
-      try (Scope scope = Scope.open()) {
-        Tensor columns = tensor(name + DECODER, Shape.of(n, latents), dtype);
-        decoder = scope.keep(columns.permute(1, 0));
-      }
-    }
-    return new SparseAutoencoder(site, layer, activation, encoder, decoder, preBias, latentBias);
+    Tensor encoder = AutoencoderFiles.tensor(weights, name + ENCODER, dtype, latents, n);
+    Tensor preBias = AutoencoderFiles.tensor(weights, name + PRE_BIAS, dtype, n);
+    Tensor latentBias = AutoencoderFiles.tensor(weights, name + LATENT_BIAS, dtype, latents);
+    Tensor decoder =
+        kind.tied
+            ? encoder
+            : AutoencoderFiles.transposed(weights, name + DECODER, dtype, n, latents);
+    return new SparseAutoencoder(
+        CONFIG, site, layer, activation, encoder, decoder, preBias, latentBias);
   }
 
   private void requireStated(String encoder, int latents) throws IOException {
@@ -236,7 +235,6 @@ final class AutoencoderFolder {
 
   private Activation activation(Kind kind, String name, int latents, DType dtype)
       throws IOException {
-    Shape shape = Shape.of(latents);
     return switch (kind.activation) {
       case "TopK" -> {
         int count = kind.json.positive("k");
@@ -247,23 +245,14 @@ final class AutoencoderFolder {
         }
         yield new Activation.TopK(count);
       }
-      case "JumpReLU" -> new Activation.JumpRelu(tensor(name + THRESHOLD, shape, dtype));
+      case "JumpReLU" ->
+          new Activation.JumpRelu(
+              AutoencoderFiles.tensor(weights, name + THRESHOLD, dtype, latents));
       case "Gated" ->
           new Activation.Gated(
-              tensor(name + GATE_BIAS, shape, dtype), tensor(name + LOG_SCALE, shape, dtype));
+              AutoencoderFiles.tensor(weights, name + GATE_BIAS, dtype, latents),
+              AutoencoderFiles.tensor(weights, name + LOG_SCALE, dtype, latents));
       default -> new Activation.Relu();
     };
-  }
-
-  private Tensor tensor(String name, Shape expected, DType dtype) throws IOException {
-    Shape shape = weights.shape(name);
-    if (!shape.equals(expected)) {
-      throw refused(name, "is %s, expected %s".formatted(shape, expected));
-    }
-    Tensor tensor = weights.tensor(name, dtype);
-    if (!tensor.isFinite()) {
-      throw refused(name, "holds a number that is infinite or NaN");
-    }
-    return tensor;
   }
 }

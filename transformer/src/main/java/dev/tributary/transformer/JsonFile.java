@@ -160,6 +160,15 @@ final class JsonFile {
     throw wrong(key, "a token id from 0");
   }
 
+  /** One of {@code size} things that are counted from 0. */
+  int index(String key, int size) throws IOException {
+    JsonNode node = value(key);
+    if (node != null && node.isInt() && node.intValue() >= 0 && node.intValue() < size) {
+      return node.intValue();
+    }
+    throw wrong(key, "a whole number from 0 to " + (size - 1));
+  }
+
   double positive(String key, double otherwise) throws IOException {
     JsonNode node = value(key);
     if (node == null) {

@@ -35,9 +35,6 @@ final class SaeLensFolder {
   static final String CONFIG = "cfg.json";
   static final String WEIGHTS = "sae_weights.safetensors";
 
-  /** Largest cfg.json, bytes; they have one or two thousand. */
-  private static final int CONFIG_LIMIT = 1 << 20;
-
   private static final Map<Site, String> HOOKS =
       new EnumMap<>(
           Map.of(
@@ -81,9 +78,9 @@ final class SaeLensFolder {
   private final int n;
   private final int latents;
 
-  SaeLensFolder(Path folder, TransformerConfig config) throws IOException {
+  SaeLensFolder(Path folder, JsonFile json, TransformerConfig config) throws IOException {
     this.file = folder.resolve(WEIGHTS);
-    this.json = JsonFile.read(folder.resolve(CONFIG), CONFIG_LIMIT);
+    this.json = json;
     this.metadata = json.has("metadata") ? json.object("metadata") : json;
     Matcher hook = hook();
     this.site = site(hook);
@@ -106,7 +103,7 @@ final class SaeLensFolder {
       throw json.wrong(present(json, "activation_fn_str", "activation_fn"), "relu or topk");
     }
     this.count = architecture.equals(TOP) ? count(topActivation) : 0;
-    this.n = site == Site.MLP_ACTIVATION ? config.neurons() : config.dModel();
+    this.n = AutoencoderFiles.width(site, config);
     if (json.positive("d_in") != n) {
       throw json.wrong("d_in", n + ", the size of the model's vectors at this site");
     }
@@ -115,9 +112,9 @@ final class SaeLensFolder {
     requireNames();
   }
 
-  /** Site and layer, in words. */
-  String place() {
-    return site + " of layer " + layer;
+  /** What it is. */
+  AutoencoderFiles.Found found() {
+    return new AutoencoderFiles.Found(json.path(), site, layer, this::read);
   }
 
   /** The first of two names for the same thing that a config has. */
@@ -177,8 +174,7 @@ final class SaeLensFolder {
   private int latents() throws IOException {
     Shape shape = weights.shape(ENCODER);
     if (shape.rank() != 2 || shape.size(0) != n || shape.length() == 0) {
-      throw BadFile.because(
-          file, "tensor %s is %s, expected [%d, latents]", BadFile.quoted(ENCODER), shape, n);
+      throw StoredTensor.because(file, ENCODER, "is %s, expected [%d, latents]", shape, n);
     }
     if (json.positive("d_sae") != shape.size(1)) {
       throw json.wrong("d_sae", shape.size(1) + ", as in tensor " + BadFile.quoted(ENCODER));
@@ -225,15 +221,10 @@ final class SaeLensFolder {
   }
 
   private void requireShape(String name, Shape expected) throws IOException {
-    Shape shape = weights.shape(name);
-    if (!shape.equals(expected)) {
-      throw BadFile.because(
-          file, "tensor %s is %s, expected %s", BadFile.quoted(name), shape, expected);
-    }
+    AutoencoderFiles.requireShape(weights, name, expected.dimensions());
   }
 
-  /** The autoencoder, in the innermost open scope. */
-  SparseAutoencoder read(DType dtype) throws IOException {
+  private SparseAutoencoder read(DType dtype) throws IOException {
     try (Scope scope = Scope.open()) {
       Tensor encoder = encoder(dtype);
       Tensor decoder = tensor(DECODER, dtype);
@@ -253,6 +244,7 @@ final class SaeLensFolder {
       }
       encoder = isCentred() ? encoder.minus(encoder.mean(-1)) : encoder;
       return new SparseAutoencoder(
+          "SAELens",
           site,
           layer,
           activation,
@@ -320,15 +312,14 @@ final class SaeLensFolder {
   }
 
   private Tensor tensor(String name, DType dtype) throws IOException {
-    return finite(name, weights.tensor(name, dtype));
+    return AutoencoderFiles.tensor(weights, name, dtype, weights.shape(name).dimensions());
   }
 
+  /** What has been worked into a tensor may have become too large. */
   private Tensor finite(String name, Tensor tensor) throws IOException {
     if (!tensor.isFinite()) {
-      throw BadFile.because(
-          file,
-          "tensor %s holds a number that is infinite or NaN, or leads to one",
-          BadFile.quoted(name));
+      throw StoredTensor.because(
+          file, name, "leads to a number that is infinite or NaN, as %s has it", json.path());
     }
     return tensor;
   }

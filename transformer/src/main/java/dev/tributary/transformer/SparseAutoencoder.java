@@ -27,6 +27,11 @@ public final class SparseAutoencoder {
   private static final List<Site> SITES =
       List.of(Site.ATTENTION_OUTPUT, Site.MLP_ACTIVATION, Site.MLP_OUTPUT);
 
+  private static final String GIVEN = "given weights";
+
+  /** Where its weights are from. */
+  private final String origin;
+
   private final Site site;
   private final int layer;
   private final Activation activation;
@@ -42,6 +47,7 @@ public final class SparseAutoencoder {
 
   /** Checks nothing, and takes the decoder as [latent, n]. */
   SparseAutoencoder(
+      String origin,
       Site site,
       int layer,
       Activation activation,
@@ -49,6 +55,7 @@ public final class SparseAutoencoder {
       Tensor decoder,
       Tensor preBias,
       Tensor latentBias) {
+    this.origin = origin;
     this.site = site;
     this.layer = layer;
     this.activation = activation;
@@ -121,7 +128,7 @@ public final class SparseAutoencoder {
     requireFit(
         "decoder", decoder, encoder, Shape.of(encoder.shape().size(1), encoder.shape().size(0)));
     return new SparseAutoencoder(
-        site, layer, activation, encoder, decoder.permute(1, 0), preBias, latentBias);
+        GIVEN, site, layer, activation, encoder, decoder.permute(1, 0), preBias, latentBias);
   }
 
   /**
@@ -137,7 +144,8 @@ public final class SparseAutoencoder {
       Tensor preBias,
       Tensor latentBias) {
     requireEncoder(site, layer, activation, encoder, preBias, latentBias);
-    return new SparseAutoencoder(site, layer, activation, encoder, encoder, preBias, latentBias);
+    return new SparseAutoencoder(
+        GIVEN, site, layer, activation, encoder, encoder, preBias, latentBias);
   }
 
   /**
@@ -167,6 +175,19 @@ public final class SparseAutoencoder {
    *   <li>{@code threshold} [latent], only if JumpReLU
    *   <li>{@code gate_bias} and {@code log_scale} [latent], only if Gated
    * </ul>
+   *
+   * <p><b>autoencoders.json</b> with a list of files instead of {@code sites}, each what
+   * transformer-debugger saves: the state dictionary of an autoencoder by torch.save.
+   *
+   * <pre>{@code
+   * {"files": [{"path": "mlp_post_act/0.pt",   "site": "mlp_post_act",    "layer": 0},
+   *            {"path": "resid_delta_mlp/0.pt", "site": "resid_delta_mlp", "layer": 0,
+   *             "normalize": false}]}
+   * }</pre>
+   *
+   * <p>Paths lead into the folder. {@code normalize} has to be there if the activation is TopK, and
+   * false: the published TopK autoencoders of GPT-2 small encode normalised vectors, though their
+   * files do not say so, and cannot be read.
    *
    * <p><b>cfg.json</b>, beside {@code sae_weights.safetensors}, as SAELens saves an autoencoder of
    * architecture standard, topk, jumprelu or gated; in the folder itself, or in folders up to three
@@ -442,6 +463,7 @@ public final class SparseAutoencoder {
       own = new Activation.Gated(row(gated.gateBias(), latent), row(gated.logScale(), latent));
     }
     return new SparseAutoencoder(
+        origin,
         site,
         layer,
         own,
@@ -471,6 +493,15 @@ public final class SparseAutoencoder {
         latent,
         this,
         latents());
+  }
+
+  /** What it is and where it is from, such as "SAELens, TopK of 32, 24576 latents of 768". */
+  public String description() {
+    String kind =
+        activation instanceof Activation.TopK top
+            ? "TopK of " + top.count()
+            : activation.getClass().getSimpleName();
+    return "%s, %s, %d latents of %d".formatted(origin, kind, latents(), width());
   }
 
   @Override

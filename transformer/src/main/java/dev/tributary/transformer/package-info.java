@@ -12,7 +12,7 @@
  * of a run, beside the model.
  *
  * <p>{@link dev.tributary.transformer.TransformerConfig}, {@code Checkpoint}, {@code
- * AutoencoderFolder} and {@link dev.tributary.transformer.Tokenizer} read the files; tensors come
+ * AutoencoderFiles} and {@link dev.tributary.transformer.Tokenizer} read the files; tensors come
  * out of a {@link dev.tributary.transformer.TensorFile}, which is {@link
  * dev.tributary.transformer.Safetensors} or a {@link dev.tributary.transformer.TorchFile} ({@code
  * TorchArchive}, {@code Pickle}). {@code Textbook} is where those lie that come with the library.

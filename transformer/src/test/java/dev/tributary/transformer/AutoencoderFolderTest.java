@@ -170,7 +170,7 @@ class AutoencoderFolderTest {
             ".json: sites.mlp_post_act.tied is 1, expected true or false"),
         json(
             JSON.replace("'n_latents': 5", "'n_latents': 6"),
-            ".json: n_latents is 6, expected 5, as tensor \"resid_delta_attn.1.encoder.weight\" in"
+            ".json: n_latents is 6, expected 5, as tensor \"resid_delta_mlp.0.encoder.weight\" in"
                 + " FOLDER/autoencoders.safetensors"),
         json(
             JSON.replace("'tied': true", "'tied': false"),
@@ -264,7 +264,8 @@ class AutoencoderFolderTest {
         refusal(() -> SparseAutoencoder.load(nowhere, DType.FLOAT, CONFIG)));
     Path file = Files.writeString(folder.resolve("weights.txt"), "");
     assertEquals(
-        "/weights.txt: this is not a folder, expected one with autoencoders.json or cfg.json",
+        "/weights.txt: this is not a folder, expected one with autoencoders.json, which says where"
+            + " torch files belong, or cfg.json",
         refusal(() -> SparseAutoencoder.load(file, DType.FLOAT, CONFIG)));
   }
 

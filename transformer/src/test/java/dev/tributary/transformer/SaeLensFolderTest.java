@@ -75,7 +75,8 @@ class SaeLensFolderTest {
     return result;
   }
 
-  private static double[] doubles(JsonNode node) {
+  /** The numbers of lists in lists. */
+  static double[] doubles(JsonNode node) {
     List<Double> result = new ArrayList<>();
     collect(node, result);
     return result.stream().mapToDouble(Double::doubleValue).toArray();
@@ -154,7 +155,8 @@ class SaeLensFolderTest {
     }
     write(folder.resolve("d"), config("topk_old"), weights("topk_old"));
     assertEquals(
-        "/d: this is an autoencoder of MLP_OUTPUT of layer 1, and so is FOLDER/a", refusal());
+        "/d/cfg.json: this is an autoencoder of MLP_OUTPUT of layer 1, and so is FOLDER/a/cfg.json",
+        refusal());
   }
 
   /** A factor of ones is what SAELens saves where nothing was tuned. */
@@ -254,7 +256,7 @@ class SaeLensFolderTest {
                 + " b_enc"),
         tensors(
             weights -> weights.put("b_dec", Shape.of(4), 1, 2, 3, Float.NaN),
-            "tensor \"b_dec\" holds a number that is infinite or NaN, or leads to one"),
+            "tensor \"b_dec\" holds a number that is infinite or NaN"),
         tensors(
             weights -> weights.put("b_dec", "I64", Shape.of(4), new byte[32]),
             "tensor \"b_dec\" is I64, expected F32, F16, BF16 or F64"),
@@ -312,16 +314,16 @@ class SaeLensFolderTest {
         config("topk_rescaled"),
         weights("topk_rescaled").put("W_dec", Shape.of(LATENTS, 6), new float[LATENTS * 6]));
     assertEquals(
-        "/sae_weights.safetensors: tensor \"W_dec\" holds a number that is infinite or NaN, or"
-            + " leads to one",
+        "/sae_weights.safetensors: tensor \"W_dec\" leads to a number that is infinite or NaN, as"
+            + " FOLDER/cfg.json has it",
         refusal());
   }
 
   @Test
   void load_nothingThere_saysWhatIsExpected() throws IOException {
     assertEquals(
-        ": there are no autoencoders in this folder, expected autoencoders.json with"
-            + " autoencoders.safetensors, or cfg.json with sae_weights.safetensors",
+        ": there are no autoencoders in this folder, expected autoencoders.json, or"
+            + " cfg.json with sae_weights.safetensors",
         refusal());
     Files.writeString(folder.resolve("cfg.json"), config("topk").toString());
     assertEquals("/sae_weights.safetensors: there is no such file", refusal());

@@ -15,6 +15,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -184,6 +185,29 @@ class TamperedFilesTest {
         });
   }
 
+  @Test
+  void listedTorchFiles_loadOrAreRefused() throws IOException {
+    JsonNode list = JSON.readTree(TorchAutoencoderTest.JSON.replace('\'', '"'));
+    Files.createDirectory(folder.resolve("inside"));
+    for (Map.Entry<String, String> file : TorchAutoencoderTest.PATHS.entrySet()) {
+      Files.write(folder.resolve(file.getValue()), TorchAutoencoderTest.content(file.getKey()));
+    }
+    byte[] valid = TorchAutoencoderTest.content("topk");
+    Path file = folder.resolve("inside/topk.pt");
+    Tampering.check(
+        folder,
+        random -> {
+          boolean first = random.nextBoolean();
+          Files.write(
+              folder.resolve("autoencoders.json"),
+              first
+                  ? Tampering.json(list, random)
+                  : list.toString().getBytes(StandardCharsets.UTF_8));
+          Files.write(file, first ? valid : Tampering.bytes(valid, random));
+          encode(SparseAutoencoder.load(folder, DType.FLOAT, MODEL));
+        });
+  }
+
   private void autoencoders(
       String configName, JsonNode config, String weightsName, byte[] weights, Random random)
       throws IOException {
@@ -196,10 +220,14 @@ class TamperedFilesTest {
     Files.write(
         folder.resolve(weightsName + ".safetensors"),
         first ? weights : Tampering.safetensors(weights, random));
-    for (SparseAutoencoder one : SparseAutoencoder.load(folder, DType.FLOAT, MODEL)) {
+    encode(SparseAutoencoder.load(folder, DType.FLOAT, MODEL));
+  }
+
+  private static void encode(List<SparseAutoencoder> autoencoders) {
+    for (SparseAutoencoder one : autoencoders) {
       Tensor y = Tensor.full(DType.FLOAT, Shape.of(2, one.width()), 0.5);
       Variable latents = one.latents(Variable.constant(y));
-      assertTrue(one.reconstruction(latents).shape().equals(y.shape()));
+      assertEquals(y.shape(), one.reconstruction(latents).shape());
     }
   }
 }

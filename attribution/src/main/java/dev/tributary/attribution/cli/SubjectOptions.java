@@ -108,9 +108,10 @@ final class SubjectOptions {
       names = "--autoencoders",
       paramLabel = "DIR",
       description =
-          "Folder with autoencoders.json and autoencoders.safetensors, or with what SAELens saves"
-              + " (cfg.json and sae_weights.safetensors, or folders of these), or \"shipped\" for"
-              + " those of the model that comes with the program.")
+          "Folder with autoencoders.json (beside autoencoders.safetensors, or with a list of torch"
+              + " files), or with what SAELens saves (cfg.json and sae_weights.safetensors, or"
+              + " folders of these), or \"shipped\" for those of the model that comes with the"
+              + " program.")
   private Optional<String> autoencoders = Optional.empty();
 
   @Option(
