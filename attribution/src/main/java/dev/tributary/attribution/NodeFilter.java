@@ -2,9 +2,7 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import java.util.ArrayList;
 import java.util.Collection;
-import java.util.List;
 import java.util.Set;
 
 /**
@@ -36,14 +34,6 @@ public record NodeFilter(
   /** Only these kinds of nodes; all of them if none is named. */
   public NodeFilter kinds(Collection<? extends Class<? extends Node>> wanted) {
     return new NodeFilter(Set.copyOf(wanted), firstLayer, lastLayer, firstToken, lastToken);
-  }
-
-  /** Only these kinds of nodes. */
-  @SafeVarargs
-  public final NodeFilter kinds(Class<? extends Node> first, Class<? extends Node>... more) {
-    List<Class<? extends Node>> wanted = new ArrayList<>(List.of(more));
-    wanted.add(first);
-    return kinds(wanted);
   }
 
   /**

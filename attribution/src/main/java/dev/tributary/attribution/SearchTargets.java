@@ -57,13 +57,16 @@ final class SearchTargets {
   /** Targets that are still to be prepared, so that few are at a time. */
   record Block(Supplier<SearchTargets> targets) {}
 
-  /**
-   * What a softmax subtracts, [head · T + token, dModel]; columns of one head follow each other.
-   */
-  private record Means(Tensor rows, double[] numbers, int tokens) {}
+  /** A tensor and its numbers. */
+  private static final class Rows {
+    private final Tensor tensor;
+    private final double[] numbers;
 
-  /** Standardised residuals, [token, dModel]. */
-  private record Standardised(Tensor rows, double[] numbers) {}
+    Rows(Tensor tensor) {
+      this.tensor = tensor;
+      this.numbers = tensor.toDoubles();
+    }
+  }
 
   private final int afterBlock;
   private final Tensor directions;
@@ -74,8 +77,12 @@ final class SearchTargets {
   private final double[][] overlaps;
   private final long[] reading;
   private final Column column;
-  private final Optional<Means> means;
-  private final Optional<Standardised> live;
+
+  /** What a softmax subtracts, [head · T + token, dModel]; columns of a head are T in a row. */
+  private final Optional<Rows> means;
+
+  /** Standardised residuals, [token, dModel]. */
+  private final Optional<Rows> live;
 
   private SearchTargets(
       int afterBlock,
@@ -83,8 +90,8 @@ final class SearchTargets {
       double[][] bounds,
       long[] reading,
       Column column,
-      Optional<Means> means,
-      Optional<Standardised> live) {
+      Optional<Rows> means,
+      Optional<Rows> live) {
     this.afterBlock = afterBlock;
     this.directions = directions;
     this.byColumn = directions.permute(1, 0);
@@ -99,13 +106,13 @@ final class SearchTargets {
   }
 
   /** ⟨direction, standardised residual⟩ / dModel of every column at every token. */
-  private double[][] overlaps(Standardised standardised) {
+  private double[][] overlaps(Rows standardised) {
     int tokens = bounds.length;
     int columns = columns();
-    double[] products = directions.matmulTransposed(standardised.rows).toDoubles();
+    double[] products = directions.matmulTransposed(standardised.tensor).toDoubles();
     double[] ofMeans =
         means
-            .map(mean -> mean.rows.matmulTransposed(standardised.rows).toDoubles())
+            .map(mean -> mean.tensor.matmulTransposed(standardised.tensor).toDoubles())
             .orElse(new double[0]);
     double[][] result = new double[tokens][columns];
     for (int token = 0; token < tokens; token++) {
@@ -124,9 +131,9 @@ final class SearchTargets {
     double[] result = directions.norm(-1).toDoubles();
     means.ifPresent(
         mean -> {
-          for (int from = 0; from < result.length; from += mean.tokens) {
-            double largest = Arrays.stream(result, from, from + mean.tokens).max().orElse(0);
-            for (int j = from; j < from + mean.tokens; j++) {
+          for (int from = 0; from < result.length; from += bounds.length) {
+            double largest = Arrays.stream(result, from, from + bounds.length).max().orElse(0);
+            for (int j = from; j < from + bounds.length; j++) {
               result[j] += largest;
             }
           }
@@ -208,7 +215,7 @@ final class SearchTargets {
     private final LayerNorm norm;
     private final Tensor scale;
     private final double[] scales;
-    private final Optional<Standardised> live;
+    private final Optional<Rows> live;
 
     Norm(EdgeAttribution edges, int afterBlock, LayerNorm norm) {
       this.norm = norm;
@@ -216,8 +223,7 @@ final class SearchTargets {
       this.scale = norm.scale(residual);
       this.scales = scale.toDoubles();
       if (edges.scaleGradient() == ScaleGradient.LIVE) {
-        Tensor standardised = norm.standardised(residual);
-        this.live = Optional.of(new Standardised(standardised, standardised.toDoubles()));
+        this.live = Optional.of(new Rows(norm.standardised(residual)));
       } else {
         this.live = Optional.empty();
       }
@@ -303,7 +309,7 @@ final class SearchTargets {
                 named(head, token, key, AttentionPath.QUERY),
                 weighted[at(head, token, key)] * scoreScale(token));
           },
-          Optional.of(new Means(means, means.toDoubles(), tokens)),
+          Optional.of(new Rows(means)),
           norm.live);
     }
 
@@ -556,7 +562,7 @@ final class SearchTargets {
 
   /** Standardised residuals of all tokens, [token, dModel]; of live targets. */
   Tensor standardised() {
-    return live.orElseThrow().rows;
+    return live.orElseThrow().tensor;
   }
 
   /** What each direction has of the standardised residual of a token; of live targets. */
@@ -571,12 +577,12 @@ final class SearchTargets {
 
   /** [mean, dModel] */
   Tensor means() {
-    return means.orElseThrow().rows;
+    return means.orElseThrow().tensor;
   }
 
   /** How many columns that follow each other have the same mean. */
   int columnsPerMean() {
-    return means.orElseThrow().tokens;
+    return bounds.length;
   }
 
   /** Which mean is subtracted from a column at a token. */

@@ -29,6 +29,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
@@ -192,8 +193,8 @@ class EdgeSearchTest {
     try (Scope scope = Scope.open()) {
       EdgeAttribution edges = edges(seed);
       List<EdgeScore> all = EdgeSearch.of(edges).top(ALL, Progress.NONE).edges();
-      NodeFilter from = NodeFilter.ALL.kinds(Neuron.class, HeadPair.class).layers(0, 1);
-      NodeFilter into = NodeFilter.ALL.kinds(HeadInput.class, Latent.class).tokens(2, 3);
+      NodeFilter from = NodeFilter.ALL.kinds(Set.of(Neuron.class, HeadPair.class)).layers(0, 1);
+      NodeFilter into = NodeFilter.ALL.kinds(Set.of(HeadInput.class, Latent.class)).tokens(2, 3);
       assertEquals(
           kept(
               all,
@@ -204,8 +205,8 @@ class EdgeSearchTest {
                   (edge.target() instanceof HeadInput i && i.pair().query() >= 2)
                       || (edge.target() instanceof Latent l && l.token() >= 2)),
           EdgeSearch.of(edges).from(from).into(into).top(ALL, Progress.NONE).edges());
-      NodeFilter early = NodeFilter.ALL.kinds(Embedding.class, Bias.class).tokens(0, 1);
-      NodeFilter late = NodeFilter.ALL.kinds(Neuron.class).layers(1, 1);
+      NodeFilter early = NodeFilter.ALL.kinds(Set.of(Embedding.class, Bias.class)).tokens(0, 1);
+      NodeFilter late = NodeFilter.ALL.kinds(Set.of(Neuron.class)).layers(1, 1);
       assertEquals(
           kept(
               all,
@@ -233,8 +234,8 @@ class EdgeSearchTest {
   void searched_isTheNumberOfEdges() {
     try (Scope scope = Scope.open()) {
       EdgeAttribution edges = edges(50);
-      NodeFilter nodes = NodeFilter.ALL.kinds(Neuron.class, HeadPair.class);
-      NodeFilter inputs = NodeFilter.ALL.kinds(Neuron.class, HeadInput.class);
+      NodeFilter nodes = NodeFilter.ALL.kinds(Set.of(Neuron.class, HeadPair.class));
+      NodeFilter inputs = NodeFilter.ALL.kinds(Set.of(Neuron.class, HeadInput.class));
       long expected = 0;
       for (Target target : targets(edges.nodes().run())) {
         if (target instanceof Neuron || target instanceof HeadInput) {
