@@ -116,7 +116,7 @@
   /** Short name for beside a mark: the place says layer and token. */
   function label(node) {
     if (node.kind === "metric") return "metric";
-    const name = Circuit.component(node).replace("neuron", "n").replace("head", "h").replace(/_?latent/, " #");
+    const name = Circuit.component(node).replace("neuron", "n").replace("head", "h").replace(/^[a-z]+_latent/, "#");
     return node.key == null ? name : `${name} ← ${visible(circuit.tokens[node.key].text, 10)}`;
   }
 
@@ -314,7 +314,7 @@
           .on("click", (_, node) => pin(node === pinned ? null : node))
           .on("keydown", keyOnNode);
         g.append("circle").attr("class", "reach").attr("r", 10);
-        g.append("circle").attr("class", "ring").attr("r", 9.5);
+        g.append("circle").attr("class", "ring").attr("r", (node) => (node.kind === "metric" ? 13 : 9.5));
         g.append("path").attr("class", "mark");
         return g;
       })
@@ -672,7 +672,8 @@
     canvas.addEventListener("pointermove", (event) =>
       tell(Math.min(count - 1, Math.floor(event.offsetY / side)), Math.min(count - 1, Math.floor(event.offsetX / side))));
     canvas.addEventListener("pointerleave", () => tell(q, k));
-    const looked = (pattern[q] ?? []).map((value, j) => ({ value, j })).sort((a, b) => b.value - a.value).slice(0, 5);
+    const looked = (pattern[q] ?? []).map((value, j) => ({ value, j }))
+      .filter(({ value }) => value >= 0.005).sort((a, b) => b.value - a.value).slice(0, 5);
     return [
       element("div", { className: "heat" }, names(q, "side", "top"), canvas, names(k, "foot", "left")),
       read,
