@@ -150,7 +150,7 @@ public record Circuit(
    * @param replacement influence of the embeddings, divided by that of embeddings, reconstruction
    *     errors and remainders
    * @param completeness share of what is neither error nor remainder among the edges into a node,
-   *     averaged over all nodes by influence
+   *     averaged over all nodes by influence; a node that reads nothing is complete, be it an error
    */
   public record Scores(double replacement, double completeness) {}
 
@@ -384,24 +384,25 @@ public record Circuit(
   }
 
   /**
-   * Keeps the edges of at least some magnitude, those of the inputs of a head added, and removes
-   * dead ends as {@link #prune} does.
+   * Keeps the edges of at least some magnitude, those of the inputs of a head added, and the nodes
+   * that still have a path to the metric. A strong node that many weak ones feed stays, without
+   * them.
    *
    * @throws IllegalArgumentException if the threshold is negative or no number
    */
   public Circuit above(double threshold) {
     requireArgument(threshold >= 0, "threshold is %s, it must be 0 or more", threshold);
-    return kept(graph().above(threshold, outputs(nodes.size()), leaves()));
+    return kept(graph().above(threshold, outputs(nodes.size())));
   }
 
   /**
    * Keeps the {@code count} edges of largest score, those of the inputs of a head added and counted
-   * as one, and removes dead ends as {@link #prune} does.
+   * as one, and the nodes that still have a path to the metric.
    *
    * @throws IllegalArgumentException if {@code count} is negative
    */
   public Circuit top(int count) {
-    return kept(graph().top(count, outputs(nodes.size()), leaves()));
+    return kept(graph().top(count, outputs(nodes.size())));
   }
 
   private BitSet which(Predicate<Node> wanted) {

@@ -231,19 +231,19 @@ final class WeightedGraph {
     return withoutDeadEnds(nodes, edges, outputs, leaves);
   }
 
-  /** Keeps the entries of at least some magnitude, then removes dead ends. */
-  Kept above(double threshold, double[] outputs, BitSet leaves) {
+  /** Keeps the entries of at least some magnitude, then removes what leads to no output. */
+  Kept above(double threshold, double[] outputs) {
     double[] entries = entrySums(magnitudes);
     BitSet edges = new BitSet();
     for (int edge = 0; edge < entries.length; edge++) {
       double sum = entries[entry[edge]];
       edges.set(edge, sum > 0 && sum >= threshold);
     }
-    return withoutDeadEnds(all(), edges, outputs, leaves);
+    return withoutDeadEnds(all(), edges, outputs, all());
   }
 
-  /** Keeps the entries of largest score, then removes dead ends. */
-  Kept top(int count, double[] outputs, BitSet leaves) {
+  /** Keeps the entries of largest score, then removes what leads to no output. */
+  Kept top(int count, double[] outputs) {
     double[] entries = entrySums(edgeScores(outputs));
     BitSet largest = new BitSet();
     for (int edge : TopK.indices(entries, count)) {
@@ -253,7 +253,7 @@ final class WeightedGraph {
     for (int edge = 0; edge < entries.length; edge++) {
       edges.set(edge, largest.get(entry[edge]));
     }
-    return withoutDeadEnds(all(), edges, outputs, leaves);
+    return withoutDeadEnds(all(), edges, outputs, all());
   }
 
   private BitSet all() {

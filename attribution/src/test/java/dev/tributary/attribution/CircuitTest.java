@@ -33,8 +33,10 @@ import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.Random;
 import java.util.Set;
@@ -511,21 +513,33 @@ class CircuitTest {
     }
   }
 
+  private static List<Integer> ends(Edge edge) {
+    return List.of(edge.source(), edge.target());
+  }
+
+  private static Map<List<Integer>, Double> entries(List<Edge> edges) {
+    Map<List<Integer>, Double> sums = new HashMap<>();
+    edges.forEach(edge -> sums.merge(ends(edge), Math.abs(edge.weight()), Double::sum));
+    return sums;
+  }
+
   @Test
   void aboveAndTop_keepWholeEntries() {
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = attribution(17);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       Circuit full = Circuit.grown(edges, labels(nodes.run()), 60, Progress.NONE);
-      Circuit ten = full.top(10);
-      long entries =
-          ten.edges().stream()
-              .map(edge -> List.of(edge.source(), edge.target()))
-              .distinct()
-              .count();
-      assertTrue(entries <= 10 && entries > 0);
-      assertEquals(full.prune(1, 1).edges(), full.above(0).edges());
+      for (int count : new int[] {0, 1, 10, 40}) {
+        List<Edge> top = full.top(count).edges();
+        assertEquals(Math.min(count, 1), Math.min(entries(top).size(), 1));
+        assertTrue(entries(top).size() <= count);
+      }
+      assertEquals(full, full.above(0)); // all of a grown circuit leads to the metric
       assertEquals(1, full.above(Double.MAX_VALUE).nodes().size());
+      double middle = Math.abs(full.edges().get(full.edges().size() / 2).weight());
+      for (Edge edge : full.above(middle).edges()) {
+        assertTrue(entries(full.above(middle).edges()).getOrDefault(ends(edge), 0.0) >= middle);
+      }
       assertRefused(() -> full.above(Double.NaN), "threshold is NaN");
       assertRefused(() -> full.prune(1.5, 1), "node share is 1.5");
       assertRefused(() -> full.prune(1, -1), "edge share is -1.0");

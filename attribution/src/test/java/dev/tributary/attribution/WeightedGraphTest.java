@@ -275,10 +275,9 @@ class WeightedGraphTest {
     assertContains(
         graph.prune(outputs, 0.9, more, none, leaves),
         graph.prune(outputs, 0.9, less, none, leaves));
-    assertContains(graph.above(less, outputs, leaves), graph.above(more, outputs, leaves));
+    assertContains(graph.above(less, outputs), graph.above(more, outputs));
     assertContains(
-        graph.top(Math.max(one, other), outputs, leaves),
-        graph.top(Math.min(one, other), outputs, leaves));
+        graph.top(Math.max(one, other), outputs), graph.top(Math.min(one, other), outputs));
   }
 
   private static void assertContains(Kept large, Kept small) {

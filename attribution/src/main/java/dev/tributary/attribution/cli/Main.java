@@ -46,6 +46,7 @@ public final class Main {
             .addSubcommand(new AblateCommand(out))
             .addSubcommand(new VerifyCommand(out))
             .addSubcommand(new SearchCommand(out))
+            .addSubcommand(new GraphCommand(out))
             .setOut(out)
             .setErr(err)
             .setCaseInsensitiveEnumValuesAllowed(true)

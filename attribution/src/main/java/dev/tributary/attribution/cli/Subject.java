@@ -20,12 +20,14 @@ import java.util.function.Function;
  * What a command explains: a prompt, what a model makes of it, and one number of that.
  *
  * @param model its folder, or what it is called
+ * @param prompt its text
  * @param tokens of the prompt
  * @param predictions most probable first
  * @param predictor what another run of the same prompt predicts
  */
 record Subject(
     String model,
+    String prompt,
     NodeAttribution nodes,
     ScaleGradient scaleGradient,
     List<Word> tokens,

@@ -230,6 +230,7 @@ final class SubjectOptions {
         dtype);
     return new Subject(
         model.map(Path::toString).orElse(TEXTBOOK),
+        prompt.orElse(PROMPT),
         nodes,
         scaleGradient(),
         Arrays.stream(tokens).mapToObj(id -> word(tokenizer, id)).toList(),

@@ -34,7 +34,8 @@ final class TerminalProgress implements Progress, AutoCloseable {
     RUN("running the model", 3),
     GRADIENTS("computing gradients", 2),
     EDGES("computing edges", 1),
-    SEARCH("searching edges", 1);
+    SEARCH("searching edges", 1),
+    CIRCUIT("finding the circuit", 1);
 
     private final String words;
     private final int stepsLeft;

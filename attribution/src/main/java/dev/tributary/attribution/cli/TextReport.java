@@ -1,5 +1,6 @@
 package dev.tributary.attribution.cli;
 
+import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.EdgeSearch.EdgeScore;
 import dev.tributary.attribution.EdgeSearch.Found;
 import dev.tributary.attribution.Metric;
@@ -19,10 +20,13 @@ import dev.tributary.attribution.cli.Subject.MetricReading;
 import dev.tributary.attribution.cli.Subject.Prediction;
 import dev.tributary.attribution.cli.Subject.Word;
 import dev.tributary.attribution.cli.VerifyCommand.Verified;
+import dev.tributary.core.TopK;
+import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.ScaleGradient;
 import java.math.BigDecimal;
 import java.math.MathContext;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
@@ -49,6 +53,9 @@ final class TextReport {
   private static final int NAMED = 4;
 
   private static final int DIGITS = 4;
+
+  /** Nodes of a circuit that are listed, the metric with them. */
+  private static final int LISTED = 23;
 
   private final Subject subject;
   private final StringBuilder text = new StringBuilder();
@@ -86,6 +93,14 @@ final class TextReport {
     TextReport report = new TextReport(subject);
     report.heading();
     report.found(found);
+    return report.text.toString();
+  }
+
+  /** A circuit, from the metric backwards. */
+  static String of(Subject subject, Circuit circuit, List<String> steps) {
+    TextReport report = new TextReport(subject);
+    report.heading();
+    report.circuit(circuit, steps);
     return report.text.toString();
   }
 
@@ -133,14 +148,8 @@ final class TextReport {
     MetricReading metric = subject.metric();
     List<String> pieces =
         new ArrayList<>(List.of(metric.trace().isPresent() ? "Explained:" : "Metric:"));
-    if (metric.trace().isPresent()) {
-      traced(metric.trace().get(), pieces);
-    } else if (metric.ofLogits() instanceof Metric.LogProbability) {
-      pieces.add(named("log-probability", metric.targets()));
-      pieces.add("at " + position());
-    } else {
-      pieces.add(named("logit", metric.targets()));
-      pieces.add("- " + named("logit", metric.distractors()));
+    pieces.addAll(explained());
+    if (metric.trace().isEmpty()) {
       pieces.add("at " + position());
     }
     pieces.add("= " + number(metric.value()));
@@ -149,6 +158,25 @@ final class TextReport {
       line(INDENT + "(the target is the most probable word, since none was named)");
     }
     line("");
+  }
+
+  /** What is explained, in words. */
+  static String explained(Subject subject) {
+    return String.join(" ", new TextReport(subject).explained());
+  }
+
+  private List<String> explained() {
+    MetricReading metric = subject.metric();
+    List<String> pieces = new ArrayList<>();
+    if (metric.trace().isPresent()) {
+      traced(metric.trace().get(), pieces);
+    } else if (metric.ofLogits() instanceof Metric.LogProbability) {
+      pieces.add(named("log-probability", metric.targets()));
+    } else {
+      pieces.add(named("logit", metric.targets()));
+      pieces.add("- " + named("logit", metric.distractors()));
+    }
+    return pieces;
   }
 
   private void traced(Node node, List<String> pieces) {
@@ -370,6 +398,77 @@ final class TextReport {
             "within " + percent(verified.certificate().relativeResidual()) + "."));
   }
 
+  private void circuit(Circuit circuit, List<String> steps) {
+    int count = circuit.nodes().size() - 1;
+    List<String> pieces = new ArrayList<>();
+    pieces.add("Circuit: " + count + " nodes and " + circuit.edges().size() + " edges;");
+    steps.forEach(step -> pieces.add(step + ","));
+    pieces.add("layer-norm scale " + lower(circuit.origin().scaleGradient()));
+    wrapped(pieces);
+    line(
+        INDENT
+            + "Replacement "
+            + number(circuit.scores().replacement())
+            + ": begins at embeddings, not at errors or nodes left out");
+    line(
+        INDENT
+            + "Completeness "
+            + number(circuit.scores().completeness())
+            + ": of what enters its nodes, what it holds");
+    line("");
+    double[] influence = circuit.influence();
+    int[] strongest = strongest(circuit);
+    influence[count] = Double.POSITIVE_INFINITY; // the metric is always listed
+    int[] listed = TopK.indices(influence, LISTED);
+    Arrays.sort(listed);
+    Table table = new Table(4);
+    table.row("infl.", "node", "at", "strongest edge into it");
+    for (int i = listed.length - 1; i >= 0; i--) {
+      Node node = circuit.nodes().get(listed[i]).node();
+      table.row(
+          listed[i] == count
+              ? ""
+              : String.format(Locale.ROOT, "%4.1f%%", 100 * influence[listed[i]]),
+          node.toString(),
+          where(node),
+          strongest[listed[i]] < 0 ? "" : edge(circuit, circuit.edges().get(strongest[listed[i]])));
+    }
+    lines(table);
+    if (listed.length <= count) {
+      line(
+          INDENT
+              + "and "
+              + (count + 1 - listed.length)
+              + " more; --json, --dot and --csv have all");
+    }
+  }
+
+  private static String edge(Circuit circuit, Circuit.Edge edge) {
+    String path = edge.path() == AttentionPath.ALL ? "" : " " + lower(edge.path());
+    return String.format(Locale.ROOT, "%.3g", edge.weight())
+        + " "
+        + circuit.nodes().get(edge.source()).node()
+        + path;
+  }
+
+  /** Of each node, the edge of largest score into it, or -1. */
+  private static int[] strongest(Circuit circuit) {
+    double[] scores = circuit.edgeScores();
+    int[] result = new int[circuit.nodes().size()];
+    Arrays.fill(result, -1);
+    for (int i = 0; i < scores.length; i++) {
+      int target = circuit.edges().get(i).target();
+      if (result[target] < 0 || scores[i] > scores[result[target]]) {
+        result[target] = i;
+      }
+    }
+    return result;
+  }
+
+  private static String lower(Enum<?> value) {
+    return value.name().toLowerCase(Locale.ROOT);
+  }
+
   private static String sums(List<Sum> sums) {
     return sums.size() == 1
         ? number(sums.get(0).sum())
@@ -378,12 +477,8 @@ final class TextReport {
             .collect(Collectors.joining(", "));
   }
 
-  private static String lower(ScaleGradient scaleGradient) {
-    return scaleGradient.name().toLowerCase(Locale.ROOT);
-  }
-
   private static String input(Node node) {
-    return node instanceof HeadInput input ? input.path().name().toLowerCase(Locale.ROOT) : "";
+    return node instanceof HeadInput input ? lower(input.path()) : "";
   }
 
   private String described(Node node) {

@@ -5,8 +5,7 @@ import static dev.tributary.core.Checks.requireArgument;
 import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
-import com.fasterxml.jackson.core.util.DefaultIndenter;
-import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
+import com.fasterxml.jackson.core.util.MinimalPrettyPrinter;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -66,27 +65,79 @@ public final class CircuitJson {
 
   /** JSON in which the items of the outer lists have a line each. */
   static String text(ObjectNode json) {
-    DefaultPrettyPrinter printer =
-        new DefaultPrettyPrinter().withObjectIndenter(new Lines()).withArrayIndenter(new Lines());
     try {
-      return MAPPER.writer(printer).writeValueAsString(json) + "\n";
+      return MAPPER.writer(new Lines()).writeValueAsString(json) + "\n";
     } catch (JsonProcessingException e) {
       throw new AssertionError(e); // there is nothing in it but texts and numbers
     }
   }
 
-  private static final class Lines extends DefaultIndenter {
+  private static final class Lines extends MinimalPrettyPrinter {
     private static final long serialVersionUID = 1;
 
-    Lines() {
-      super("  ", "\n");
+    private int depth;
+
+    @Override
+    public void writeStartObject(JsonGenerator generator) throws IOException {
+      super.writeStartObject(generator);
+      depth++;
     }
 
     @Override
-    public void writeIndentation(JsonGenerator generator, int level) throws IOException {
-      if (level <= LINES) {
-        super.writeIndentation(generator, level);
+    public void writeStartArray(JsonGenerator generator) throws IOException {
+      super.writeStartArray(generator);
+      depth++;
+    }
+
+    @Override
+    public void beforeObjectEntries(JsonGenerator generator) throws IOException {
+      line(generator, "");
+    }
+
+    @Override
+    public void beforeArrayValues(JsonGenerator generator) throws IOException {
+      line(generator, "");
+    }
+
+    @Override
+    public void writeObjectFieldValueSeparator(JsonGenerator generator) throws IOException {
+      generator.writeRaw(": ");
+    }
+
+    @Override
+    public void writeObjectEntrySeparator(JsonGenerator generator) throws IOException {
+      generator.writeRaw(',');
+      line(generator, " ");
+    }
+
+    @Override
+    public void writeArrayValueSeparator(JsonGenerator generator) throws IOException {
+      generator.writeRaw(',');
+      line(generator, " ");
+    }
+
+    @Override
+    public void writeEndObject(JsonGenerator generator, int entries) throws IOException {
+      close(generator, entries);
+      super.writeEndObject(generator, entries);
+    }
+
+    @Override
+    public void writeEndArray(JsonGenerator generator, int values) throws IOException {
+      close(generator, values);
+      super.writeEndArray(generator, values);
+    }
+
+    private void close(JsonGenerator generator, int items) throws IOException {
+      boolean lines = depth <= LINES && items > 0;
+      depth--;
+      if (lines) {
+        line(generator, "");
       }
+    }
+
+    private void line(JsonGenerator generator, String deeper) throws IOException {
+      generator.writeRaw(depth <= LINES ? "\n" + "  ".repeat(depth) : deeper);
     }
   }
 

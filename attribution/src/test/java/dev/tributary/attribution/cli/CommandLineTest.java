@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
@@ -16,12 +17,14 @@ import dev.tributary.attribution.Node.Target;
 import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.attribution.NodeScores;
 import dev.tributary.attribution.NodeScores.NodeScore;
+import dev.tributary.attribution.export.CircuitJson;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
@@ -446,6 +449,23 @@ class CommandLineTest {
         List.of("not upstream", "attribute", "--into", "L2.neuron1[9]", "--trace", "L2.neuron5[9]"),
         List.of(
             "not upstream", "verify", "L0.neuron1[9]->L2.neuron1[9]", "--trace", "L2.neuron5[9]"),
+        List.of("--include says which nodes", "graph", "--include", "metric", "--nodes", "5"),
+        List.of("--include says which nodes", "graph", "--include", "metric", "--largest"),
+        List.of("--nodes is 0", "graph", "--nodes", "0"),
+        List.of("--top is -1", "graph", "--top", "-1"),
+        List.of("--node-share is 1.5", "graph", "--node-share", "1.5"),
+        List.of("--edge-share is NaN", "graph", "--edge-share", "NaN"),
+        List.of("--threshold is -1.0", "graph", "--threshold", "-1"),
+        List.of("--json and --dot both write to standard", "graph", "--json", "--dot", "-"),
+        List.of("--dot and --csv both write to x", "graph", "--dot", "x", "--csv", "x"),
+        List.of("there is no folder", "graph", "--dot", "no-such-folder/x.dot"),
+        List.of("this is a folder", "graph", "--csv", "."),
+        List.of("not the name of a node", "graph", "--include", "banana"),
+        List.of("the node of a circuit is the head", "graph", "--include", "L2.head5.key[9<-7]"),
+        List.of("logit5[9] is no node of a circuit", "graph", "--include", "logit5[9]"),
+        List.of("layer 9 is out of range", "graph", "--include", "L9.neuron1[2]"),
+        List.of("not upstream", "graph", "--include", "L3.neuron1[2]", "--trace", "L2.neuron5[9]"),
+        List.of("spoken for", "graph", "--autoencoders", "shipped", "--include", "L0.neuron1[2]"),
         List.of("EDGE", "verify"),
         List.of("is not an edge", "verify", "L0.neuron1[2]"),
         List.of("not the name of a node", "verify", "L0.neuron1[2]->"),
@@ -557,6 +577,79 @@ class CommandLineTest {
     Output.of("search", "--into-tokens", "5-2").assertRefused("5 to 2");
     Output.of("search", "--into-tokens", "x").assertRefused("not a number or a range");
     Output.of("search", "--into", "embedding").assertRefused("METRIC");
+  }
+
+  @Test
+  void graph_withoutOptions_listsTheCircuitOnOneScreen() {
+    List<String> lines = Output.of("graph").lines();
+    assertTrue(lines.stream().anyMatch(line -> line.startsWith("Circuit: ")));
+    Matcher name = Pattern.compile("^ +[0-9.]+%  (\\S+\\[\\S+]) .*").matcher("");
+    long found = lines.stream().filter(line -> name.reset(line).matches()).count();
+    assertTrue(found >= 20, String.join("\n", lines));
+    assertTrue(lines.size() <= SCREEN_HEIGHT, lines.size() + " lines");
+    assertTrue(lines.stream().allMatch(line -> line.length() <= SCREEN_WIDTH));
+  }
+
+  @Test
+  void graph_json_isTheCircuitOfTheLibrary(@TempDir Path folder) throws IOException {
+    Path file = folder.resolve("circuit.json");
+    String[] options = {"graph", "--nodes", "40", "--detach", "--dtype", "double"};
+    String[] toFile =
+        Stream.concat(Arrays.stream(options), Stream.of("--circuit", file.toString()))
+            .toArray(String[]::new);
+    assertEquals("", Output.of(toFile).result());
+    String[] printed =
+        Stream.concat(Arrays.stream(options), Stream.of("--json")).toArray(String[]::new);
+    assertEquals(Files.readString(file), Output.of(printed).result());
+    Circuit circuit = CircuitJson.read(file);
+    assertEquals("logit(\"Mary\") - logit(\"John\")", circuit.origin().labels().metric());
+    assertEquals(PROMPT, circuit.origin().labels().prompt());
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = EdgeAttribution.of(library(), ScaleGradient.DETACHED);
+      Circuit library = Circuit.grown(edges, circuit.origin().labels(), 40, Progress.NONE);
+      assertEquals(library.prune(0.8, 0.98).nodes(), circuit.nodes());
+      assertEquals(library.prune(0.8, 0.98).edges(), circuit.edges());
+    }
+  }
+
+  @Test
+  void graph_outputs_areWrittenTogether(@TempDir Path folder) throws IOException {
+    Path dot = folder.resolve("circuit.dot");
+    Path csv = folder.resolve("edges.csv");
+    Output output =
+        Output.of(
+            "graph",
+            "--include",
+            "L2.head5[14<-7]",
+            "L0.head1[7<-2]",
+            "embedding[2]",
+            "--dot",
+            dot.toString(),
+            "--csv",
+            csv.toString(),
+            "--neuronpedia",
+            "-");
+    JsonNode graph = new ObjectMapper().readTree(output.result());
+    assertEquals(4, graph.get("nodes").size());
+    assertTrue(Files.readString(dot).startsWith("digraph"));
+    assertTrue(Files.readString(csv).contains("L0.head1[7<-2],the,L2.head5[14<-7],to,value,"));
+  }
+
+  @Test
+  void graph_pruning_isWhatWasAskedFor() throws JsonProcessingException {
+    JsonNode all = jsonOf("graph", "--nodes", "40", "--node-share", "1", "--edge-share", "1");
+    JsonNode above = jsonOf("graph", "--nodes", "40", "--threshold", "0.1");
+    JsonNode top = jsonOf("graph", "--nodes", "40", "--top", "7");
+    JsonNode largest = jsonOf("graph", "--nodes", "40", "--largest", "--top", "7");
+    assertTrue(all.get("edges").size() > above.get("edges").size());
+    assertTrue(above.get("edges").size() > 7);
+    assertTrue(largest.get("edges").size() > 0);
+    assertTrue(
+        items(top.get("edges")).stream()
+                .map(edge -> List.of(edge.get("source"), edge.get("target")))
+                .distinct()
+                .count()
+            <= 7);
   }
 
   @Test

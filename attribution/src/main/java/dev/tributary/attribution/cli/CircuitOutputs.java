@@ -1,0 +1,120 @@
+package dev.tributary.attribution.cli;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.export.AttributionGraphJson;
+import dev.tributary.attribution.export.CircuitJson;
+import dev.tributary.attribution.export.Dot;
+import dev.tributary.attribution.export.EdgeTable;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.FileSystemException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.function.Function;
+import java.util.stream.Stream;
+import picocli.CommandLine.Option;
+
+/** Where a circuit is written to, and in which formats. A new format is an option and a line. */
+final class CircuitOutputs {
+  private static final String STANDARD_OUTPUT = "-";
+
+  @Option(
+      names = "--circuit",
+      paramLabel = "FILE",
+      description =
+          "Write the circuit as --json prints it; - is standard output, here and below. Without any"
+              + " of these and --json, a summary is printed.")
+  private Optional<String> circuit = Optional.empty();
+
+  @Option(
+      names = "--neuronpedia",
+      paramLabel = "FILE",
+      description =
+          "Write an attribution graph as Neuronpedia and circuit-tracer's front end read it.")
+  private Optional<String> neuronpedia = Optional.empty();
+
+  @Option(
+      names = "--dot",
+      paramLabel = "FILE",
+      description = "Write a drawing for GraphViz: dot -Tsvg -O FILE.")
+  private Optional<String> dot = Optional.empty();
+
+  @Option(
+      names = "--csv",
+      paramLabel = "FILE",
+      description = "Write the edges as comma-separated values.")
+  private Optional<String> csv = Optional.empty();
+
+  private record Output(String option, Optional<String> file, Function<Circuit, String> format) {
+    boolean isPrinted() {
+      return file.equals(Optional.of(STANDARD_OUTPUT));
+    }
+  }
+
+  /** Those that were asked for. */
+  private List<Output> wanted(boolean json) {
+    Optional<String> printed = json ? Optional.of(STANDARD_OUTPUT) : Optional.empty();
+    return Stream.of(
+            new Output("--json", printed, CircuitJson::of),
+            new Output("--circuit", circuit, CircuitJson::of),
+            new Output("--neuronpedia", neuronpedia, AttributionGraphJson::of),
+            new Output("--dot", dot, Dot::of),
+            new Output("--csv", csv, EdgeTable::of))
+        .filter(output -> output.file.isPresent())
+        .toList();
+  }
+
+  /** Refuses what cannot be written, before the work is done. */
+  void requireWritable(boolean json) {
+    Map<String, String> options = new HashMap<>();
+    for (Output output : wanted(json)) {
+      String file = output.file.orElseThrow();
+      String other = options.putIfAbsent(file, output.option);
+      requireArgument(
+          other == null,
+          "%s and %s both write to %s",
+          other,
+          output.option,
+          output.isPrinted() ? "standard output" : file);
+      if (!output.isPrinted()) {
+        Path path = Path.of(file).toAbsolutePath();
+        Path folder = Objects.requireNonNullElse(path.getParent(), path);
+        requireArgument(
+            Files.isDirectory(folder), "%s %s: there is no folder %s", output.option, file, folder);
+        requireArgument(!Files.isDirectory(path), "%s %s: this is a folder", output.option, file);
+      }
+    }
+  }
+
+  /** Writes what was asked for, or prints a summary. */
+  void write(Circuit found, boolean json, String summary, PrintWriter out) throws IOException {
+    List<Output> wanted = wanted(json);
+    for (Output output : wanted) {
+      String text = output.format.apply(found);
+      if (output.isPrinted()) {
+        out.print(text);
+      } else {
+        write(Path.of(output.file.orElseThrow()), text);
+      }
+    }
+    if (wanted.isEmpty()) {
+      out.print(summary);
+    }
+  }
+
+  private static void write(Path file, String text) throws IOException {
+    try {
+      Files.writeString(file, text);
+    } catch (FileSystemException e) {
+      String reason = e.getReason() == null ? "" : ": " + e.getReason();
+      throw new IOException(file + ": this file cannot be written" + reason, e);
+    }
+  }
+}

@@ -1,0 +1,230 @@
+package dev.tributary.attribution.export;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.Circuit.Edge;
+import dev.tributary.attribution.Circuit.Labels;
+import dev.tributary.attribution.Circuit.NodeReading;
+import dev.tributary.attribution.Node;
+import dev.tributary.attribution.Node.Bias;
+import dev.tributary.attribution.Node.BiasPart;
+import dev.tributary.attribution.Node.Embedding;
+import dev.tributary.attribution.Node.EmbeddingPart;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.PreBias;
+import dev.tributary.attribution.Node.ReconstructionError;
+import dev.tributary.transformer.Site;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.stream.IntStream;
+
+/**
+ * The attribution graph that Neuronpedia and circuit-tracer's front end read, schema version 1.
+ * That format knows features, errors, embeddings and logits; ours become
+ *
+ * <ul>
+ *   <li>neurons and latents of an MLP: {@code cross layer transcoder}, with their own index;
+ *   <li>heads and latents of attention outputs: {@code lorsa}, Neuronpedia's word for features of
+ *       attention; a head's index is 10,000,000 + head · tokens + key;
+ *   <li>errors of an MLP or of attention: {@code mlp reconstruction error}, {@code lorsa error};
+ *   <li>biases and pre-biases: {@code bias};
+ *   <li>the metric: the one {@code logit}, with probability 1, which there is a weight.
+ * </ul>
+ *
+ * <p>The edges of the three inputs of a head are one link, their sum. What that format calls
+ * influence is cumulative: the share of all influence that a node and the more influential ones
+ * have.
+ *
+ * @see <a
+ *     href="https://github.com/hijohnnylin/neuronpedia/blob/main/apps/webapp/app/api/graph/graph-schema.json">Neuronpedia,
+ *     graph-schema.json</a>
+ * @see <a
+ *     href="https://github.com/safety-research/circuit-tracer/blob/main/circuit_tracer/frontend/graph_models.py">circuit-tracer,
+ *     graph_models.py</a>
+ */
+public final class AttributionGraphJson {
+  private static final int SCHEMA_VERSION = 1;
+
+  /** More than any autoencoder has latents. */
+  private static final long FIRST_HEAD = 10_000_000;
+
+  private static final int SLUG_LIMIT = 60;
+
+  private AttributionGraphJson() {}
+
+  /** The text for a circuit. */
+  public static String of(Circuit circuit) {
+    ObjectNode json = JsonNodeFactory.instance.objectNode();
+    metadata(circuit, json.putObject("metadata"));
+    ObjectNode view = json.putObject("qParams");
+    view.putArray("pinnedIds");
+    view.putArray("supernodes");
+    view.put("linkType", "both").put("clickedId", "").put("sg_pos", "");
+    ArrayNode nodes = json.putArray("nodes");
+    double[] cumulative = cumulative(circuit.influence());
+    for (int i = 0; i < cumulative.length; i++) {
+      node(circuit, i, cumulative[i], nodes.addObject());
+    }
+    ArrayNode links = json.putArray("links");
+    Map<Map.Entry<Integer, Integer>, Double> sums = new LinkedHashMap<>();
+    for (Edge edge : circuit.edges()) {
+      sums.merge(Map.entry(edge.source(), edge.target()), edge.weight(), Double::sum);
+    }
+    sums.forEach(
+        (ends, weight) ->
+            links
+                .addObject()
+                .put("source", id(circuit, ends.getKey()))
+                .put("target", id(circuit, ends.getValue()))
+                .put("weight", weight));
+    return CircuitJson.text(json);
+  }
+
+  private static void metadata(Circuit circuit, ObjectNode json) {
+    Labels labels = circuit.origin().labels();
+    String model = labels.model().replaceAll(".*[/\\\\](?=.)", "").replaceAll("[/\\\\]$", "");
+    json.put("slug", slug(model + " " + labels.prompt())).put("scan", model);
+    json.putArray("transcoder_list");
+    labels.tokens().forEach(json.putArray("prompt_tokens")::add);
+    json.put("prompt", labels.prompt());
+    json.put("node_threshold", 1.0); // shown whole: it has been pruned
+    json.put("schema_version", SCHEMA_VERSION);
+    ObjectNode info = json.putObject("info");
+    info.put("description", "Explained: " + labels.metric());
+    info.putObject("generator").put("name", "Tributary");
+  }
+
+  /** Lower-case letters, digits and hyphens. */
+  private static String slug(String text) {
+    String words = text.toLowerCase(Locale.ROOT).replaceAll("[^a-z0-9]+", "-");
+    return words.substring(0, Math.min(SLUG_LIMIT, words.length())).replaceAll("^-|-$", "");
+  }
+
+  /** Of each, the share that it has of the sum together with all larger ones. */
+  private static double[] cumulative(double[] influence) {
+    Integer[] order =
+        IntStream.range(0, influence.length)
+            .boxed()
+            .sorted((i, j) -> Double.compare(influence[j], influence[i]))
+            .toArray(Integer[]::new);
+    double all = IntStream.range(0, order.length).mapToDouble(i -> influence[order[i]]).sum();
+    double[] result = new double[influence.length];
+    double sum = 0;
+    for (int node : order) {
+      sum += influence[node];
+      result[node] = all == 0 ? 1 : Math.min(1, sum / all);
+    }
+    return result;
+  }
+
+  private static void node(Circuit circuit, int i, double cumulative, ObjectNode json) {
+    NodeReading reading = circuit.nodes().get(i);
+    Node node = reading.node();
+    Place place = Place.of(circuit, i);
+    boolean metric = place.kind().equals("metric");
+    json.put("node_id", id(circuit, i));
+    json.put("feature", feature(circuit, node, place));
+    json.put("layer", layer(circuit, place));
+    json.put("ctx_idx", place.token());
+    json.put("feature_type", type(node, metric));
+    json.put("token_prob", metric ? 1.0 : 0.0);
+    json.put("is_target_logit", metric);
+    json.put("run_idx", 0).put("reverse_ctx_idx", 0);
+    json.put("jsNodeId", scriptId(circuit, node, place));
+    json.put("clerp", label(circuit, i, metric));
+    if (metric) {
+      json.putNull("influence");
+    } else {
+      json.put("influence", cumulative);
+    }
+    if (reading.activation().isPresent()) {
+      json.put("activation", reading.activation().getAsDouble());
+    } else {
+      json.putNull("activation");
+    }
+  }
+
+  /** Neuronpedia looks for a text in quotation marks and a probability. */
+  private static String label(Circuit circuit, int node, boolean metric) {
+    String described = Place.described(circuit, node);
+    return metric ? "Output \"" + described.replace('"', '\'') + "\" (p=1.000)" : described;
+  }
+
+  private static String id(Circuit circuit, int i) {
+    Place place = Place.of(circuit, i);
+    Node node = circuit.nodes().get(i).node();
+    return layer(circuit, place) + "_" + index(circuit, node, place) + "_" + place.token();
+  }
+
+  /** What several nodes of one feature share, as far as circuit-tracer sees to it. */
+  private static String scriptId(Circuit circuit, Node node, Place place) {
+    String last = node instanceof Neuron || node instanceof Latent ? "0" : "" + place.token();
+    return layer(circuit, place) + "_" + index(circuit, node, place) + "-" + last;
+  }
+
+  private static String layer(Circuit circuit, Place place) {
+    if (place.kind().equals("metric")) {
+      return String.valueOf(circuit.origin().layers() + 1);
+    }
+    return place.layer().isPresent() ? String.valueOf(place.layer().getAsInt()) : "E";
+  }
+
+  /** Unique among the nodes of a layer and token; negative of what has no index of its own. */
+  private static long index(Circuit circuit, Node node, Place place) {
+    if (node instanceof Neuron neuron) {
+      return neuron.neuron();
+    } else if (node instanceof Latent latent) {
+      return latent.latent() + (isAttention(latent.site()) ? FIRST_HEAD : 0);
+    } else if (node instanceof HeadPair pair) {
+      return FIRST_HEAD + (long) pair.head() * circuit.origin().tokens().size() + pair.key();
+    } else if (node instanceof ReconstructionError error) {
+      return isAttention(error.site()) ? -2 : -1;
+    } else if (node instanceof Bias bias) {
+      return bias.part() == BiasPart.ATTENTION ? -4 : -3;
+    } else if (node instanceof PreBias bias) {
+      return isAttention(bias.site()) ? -6 : -5;
+    } else if (node instanceof Embedding embedding) {
+      return embedding.part() == EmbeddingPart.POSITION
+          ? -1
+          : circuit.origin().tokens().get(place.token());
+    }
+    return 0;
+  }
+
+  private static long feature(Circuit circuit, Node node, Place place) {
+    long index = index(circuit, node, place);
+    if (node instanceof Embedding) {
+      return index < 0 ? index : place.token();
+    }
+    return index < 0 || place.layer().isEmpty() ? index : paired(place.layer().getAsInt(), index);
+  }
+
+  /** Cantor's pairing function, from which the layer and the index can be told. */
+  private static long paired(long layer, long index) {
+    return (layer + index) * (layer + index + 1) / 2 + index;
+  }
+
+  private static boolean isAttention(Site site) {
+    return site == Site.ATTENTION_OUTPUT;
+  }
+
+  private static String type(Node node, boolean metric) {
+    if (metric) {
+      return "logit";
+    } else if (node instanceof Embedding) {
+      return "embedding";
+    } else if (node instanceof ReconstructionError error) {
+      return isAttention(error.site()) ? "lorsa error" : "mlp reconstruction error";
+    } else if (node instanceof Bias || node instanceof PreBias) {
+      return "bias";
+    }
+    boolean attention =
+        node instanceof HeadPair || (node instanceof Latent latent && isAttention(latent.site()));
+    return attention ? "lorsa" : "cross layer transcoder";
+  }
+}

@@ -1,0 +1,61 @@
+package dev.tributary.attribution.export;
+
+import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.Circuit.Edge;
+import dev.tributary.transformer.AttentionPath;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.Collectors;
+
+/**
+ * The edges of a circuit as comma-separated values: a line with the names of the columns, then one
+ * for each edge.
+ *
+ * @see <a href="https://www.rfc-editor.org/rfc/rfc4180">RFC 4180</a>
+ */
+public final class EdgeTable {
+  private static final String LINE = "\r\n";
+
+  private EdgeTable() {}
+
+  /** The text for a circuit. */
+  public static String of(Circuit circuit) {
+    StringBuilder text = new StringBuilder();
+    line(
+        List.of("source", "source_token", "target", "target_token", "path", "weight", "score"),
+        text);
+    double[] scores = circuit.edgeScores();
+    for (int i = 0; i < scores.length; i++) {
+      Edge edge = circuit.edges().get(i);
+      line(
+          List.of(
+              name(circuit, edge.source()),
+              token(circuit, edge.source()),
+              name(circuit, edge.target()),
+              token(circuit, edge.target()),
+              edge.path() == AttentionPath.ALL ? "" : edge.path().name().toLowerCase(Locale.ROOT),
+              String.valueOf(edge.weight()),
+              String.valueOf(scores[i])),
+          text);
+    }
+    return text.toString();
+  }
+
+  private static String name(Circuit circuit, int node) {
+    return circuit.nodes().get(node).node().toString();
+  }
+
+  private static String token(Circuit circuit, int node) {
+    return circuit.origin().labels().tokens().get(Place.of(circuit, node).token());
+  }
+
+  private static void line(List<String> fields, StringBuilder text) {
+    text.append(fields.stream().map(EdgeTable::quoted).collect(Collectors.joining(",")))
+        .append(LINE);
+  }
+
+  private static String quoted(String field) {
+    boolean plain = field.chars().noneMatch(c -> c == '"' || c == ',' || c == '\r' || c == '\n');
+    return plain ? field : '"' + field.replace("\"", "\"\"") + '"';
+  }
+}
