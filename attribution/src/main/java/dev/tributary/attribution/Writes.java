@@ -12,6 +12,7 @@ import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.attribution.Node.Source;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.core.TopK;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Mlp;
@@ -19,7 +20,9 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 
 /**
@@ -87,11 +90,6 @@ final class Writes {
     return site == Site.MLP_ACTIVATION ? vectors.matmul(mlp(layer).output().weight()) : vectors;
   }
 
-  /** The adjoint of {@link #toResidual}: how a gradient in the residual stream reads the site. */
-  private Tensor toSite(Site site, int layer, Tensor rows) {
-    return site == Site.MLP_ACTIVATION ? rows.matmulTransposed(mlp(layer).output().weight()) : rows;
-  }
-
   /**
    * ⟨write, gradient⟩ of every node that writes before what the gradient reads, at the tokens it
    * reads.
@@ -100,6 +98,7 @@ final class Writes {
     Tensor rows = gradient.rows();
     int from = gradient.firstToken();
     int to = gradient.endToken();
+    UnaryOperator<Tensor> read = reading(rows);
     List<NodeArray> arrays = new ArrayList<>();
     for (EmbeddingPart part : List.of(EmbeddingPart.TOKEN, EmbeddingPart.POSITION)) {
       Tensor products = embedding(part).slice(0, from, to).times(rows).sum(-1);
@@ -111,18 +110,18 @@ final class Writes {
         Tensor weight = attention.outputWeight();
         int heads = attention.heads();
         int dHead = weight.shape().size(1);
-        Tensor read =
-            rows.matmulTransposed(weight.reshape(heads * dHead, weight.shape().size(2)))
+        Tensor byHead =
+            read.apply(weight.reshape(heads * dHead, weight.shape().size(2)))
                 .reshape(to - from, heads, dHead)
                 .permute(1, 0, 2);
         Tensor pattern = run.value(Site.PATTERN, layer).slice(1, from, to);
-        Tensor products = read.matmulTransposed(run.value(Site.VALUE, layer)).times(pattern);
+        Tensor products = byHead.matmulTransposed(run.value(Site.VALUE, layer)).times(pattern);
         arrays.add(NodeArray.headPairs(layer, from, 0, products));
         arrays.add(bias(BiasPart.ATTENTION, layer, gradient));
       }
       if (2 * layer + 2 <= gradient.afterBlock()) {
         Tensor activation = run.value(Site.MLP_ACTIVATION, layer).slice(0, from, to);
-        Tensor products = rows.matmulTransposed(mlp(layer).output().weight()).times(activation);
+        Tensor products = read.apply(mlp(layer).output().weight()).times(activation);
         arrays.add(NodeArray.neurons(layer, from, products));
         arrays.add(bias(BiasPart.MLP, layer, gradient));
       }
@@ -132,15 +131,35 @@ final class Writes {
       Site site = autoencoder.site();
       int layer = autoencoder.layer();
       if (new Latent(site, layer, 0, 0).block() <= gradient.afterBlock()) {
-        Tensor read = toSite(site, layer, rows);
-        arrays.add(NodeArray.latents(site, layer, from, ofLatents(encoding, from, read)));
-        Tensor errors = encoding.error().slice(0, from, to).times(read).sum(-1);
+        Tensor atSite =
+            site == Site.MLP_ACTIVATION ? read.apply(mlp(layer).output().weight()) : rows;
+        arrays.add(NodeArray.latents(site, layer, from, ofLatents(encoding, from, atSite)));
+        Tensor errors = encoding.error().slice(0, from, to).times(atSite).sum(-1);
         arrays.add(NodeArray.errors(site, layer, from, errors));
         arrays.add(
-            NodeArray.preBiases(site, layer, from, read.times(autoencoder.preBias()).sum(-1)));
+            NodeArray.preBiases(site, layer, from, atSite.times(autoencoder.preBias()).sum(-1)));
       }
     }
     return new NodeScores(run, arrays);
+  }
+
+  /**
+   * How rows of a gradient read weights [n, dModel]: row · weight. All rows of a key are multiples
+   * of one where the scale is held fixed, and then one row is multiplied instead of all.
+   */
+  private static UnaryOperator<Tensor> reading(Tensor rows) {
+    double[] norms = rows.norm(-1).toDoubles();
+    int longest = TopK.indices(norms, 1)[0];
+    if (norms.length == 1 || norms[longest] == 0) {
+      return rows::matmulTransposed;
+    }
+    Tensor one = token(rows, longest);
+    Tensor factors = rows.matmulTransposed(one).times(1 / (norms[longest] * norms[longest]));
+    double[] rests = rows.minus(factors.times(one)).norm(-1).toDoubles();
+    double rounding = 16 * rows.dtype().epsilon() * norms[longest];
+    return Arrays.stream(rests).allMatch(rest -> rest <= rounding)
+        ? weight -> factors.times(one.matmulTransposed(weight))
+        : rows::matmulTransposed;
   }
 
   /** ⟨latent · decoder row, gradient at the site⟩: only decoder rows of active latents are read. */
