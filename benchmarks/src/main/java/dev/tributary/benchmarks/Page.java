@@ -21,6 +21,9 @@ final class Page {
   /** Length of the prompt at which directions are counted. */
   static final int DIRECTION_TOKENS = 16;
 
+  /** Length of the prompt all edges of which are searched. */
+  static final int SEARCH_TOKENS = 64;
+
   private static final int[] LENGTHS = {16, 64, 256};
   private static final int[] DIRECTIONS = {1, 8, 64};
   private static final int ONE_BY_ONE = 8;
@@ -57,6 +60,7 @@ final class Page {
     onePass();
     edges();
     directions();
+    search();
     matmul();
     kernels();
     Files.writeString(output.resolve("README.md"), text.toString().stripTrailing() + "\n");
@@ -291,6 +295,31 @@ final class Page {
       }
       row(cells.toArray(String[]::new));
     }
+    text.append("\n");
+  }
+
+  private void search() throws IOException {
+    Measurements measured = measured("search");
+    if (measured.isEmpty()) {
+      return;
+    }
+    heading(
+        "The largest edges of all",
+        "EdgeSearchBenchmark",
+        """
+        The 10,000 largest of all edges among neurons and between neurons and heads.
+        """);
+    Map<String, ?> at = Map.of("tokens", SEARCH_TOKENS);
+    OptionalDouble time = measured.milliseconds("search", at);
+    OptionalDouble count = measured.noted(Measured.EDGES, "search", at);
+    row("tokens", "seconds", "edges", "edges per second", PEAK);
+    rule(5);
+    row(
+        Integer.toString(SEARCH_TOKENS),
+        number(scaled(time, 1e-3)),
+        whole(count),
+        whole(scaled(ratio(count, time), 1000)),
+        whole(measured.noted(Measured.PEAK, "search", at)));
     text.append("\n");
   }
 

@@ -140,6 +140,8 @@ public final class Report implements Callable<Integer> {
             "DirectionsBenchmark.between",
             "tokens=" + Page.DIRECTION_TOKENS,
             "sources=" + (quick ? "8" : "1,8,64")));
+    stages.add(
+        stage("search", List.of("-f", "1"), "EdgeSearchBenchmark", "tokens=" + Page.SEARCH_TOKENS));
     if (quick) {
       stages.add(stage("matmul", small, "MatmulBenchmark", "rows=64", "weight=768x3072"));
     } else {

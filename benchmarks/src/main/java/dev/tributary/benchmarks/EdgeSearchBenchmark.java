@@ -1,0 +1,47 @@
+package dev.tributary.benchmarks;
+
+import dev.tributary.attribution.EdgeSearch;
+import dev.tributary.attribution.Node.HeadInput;
+import dev.tributary.attribution.Node.HeadPair;
+import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.NodeFilter;
+import dev.tributary.core.Scope;
+import dev.tributary.transformer.Progress;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Fork;
+import org.openjdk.jmh.annotations.Measurement;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Warmup;
+
+/**
+ * How long does it take to find the 10,000 largest of all edges between neurons and heads of a
+ * prompt?
+ *
+ * <pre>java -jar benchmarks/target/benchmarks.jar EdgeSearchBenchmark</pre>
+ */
+@BenchmarkMode(Mode.SingleShotTime)
+@OutputTimeUnit(TimeUnit.MILLISECONDS)
+@Warmup(iterations = 0)
+@Measurement(iterations = 1)
+@Fork(1)
+public class EdgeSearchBenchmark {
+  private static final int COUNT = 10_000;
+
+  /** Among neurons, and between neurons and heads. */
+  @Benchmark
+  public EdgeSearch.Found search(RandomGpt2 gpt2) {
+    try (Scope scope = Scope.open()) {
+      EdgeSearch.Found found =
+          EdgeSearch.of(EdgeAttributionBenchmark.edges(gpt2.nodes))
+              .from(NodeFilter.ALL.kinds(List.of(Neuron.class, HeadPair.class)))
+              .into(NodeFilter.ALL.kinds(List.of(Neuron.class, HeadInput.class)))
+              .top(COUNT, Progress.NONE);
+      Measured.edges(found.searched());
+      return found;
+    }
+  }
+}
