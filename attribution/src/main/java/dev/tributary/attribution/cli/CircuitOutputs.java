@@ -7,6 +7,7 @@ import dev.tributary.attribution.export.AttributionGraphJson;
 import dev.tributary.attribution.export.CircuitJson;
 import dev.tributary.attribution.export.Dot;
 import dev.tributary.attribution.export.EdgeTable;
+import dev.tributary.attribution.viewer.CircuitPage;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.FileSystemException;
@@ -32,6 +33,12 @@ final class CircuitOutputs {
           "Write the circuit as --json prints it; - is standard output, here and below. Without any"
               + " of these and --json, a summary is printed.")
   private Optional<String> circuit = Optional.empty();
+
+  @Option(
+      names = "--html",
+      paramLabel = "FILE",
+      description = "Write a page that shows the circuit in a browser, without a network.")
+  private Optional<String> html = Optional.empty();
 
   @Option(
       names = "--neuronpedia",
@@ -64,6 +71,7 @@ final class CircuitOutputs {
     return Stream.of(
             new Output("--json", printed, CircuitJson::of),
             new Output("--circuit", circuit, CircuitJson::of),
+            new Output("--html", html, CircuitPage::of),
             new Output("--neuronpedia", neuronpedia, AttributionGraphJson::of),
             new Output("--dot", dot, Dot::of),
             new Output("--csv", csv, EdgeTable::of))
@@ -94,7 +102,8 @@ final class CircuitOutputs {
   }
 
   /** Writes what was asked for, or prints a summary. */
-  void write(Circuit found, boolean json, String summary, PrintWriter out) throws IOException {
+  void write(Circuit found, boolean json, String summary, PrintWriter out, PrintWriter err)
+      throws IOException {
     List<Output> wanted = wanted(json);
     for (Output output : wanted) {
       String text = output.format.apply(found);
@@ -107,6 +116,11 @@ final class CircuitOutputs {
     if (wanted.isEmpty()) {
       out.print(summary);
     }
+    html.filter(file -> !file.equals(STANDARD_OUTPUT))
+        .ifPresent(
+            file ->
+                err.println(
+                    "The circuit's page is " + Path.of(file).toAbsolutePath().normalize().toUri()));
   }
 
   private static void write(Path file, String text) throws IOException {

@@ -31,6 +31,7 @@ import picocli.CommandLine.Option;
     footer = {
       "",
       "Examples:",
+      "  graph --html circuit.html",
       "  graph --nodes 200 --dot circuit.dot --csv edges.csv",
       "  graph --json > circuit.json",
       "  graph --include \"L2.head5[14<-7]\" \"L0.head1[7<-2]\" \"embedding[2]\""
@@ -41,6 +42,7 @@ final class GraphCommand implements Callable<Integer> {
   private static final double EDGE_SHARE = 0.98;
 
   private final PrintWriter out;
+  private final PrintWriter err;
 
   @Mixin private final SubjectOptions options = new SubjectOptions();
 
@@ -96,8 +98,9 @@ final class GraphCommand implements Callable<Integer> {
 
   @Mixin private final CircuitOutputs outputs = new CircuitOutputs();
 
-  GraphCommand(PrintWriter out) {
+  GraphCommand(PrintWriter out, PrintWriter err) {
     this.out = out;
+    this.err = err;
   }
 
   @Override
@@ -111,7 +114,7 @@ final class GraphCommand implements Callable<Integer> {
       circuit = pruned(find(subject, progress.within(Phase.CIRCUIT)));
       report = TextReport.of(subject, circuit, steps());
     }
-    outputs.write(circuit, options.json(), report, out);
+    outputs.write(circuit, options.json(), report, out, err);
     return ExitCode.OK;
   }
 

@@ -46,7 +46,7 @@ public final class Main {
             .addSubcommand(new AblateCommand(out))
             .addSubcommand(new VerifyCommand(out))
             .addSubcommand(new SearchCommand(out))
-            .addSubcommand(new GraphCommand(out))
+            .addSubcommand(new GraphCommand(out, err))
             .setOut(out)
             .setErr(err)
             .setCaseInsensitiveEnumValuesAllowed(true)

@@ -636,6 +636,18 @@ class CommandLineTest {
   }
 
   @Test
+  void graph_html_isOnePageAndSaysWhere(@TempDir Path folder) throws IOException {
+    Path page = folder.resolve("a page.html");
+    Output output = Output.of("graph", "--nodes", "5", "--html", page.toString());
+    assertEquals(0, output.exitCode());
+    assertEquals("", output.out());
+    assertEquals("The circuit's page is " + page.toUri(), output.err().strip());
+    String html = Files.readString(page);
+    assertTrue(html.startsWith("<!DOCTYPE html>"));
+    assertEquals(html, Output.of("graph", "--nodes", "5", "--html", "-").result());
+  }
+
+  @Test
   void graph_pruning_isWhatWasAskedFor() throws JsonProcessingException {
     JsonNode all = jsonOf("graph", "--nodes", "40", "--node-share", "1", "--edge-share", "1");
     JsonNode above = jsonOf("graph", "--nodes", "40", "--threshold", "0.1");
