@@ -27,6 +27,8 @@ import dev.tributary.transformer.Block;
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.Linear;
+import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
@@ -269,13 +271,9 @@ public final class EdgeAttribution {
     }
     Block block = run.model().block(layer);
     Variable rows = Variable.input(row(run.residualAfter(2 * layer + 1).value(), 0, token));
+    Linear input = block.mlp().input().columns(neurons.stream().mapToInt(Neuron::neuron).toArray());
     Variable activations =
-        block
-            .mlp()
-            .input()
-            .columns(neurons.stream().mapToInt(Neuron::neuron).toArray())
-            .apply(block.mlpNorm().apply(rows, scaleGradient))
-            .gelu();
+        block.mlp().activation().apply(input.apply(block.mlpNorm().apply(rows, scaleGradient)));
     Tensor directions = Tensor.of(run.model().dtype(), Shape.of(count, 1, count), weights);
     Tensor pulled = Jacobian.of(activations, rows).pull(directions).get(0);
     Map<Neuron, ResidualGradient> result = new HashMap<>();
@@ -531,15 +529,14 @@ public final class EdgeAttribution {
 
   private List<NodeArray> intoMlp(int layer, int token, Tensor write) {
     Block block = run.model().block(layer);
+    Mlp mlp = block.mlp();
     Tensor preActivation = row(run.value(Site.MLP_PRE_ACTIVATION, layer), 0, token);
     Pushed activation =
         Jacobian.pushOnce(
             r ->
-                block
-                    .mlp()
-                    .input()
-                    .apply(block.mlpNorm().apply(r, scaleGradient), preActivation)
-                    .gelu(),
+                mlp.activation()
+                    .apply(
+                        mlp.input().apply(block.mlpNorm().apply(r, scaleGradient), preActivation)),
             row(run.residualAfter(2 * layer + 1).value(), 0, token),
             write);
     List<NodeArray> arrays = new ArrayList<>();

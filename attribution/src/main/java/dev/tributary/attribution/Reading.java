@@ -111,7 +111,9 @@ public record Reading(
                   .input()
                   .columns(neuron.neuron(), neuron.neuron() + 1)
                   .apply(block.mlpNorm().apply(r, scaleGradient));
-          return stage == Stage.ACTIVATION ? preActivation.gelu() : preActivation;
+          return stage == Stage.ACTIVATION
+              ? block.mlp().activation().apply(preActivation)
+              : preActivation;
         });
   }
 
@@ -230,7 +232,8 @@ public record Reading(
 
   private static Variable mlpSite(Block block, Site site, Variable r, ScaleGradient scaleGradient) {
     Mlp mlp = block.mlp();
-    Variable activation = mlp.input().apply(block.mlpNorm().apply(r, scaleGradient)).gelu();
+    Variable activation =
+        mlp.activation().apply(mlp.input().apply(block.mlpNorm().apply(r, scaleGradient)));
     return site == Site.MLP_ACTIVATION ? activation : mlp.output().apply(activation);
   }
 

@@ -182,7 +182,7 @@ final class SearchTargets {
     Variable preActivation = Variable.input(run.value(Site.MLP_PRE_ACTIVATION, layer));
     Tensor weights = edges.weights(Site.MLP_ACTIVATION, layer);
     Tensor slopes =
-        Jacobian.of(preActivation.gelu(), preActivation)
+        Jacobian.of(block.mlp().activation().apply(preActivation), preActivation)
             .pull(weights.reshape(weights.shape().prepend(1)))
             .get(0)
             .reshape(weights.shape());

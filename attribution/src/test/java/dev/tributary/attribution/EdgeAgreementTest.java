@@ -187,7 +187,7 @@ class EdgeAgreementTest {
         return changed.value(Site.LOGITS).get(logit.token(), logit.word());
       }
       if (target instanceof Neuron n) {
-        Tensor activation = changed.value(Site.MLP_PRE_ACTIVATION, n.layer()).gelu();
+        Tensor activation = activated(changed, n.layer());
         return activation.get(n.token(), n.neuron()) * weight(n);
       }
       if (target instanceof Latent l) {
@@ -272,7 +272,7 @@ class EdgeAgreementTest {
                 .matmul(changed.value(Site.VALUE, layer));
         return run.model().block(layer).attention().output(Variable.constant(heads)).value();
       }
-      Tensor activation = changed.value(Site.MLP_PRE_ACTIVATION, layer).gelu();
+      Tensor activation = activated(changed, layer);
       return l.site() == Site.MLP_ACTIVATION
           ? activation
           : run.model().block(layer).mlp().output().apply(Variable.constant(activation)).value();
@@ -370,5 +370,10 @@ class EdgeAgreementTest {
                       cell.nonzero >= EDGES / 20,
                       source + " to " + target + ": only " + cell.nonzero + " are not zero");
                 }));
+  }
+
+  private static Tensor activated(Run run, int layer) {
+    Variable preActivation = Variable.constant(run.value(Site.MLP_PRE_ACTIVATION, layer));
+    return run.model().block(layer).mlp().activation().apply(preActivation).value();
   }
 }

@@ -22,6 +22,7 @@ import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Block;
+import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
@@ -120,11 +121,21 @@ class EdgeLawsTest {
                 Arbitraries.integers().between(1, 4),
                 Arbitraries.integers().between(1, 7),
                 Arbitraries.integers().between(2, 9),
+                Arbitraries.of(MlpActivation.values()),
                 Arbitraries.of(true, false))
             .as(
-                (layers, dModel, heads, dHead, neurons, vocabulary, tied) ->
+                (layers, dModel, heads, dHead, neurons, vocabulary, activation, tied) ->
                     new TransformerConfig(
-                        layers, dModel, heads, dHead, neurons, 6, vocabulary, 1e-5, tied));
+                        layers,
+                        dModel,
+                        heads,
+                        dHead,
+                        neurons,
+                        6,
+                        vocabulary,
+                        1e-5,
+                        activation,
+                        tied));
     return Combinators.combine(
             configs,
             Arbitraries.integers().between(1, 6),
@@ -262,7 +273,11 @@ class EdgeLawsTest {
     if (target instanceof Neuron neuron) {
       Block block = run.model().block(neuron.layer());
       Tensor activation =
-          block.mlp().input().apply(block.mlpNorm().apply(r, ScaleGradient.LIVE)).gelu().value();
+          block
+              .mlp()
+              .activation()
+              .apply(block.mlp().input().apply(block.mlpNorm().apply(r, ScaleGradient.LIVE)))
+              .value();
       return activation.get(neuron.token(), neuron.neuron())
           * nodes
               .gradient(Site.MLP_ACTIVATION, neuron.layer())

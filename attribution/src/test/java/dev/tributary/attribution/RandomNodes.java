@@ -18,6 +18,7 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
@@ -130,7 +131,16 @@ final class RandomNodes {
     Random random = random(seed + 1_000_000);
     TransformerConfig config =
         new TransformerConfig(
-            LAYERS, WIDTH, HEADS, 3, NEURONS, TOKENS, VOCABULARY, 1e-5, random.nextBoolean());
+            LAYERS,
+            WIDTH,
+            HEADS,
+            3,
+            NEURONS,
+            TOKENS,
+            VOCABULARY,
+            1e-5,
+            seed % 2 == 0 ? MlpActivation.TANH_GELU : MlpActivation.EXACT_GELU,
+            random.nextBoolean());
     List<SparseAutoencoder> autoencoders = new ArrayList<>();
     for (int layer = 0; layer < LAYERS; layer++) {
       for (Site site : ENCODED) {

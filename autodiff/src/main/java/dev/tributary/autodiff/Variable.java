@@ -368,6 +368,11 @@ public final class Variable {
     return derived(value.gelu(), along(this, () -> diagonal(value.geluDerivative())));
   }
 
+  /** Gaussian error linear unit as it is defined, see {@link Tensor#exactGelu}. */
+  public Variable exactGelu() {
+    return derived(value.exactGelu(), along(this, () -> diagonal(value.exactGeluDerivative())));
+  }
+
   // ---- reductions --------------------------------------------------------------------------
 
   /** Sum along one axis, which stays with size 1. */

@@ -25,7 +25,10 @@ interface Kernels {
      * x / (1 + exp(-2c(x + 0.044715 x^3))), c = sqrt(2/pi): the tanh form of GELU without its tanh.
      */
     GELU,
-    GELU_DERIVATIVE
+    GELU_DERIVATIVE,
+    /** x times the normal distribution function of x. */
+    EXACT_GELU,
+    EXACT_GELU_DERIVATIVE
   }
 
   /** Element-wise functions of two operands. */

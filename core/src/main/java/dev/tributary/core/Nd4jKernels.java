@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.List;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.api.ops.impl.transforms.custom.SoftMax;
+import org.nd4j.linalg.api.ops.impl.transforms.strict.Erfc;
 import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.ops.transforms.Transforms;
 
@@ -116,8 +117,19 @@ final class Nd4jKernels implements Kernels {
           slope.muli(3 * 0.044715).addi(1).muli(2 * Math.sqrt(2 / Math.PI));
           z.muli(s).muli(temporaries.add(s.rsub(1))).muli(slope).addi(s);
         }
+        case EXACT_GELU -> z.muli(normalDistribution(from, temporaries));
+        case EXACT_GELU_DERIVATIVE -> {
+          INDArray density = temporaries.add(from.mul(from));
+          Transforms.exp(density.muli(-0.5), false).muli(1 / Math.sqrt(2 * Math.PI));
+          z.muli(density).addi(normalDistribution(from, temporaries));
+        }
       }
     }
+  }
+
+  private static INDArray normalDistribution(INDArray x, Temporaries temporaries) {
+    INDArray result = temporaries.add(x.mul(-Math.sqrt(0.5)));
+    return Nd4j.exec(new Erfc(result, result)).muli(0.5);
   }
 
   private static INDArray geluGate(INDArray x, Temporaries temporaries) {

@@ -228,6 +228,20 @@ public final class Tensor {
     return unary(Unary.GELU_DERIVATIVE);
   }
 
+  /**
+   * Gaussian error linear unit as it is defined: x/2 (1 + erf(x/√2)).
+   *
+   * @see <a href="https://arxiv.org/abs/1606.08415">Hendrycks and Gimpel 2016</a>
+   */
+  public Tensor exactGelu() {
+    return unary(Unary.EXACT_GELU);
+  }
+
+  /** The derivative of {@link #exactGelu} at x. */
+  public Tensor exactGeluDerivative() {
+    return unary(Unary.EXACT_GELU_DERIVATIVE);
+  }
+
   private Tensor unary(Unary function) {
     Tensor result = allocate(dtype, shape);
     Backend.kernels().unary(function, this, result);

@@ -431,6 +431,131 @@ class TensorTest {
         Double.MIN_NORMAL);
   }
 
+  /**
+   * x, x Φ(x) and Φ(x) + x φ(x) with φ(x) = e^(-x²/2) / √(2π), Φ(x) = erfc(-x/√2) / 2, computed by
+   * mpmath 1.2 with 50 digits.
+   */
+  private static final double[][] EXACT_GELU = {
+    {0.0, 0.0, 0.5},
+    {1e-300, 5e-301, 0.5},
+    {1e-09, 5.000000003989423e-10, 0.5000000007978845},
+    {-1e-09, -4.999999996010577e-10, 0.49999999920211546},
+    {0.001, 0.000500398942213911, 0.5007978842948414},
+    {-0.001, -0.000499601057786089, 0.4992021157051586},
+    {0.1, 0.053982783727702904, 0.5795230920247302},
+    {-0.1, -0.0460172162722971, 0.4204769079752698},
+    {0.25, 0.14967658142073093, 0.695373354883636},
+    {-0.25, -0.10032341857926907, 0.30462664511636395},
+    {0.5, 0.34573123063700656, 0.8674951246561629},
+    {-0.5, -0.15426876936299344, 0.13250487534383715},
+    {-0.75, -0.16997051428265114, 0.0007742782607648957},
+    {0.75, 0.5800294857173488, 0.9992257217392351},
+    {-0.7517915246935645, -0.16997120747990366, -6.453751729367753e-18},
+    {1.0, 0.8413447460685429, 1.0833154705876864},
+    {-1.0, -0.15865525393145705, -0.0833154705876863},
+    {1.5, 1.399789198096713, 1.1274691922299795},
+    {-1.5, -0.1002108019032871, -0.12746919222997952},
+    {2.0, 1.9544997361036416, 1.085231801078197},
+    {-2.0, -0.04550026389635842, -0.0852318010781969},
+    {3.0, 2.99595030590511, 1.011945647204184},
+    {-3.0, -0.0040496940948902835, -0.011945647204183927},
+    {4.5, 4.4999847104709385, 1.0000685291618563},
+    {-4.5, -1.5289529061285272e-05, -6.852916185634458e-05},
+    {6.0, 5.999999994080474, 1.0000000354687095},
+    {-6.0, -5.9195258702261885e-09, -3.5468709453902015e-08},
+    {8.0, 7.999999999999995, 1.0000000000000397},
+    {-8.0, -4.976768459417427e-15, -3.979607261086796e-14},
+    {12.25, 12.25, 1.0},
+    {-12.25, -1.0289750177950936e-33, -1.2603860032218894e-32},
+    {20.0, 20.0, 1.0},
+    {-20.0, -5.507248237212468e-88, -1.1014360483133464e-86},
+    {30.1, 30.1, 1.0},
+    {-30.1, -7.292228326137134e-198, -2.194955407450478e-196},
+    {37.0, 37.0, 1.0},
+    {-37.0, -2.1184613523340935e-298, -7.838298669418516e-297},
+    {-50.0, -0.0, -0.0},
+    {50.0, 50.0, 1.0},
+  };
+
+  @Example
+  void exactGelu_doubles_areWithinRoundings() {
+    double[] x = Arrays.stream(EXACT_GELU).mapToDouble(row -> row[0]).toArray();
+    Tensor tensor = Tensor.of(DType.DOUBLE, Shape.of(x.length), x);
+    double[] y = tensor.exactGelu().toDoubles();
+    double[] derivative = tensor.exactGeluDerivative().toDoubles();
+    double allowed = FEW_ROUNDINGS * DType.DOUBLE.epsilon();
+    for (int i = 0; i < x.length; i++) {
+      assertNear(EXACT_GELU[i][1], y[i], allowed * Math.abs(EXACT_GELU[i][1]), x[i]);
+      // Two terms of about 0.2 cancel near -0.75.
+      double size = Math.max(Math.abs(EXACT_GELU[i][2]), Math.abs(x[i]) < 2 ? 0.2 : 0);
+      assertNear(EXACT_GELU[i][2], derivative[i], allowed * size, x[i]);
+    }
+  }
+
+  /** 1 - Φ(a) of a normal distribution, a ≥ 0: a series near 0, else a continued fraction. */
+  private static double normalTail(double a) {
+    double density = Math.exp(-a * a / 2) / Math.sqrt(2 * Math.PI);
+    if (a < 2) {
+      double term = a;
+      double sum = a;
+      for (int k = 3; k < 80; k += 2) {
+        term *= a * a / k;
+        sum += term;
+      }
+      return 0.5 - density * sum;
+    }
+    double fraction = a;
+    for (int k = 300; k > 0; k--) {
+      fraction = a + k / fraction;
+    }
+    return density / fraction;
+  }
+
+  private static double exactGelu(double x) {
+    return Math.max(x, 0) - (x == 0 ? 0 : Math.abs(x) * normalTail(Math.abs(x)));
+  }
+
+  private static double exactGeluDerivative(double x) {
+    double a = Math.abs(x);
+    double s = normalTail(a) - a * Math.exp(-a * a / 2) / Math.sqrt(2 * Math.PI);
+    return x > 0 ? 1 - s : s;
+  }
+
+  @Property(tries = TRIES)
+  void exactGelu_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::exactGelu, TensorTest::exactGelu, FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void exactGeluDerivative_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::exactGeluDerivative, TensorTest::exactGeluDerivative, FEW_ROUNDINGS);
+  }
+
+  @Example
+  void exactGelu_everyFloat_isWithinRoundings() {
+    sweep(
+        Tensor::exactGelu,
+        (x, y) -> {
+          double expected = Math.abs(x) > 40 ? Math.max(x, 0) : exactGelu(x);
+          double allowed = FEW_ROUNDINGS * DType.FLOAT.epsilon() * Math.abs(expected);
+          if (y != expected) {
+            assertNear(expected, y, allowed + 40 * Float.MIN_NORMAL, x);
+          }
+        });
+  }
+
+  @Example
+  void exactGeluDerivative_everyFloat_isWithinRoundings() {
+    sweep(
+        Tensor::exactGeluDerivative,
+        (x, y) -> {
+          double expected = Math.abs(x) > 40 ? (x > 0 ? 1 : 0) : exactGeluDerivative(x);
+          double size = Math.max(Math.abs(expected), Math.abs(x) < 2 ? 0.2 : 0);
+          double allowed = FEW_ROUNDINGS * DType.FLOAT.epsilon() * size;
+          assertNear(expected, y, allowed + 40 * Float.MIN_NORMAL, x);
+        });
+  }
+
   @Example
   void elementwise_NaN_staysNaN() {
     for (DType dtype : DType.values()) {
@@ -446,6 +571,8 @@ class TensorTest {
               x.relu(),
               x.gelu(),
               x.geluDerivative(),
+              x.exactGelu(),
+              x.exactGeluDerivative(),
               x.plus(1),
               x.times(0),
               x.plus(x),

@@ -3,6 +3,7 @@ package dev.tributary.transformer;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import java.util.List;
 
 /**
  * Causal self-attention of several heads.
@@ -148,6 +149,22 @@ public final class Attention {
         };
     Tensor byHead = input.weight().reshape(input.weight().shape().size(0), heads, dHead());
     return cotangents.matmulTransposed(byHead.permute(1, 0, 2));
+  }
+
+  /** By Hugging Face's names, queries, keys and values side by side in one matrix. */
+  void save(SafetensorsWriter writer, String name, ElementType type) {
+    List<Linear> parts = List.of(query, key, value);
+    for (boolean isWeight : new boolean[] {true, false}) {
+      List<Tensor> tensors =
+          parts.stream().map(part -> isWeight ? part.weight() : part.bias()).toList();
+      Shape one = tensors.get(0).shape();
+      writer.put(
+          name + (isWeight ? "c_attn.weight" : "c_attn.bias"),
+          type,
+          one.with(-1, 3 * one.size(-1)),
+          () -> Tensor.concat(-1, tensors));
+    }
+    output.save(writer, name + "c_proj", type);
   }
 
   /** One head as an attention of its own. */

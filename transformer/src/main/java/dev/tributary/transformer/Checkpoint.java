@@ -7,218 +7,222 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
-import org.jspecify.annotations.Nullable;
+import java.util.Objects;
+import java.util.Set;
 
 /**
- * The weights of a model in a Hugging Face folder. All names are checked when it is opened: a
+ * A model on disk: its sizes, and where its weights lie. All names are checked when it is opened: a
  * weight that nobody reads would be a silently different model.
  */
-final class Checkpoint {
+public final class Checkpoint {
   private static final String CONFIG = "config.json";
-  private static final String WEIGHTS = "model.safetensors";
+  private static final String PIECES = "model_pieces";
 
-  /** Before most names in some files, and before none in others. */
-  private static final String PREFIX = "transformer.";
-
-  private static final String TOKEN_EMBEDDING = "wte.weight";
-  private static final String UNEMBEDDING = "lm_head.weight";
-
-  /** Weights outside the layers, and the keys of the config that say how large they are. */
-  private static final Map<String, String> OUTSIDE =
-      ordered(
-          TOKEN_EMBEDDING,
-          "vocab_size, n_embd",
-          "wpe.weight",
-          "n_positions, n_embd",
-          "ln_f.weight",
-          "n_embd",
-          "ln_f.bias",
-          "n_embd");
-
-  /** Weights of each layer, and the keys of the config that say how large they are. */
-  private static final Map<String, String> OF_LAYER =
-      ordered(
-          "ln_1.weight", "n_embd",
-          "ln_1.bias", "n_embd",
-          "attn.c_attn.weight", "n_embd, 3 n_head head_dim",
-          "attn.c_attn.bias", "3 n_head head_dim",
-          "attn.c_proj.weight", "n_head head_dim, n_embd",
-          "attn.c_proj.bias", "n_embd",
-          "ln_2.weight", "n_embd",
-          "ln_2.bias", "n_embd",
-          "mlp.c_fc.weight", "n_embd, n_inner",
-          "mlp.c_fc.bias", "n_inner",
-          "mlp.c_proj.weight", "n_inner, n_embd",
-          "mlp.c_proj.bias", "n_embd");
-
-  /** Constants of the causal mask, which old files hold. */
-  private static final List<String> MASKS = List.of("attn.bias", "attn.masked_bias");
-
-  private static final Pattern LAYER_NAME = Pattern.compile("h\\.(0|[1-9]\\d{0,8})\\.(.+)");
+  /** Where a Hugging Face folder has its weights, the one that is taken first. */
+  private static final List<String> WEIGHTS =
+      List.of(
+          "model.safetensors",
+          "model.safetensors.index.json",
+          "pytorch_model.bin",
+          "pytorch_model.bin.index.json");
 
   private final Path folder;
-  private final Path file;
+  private final Path configFile;
+  private final String kind;
+  private final TensorFile weights;
+  private final WeightNames names;
   private final TransformerConfig config;
-  private final Safetensors weights;
-  private final Map<String, String> storedNames = new HashMap<>();
 
-  private Checkpoint(Path folder) throws IOException {
+  /** By their bare names. */
+  private final Map<String, StoredTensor> stored = new HashMap<>();
+
+  private Checkpoint(Path folder, JsonFile json, TensorFile weights) throws IOException {
     this.folder = folder;
-    this.file = folder.resolve(WEIGHTS);
-    this.config = TransformerConfig.read(folder.resolve(CONFIG));
-    this.weights = Safetensors.open(file);
+    this.configFile = json.path();
+    this.weights = weights;
+    this.kind = "Hugging Face GPT-2";
+    this.names = WeightNames.HUGGING_FACE;
+    this.config = TransformerConfig.of(json);
+    requireNames();
+    requireTie();
   }
 
-  private static Map<String, String> ordered(String... namesAndKeys) {
-    Map<String, String> result = new LinkedHashMap<>();
-    for (int i = 0; i < namesAndKeys.length; i += 2) {
-      result.put(namesAndKeys[i], namesAndKeys[i + 1]);
+  /** Of transformer-debugger, whose config says neither how many tokens there are nor of a tie. */
+  private Checkpoint(Path folder, JsonFile json) throws IOException {
+    this.folder = folder;
+    this.configFile = json.path();
+    this.weights = TensorFolder.pieces(folder.resolve(PIECES));
+    this.kind = "transformer-debugger checkpoint";
+    this.names = WeightNames.DEBUGGER;
+    String embedding = names.stored(WeightNames.TOKEN_EMBEDDING);
+    String unembedding = names.stored(WeightNames.UNEMBEDDING);
+    Shape shape = weights.shape(embedding);
+    if (shape.rank() != 2) {
+      throw StoredTensor.because(
+          weights.path(), embedding, "is %s, expected [tokens, d_model]", shape);
     }
-    return result;
+    boolean tied = weights.sameNumbers(embedding, unembedding);
+    this.config = TransformerConfig.ofDebugger(json, shape.size(0), tied);
+    requireNames();
   }
 
   /**
-   * Opens a folder that holds {@code config.json} and {@code model.safetensors}.
+   * Opens a model:
    *
-   * @throws IOException if there is no such folder, a file in it is missing or broken, or the
-   *     weights are not those that the config describes
+   * <ul>
+   *   <li>a Hugging Face folder of the GPT-2 family, with {@code config.json} and weights in {@code
+   *       model.safetensors}, in {@code pytorch_model.bin}, or in several such files and their
+   *       {@code .index.json}
+   *   <li>a checkpoint of transformer-debugger, with {@code config.json} and {@code model_pieces}
+   *   <li>a file with weights in either format, {@code config.json} beside it
+   * </ul>
+   *
+   * @throws IOException if there is nothing there, a file is missing or broken, or the weights are
+   *     not those that the config describes
    */
-  static Checkpoint open(Path folder) throws IOException {
-    if (Files.notExists(folder)) {
-      throw BadFile.because(folder, "there is no such folder");
+  public static Checkpoint open(Path path) throws IOException {
+    if (Files.notExists(path)) {
+      throw BadFile.because(path, "there is no such file or folder");
     }
-    if (!Files.isDirectory(folder)) {
+    boolean isFolder = Files.isDirectory(path);
+    Path folder =
+        isFolder ? path : Objects.requireNonNullElse(path.toAbsolutePath().getParent(), path);
+    if (Files.notExists(folder.resolve(CONFIG))) {
       throw BadFile.because(
-          folder, "this is not a folder, expected one with %s and %s", CONFIG, WEIGHTS);
+          path,
+          isFolder ? "there is no %s in this folder" : "there is no %s beside this file",
+          CONFIG);
     }
-    for (String name : List.of(CONFIG, WEIGHTS)) {
-      if (Files.notExists(folder.resolve(name))) {
-        throw BadFile.because(folder, "there is no %s in this folder", name);
+    JsonFile json = TransformerConfig.json(folder.resolve(CONFIG));
+    if (json.has("d_model") && !json.has("n_embd")) {
+      if (!Files.isDirectory(folder.resolve(PIECES))) {
+        throw BadFile.because(folder, "there is no folder %s in this folder", PIECES);
+      }
+      return new Checkpoint(folder, json);
+    }
+    Path weights = isFolder || path.endsWith(CONFIG) ? weights(folder) : path;
+    return new Checkpoint(folder, json, TensorFile.open(weights));
+  }
+
+  private static Path weights(Path folder) throws IOException {
+    for (String name : WEIGHTS) {
+      if (Files.exists(folder.resolve(name))) {
+        return folder.resolve(name);
       }
     }
-    Checkpoint checkpoint = new Checkpoint(folder);
-    checkpoint.requireKnown();
-    checkpoint.requireComplete();
-    checkpoint.requireTie();
-    return checkpoint;
+    throw BadFile.because(folder, "there is no %s in this folder", String.join(" or ", WEIGHTS));
+  }
+
+  /** Where it is. */
+  public Path folder() {
+    return folder;
   }
 
   /** Its sizes. */
-  TransformerConfig config() {
+  public TransformerConfig config() {
     return config;
+  }
+
+  /** What is stored, by the names that the files use. */
+  public TensorFile weights() {
+    return weights;
+  }
+
+  /** What was found, such as "Hugging Face GPT-2, model.safetensors, 148 tensors F32". */
+  public String description() {
+    return kind + ", " + weights.path().getFileName() + ", " + weights.summary();
   }
 
   /**
    * One weight, in the innermost open scope.
    *
-   * @param name with or without {@code transformer.} before it, whichever the file has
-   * @throws IOException if there is none, its shape is another one, or a number is infinite or NaN
+   * @param name as {@link WeightNames} has it
+   * @throws IOException if its shape is another one, or a number is infinite or NaN
    */
   Tensor read(String name, Shape expected, DType dtype) throws IOException {
-    String stored = storedNames.get(bare(name));
-    if (stored == null) {
-      throw BadFile.because(file, "there is no tensor %s", BadFile.quoted(name));
-    }
-    Shape shape = weights.shape(stored);
-    if (!shape.equals(expected)) {
+    StoredTensor tensor = stored.get(names.stored(name));
+    if (tensor == null) {
       throw BadFile.because(
-          file,
-          "tensor %s is %s, and %s says %s%s",
-          BadFile.quoted(stored),
-          shape,
-          folder.resolve(CONFIG),
-          expected,
-          keys(bare(name)));
+          weights.path(), "there is no tensor %s", BadFile.quoted(names.stored(name)));
     }
-    Tensor tensor = weights.tensor(stored, dtype);
-    if (!tensor.isFinite()) {
-      throw BadFile.because(
-          file, "tensor %s holds a number that is infinite or NaN", BadFile.quoted(stored));
+    Shape storedShape = names.storedShape(name, expected);
+    if (!tensor.shape().equals(storedShape)) {
+      throw StoredTensor.because(
+          tensor.path(),
+          tensor.name(),
+          "is %s, and %s says %s (%s)",
+          tensor.shape(),
+          configFile,
+          storedShape,
+          names.keys(name));
     }
-    return tensor;
+    Tensor result = names.view(name, tensor).read(dtype);
+    if (!result.isFinite()) {
+      throw StoredTensor.because(
+          tensor.path(), tensor.name(), "holds a number that is infinite or NaN");
+    }
+    return result;
   }
 
-  private static String bare(String name) {
-    return name.startsWith(PREFIX) ? name.substring(PREFIX.length()) : name;
-  }
-
-  private static String keys(String name) {
-    Matcher layer = LAYER_NAME.matcher(name);
-    String keys = layer.matches() ? OF_LAYER.get(layer.group(2)) : OUTSIDE.get(name);
-    if (name.equals(UNEMBEDDING)) {
-      keys = OUTSIDE.get(TOKEN_EMBEDDING);
-    }
-    return keys == null ? "" : " (" + keys + ")";
-  }
-
-  private void requireKnown() throws IOException {
-    for (String stored : weights.names()) {
-      String name = bare(stored);
-      String reason = refusal(name);
-      if (reason != null) {
-        throw BadFile.because(file, "tensor %s %s", BadFile.quoted(stored), reason);
+  /** All that is there has to be known, and all that is needed there. */
+  private void requireNames() throws IOException {
+    for (String name : weights.names()) {
+      StoredTensor tensor = weights.stored(name);
+      String bare = names.bare(name);
+      if (!names.isKnown(bare)) {
+        throw StoredTensor.because(
+            tensor.path(), name, "is unknown: %s has no weight of that name", kind);
       }
-      if (storedNames.put(name, stored) != null) {
+      if (names.layer(bare) >= config.layers()) {
+        throw StoredTensor.because(
+            tensor.path(),
+            name,
+            "is of a layer that %s does not have: there are %d",
+            configFile,
+            config.layers());
+      }
+      if (stored.put(bare, tensor) != null) {
+        throw StoredTensor.because(
+            tensor.path(), bare, "is there with and without %s", names.prefix());
+      }
+    }
+    requireStored(names.requiredOutside());
+    for (int layer = 0; layer < config.layers(); layer++) { // ends at the first that is missing
+      requireStored(names.required(layer));
+    }
+  }
+
+  private void requireStored(Set<String> required) throws IOException {
+    for (String name : required) {
+      if (!stored.containsKey(name)) {
         throw BadFile.because(
-            file, "tensor %s is there with and without %s", BadFile.quoted(name), PREFIX);
+            weights.path(),
+            "there is no tensor %s, which a model of %d layers has",
+            BadFile.quoted(name),
+            config.layers());
       }
-    }
-  }
-
-  private @Nullable String refusal(String name) {
-    Matcher layer = LAYER_NAME.matcher(name);
-    boolean known;
-    if (layer.matches()) {
-      known = OF_LAYER.containsKey(layer.group(2)) || MASKS.contains(layer.group(2));
-      if (known && Integer.parseInt(layer.group(1)) >= config.layers()) {
-        return String.format(
-            "is of a layer that %s does not have: n_layer is %d",
-            folder.resolve(CONFIG), config.layers());
-      }
-    } else {
-      known = OUTSIDE.containsKey(name) || name.equals(UNEMBEDDING);
-    }
-    return known ? null : "is unknown: GPT-2 has no weight of that name";
-  }
-
-  private void requireComplete() throws IOException {
-    for (String name : OUTSIDE.keySet()) {
-      requirePresent(name, "");
-    }
-    for (int layer = 0; layer < config.layers(); layer++) {
-      for (String name : OF_LAYER.keySet()) {
-        requirePresent("h." + layer + "." + name, ", and n_layer is " + config.layers());
-      }
-    }
-    if (!config.tied()) {
-      requirePresent(UNEMBEDDING, ", and tie_word_embeddings is false");
-    }
-  }
-
-  private void requirePresent(String name, String reason) throws IOException {
-    if (!storedNames.containsKey(name)) {
-      throw BadFile.because(file, "there is no tensor %s%s", BadFile.quoted(name), reason);
     }
   }
 
   private void requireTie() throws IOException {
-    String unembedding = storedNames.get(UNEMBEDDING);
-    String embedding = storedNames.get(TOKEN_EMBEDDING);
-    if (config.tied()
-        && unembedding != null
-        && embedding != null
-        && !weights.sameNumbers(unembedding, embedding)) {
+    StoredTensor embedding = stored.get(names.stored(WeightNames.TOKEN_EMBEDDING));
+    StoredTensor unembedding = stored.get(names.stored(WeightNames.UNEMBEDDING));
+    if (unembedding == null) {
+      if (!config.tied()) {
+        throw BadFile.because(
+            weights.path(),
+            "there is no tensor %s, and tie_word_embeddings is false",
+            BadFile.quoted(names.stored(WeightNames.UNEMBEDDING)));
+      }
+    } else if (config.tied() && embedding != null && !unembedding.sameNumbers(embedding)) {
       throw BadFile.because(
-          file,
+          weights.path(),
           "tensors %s and %s differ, and tie_word_embeddings in %s is true",
-          BadFile.quoted(unembedding),
-          BadFile.quoted(embedding),
-          folder.resolve(CONFIG));
+          BadFile.quoted(unembedding.name()),
+          BadFile.quoted(embedding.name()),
+          configFile);
     }
   }
 }

@@ -73,6 +73,62 @@ public enum ElementType {
     }
   }
 
+  /**
+   * Puts a number into {@code raw}, rounded to the nearest, of two the even one.
+   *
+   * @return whether it is still finite if it was
+   */
+  boolean encode(double number, ByteBuffer raw) {
+    double stored = number;
+    switch (this) {
+      case F64 -> raw.putDouble(number);
+      case F32 -> {
+        stored = (float) number;
+        raw.putFloat((float) number);
+      }
+      case F16 -> {
+        stored = rounded(number, 10, -14);
+        raw.putShort(halfBits((float) stored));
+        stored = Math.abs(stored) > HALF_MAX ? Double.POSITIVE_INFINITY : stored;
+      }
+      case BF16 -> {
+        stored = (float) rounded(number, 7, -126);
+        raw.putShort((short) (Float.floatToRawIntBits((float) stored) >> 16));
+      }
+      default -> throw new AssertionError(this);
+    }
+    return Double.isFinite(stored) || !Double.isFinite(number);
+  }
+
+  /** The nearest number of so many bits of mantissa, subnormal below 2 to the {@code lowest}. */
+  private static double rounded(double number, int mantissaBits, int lowest) {
+    if (!Double.isFinite(number)) {
+      return number;
+    }
+    int scale = mantissaBits - Math.max(lowest, Math.getExponent(number));
+    return Math.scalb(Math.rint(Math.scalb(number, scale)), -scale);
+  }
+
+  private static final double HALF_MAX = 65504;
+
+  /** Of a number that a binary16 can hold; too large ones become infinite. */
+  private static short halfBits(float number) {
+    int bits = Float.floatToRawIntBits(number);
+    int sign = (bits >>> 16) & 0x8000;
+    if (Float.isNaN(number)) {
+      return (short) (sign | 0x7e00);
+    }
+    float size = Math.abs(number);
+    if (size > HALF_MAX) {
+      return (short) (sign | 0x7c00);
+    }
+    if (size < 0x1p-14f) {
+      return (short) (sign | (int) (size * 0x1p24f));
+    }
+    int exponent = Math.getExponent(size) + 15;
+    return (short) (sign | (exponent << 10) | ((bits >>> 13) & 0x3ff));
+  }
+
   /** Value of an IEEE 754 binary16: 1 bit of sign, 5 of exponent, 10 of mantissa. */
   private static float half(short bits) {
     int sign = (bits & 0x8000) << 16;

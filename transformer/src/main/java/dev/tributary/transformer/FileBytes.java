@@ -1,5 +1,6 @@
 package dev.tributary.transformer;
 
+import java.io.Closeable;
 import java.io.EOFException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -8,43 +9,88 @@ import java.nio.channels.FileChannel;
 import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.nio.file.attribute.FileTime;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Random access to a file, which is not mapped into memory: a mapped file that somebody shortens
  * takes the process down, and reading costs no more. Several threads may read at once. There is
- * nothing to close: a small file is held in memory, and the channel of a large one is closed by the
- * garbage collector.
+ * nothing to close: a small file is held in memory, and a large one is opened for as long as one
+ * tensor is read.
  */
 final class FileBytes {
   /** Up to this size, bytes, a file is held in memory. */
   static final long MEMORY_LIMIT = 16 << 20;
 
   private final Path path;
-  private final long size;
-  private final byte[] content;
-  private final @Nullable FileChannel channel;
+  private final byte @Nullable [] content;
+  private final State state;
 
-  private FileBytes(Path path, long size, byte[] content, @Nullable FileChannel channel) {
+  /** By which it is seen whether a file is still the one that was checked. */
+  private record State(long size, FileTime modified, @Nullable Object key) {
+    static State of(Path file) throws IOException {
+      BasicFileAttributes attributes = Files.readAttributes(file, BasicFileAttributes.class);
+      return new State(attributes.size(), attributes.lastModifiedTime(), attributes.fileKey());
+    }
+  }
+
+  private FileBytes(Path path, byte @Nullable [] content, State state) {
     this.path = path;
-    this.size = size;
     this.content = content;
-    this.channel = channel;
+    this.state = state;
+  }
+
+  /** A file that is open. */
+  interface Access extends Closeable {
+    /** Fills the rest of {@code target}, which must lie inside the file. */
+    void fill(long position, ByteBuffer target) throws IOException;
+
+    @Override
+    void close() throws IOException;
+  }
+
+  private record InMemory(ByteBuffer content) implements Access {
+    @Override
+    public void fill(long position, ByteBuffer target) {
+      target.put(content.slice(Math.toIntExact(position), target.remaining()));
+    }
+
+    @Override
+    public void close() {}
+  }
+
+  private record OnDisk(FileChannel channel) implements Access {
+    @Override
+    public void fill(long position, ByteBuffer target) throws IOException {
+      long shift = position - target.position();
+      while (target.hasRemaining()) {
+        if (channel.read(target, shift + target.position()) < 0) {
+          throw new EOFException("the file has become shorter since it was opened");
+        }
+      }
+    }
+
+    @Override
+    public void close() throws IOException {
+      channel.close();
+    }
   }
 
   /**
-   * Opens a file, and holds it in memory if it is no larger than that; one inside an archive, which
-   * has no cheap random access, always.
+   * Looks at a file, and holds it in memory if it is no larger than that; one inside an archive,
+   * which has no cheap random access, always.
    */
   static FileBytes open(Path file, long memoryLimit) throws IOException {
     BadFile.requireFile(file);
     try {
-      if (file.getFileSystem() == FileSystems.getDefault() && Files.size(file) > memoryLimit) {
-        FileChannel channel = FileChannel.open(file);
-        return new FileBytes(file, channel.size(), new byte[0], channel);
+      State state = State.of(file);
+      if (file.getFileSystem() == FileSystems.getDefault() && state.size > memoryLimit) {
+        return new FileBytes(file, null, state);
       }
       byte[] content = Files.readAllBytes(file);
-      return new FileBytes(file, content.length, content, null);
+      return new FileBytes(file, content, new State(content.length, state.modified, state.key));
     } catch (IOException e) {
       throw BadFile.causedBy(e, file, "this file cannot be read");
     } catch (OutOfMemoryError e) {
@@ -57,28 +103,31 @@ final class FileBytes {
   }
 
   long size() {
-    return size;
+    return state.size;
   }
 
-  /** Fills the rest of {@code target}, which must lie inside the file. */
-  void fill(long position, ByteBuffer target) throws IOException {
-    if (channel == null) {
-      target.put(content, Math.toIntExact(position), target.remaining());
-      return;
+  /**
+   * Opens the file.
+   *
+   * @throws IOException if that is not possible, or it is no longer the file that it was
+   */
+  Access access() throws IOException {
+    if (content != null) {
+      return new InMemory(ByteBuffer.wrap(content));
     }
-    long shift = position - target.position();
-    while (target.hasRemaining()) {
-      if (channel.read(target, shift + target.position()) < 0) {
-        throw new EOFException("the file has become shorter since it was opened");
-      }
+    FileChannel channel = FileChannel.open(path);
+    if (!Objects.equals(state, State.of(path))) {
+      channel.close();
+      throw new IOException("the file has changed since it was opened");
     }
+    return new OnDisk(channel);
   }
 
   /** A piece, which must lie inside the file, little-endian. */
   ByteBuffer read(long position, int length) throws IOException {
     ByteBuffer target = ByteBuffer.allocate(length).order(ByteOrder.LITTLE_ENDIAN);
-    try {
-      fill(position, target);
+    try (Access access = access()) {
+      access.fill(position, target);
     } catch (IOException e) {
       throw BadFile.causedBy(e, path, "this file cannot be read");
     }

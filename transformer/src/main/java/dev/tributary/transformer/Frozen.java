@@ -44,10 +44,11 @@ public final class Frozen extends Change {
       case ATTENTION_SCALE, MLP_SCALE, PATTERN -> Variable.constant(base.value(site, layer));
       case MLP_ACTIVATION -> {
         Tensor preActivation = base.value(Site.MLP_PRE_ACTIVATION, layer);
+        Tensor slope = base.model().block(layer).mlp().activation().derivative(preActivation);
         Variable moved =
             run.recorded(Site.MLP_PRE_ACTIVATION, layer)
                 .minus(Variable.constant(preActivation))
-                .times(Variable.constant(preActivation.geluDerivative()));
+                .times(Variable.constant(slope));
         yield moved.plus(Variable.constant(base.value(site, layer)));
       }
       default -> variable;

@@ -22,6 +22,11 @@ public final class LayerNorm {
     this.scaleSite = scaleSite;
   }
 
+  void save(SafetensorsWriter writer, String name, ElementType type) {
+    writer.put(name + ".weight", type, gain);
+    writer.put(name + ".bias", type, bias);
+  }
+
   /**
    * The normalised rows.
    *

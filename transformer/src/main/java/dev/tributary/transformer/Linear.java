@@ -20,6 +20,11 @@ public record Linear(Tensor weight, Tensor bias) {
     return x.through(Variable.rightFactor(weight), value);
   }
 
+  void save(SafetensorsWriter writer, String name, ElementType type) {
+    writer.put(name + ".weight", type, weight);
+    writer.put(name + ".bias", type, bias);
+  }
+
   /** The map to these outputs only. */
   public Linear columns(int... outputs) {
     return new Linear(weight.gather(-1, outputs), bias.gather(-1, outputs));

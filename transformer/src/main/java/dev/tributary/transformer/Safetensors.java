@@ -15,6 +15,11 @@ public final class Safetensors extends TensorFile {
     super(file, tensors);
   }
 
+  @Override
+  String kind() {
+    return "safetensors";
+  }
+
   /**
    * Opens a file and checks its header.
    *
@@ -27,12 +32,14 @@ public final class Safetensors extends TensorFile {
 
   /** Opens a file, and holds it in memory if it is no larger than that. */
   static Safetensors open(Path file, long memoryLimit) throws IOException {
-    FileBytes bytes = FileBytes.open(file, memoryLimit);
+    return open(FileBytes.open(file, memoryLimit));
+  }
+
+  static Safetensors open(FileBytes bytes) throws IOException {
     try {
-      byte[] header = header(bytes);
-      return new Safetensors(file, SafetensorsHeader.parse(bytes, header));
+      return new Safetensors(bytes.path(), SafetensorsHeader.parse(bytes, header(bytes)));
     } catch (OutOfMemoryError e) {
-      throw BadFile.causedBy(e, file, "what this file describes does not fit into memory");
+      throw BadFile.causedBy(e, bytes.path(), "what this file describes does not fit into memory");
     }
   }
 

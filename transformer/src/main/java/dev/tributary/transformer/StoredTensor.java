@@ -166,16 +166,16 @@ final class StoredTensor {
             .sorted(Comparator.comparingLong(axis -> -strides[axis]))
             .mapToInt(axis -> axis)
             .toArray();
-    try {
+    try (FileBytes.Access access = bytes.access()) {
       if (isSorted(inFile)) {
-        return Tensor.generate(dtype, shape, new Numbers(inFile));
+        return Tensor.generate(dtype, shape, new Numbers(access, inFile));
       }
       try (Scope scope = Scope.open()) {
         int[] dimensions = Arrays.stream(inFile).map(shape::size).toArray();
-        Tensor stored = Tensor.generate(dtype, Shape.of(dimensions), new Numbers(inFile));
+        Tensor stored = Tensor.generate(dtype, Shape.of(dimensions), new Numbers(access, inFile));
         return scope.keep(stored.permute(inverse(inFile)));
       }
-    } catch (UncheckedIOException e) {
+    } catch (IOException | UncheckedIOException e) {
       throw BadFile.causedBy(e, path(), "tensor %s can no longer be read", BadFile.quoted(name));
     } catch (OutOfMemoryError e) {
       throw BadFile.causedBy(
@@ -197,11 +197,12 @@ final class StoredTensor {
       return true;
     }
     int[] rowMajor = IntStream.range(0, strides.length).toArray();
-    Numbers mine = new Numbers(rowMajor);
-    Numbers theirs = other.new Numbers(rowMajor);
     double[] x = new double[PIECE];
     double[] y = new double[PIECE];
-    try {
+    try (FileBytes.Access access = bytes.access();
+        FileBytes.Access otherAccess = other.bytes.access()) {
+      Numbers mine = new Numbers(access, rowMajor);
+      Numbers theirs = other.new Numbers(otherAccess, rowMajor);
       for (int from = 0; from < shape.length(); from += PIECE) {
         int count = Math.min(PIECE, shape.length() - from);
         mine.read(from, x, count);
@@ -211,7 +212,7 @@ final class StoredTensor {
         }
       }
       return true;
-    } catch (UncheckedIOException e) {
+    } catch (IOException | UncheckedIOException e) {
       throw BadFile.causedBy(e, path(), "tensor %s can no longer be read", BadFile.quoted(name));
     }
   }
@@ -240,9 +241,11 @@ final class StoredTensor {
     private final int[] sizes;
 
     private final long[] steps;
+    private final FileBytes.Access access;
     private ByteBuffer raw = ByteBuffer.allocate(0);
 
-    Numbers(int... order) {
+    Numbers(FileBytes.Access access, int... order) {
+      this.access = access;
       int[] merged = new int[order.length + 1];
       long[] mergedSteps = new long[order.length + 1];
       int count = 0;
@@ -306,7 +309,7 @@ final class StoredTensor {
       }
       raw.clear().limit(length);
       try {
-        bytes.fill(position + at * type.bytes(), raw);
+        access.fill(position + at * type.bytes(), raw);
       } catch (IOException e) {
         throw new UncheckedIOException(e);
       }

@@ -6,23 +6,48 @@ import dev.tributary.core.Tensor;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Collections;
+import java.util.LinkedHashSet;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
- * Named tensors in a file. All that the file claims is checked when it is opened, so that nothing
- * an untrusted file says is used before it is known to make sense.
+ * Named tensors in a file, or in several that belong together. All that the file claims is checked
+ * when it is opened, so that nothing an untrusted file says is used before it is known to make
+ * sense.
  *
  * <p>Immutable; several threads may read at once. There is nothing to close: a small file is held
- * in memory, and the handle of a large one is given back when this object is garbage.
+ * in memory, and a large one is opened for as long as one tensor is read.
  */
-public abstract sealed class TensorFile permits Safetensors, TorchFile {
+public abstract sealed class TensorFile permits Safetensors, TorchFile, TensorFolder {
+  /** How the name of an index of several files ends. */
+  private static final String INDEX = ".index.json";
+
   private final Path path;
   private final Map<String, StoredTensor> tensors;
 
   TensorFile(Path path, Map<String, StoredTensor> tensors) {
     this.path = path;
     this.tensors = Collections.unmodifiableMap(tensors);
+  }
+
+  /**
+   * Opens a file that is recognised by what is in it: safetensors, what torch.save wrote, or (by
+   * the end of its name, {@code .index.json}) Hugging Face's index of several such files.
+   *
+   * @throws IOException if there is no such file, it cannot be read, or it breaks a rule of its
+   *     format
+   */
+  public static TensorFile open(Path file) throws IOException {
+    return file.toString().endsWith(INDEX)
+        ? TensorFolder.shards(file)
+        : open(file, FileBytes.MEMORY_LIMIT);
+  }
+
+  /** Opens one file, and holds it in memory if it is no larger than that. */
+  static TensorFile open(Path file, long memoryLimit) throws IOException {
+    FileBytes bytes = FileBytes.open(file, memoryLimit);
+    return TorchArchive.isTorch(bytes) ? TorchFile.open(bytes) : Safetensors.open(bytes);
   }
 
   /** Where it is. */
@@ -67,6 +92,31 @@ public abstract sealed class TensorFile permits Safetensors, TorchFile {
    */
   public Tensor tensor(String name, DType dtype) throws IOException {
     return stored(name).read(dtype);
+  }
+
+  /** The files that it consists of. */
+  public Set<Path> files() {
+    return tensors.values().stream()
+        .map(StoredTensor::path)
+        .collect(Collectors.toCollection(LinkedHashSet::new));
+  }
+
+  /** What it is, such as "safetensors, 148 tensors F32". */
+  public String description() {
+    return kind() + ", " + summary();
+  }
+
+  /** The name of the format. */
+  abstract String kind();
+
+  /** Number of tensors and how they store their numbers, such as "148 tensors F32". */
+  String summary() {
+    String types =
+        tensors.values().stream()
+            .map(tensor -> tensor.type().name())
+            .distinct()
+            .collect(Collectors.joining(", "));
+    return tensors.size() + (tensors.size() == 1 ? " tensor " : " tensors ") + types;
   }
 
   /** Whether two tensors hold the same numbers in the same shape. */

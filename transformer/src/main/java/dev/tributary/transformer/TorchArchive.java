@@ -79,10 +79,9 @@ final class TorchArchive {
     return new TorchArchive(bytes);
   }
 
-  /** Whether a file is a zip archive, to judge by its first bytes. */
-  static boolean isZip(FileBytes bytes) throws IOException {
-    return bytes.size() >= Integer.BYTES
-        && bytes.read(0, Integer.BYTES).getInt() == LOCAL_SIGNATURE;
+  /** Whether torch.save wrote a file, now or long ago, to judge by its first bytes. */
+  static boolean isTorch(FileBytes bytes) throws IOException {
+    return startsWithSignature(bytes) || isLegacy(bytes);
   }
 
   /** The pickle that says what is in the file. */
@@ -143,9 +142,25 @@ final class TorchArchive {
   }
 
   private void requireZip() throws IOException {
-    if (isZip(bytes)) {
+    if (startsWithSignature(bytes)) {
       return;
     }
+    if (isLegacy(bytes)) {
+      throw BadFile.because(
+          file,
+          "this file is in the format that torch had before version 1.6; in Python, with x ="
+              + " torch.load(\"old.pt\"), torch.save(x, \"new.pt\") writes the one that can be"
+              + " read");
+    }
+    throw BadFile.because(file, "this file is not one that torch.save wrote: it is no zip archive");
+  }
+
+  private static boolean startsWithSignature(FileBytes bytes) throws IOException {
+    return bytes.size() >= Integer.BYTES
+        && bytes.read(0, Integer.BYTES).getInt() == LOCAL_SIGNATURE;
+  }
+
+  private static boolean isLegacy(FileBytes bytes) throws IOException {
     int length = (int) Math.min(bytes.size(), TAR_MAGIC + 5);
     byte[] start = bytes.read(0, length).array();
     boolean tar =
@@ -154,14 +169,7 @@ final class TorchArchive {
     boolean legacy =
         length >= LEGACY_START.length
             && Arrays.equals(LEGACY_START, Arrays.copyOf(start, LEGACY_START.length));
-    if (tar || legacy) {
-      throw BadFile.because(
-          file,
-          "this file is in the format that torch had before version 1.6; in Python, with x ="
-              + " torch.load(\"old.pt\"), torch.save(x, \"new.pt\") writes the one that can be"
-              + " read");
-    }
-    throw BadFile.because(file, "this file is not one that torch.save wrote: it is no zip archive");
+    return tar || legacy;
   }
 
   /** Where the directory begins. */

@@ -49,6 +49,11 @@ public final class TorchFile extends TensorFile {
     this.values = Collections.unmodifiableMap(reader.values);
   }
 
+  @Override
+  String kind() {
+    return "torch.save";
+  }
+
   /**
    * Opens a file and checks all that it says about its tensors.
    *

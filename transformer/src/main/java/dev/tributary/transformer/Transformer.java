@@ -9,6 +9,7 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -31,22 +32,25 @@ public final class Transformer {
   private final LayerNorm finalNorm;
   private final Tensor unembedding;
   private final List<SparseAutoencoder> autoencoders;
+  private final String description;
 
-  private Transformer(TransformerConfig config, DType dtype, Weights weights, Progress progress)
+  private Transformer(
+      TransformerConfig config, DType dtype, String description, Weights weights, Progress progress)
       throws IOException {
     this.config = config;
+    this.description = description;
     this.dtype = dtype;
     int d = config.dModel();
     progress.at(0, config.layers());
-    tokenEmbedding = weights.read("transformer.wte.weight", Shape.of(config.vocabulary(), d));
-    positionEmbedding = weights.read("transformer.wpe.weight", Shape.of(config.context(), d));
+    tokenEmbedding = weights.read("wte.weight", Shape.of(config.vocabulary(), d));
+    positionEmbedding = weights.read("wpe.weight", Shape.of(config.context(), d));
     List<Block> layers = new ArrayList<>();
     for (int layer = 0; layer < config.layers(); layer++) {
-      layers.add(block(weights, "transformer.h." + layer + ".", config));
+      layers.add(block(weights, "h." + layer + ".", config));
       progress.at(layer + 1, config.layers());
     }
     blocks = List.copyOf(layers);
-    finalNorm = norm(weights, "transformer.ln_f", config, Site.FINAL_SCALE);
+    finalNorm = norm(weights, "ln_f", config, Site.FINAL_SCALE);
     unembedding =
         config.tied()
             ? tokenEmbedding
@@ -57,6 +61,7 @@ public final class Transformer {
   private Transformer(Transformer model, List<SparseAutoencoder> autoencoders) {
     config = model.config;
     dtype = model.dtype;
+    description = model.description;
     tokenEmbedding = model.tokenEmbedding;
     positionEmbedding = model.positionEmbedding;
     blocks = model.blocks;
@@ -107,22 +112,19 @@ public final class Transformer {
         norm(weights, name + "ln_2", config, Site.MLP_SCALE),
         new Mlp(
             linear(weights, name + "mlp.c_fc", config.dModel(), config.neurons()),
+            config.activation(),
             linear(weights, name + "mlp.c_proj", config.neurons(), config.dModel())));
   }
 
   private static Attention attention(Weights weights, String name, TransformerConfig config)
       throws IOException {
     int width = config.heads() * config.dHead();
-    Linear[] parts = new Linear[3];
-    try (Scope scope = Scope.open()) {
-      Linear packed = linear(weights, name + "c_attn", config.dModel(), 3 * width);
-      for (int i = 0; i < parts.length; i++) {
-        Linear part = packed.columns(i * width, (i + 1) * width);
-        parts[i] = new Linear(scope.keep(part.weight()), scope.keep(part.bias()));
-      }
-    }
-    Linear output = linear(weights, name + "c_proj", width, config.dModel());
-    return new Attention(config.heads(), parts[0], parts[1], parts[2], output);
+    return new Attention(
+        config.heads(),
+        linear(weights, name + "query", config.dModel(), width),
+        linear(weights, name + "key", config.dModel(), width),
+        linear(weights, name + "value", config.dModel(), width),
+        linear(weights, name + "c_proj", width, config.dModel()));
   }
 
   private static Linear linear(Weights weights, String name, int input, int output)
@@ -143,25 +145,30 @@ public final class Transformer {
   }
 
   /**
-   * Reads a Hugging Face folder with {@code config.json} and {@code model.safetensors}, as FLOAT.
+   * Reads a model as FLOAT: whatever {@link Checkpoint#open} recognises.
    *
-   * @throws IOException if a file is missing or broken, or the two contradict each other
+   * @throws IOException as {@link #load(Path, DType, Progress)}
    */
-  public static Transformer load(Path folder) throws IOException {
-    return load(folder, DType.FLOAT, Progress.NONE);
+  public static Transformer load(Path path) throws IOException {
+    return load(path, DType.FLOAT, Progress.NONE);
   }
 
   /**
-   * Reads a Hugging Face folder with {@code config.json} and {@code model.safetensors}.
+   * Reads a model: whatever {@link Checkpoint#open} recognises.
    *
    * @param dtype in which to compute, whatever the file holds
    * @param progress hears of every layer
-   * @throws IOException if a file is missing or broken, or the two contradict each other
+   * @throws IOException if there is nothing there, a file is missing or broken, or the weights are
+   *     not those that the config describes
    */
-  public static Transformer load(Path folder, DType dtype, Progress progress) throws IOException {
-    Checkpoint checkpoint = Checkpoint.open(folder);
+  public static Transformer load(Path path, DType dtype, Progress progress) throws IOException {
+    Checkpoint checkpoint = Checkpoint.open(path);
     return new Transformer(
-        checkpoint.config(), dtype, (name, shape) -> checkpoint.read(name, shape, dtype), progress);
+        checkpoint.config(),
+        dtype,
+        checkpoint.description(),
+        (name, shape) -> checkpoint.read(name, shape, dtype),
+        progress);
   }
 
   /** The small trained model that comes with the library, as FLOAT. */
@@ -188,11 +195,12 @@ public final class Transformer {
       return new Transformer(
           config,
           dtype,
+          "random weights",
           (name, shape) -> {
             boolean gain = name.contains("ln_") && name.endsWith("weight");
             double deviation = shape.rank() == 1 ? 0.1 : 1 / Math.sqrt(shape.size(0));
-            double scale =
-                name.endsWith("e.weight") || name.startsWith("lm_head") ? 0.5 : deviation;
+            boolean table = Set.of("wte.weight", "wpe.weight", "lm_head.weight").contains(name);
+            double scale = table ? 0.5 : deviation;
             return Tensor.generate(
                 dtype,
                 shape,
@@ -206,6 +214,46 @@ public final class Transformer {
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
+  }
+
+  /**
+   * Writes this model as a Hugging Face folder, {@code config.json} and {@code model.safetensors};
+   * files of these names are replaced.
+   *
+   * @param folder made if it is not there
+   * @param type to which weights are rounded: F64, F32, F16 or BF16
+   * @throws IllegalArgumentException if a weight is too large for this type
+   * @throws IOException if the folder cannot be written to
+   */
+  public void save(Path folder, ElementType type) throws IOException {
+    SafetensorsWriter writer = new SafetensorsWriter();
+    writer.put("transformer.wte.weight", type, tokenEmbedding);
+    writer.put("transformer.wpe.weight", type, positionEmbedding);
+    for (int layer = 0; layer < blocks.size(); layer++) {
+      String name = "transformer.h." + layer + ".";
+      Block block = blocks.get(layer);
+      block.attentionNorm().save(writer, name + "ln_1", type);
+      block.attention().save(writer, name + "attn.", type);
+      block.mlpNorm().save(writer, name + "ln_2", type);
+      block.mlp().input().save(writer, name + "mlp.c_fc", type);
+      block.mlp().output().save(writer, name + "mlp.c_proj", type);
+    }
+    finalNorm.save(writer, "transformer.ln_f", type);
+    if (!config.tied()) {
+      writer.put("lm_head.weight", type, unembedding);
+    }
+    try {
+      Files.createDirectories(folder);
+      writer.write(folder.resolve("model.safetensors"));
+      Files.writeString(folder.resolve("config.json"), config.toJson(type));
+    } catch (IOException e) {
+      throw BadFile.causedBy(e, folder, "a model cannot be written into this folder");
+    }
+  }
+
+  /** Where it came from, such as "Hugging Face GPT-2, model.safetensors, 148 tensors F32". */
+  public String description() {
+    return description;
   }
 
   /** Its sizes. */

@@ -2,9 +2,13 @@ package dev.tributary.transformer;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 
 /**
  * Sizes of a transformer of GPT-2's architecture. {@code heads} times {@code dHead} need not be
@@ -18,6 +22,7 @@ import java.util.List;
  * @param context largest number of tokens in a run
  * @param vocabulary number of token ids
  * @param layerNormEpsilon added to the variance before the square root
+ * @param activation of MLP neurons
  * @param tied whether the unembedding is the token embedding
  */
 public record TransformerConfig(
@@ -29,11 +34,20 @@ public record TransformerConfig(
     int context,
     int vocabulary,
     double layerNormEpsilon,
+    MlpActivation activation,
     boolean tied) {
   /** Largest config.json, bytes; they have a few thousand. */
   private static final int FILE_LIMIT = 1 << 20;
 
-  private static final List<String> GELU = List.of("gelu_new", "gelu_pytorch_tanh");
+  private static final Map<ElementType, String> TORCH_WORDS =
+      Map.of(
+          ElementType.F64, "float64",
+          ElementType.F32, "float32",
+          ElementType.F16, "float16",
+          ElementType.BF16, "bfloat16");
+
+  /** By the words of {@code activation_function}; the first of each is the one that is written. */
+  private static final Map<String, MlpActivation> ACTIVATIONS = activations();
 
   /**
    * Checks the sizes.
@@ -60,6 +74,43 @@ public record TransformerConfig(
     requireFits("MLP", dModel, neurons);
   }
 
+  /**
+   * The same with GPT-2's own activation.
+   *
+   * @throws IllegalArgumentException if a size is not positive, or makes a weight larger than a
+   *     tensor can be
+   */
+  public TransformerConfig(
+      int layers,
+      int dModel,
+      int heads,
+      int dHead,
+      int neurons,
+      int context,
+      int vocabulary,
+      double layerNormEpsilon,
+      boolean tied) {
+    this(
+        layers,
+        dModel,
+        heads,
+        dHead,
+        neurons,
+        context,
+        vocabulary,
+        layerNormEpsilon,
+        MlpActivation.TANH_GELU,
+        tied);
+  }
+
+  private static Map<String, MlpActivation> activations() {
+    Map<String, MlpActivation> result = new LinkedHashMap<>();
+    result.put("gelu_new", MlpActivation.TANH_GELU);
+    result.put("gelu_pytorch_tanh", MlpActivation.TANH_GELU);
+    result.put("gelu", MlpActivation.EXACT_GELU);
+    return result;
+  }
+
   private static void requirePositive(String name, int size) {
     requireArgument(size > 0, "%s is %d, expected a positive number", name, size);
   }
@@ -82,7 +133,12 @@ public record TransformerConfig(
    *     this library does not do
    */
   static TransformerConfig read(Path file) throws IOException {
-    return of(JsonFile.read(file, FILE_LIMIT));
+    return of(json(file));
+  }
+
+  /** A {@code config.json} of any kind. */
+  static JsonFile json(Path file) throws IOException {
+    return JsonFile.read(file, FILE_LIMIT);
   }
 
   /** The same, of a file that has been read. */
@@ -104,10 +160,11 @@ public record TransformerConfig(
     int neurons = json.positive("n_inner", (int) Math.min(4L * dModel, Integer.MAX_VALUE));
     int vocabulary = json.positive("vocab_size");
     double epsilon = json.positive("layer_norm_epsilon", 1e-5);
+    MlpActivation activation = requireKnown(json, "activation_function", "gelu_new", ACTIVATIONS);
     boolean tied = json.flag("tie_word_embeddings", true);
     try {
       return new TransformerConfig(
-          layers, dModel, heads, dHead, neurons, context, vocabulary, epsilon, tied);
+          layers, dModel, heads, dHead, neurons, context, vocabulary, epsilon, activation, tied);
     } catch (IllegalArgumentException e) {
       throw BadFile.causedBy(
           e,
@@ -117,10 +174,87 @@ public record TransformerConfig(
     }
   }
 
+  /**
+   * Reads a {@code config.json} of transformer-debugger, whose attention and MLP are sized in
+   * multiples of the residual stream.
+   *
+   * @param vocabulary as many tokens as are embedded
+   * @param tied whether the unembedding is the same as the embedding
+   * @throws IOException if a key is missing or has the wrong type, or a size is not whole
+   */
+  static TransformerConfig ofDebugger(JsonFile json, int vocabulary, boolean tied)
+      throws IOException {
+    int dModel = json.positive("d_model");
+    int heads = json.positive("n_heads");
+    int width = multiple(json, "m_attn", 1, dModel);
+    int neurons = multiple(json, "m_mlp", 4, dModel);
+    if (width % heads != 0) {
+      throw BadFile.because(
+          json.path(), "m_attn d_model is %d, which n_heads, %d, does not divide", width, heads);
+    }
+    int dHead = width / heads;
+    for (String key : List.of("d_head_qk", "d_head_v")) {
+      if (json.positive(key, dHead) != dHead) {
+        throw json.wrong(key, dHead + ", as d_model, m_attn and n_heads say");
+      }
+    }
+    int layers = json.positive("n_layers");
+    int context = json.positive("ctx_window");
+    try {
+      return new TransformerConfig(
+          layers, dModel, heads, dHead, neurons, context, vocabulary, 1e-5, tied);
+    } catch (IllegalArgumentException e) {
+      throw BadFile.causedBy(
+          e,
+          json.path(),
+          "%s: see ctx_window, d_model, m_attn, m_mlp and n_heads",
+          String.valueOf(e.getMessage()));
+    }
+  }
+
+  /** A size that is given as a multiple of another, and rounded down as that system does. */
+  private static int multiple(JsonFile json, String key, double otherwise, int size)
+      throws IOException {
+    double product = json.positive(key, otherwise) * size;
+    if (product < 1 || product > Integer.MAX_VALUE) {
+      throw json.wrong(key, "a number that makes d_model, %d, a size".formatted(size));
+    }
+    return (int) product;
+  }
+
+  /** The content of a Hugging Face {@code config.json}. */
+  String toJson(ElementType stored) {
+    ObjectNode json = new ObjectMapper().createObjectNode();
+    json.putArray("architectures").add("GPT2LMHeadModel");
+    json.put("model_type", "gpt2")
+        .put("n_layer", layers)
+        .put("n_embd", dModel)
+        .put("n_head", heads)
+        .put("n_inner", neurons)
+        .put("n_positions", context)
+        .put("n_ctx", context)
+        .put("vocab_size", vocabulary)
+        .put("layer_norm_epsilon", layerNormEpsilon)
+        .put("activation_function", word(activation))
+        .put("tie_word_embeddings", tied)
+        .put("torch_dtype", TORCH_WORDS.get(stored));
+    if (heads * dHead != dModel) {
+      json.put("head_dim", dHead);
+    }
+    return json.toPrettyString() + "\n";
+  }
+
+  private static String word(MlpActivation activation) {
+    return ACTIVATIONS.entrySet().stream()
+        .filter(entry -> entry.getValue() == activation)
+        .findFirst()
+        .orElseThrow()
+        .getKey();
+  }
+
   /** Refuses every option under which GPT-2 would compute something else. */
   private static void requireSameComputation(JsonFile json) throws IOException {
-    requireText(json, "model_type", List.of("gpt2"));
-    requireText(json, "activation_function", GELU);
+    requireKnown(json, "model_type", "gpt2", Map.of("gpt2", true));
     requireFlag(json, "scale_attn_weights", true);
     requireFlag(json, "scale_attn_by_inverse_layer_idx", false);
     requireFlag(json, "add_cross_attention", false);
@@ -129,12 +263,13 @@ public record TransformerConfig(
     }
   }
 
-  private static void requireText(JsonFile json, String key, List<String> known)
-      throws IOException {
-    String text = json.text(key, known.get(0));
-    if (!known.contains(text)) {
-      throw json.wrong(key, String.join(" or ", known));
+  private static <T> T requireKnown(
+      JsonFile json, String key, String otherwise, Map<String, T> known) throws IOException {
+    T value = known.get(json.text(key, otherwise));
+    if (value == null) {
+      throw json.wrong(key, String.join(" or ", known.keySet()));
     }
+    return value;
   }
 
   private static void requireFlag(JsonFile json, String key, boolean known) throws IOException {

@@ -4,7 +4,7 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.io.IOException;
 
-/** Where the weights of a transformer come from, by their Hugging Face GPT-2 names. */
+/** Where the weights of a transformer come from, by the names of {@link WeightNames}. */
 @FunctionalInterface
 interface Weights {
   /**

@@ -11,11 +11,14 @@
  * dev.tributary.transformer.SparseAutoencoder} makes an {@link dev.tributary.transformer.Encoding}
  * of a run, beside the model.
  *
- * <p>{@link dev.tributary.transformer.TransformerConfig}, {@code Checkpoint}, {@code
- * AutoencoderFiles} and {@link dev.tributary.transformer.Tokenizer} read the files; tensors come
- * out of a {@link dev.tributary.transformer.TensorFile}, which is {@link
- * dev.tributary.transformer.Safetensors} or a {@link dev.tributary.transformer.TorchFile} ({@code
- * TorchArchive}, {@code Pickle}). {@code Textbook} is where those lie that come with the library.
+ * <p>A {@link dev.tributary.transformer.Checkpoint} is a model on disk ({@link
+ * dev.tributary.transformer.TransformerConfig}, {@code WeightNames}); {@code AutoencoderFiles}
+ * reads autoencoders and {@link dev.tributary.transformer.Tokenizer} text. Tensors come out of a
+ * {@link dev.tributary.transformer.TensorFile}: {@link dev.tributary.transformer.Safetensors}, a
+ * {@link dev.tributary.transformer.TorchFile} ({@code TorchArchive}, {@code Pickle}) or a {@link
+ * dev.tributary.transformer.TensorFolder} of several; {@code StoredTensor} is one tensor of it. A
+ * {@link dev.tributary.transformer.SafetensorsWriter} writes them. {@code Textbook} is where the
+ * files lie that come with the library.
  */
 @NullMarked
 package dev.tributary.transformer;

@@ -14,6 +14,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -26,6 +27,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What somebody would write who wants to break a reader of files. */
 class HostileFilesTest {
@@ -49,9 +51,13 @@ class HostileFilesTest {
       return name.endsWith(".json");
     }
 
+    boolean isText() {
+      return isJson() || name.endsWith(".txt");
+    }
+
     @Override
     public String toString() {
-      return name;
+      return name + " of " + files.size();
     }
   }
 
@@ -68,6 +74,12 @@ class HostileFilesTest {
                 "config.json", utf8(CheckpointTest.CONFIG),
                 "model.safetensors", CheckpointTest.model("").build()),
             Transformer::load,
+            genuine("tied-bin"),
+            Transformer::load,
+            genuine("sharded-bin"),
+            Transformer::load,
+            genuine("debugger"),
+            Transformer::load,
             Map.of(
                 "autoencoders.json", utf8(AutoencoderFolderTest.JSON.replace('\'', '"')),
                 "autoencoders.safetensors", AutoencoderFolderTest.weights().build()),
@@ -80,7 +92,20 @@ class HostileFilesTest {
         .flatMap(
             folder ->
                 folder.getKey().keySet().stream()
+                    .filter(name -> !name.startsWith("model_pieces/xf_layers"))
                     .map(name -> new Format(name, folder.getValue(), folder.getKey())));
+  }
+
+  /** The files of a checkpoint, by their paths within it. */
+  static Map<String, byte[]> genuine(String checkpoint) throws IOException {
+    Path root = ModelFormatsTest.genuine(checkpoint);
+    Map<String, byte[]> files = new LinkedHashMap<>();
+    try (Stream<Path> paths = Files.walk(root)) {
+      for (Path path : paths.filter(Files::isRegularFile).sorted().toList()) {
+        files.put(root.relativize(path).toString(), Files.readAllBytes(path));
+      }
+    }
+    return files;
   }
 
   private static byte[] utf8(Object text) {
@@ -98,7 +123,9 @@ class HostileFilesTest {
 
   private void write(Format format, byte[] content) throws IOException {
     for (Map.Entry<String, byte[]> file : format.files.entrySet()) {
-      Files.write(folder.resolve(file.getKey()), file.getValue());
+      Path path = folder.resolve(file.getKey());
+      Files.createDirectories(Objects.requireNonNull(path.getParent()));
+      Files.write(path, file.getValue());
     }
     Files.write(folder.resolve(format.name), content);
   }
@@ -190,7 +217,7 @@ class HostileFilesTest {
     broken[broken.length / 2] = (byte) 0xff;
     broken[broken.length / 2 + 1] = (byte) 0xff;
     write(format, broken);
-    if (format.name.endsWith(".safetensors")) { // a number like any other, or part of the header
+    if (!format.isText()) { // a number like any other, or part of the header
       try {
         load(format);
       } catch (IOException e) {
@@ -298,8 +325,24 @@ class HostileFilesTest {
       String huge =
           CheckpointTest.CONFIG.replaceFirst(
               "\"" + key + "\": \\d+", "\"" + key + "\": 2147483647");
-      write(format("config.json"), huge.getBytes(UTF_8));
-      requireRefused(format("config.json"));
+      Format safetensors = format("model.safetensors");
+      Format config = new Format("config.json", safetensors.loader, safetensors.files);
+      write(config, huge.getBytes(UTF_8));
+      requireRefused(config);
     }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"n_layers", "d_model", "n_heads", "ctx_window", "m_attn", "m_mlp"})
+  void load_debuggerConfigOfAHugeModel_asksForNoMemory(String key) throws IOException {
+    Map<String, byte[]> files = genuine("debugger");
+    Format config = new Format("config.json", Transformer::load, files);
+    String valid = new String(config.content(), UTF_8);
+    write(
+        config,
+        valid
+            .replaceFirst("\"" + key + "\": [\\d.]+", "\"" + key + "\": 2147483647")
+            .getBytes(UTF_8));
+    requireRefused(config);
   }
 }

@@ -16,6 +16,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -152,6 +153,50 @@ class TamperedFilesTest {
           Files.write(
               folder.resolve("model.safetensors"),
               first ? weights : Tampering.safetensors(weights, random));
+          Transformer model = Transformer.load(folder);
+          assertEquals(2, model.run(0, 1).value(Site.LOGITS).shape().size(0));
+        });
+  }
+
+  @Test
+  void pytorchBin_loadsOrIsRefused() throws IOException {
+    tamper("tied-bin", "pytorch_model.bin");
+  }
+
+  @Test
+  void shards_loadOrAreRefused() throws IOException {
+    tamper("sharded-safetensors", "model.safetensors.index.json");
+  }
+
+  @Test
+  void debuggerCheckpoint_loadsOrIsRefused() throws IOException {
+    tamper("debugger", "model_pieces/pos_embed.weight.pt");
+  }
+
+  /** Tampers with the config of a checkpoint or with another of its files. */
+  private void tamper(String checkpoint, String other) throws IOException {
+    Map<String, byte[]> files = HostileFilesTest.genuine(checkpoint);
+    for (Map.Entry<String, byte[]> file : files.entrySet()) {
+      Path path = folder.resolve(file.getKey());
+      Files.createDirectories(Objects.requireNonNull(path.getParent()));
+      Files.write(path, file.getValue());
+    }
+    byte[] config = Objects.requireNonNull(files.get("config.json"));
+    byte[] content = Objects.requireNonNull(files.get(other));
+    Tampering.check(
+        folder,
+        random -> {
+          boolean first = random.nextInt(3) == 0;
+          Files.write(
+              folder.resolve("config.json"),
+              first ? Tampering.json(JSON.readTree(config), random) : config);
+          Files.write(
+              folder.resolve(other),
+              first
+                  ? content
+                  : other.endsWith(".json")
+                      ? Tampering.json(JSON.readTree(content), random)
+                      : Tampering.bytes(content, random));
           Transformer model = Transformer.load(folder);
           assertEquals(2, model.run(0, 1).value(Site.LOGITS).shape().size(0));
         });

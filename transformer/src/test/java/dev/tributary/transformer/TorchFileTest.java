@@ -27,14 +27,14 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Files that PyTorch wrote; {@code make.py} beside them says from what. */
+/** Files that PyTorch wrote; {@code recipe.py} beside them says from what. */
 class TorchFileTest {
   @TempDir private Path folder;
 
   static Path genuine(String name) {
     try {
       return Path.of(
-          Objects.requireNonNull(TorchFileTest.class.getResource("/torch/" + name), name).toURI());
+          Objects.requireNonNull(TorchFileTest.class.getResource("torch/" + name), name).toURI());
     } catch (URISyntaxException e) {
       throw new IllegalStateException(e);
     }

@@ -134,8 +134,10 @@ class TransformerConfigTest {
         arguments("layer_norm_epsilon", "\"1e-5\"", "layer_norm_epsilon is \"1e-5\""),
         arguments("layer_norm_epsilon", "NaN", "not valid JSON"),
         arguments("tie_word_embeddings", "1", "tie_word_embeddings is 1, expected true or false"),
-        arguments("activation_function", "\"relu\"", "activation_function is \"relu\""),
-        arguments("activation_function", "\"gelu\"", "activation_function is \"gelu\""),
+        arguments(
+            "activation_function",
+            "\"relu\"",
+            "activation_function is \"relu\", expected gelu_new or gelu_pytorch_tanh or gelu"),
         arguments("activation_function", "3", "activation_function is 3"),
         arguments("model_type", "\"llama\"", "model_type is \"llama\", expected gpt2"),
         arguments("scale_attn_weights", "false", "scale_attn_weights is false"),
@@ -143,6 +145,12 @@ class TransformerConfigTest {
             "scale_attn_by_inverse_layer_idx", "true", "scale_attn_by_inverse_layer_idx is true"),
         arguments("add_cross_attention", "true", "add_cross_attention is true"),
         arguments("quantization_config", "{\"bits\": 4}", "quantization_config is {"));
+  }
+
+  @ParameterizedTest
+  @CsvSource({"gelu_new, TANH_GELU", "gelu_pytorch_tanh, TANH_GELU", "gelu, EXACT_GELU"})
+  void read_activation_isTheOneNamed(String word, MlpActivation expected) throws IOException {
+    assertEquals(expected, read("activation_function", '"' + word + '"').activation());
   }
 
   @ParameterizedTest(name = "{0} {1}")

@@ -66,11 +66,21 @@ class TransformerTest {
                 Arbitraries.integers().between(1, 5),
                 Arbitraries.integers().between(1, 9),
                 Arbitraries.integers().between(2, 15),
+                Arbitraries.of(MlpActivation.values()),
                 Arbitraries.of(true, false))
             .as(
-                (layers, dModel, heads, dHead, neurons, vocabulary, tied) ->
+                (layers, dModel, heads, dHead, neurons, vocabulary, activation, tied) ->
                     new TransformerConfig(
-                        layers, dModel, heads, dHead, neurons, 8, vocabulary, 1e-5, tied));
+                        layers,
+                        dModel,
+                        heads,
+                        dHead,
+                        neurons,
+                        8,
+                        vocabulary,
+                        1e-5,
+                        activation,
+                        tied));
     return Combinators.combine(
             configs, Arbitraries.integers().between(1, 7), Arbitraries.longs().between(0, 1 << 20))
         .as(Drawn::new)

@@ -47,6 +47,8 @@ public final class Main {
             .addSubcommand(new VerifyCommand(out))
             .addSubcommand(new SearchCommand(out))
             .addSubcommand(new GraphCommand(out, err))
+            .addSubcommand(new InspectCommand(out))
+            .addSubcommand(new ConvertCommand(out))
             .setOut(out)
             .setErr(err)
             .setCaseInsensitiveEnumValuesAllowed(true)

@@ -51,8 +51,9 @@ final class SubjectOptions {
       names = "--model",
       paramLabel = "DIR",
       description =
-          "Folder with config.json, model.safetensors and tokenizer.json (or vocab.json and"
-              + " merges.txt). Default: the small model that comes with the program.")
+          "Hugging Face folder of the GPT-2 family or transformer-debugger checkpoint, and in it"
+              + " tokenizer.json (or vocab.json and merges.txt). Default: the small model that"
+              + " comes with the program.")
   private Optional<Path> model = Optional.empty();
 
   @Option(
@@ -169,8 +170,7 @@ final class SubjectOptions {
     requireArgument(
         model.isEmpty() || autoencoders.isEmpty() || !autoencoders.get().equals(SHIPPED),
         "the shipped autoencoders belong to the shipped model, not to --model");
-    model.ifPresent(
-        folder -> requireFolder(folder, "config.json, model.safetensors and a tokenizer"));
+    model.ifPresent(folder -> requireFolder(folder, "config.json, weights and a tokenizer"));
     autoencoders
         .filter(folder -> !folder.equals(SHIPPED))
         .ifPresent(

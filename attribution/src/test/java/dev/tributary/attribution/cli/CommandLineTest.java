@@ -22,6 +22,7 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.ElementType;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Progress;
@@ -30,6 +31,7 @@ import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Tokenizer;
 import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintWriter;
@@ -790,5 +792,112 @@ class CommandLineTest {
   })
   void number_hasFourDigits(double value, String expected) {
     assertEquals(expected, TextReport.number(value));
+  }
+
+  // ---- files -------------------------------------------------------------------------------
+
+  /** A small model in a folder, with a tokenizer. */
+  private static Path saved(Path folder) throws IOException {
+    try (Scope scope = Scope.open()) {
+      Transformer.random(new TransformerConfig(1, 4, 2, 3, 5, 6, 7, 1e-5, false), DType.FLOAT, 1)
+          .save(folder, ElementType.F32);
+    }
+    Files.writeString(folder.resolve("merges.txt"), "#version: 0.2\n");
+    return folder;
+  }
+
+  @Test
+  void inspect_model_saysWhatItIs(@TempDir Path folder) throws IOException {
+    saved(folder);
+    List<String> lines = Output.of("inspect", folder.toString()).lines();
+    assertEquals(folder + ": Hugging Face GPT-2, model.safetensors, 17 tensors F32", lines.get(0));
+    assertEquals(
+        "  1 layer, residual stream of 4, 2 heads of 3, 5 neurons, 6 positions, 7 tokens",
+        lines.get(1));
+    assertEquals("  tanh gelu, layer norm epsilon 1.0E-5, unembedding of its own", lines.get(2));
+    assertTrue(
+        lines.stream()
+            .anyMatch(
+                line -> line.matches("  transformer.h.0.attn.c_attn.weight +F32 +\\[4, 18]")));
+    assertEquals(20, lines.size());
+  }
+
+  @Test
+  void inspect_partThatIsBroken_doesNotHideTheRest(@TempDir Path folder) throws IOException {
+    saved(folder);
+    Files.writeString(folder.resolve("vocab.json"), "{");
+    Files.write(folder.resolve("other.pt"), new byte[9]);
+    Output output = Output.of("inspect", folder.toString());
+    assertTrue(output.out.startsWith(folder + ": Hugging Face GPT-2"), output.out);
+    assertTrue(output.out.contains("other.pt: the header"), output.out);
+    assertTrue(output.err.startsWith(folder + "/vocab.json: this file is not valid JSON"));
+    assertEquals(1, output.err.lines().count());
+    assertEquals(2, output.exitCode);
+  }
+
+  @Test
+  void inspect_file_listsItsTensors(@TempDir Path folder) throws IOException {
+    Path file = saved(folder).resolve("model.safetensors");
+    List<String> lines = Output.of("inspect", file.toString()).lines();
+    assertEquals(file + ": safetensors, 17 tensors F32", lines.get(0));
+    assertEquals(18, lines.size());
+  }
+
+  @Test
+  void inspect_nothing_saysSo(@TempDir Path folder) {
+    Output.of("inspect", folder.resolve("none").toString())
+        .assertRefused("none: there is no such file or folder");
+    Output.of("inspect", folder.toString())
+        .assertRefused("there is no model, tokenizer or file of tensors in this folder");
+  }
+
+  @Test
+  void convert_roundsAndCopiesTheTokenizer(@TempDir Path folder) throws IOException {
+    Path from = saved(folder.resolve("from"));
+    Path to = folder.resolve("to");
+    String[] arguments = {"convert", from.toString(), to.toString(), "--dtype", "bf16"};
+    assertEquals(
+        List.of(
+            from + ": Hugging Face GPT-2, model.safetensors, 17 tensors F32",
+            to + ": Hugging Face GPT-2, model.safetensors, 17 tensors BF16",
+            to.resolve("merges.txt").toString()),
+        Output.of(arguments).lines());
+    try (Scope scope = Scope.open()) {
+      Transformer original = Transformer.load(from);
+      Transformer converted = Transformer.load(to);
+      assertEquals(original.config(), converted.config());
+      double[] expected = original.logits(1, 2, 3).toDoubles();
+      double[] actual = converted.logits(1, 2, 3).toDoubles();
+      for (int i = 0; i < expected.length; i++) {
+        assertEquals(expected[i], actual[i], 0.2); // 8 bits are left of each weight
+      }
+    }
+    Output.of(arguments).assertRefused("config.json is there already", "--force");
+    String[] forced = Arrays.copyOf(arguments, arguments.length + 1);
+    forced[arguments.length] = "--force";
+    assertEquals(3, Output.of(forced).lines().size());
+  }
+
+  @Test
+  void convert_badArguments_areRefused(@TempDir Path folder) throws IOException {
+    Path from = saved(folder.resolve("from"));
+    String to = folder.resolve("to").toString();
+    Output.of("convert", from.toString(), to, "--dtype", "I8")
+        .assertRefused("--dtype is I8, expected F64, F32, F16 or BF16");
+    Output.of("convert", from.toString(), to, "--dtype", "x").assertRefused("--dtype");
+    Output.of("convert", from.toString()).assertRefused("TO");
+    Output.of("convert", to, to).assertRefused("there is no such file or folder");
+    Output.of("convert", from.toString(), from.resolve("config.json").toString(), "--force")
+        .assertRefused("config.json: a model cannot be written into this folder");
+    assertFalse(Files.exists(Path.of(to)));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"inspect", "convert"})
+  void help_ofFileCommands_hasAnExample(String command) {
+    List<String> lines = Output.of(command, "--help").lines();
+    assertTrue(lines.indexOf("Example:") > 0);
+    assertTrue(lines.stream().anyMatch(line -> line.startsWith("  " + command + " ")));
+    assertTrue(lines.stream().allMatch(line -> line.length() <= SCREEN_WIDTH));
   }
 }

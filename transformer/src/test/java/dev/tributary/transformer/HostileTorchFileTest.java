@@ -3,17 +3,21 @@ package dev.tributary.transformer;
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
 
+import com.sun.management.ThreadMXBean;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
@@ -21,37 +25,23 @@ import java.util.stream.Stream;
 import java.util.zip.CRC32;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
-import net.jqwik.api.Arbitraries;
-import net.jqwik.api.Arbitrary;
-import net.jqwik.api.ForAll;
-import net.jqwik.api.Property;
-import net.jqwik.api.Provide;
-import net.jqwik.api.lifecycle.AfterContainer;
-import net.jqwik.api.lifecycle.BeforeContainer;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** A torch file that has been tampered with is refused in our words, or makes sense after all. */
-class TorchFileFuzzTest {
-  private static final String SEED = "20240229";
-  private static final int TRIES = 100;
+class HostileTorchFileTest {
+  /** What the largest of these may make the reader allocate, bytes. */
+  private static final long MEMORY = 512 << 20;
 
-  private static Path file = Path.of("");
+  private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
 
-  @BeforeAll
-  @BeforeContainer
-  static void makeFile() throws IOException {
-    file = Files.createTempFile("fuzz", ".pt");
-  }
+  @TempDir private Path folder;
 
-  @AfterAll
-  @AfterContainer
-  static void removeFile() throws IOException {
-    Files.deleteIfExists(file);
+  private Path file() {
+    return folder.resolve("x.pt");
   }
 
   // ---- archives by hand --------------------------------------------------------------------
@@ -396,17 +386,22 @@ class TorchFileFuzzTest {
   @ParameterizedTest(name = "{0}")
   @MethodSource({"hostilePickles", "hostileTensors", "hostileArchives"})
   void open_hostile_isRefused(String what, byte[] content, String message) throws IOException {
-    Files.write(file, content);
+    Path file = Files.write(file(), content);
     for (long memoryLimit : new long[] {0, content.length}) {
-      String refusal =
-          Hostile.refusal(file, () -> TorchFile.open(file, memoryLimit)).orElse("loaded");
-      assertTrue(refusal.contains(message), refusal);
+      long before = THREADS.getCurrentThreadAllocatedBytes();
+      IOException refusal =
+          assertThrows(IOException.class, () -> TorchFile.open(file, memoryLimit));
+      long allocated = THREADS.getCurrentThreadAllocatedBytes() - before;
+      Tampering.requireSentence(file, refusal);
+      String sentence = String.valueOf(refusal.getMessage());
+      assertTrue(sentence.contains(message), sentence);
+      assertTrue(allocated < MEMORY, allocated + " bytes");
     }
   }
 
   @Test
   void open_theGoodOnes_areRead() throws IOException {
-    Files.write(file, torch(MATRIX + "."));
+    Path file = Files.write(file(), torch(MATRIX + "."));
     TorchFile good = TorchFile.open(file);
     try (Scope scope = Scope.open()) {
       assertEquals(4, good.tensor("", DType.FLOAT).toDoubles().length);
@@ -420,37 +415,38 @@ class TorchFileFuzzTest {
     for (String name : List.of("strided.pt", "alone.pt", "values4.pt", "legacy.pt")) {
       byte[] content = Files.readAllBytes(TorchFileTest.genuine(name));
       for (int length = 0; length < content.length; length++) {
-        Files.write(file, Arrays.copyOf(content, length));
-        int truncated = length;
-        assertTrue(
-            Hostile.refusal(file, () -> TorchFile.open(file)).isPresent(),
-            () -> name + " of " + truncated + " bytes");
+        Path file = Files.write(file(), Arrays.copyOf(content, length));
+        Tampering.requireSentence(
+            file,
+            assertThrows(
+                IOException.class, () -> TorchFile.open(file), name + " of " + length + " bytes"));
       }
     }
   }
 
-  // ---- mutations ---------------------------------------------------------------------------
+  // ---- by chance ---------------------------------------------------------------------------
 
-  @Provide
-  Arbitrary<Long> seeds() {
-    return Arbitraries.longs();
-  }
-
-  /** Bytes of whole files. */
-  @Property(tries = TRIES, seed = SEED)
-  void open_mutatedFile_loadsOrRefuses(@ForAll("seeds") long seed) throws IOException {
-    Random random = new Random(seed);
-    for (int i = Hostile.mutations(2 * TRIES); i > 0; i--) {
-      List<String> names =
-          List.of("strided.pt", "types.pt", "values2.pt", "values5.pt", "alone.pt");
-      String name = names.get(random.nextInt(names.size()));
-      byte[] valid = Files.readAllBytes(TorchFileTest.genuine(name));
-      loadsOrRefuses(Hostile.mutated(valid, random), random.nextBoolean());
+  @Test
+  void files_loadOrAreRefused() throws IOException {
+    List<byte[]> valid = new ArrayList<>();
+    for (String name : List.of("strided.pt", "types.pt", "values2.pt", "values5.pt", "alone.pt")) {
+      valid.add(Files.readAllBytes(TorchFileTest.genuine(name)));
     }
+    Tampering.check(
+        file(),
+        random -> load(Tampering.bytes(valid.get(random.nextInt(valid.size())), random), random));
   }
 
   private static final List<String> PIECES =
       List.of(
+          "N0", // makes something and drops it
+          "K\u00070",
+          FOUR + "0",
+          MATRIX + "0",
+          "q\u0005",
+          "r\u0005\u0000\u0001\u0000",
+          "(1",
+          "\u0080\u0003",
           "(",
           ".",
           "0",
@@ -499,47 +495,60 @@ class TorchFileFuzzTest {
           "ctorch\nByteStorage\n",
           "cos\nsystem\n");
 
-  /** Operations of the pickle, in an archive that is whole. */
-  @Property(tries = TRIES, seed = SEED)
-  void open_mutatedPickle_loadsOrRefuses(@ForAll("seeds") long seed) throws IOException {
-    Random random = new Random(seed);
-    String valid =
-        "\u0080\u0002}q\u0000("
-            + text("a")
-            + MATRIX
-            + text("b")
-            + "](K\u0001K\u0002e"
-            + text("c")
-            + "ccollections\nOrderedDict\n)R}bu.";
-    for (int i = Hostile.mutations(2 * TRIES); i > 0; i--) {
-      byte[] content = pickle(valid);
-      for (int j = random.nextInt(4); j >= 0; j--) {
-        int at = random.nextInt(content.length + 1);
-        int dropped = random.nextInt(3) == 0 ? random.nextInt(8) : 0;
-        String piece = PIECES.get(random.nextInt(PIECES.size()));
-        content = Hostile.spliced(content, at, at + dropped, pickle(piece));
-      }
-      if (random.nextInt(4) == 0) {
-        content = Hostile.mutated(content, random);
-      }
-      loadsOrRefuses(
-          archive("a/data.pkl", content, "a/data/0", new byte[16]), random.nextBoolean());
-    }
-  }
+  private static final List<String> VALID =
+      List.of(
+          "\u0080\u0002",
+          "}",
+          "q\u0000",
+          "(",
+          text("a"),
+          MATRIX,
+          text("b"),
+          "]",
+          "(",
+          "K\u0001",
+          "K\u0002",
+          "e",
+          text("c"),
+          "ccollections\nOrderedDict\n",
+          ")",
+          "R",
+          "}",
+          "b",
+          "u",
+          ".");
 
-  private static void loadsOrRefuses(byte[] content, boolean inMemory) throws IOException {
-    Files.write(file, content);
-    Hostile.refusal(
-        file,
-        () -> {
-          try (Scope scope = Scope.open()) {
-            TorchFile opened = TorchFile.open(file, inMemory ? content.length : 0);
-            for (String name : opened.names()) {
-              if (opened.elementType(name).isReadable()) {
-                assertEquals(opened.shape(name), opened.tensor(name, DType.FLOAT).shape());
-              }
+  /** In an archive that is whole. */
+  @Test
+  void pickles_loadOrAreRefused() throws IOException {
+    Tampering.check(
+        file(),
+        random -> {
+          List<String> operations = new ArrayList<>(VALID);
+          for (int i = random.nextInt(3); i >= 0; i--) {
+            int at = random.nextInt(operations.size());
+            String piece = PIECES.get(random.nextInt(PIECES.size()));
+            switch (random.nextInt(4)) {
+              case 0 -> operations.remove(at);
+              case 1 -> operations.set(at, piece);
+              default -> operations.add(at, piece);
             }
           }
+          byte[] content = pickle(String.join("", operations));
+          if (random.nextInt(4) == 0) {
+            content = Tampering.bytes(content, random);
+          }
+          load(archive("a/data.pkl", content, "a/data/0", new byte[16]), random);
         });
+  }
+
+  private void load(byte[] content, Random random) throws IOException {
+    Path file = Files.write(file(), content);
+    TorchFile opened = TorchFile.open(file, random.nextBoolean() ? content.length : 0);
+    for (String name : opened.names()) {
+      if (opened.elementType(name).isReadable()) {
+        assertEquals(opened.shape(name), opened.tensor(name, DType.FLOAT).shape());
+      }
+    }
   }
 }

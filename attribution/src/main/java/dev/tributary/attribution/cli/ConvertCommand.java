@@ -1,0 +1,134 @@
+package dev.tributary.attribution.cli;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.transformer.Checkpoint;
+import dev.tributary.transformer.ElementType;
+import dev.tributary.transformer.TensorFile;
+import dev.tributary.transformer.Transformer;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** Writes a model as a Hugging Face folder. */
+@Command(
+    name = "convert",
+    header = "Writes a model that can be read as a Hugging Face folder with model.safetensors.",
+    sortOptions = false,
+    sortSynopsis = false,
+    footer = {"", "Example:", "  convert transformer-debugger-checkpoint gpt2-folder --dtype F16"})
+final class ConvertCommand implements Callable<Integer> {
+  private static final List<String> WRITTEN = List.of("config.json", "model.safetensors");
+
+  /** What a tokenizer may consist of. */
+  private static final List<String> TOKENIZER =
+      List.of(
+          "tokenizer.json",
+          "vocab.json",
+          "merges.txt",
+          "tokenizer_config.json",
+          "special_tokens_map.json",
+          "added_tokens.json");
+
+  private static final Set<ElementType> TYPES =
+      EnumSet.of(ElementType.F64, ElementType.F32, ElementType.F16, ElementType.BF16);
+
+  private final PrintWriter out;
+
+  @Parameters(
+      paramLabel = "FROM",
+      description =
+          "Hugging Face folder of the GPT-2 family, transformer-debugger checkpoint, or a file of"
+              + " weights beside its config.json.")
+  private Path from = Path.of("");
+
+  @Parameters(paramLabel = "TO", description = "Folder to write; made if it is not there.")
+  private Path to = Path.of("");
+
+  @Option(
+      names = "--dtype",
+      paramLabel = "F64|F32|F16|BF16",
+      description = "How to store the weights. Default: as they are.")
+  private Optional<ElementType> type = Optional.empty();
+
+  @Option(names = "--force", description = "Replace what is there.")
+  private boolean force;
+
+  ConvertCommand(PrintWriter out) {
+    this.out = out;
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    requireArgument(
+        type.isEmpty() || TYPES.contains(type.get()),
+        "--dtype is %s, expected F64, F32, F16 or BF16",
+        type.map(Enum::name).orElse(""));
+    String found;
+    List<Path> copied = new ArrayList<>();
+    try (TerminalProgress progress = TerminalProgress.start();
+        Scope scope = Scope.open()) {
+      progress.enter(TerminalProgress.Phase.WEIGHTS);
+      Checkpoint checkpoint = Checkpoint.open(from);
+      for (String name : TOKENIZER) {
+        if (Files.exists(checkpoint.folder().resolve(name))) {
+          copied.add(checkpoint.folder().resolve(name));
+        }
+      }
+      requireFree(copied);
+      Set<ElementType> stored = types(checkpoint.weights());
+      ElementType target =
+          type.orElse(stored.size() == 1 ? stored.iterator().next() : ElementType.F32);
+      boolean wide = target == ElementType.F64 || stored.contains(ElementType.F64);
+      Transformer model = Transformer.load(from, wide ? DType.DOUBLE : DType.FLOAT, progress);
+      progress.enter(TerminalProgress.Phase.SAVE);
+      model.save(to, target);
+      for (Path file : copied) {
+        Path copy = to.resolve(String.valueOf(file.getFileName()));
+        if (!(Files.exists(copy) && Files.isSameFile(file, copy))) {
+          Files.copy(file, copy, StandardCopyOption.REPLACE_EXISTING);
+        }
+      }
+      found = model.description();
+    }
+    out.println(from + ": " + found);
+    out.println(to + ": " + Checkpoint.open(to).description());
+    copied.forEach(file -> out.println(to.resolve(String.valueOf(file.getFileName()))));
+    return ExitCode.OK;
+  }
+
+  private void requireFree(List<Path> copied) {
+    List<String> names = new ArrayList<>(WRITTEN);
+    copied.forEach(file -> names.add(String.valueOf(file.getFileName())));
+    for (String name : names) {
+      requireArgument(
+          force || Files.notExists(to.resolve(name)),
+          "%s is there already: choose another folder, or replace it with --force",
+          to.resolve(name));
+    }
+  }
+
+  private static Set<ElementType> types(TensorFile weights) throws IOException {
+    Set<ElementType> result = EnumSet.noneOf(ElementType.class);
+    for (String name : weights.names()) {
+      if (TYPES.contains(weights.elementType(name))) { // causal masks have others
+        result.add(weights.elementType(name));
+      }
+    }
+    return result;
+  }
+}

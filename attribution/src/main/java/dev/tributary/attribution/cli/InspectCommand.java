@@ -1,0 +1,179 @@
+package dev.tributary.attribution.cli;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.transformer.Checkpoint;
+import dev.tributary.transformer.TensorFile;
+import dev.tributary.transformer.Tokenizer;
+import dev.tributary.transformer.TorchFile;
+import dev.tributary.transformer.TransformerConfig;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import java.util.stream.Stream;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Parameters;
+
+/** Says what is in a file or folder, without reading its numbers. */
+@Command(
+    name = "inspect",
+    header = "Says what is in a file or folder: model, tokenizer, tensors.",
+    description = {
+      "",
+      "Reads Hugging Face folders of the GPT-2 family, transformer-debugger checkpoints,"
+          + " safetensors files, files that torch.save wrote (anything but tensors and plain values"
+          + " in them is refused by its name, and never run), and tokenizers.",
+      ""
+    },
+    sortOptions = false,
+    sortSynopsis = false,
+    footer = {"", "Example:", "  inspect gpt2-folder", "  inspect autoencoders/0.pt"})
+final class InspectCommand implements Callable<Integer> {
+  /** How far below a folder tensors are looked for. */
+  private static final int DEPTH = 3;
+
+  private static final List<String> TENSORS = List.of(".safetensors", ".pt", ".pth", ".bin");
+
+  /** Longest name or value that is shown whole, characters. */
+  private static final int LONGEST = 200;
+
+  private final PrintWriter out;
+
+  @Parameters(paramLabel = "PATH", description = "File or folder.")
+  private Path path = Path.of("");
+
+  private final List<String> lines = new ArrayList<>();
+  private Optional<IOException> problem = Optional.empty();
+
+  InspectCommand(PrintWriter out) {
+    this.out = out;
+  }
+
+  /** One part of what is there. */
+  @FunctionalInterface
+  private interface Part {
+    void describe() throws IOException;
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    requireArgument(Files.exists(path), "%s: there is no such file or folder", path);
+    if (Files.isDirectory(path)) {
+      folder();
+    } else if (path.toString().endsWith(".json") && !path.toString().endsWith(".index.json")) {
+      tokenizer();
+    } else {
+      tensors(TensorFile.open(path));
+    }
+    lines.forEach(out::println);
+    if (problem.isPresent()) {
+      throw problem.get();
+    }
+    return ExitCode.OK;
+  }
+
+  private void folder() throws IOException {
+    Set<Path> described = new HashSet<>();
+    if (Files.exists(path.resolve("config.json"))) {
+      attempt(() -> model(described));
+    }
+    if (Files.exists(path.resolve("tokenizer.json")) || Files.exists(path.resolve("vocab.json"))) {
+      attempt(this::tokenizer);
+    }
+    try (Stream<Path> files = Files.walk(path, DEPTH)) {
+      for (Path file : files.filter(InspectCommand::mayHoldTensors).sorted().toList()) {
+        if (described.stream().noneMatch(file::startsWith)) {
+          attempt(() -> tensors(TensorFile.open(file)));
+        }
+      }
+    }
+    requireArgument(
+        !lines.isEmpty() || problem.isPresent(),
+        "%s: there is no model, tokenizer or file of tensors in this folder",
+        path);
+  }
+
+  private static boolean mayHoldTensors(Path file) {
+    return Files.isRegularFile(file) && TENSORS.stream().anyMatch(file.toString()::endsWith);
+  }
+
+  /** What cannot be read does not hide the rest. */
+  private void attempt(Part part) {
+    try {
+      part.describe();
+    } catch (IOException e) {
+      if (problem.isPresent()) {
+        lines.add(e.getMessage());
+      } else {
+        problem = Optional.of(e);
+      }
+    }
+  }
+
+  private void model(Set<Path> described) throws IOException {
+    described.add(path); // whatever is wrong with it is said once
+    Checkpoint checkpoint = Checkpoint.open(path);
+    described.clear();
+    described.addAll(checkpoint.weights().files());
+    TransformerConfig config = checkpoint.config();
+    lines.add(path + ": " + checkpoint.description());
+    lines.add(
+        "  %d layer%s, residual stream of %d, %d heads of %d, %d neurons, %d positions, %d tokens"
+            .formatted(
+                config.layers(),
+                config.layers() == 1 ? "" : "s",
+                config.dModel(),
+                config.heads(),
+                config.dHead(),
+                config.neurons(),
+                config.context(),
+                config.vocabulary()));
+    lines.add(
+        "  %s, layer norm epsilon %s, unembedding %s"
+            .formatted(
+                config.activation().name().toLowerCase(Locale.ROOT).replace('_', ' '),
+                config.layerNormEpsilon(),
+                config.tied() ? "tied to the token embedding" : "of its own"));
+    table(checkpoint.weights());
+  }
+
+  private void tokenizer() throws IOException {
+    lines.add(path + ": tokenizer of " + Tokenizer.load(path).vocabulary() + " tokens");
+  }
+
+  private void tensors(TensorFile file) throws IOException {
+    lines.add(file.path() + ": " + file.description());
+    table(file);
+    if (file instanceof TorchFile torch) {
+      torch
+          .values()
+          .forEach(
+              (name, value) -> lines.add("  " + shown(name) + " = " + shown(value.toString())));
+    }
+  }
+
+  private void table(TensorFile file) throws IOException {
+    int width = file.names().stream().mapToInt(name -> shown(name).length()).max().orElse(0);
+    for (String name : file.names()) {
+      String left = String.format(Locale.ROOT, "  %-" + Math.max(1, width) + "s", shown(name));
+      lines.add(
+          String.format(
+              Locale.ROOT, "%s  %-4s  %s", left, file.elementType(name), file.shape(name)));
+    }
+  }
+
+  /** Out of a file that may be anybody's: nothing in it moves the cursor or fills the screen. */
+  private static String shown(String text) {
+    String start = text.length() > LONGEST ? text.substring(0, LONGEST) + "..." : text;
+    return start.isEmpty() ? "(nothing)" : start.replaceAll("\\p{Cntrl}", "?");
+  }
+}

@@ -1,0 +1,39 @@
+package dev.tributary.transformer;
+
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Tensor;
+
+/** What an MLP neuron makes of its pre-activation. */
+public enum MlpActivation {
+  /** GELU in its tanh form, GPT-2's own, see {@link Tensor#gelu}. */
+  TANH_GELU {
+    @Override
+    public Variable apply(Variable preActivation) {
+      return preActivation.gelu();
+    }
+
+    @Override
+    public Tensor derivative(Tensor preActivation) {
+      return preActivation.geluDerivative();
+    }
+  },
+
+  /** GELU as it is defined, see {@link Tensor#exactGelu}. */
+  EXACT_GELU {
+    @Override
+    public Variable apply(Variable preActivation) {
+      return preActivation.exactGelu();
+    }
+
+    @Override
+    public Tensor derivative(Tensor preActivation) {
+      return preActivation.exactGeluDerivative();
+    }
+  };
+
+  /** The activation, element by element. */
+  public abstract Variable apply(Variable preActivation);
+
+  /** The derivative of the activation there. */
+  public abstract Tensor derivative(Tensor preActivation);
+}
