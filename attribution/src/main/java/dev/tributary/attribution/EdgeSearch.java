@@ -8,6 +8,7 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
+import dev.tributary.transformer.TransformerConfig;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
@@ -114,15 +115,35 @@ public final class EdgeSearch {
   }
 
   /**
+   * Off-heap memory that a search needs beside the run and its gradients, bytes: rows of all heads,
+   * the directions of one layer on their way to what they are, and a piece of a product. The Java
+   * heap holds the same directions in 64 bits.
+   */
+  public long bytes() {
+    Run run = edges.nodes().run();
+    TransformerConfig config = run.model().config();
+    double tokens = run.length();
+    double heads = config.heads() * tokens;
+    double widest = Math.max(config.neurons(), heads);
+    double elements =
+        config.layers() * heads * config.dModel()
+            + (6.5 * config.neurons() + 3 * heads) * config.dModel()
+            + 6 * heads * tokens
+            + 3 * Math.min(product, widest * widest);
+    return Math.round(elements * run.model().dtype().bytes());
+  }
+
+  /**
    * The largest edges; exact zeros are left out.
    *
    * @param count at most so many
    * @param progress hears of every product of weights
-   * @throws IllegalArgumentException if {@code count} is not positive
+   * @throws IllegalArgumentException if {@code count} is not positive, or there is no memory for it
    * @throws CancellationException if the thread is interrupted
    */
   public Found top(int count, Progress progress) {
     requireArgument(count > 0, "the %d largest edges: it must be 1 or more", count);
+    Scope.requireRoom(bytes(), "a search of all edges");
     Largest largest = new Largest(count, smallest);
     try (Scope scope = Scope.open()) {
       Run run = edges.nodes().run();

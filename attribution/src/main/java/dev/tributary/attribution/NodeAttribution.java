@@ -42,9 +42,13 @@ public final class NodeAttribution {
   /**
    * Takes the gradient of the metric at every site, nothing detached.
    *
-   * @throws IllegalArgumentException if the metric reads a token or a word that does not exist
+   * @throws IllegalArgumentException if the metric reads a token or a word that does not exist, or
+   *     there is no memory for the gradients
    */
   public static NodeAttribution of(Run run, Metric metric) {
+    Scope.requireRoom(
+        run.model().memoryPlan(run.length()).gradients(),
+        "the gradient at every site of " + run.length() + " tokens");
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = compute(run, metric);
       nodes.gradients.values().forEach(layers -> layers.forEach(scope::keep));

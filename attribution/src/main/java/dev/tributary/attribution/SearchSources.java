@@ -10,6 +10,7 @@ import dev.tributary.attribution.Node.Neuron;
 import dev.tributary.attribution.Node.PreBias;
 import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.attribution.Node.Source;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.Encoding;
@@ -69,7 +70,9 @@ final class SearchSources {
         largest[token] = Math.max(largest[token], Math.abs(activation));
       }
     }
-    this.largestNorm = Arrays.stream(rows.norm(-1).toDoubles()).max().orElse(0);
+    try (Scope scope = Scope.open()) {
+      this.largestNorm = Arrays.stream(rows.norm(-1).toDoubles()).max().orElse(0);
+    }
   }
 
   /** All wanted sources of a run, in the innermost scope. */

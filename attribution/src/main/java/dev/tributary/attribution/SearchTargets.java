@@ -6,8 +6,6 @@ import dev.tributary.attribution.Node.HeadPair;
 import dev.tributary.attribution.Node.Latent;
 import dev.tributary.attribution.Node.Neuron;
 import dev.tributary.attribution.Node.Target;
-import dev.tributary.autodiff.Jacobian;
-import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.AttentionPath;
@@ -179,15 +177,11 @@ final class SearchTargets {
   private static SearchTargets neurons(EdgeAttribution edges, int layer, NodeFilter filter) {
     Run run = edges.nodes().run();
     dev.tributary.transformer.Block block = run.model().block(layer);
-    Variable preActivation = Variable.input(run.value(Site.MLP_PRE_ACTIVATION, layer));
     Tensor weights = edges.weights(Site.MLP_ACTIVATION, layer);
     Tensor slopes =
-        Jacobian.of(block.mlp().activation().apply(preActivation), preActivation)
-            .pull(weights.reshape(weights.shape().prepend(1)))
-            .get(0)
-            .reshape(weights.shape());
+        block.mlp().activation().derivative(run.value(Site.MLP_PRE_ACTIVATION, layer));
     Norm norm = new Norm(edges, 2 * layer + 1, block.mlpNorm());
-    double[] coefficients = slopes.over(norm.scale).toDoubles();
+    double[] coefficients = weights.times(slopes).over(norm.scale).toDoubles();
     int neurons = weights.shape().size(1);
     double[][] bounds = new double[run.length()][neurons];
     long[] reading = new long[run.length()];

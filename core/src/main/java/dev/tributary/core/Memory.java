@@ -2,11 +2,14 @@ package dev.tributary.core;
 
 import static dev.tributary.core.Checks.requirePresent;
 
+import com.sun.management.OperatingSystemMXBean;
+import java.lang.management.ManagementFactory;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
+import org.bytedeco.javacpp.Pointer;
 import org.jspecify.annotations.Nullable;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -63,6 +66,29 @@ final class Memory {
   /** Bytes of all blocks, in use or waiting. */
   static long reservedBytes() {
     return RESERVED.get();
+  }
+
+  /** Bytes of blocks in use. */
+  static long usedBytes() {
+    synchronized (FREE) {
+      long waiting = 0;
+      for (Deque<Block> blocks : FREE.values()) {
+        for (Block block : blocks) {
+          waiting += block.bytes();
+        }
+      }
+      return RESERVED.get() - waiting;
+    }
+  }
+
+  /** How many bytes this process may hold: of the machine or container, and as JavaCPP allows. */
+  static long limitBytes() {
+    long limit = Pointer.maxPhysicalBytes(); // four times the heap unless somebody said otherwise
+    if (ManagementFactory.getOperatingSystemMXBean() instanceof OperatingSystemMXBean system) {
+      long machine = system.getTotalMemorySize();
+      limit = limit > 0 ? Math.min(limit, machine) : machine;
+    }
+    return limit > 0 ? limit : Long.MAX_VALUE;
   }
 
   /** The hold of one tensor, and of the views of it, on a block until the owning scope closes. */

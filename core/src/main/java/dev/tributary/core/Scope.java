@@ -1,5 +1,6 @@
 package dev.tributary.core;
 
+import static dev.tributary.core.Checks.requireArgument;
 import static dev.tributary.core.Checks.requirePresent;
 import static dev.tributary.core.Checks.requireState;
 
@@ -48,6 +49,24 @@ public final class Scope implements AutoCloseable {
   /** Bytes of off-heap memory that tensors hold, or that wait for the next ones, in all threads. */
   public static long reservedBytes() {
     return Memory.reservedBytes();
+  }
+
+  /**
+   * Refuses work that this machine has no memory for, before it is begun.
+   *
+   * @param bytes off-heap, beyond what tensors hold now
+   * @param what needs them, for the message
+   * @throws IllegalArgumentException if this process cannot have so many
+   */
+  public static void requireRoom(long bytes, String what) {
+    long room = Memory.limitBytes() - Memory.usedBytes();
+    requireArgument(
+        bytes <= room,
+        "%s needs %.1f GB of memory, and there is room for %.1f GB beside the %.1f GB in use",
+        what,
+        bytes / 1e9,
+        Math.max(0, room) / 1e9,
+        Memory.usedBytes() / 1e9);
   }
 
   /** Gives the memory that waits for new tensors back to the operating system. */

@@ -41,6 +41,7 @@ public final class Transformer {
     this.description = description;
     this.dtype = dtype;
     int d = config.dModel();
+    Scope.requireRoom(MemoryPlan.of(config, dtype, 1).weights(), "a model of these sizes");
     progress.at(0, config.layers());
     tokenEmbedding = weights.read("wte.weight", Shape.of(config.vocabulary(), d));
     positionEmbedding = weights.read("wpe.weight", Shape.of(config.context(), d));
@@ -254,6 +255,13 @@ public final class Transformer {
   /** Where it came from, such as "Hugging Face GPT-2, model.safetensors, 148 tensors F32". */
   public String description() {
     return description;
+   * How much memory it needs, and a run of it.
+   *
+   * @param tokens of a prompt
+   * @throws IllegalArgumentException if there are none, or more than the context holds
+   */
+  public MemoryPlan memoryPlan(int tokens) {
+    return MemoryPlan.of(config, autoencoders, dtype, tokens);
   }
 
   /** Its sizes. */
@@ -290,11 +298,13 @@ public final class Transformer {
    * Runs the model and records every {@link Site} with its derivative, in the innermost scope.
    *
    * @param tokens ids, at least one and at most as many as the context holds
-   * @throws IllegalArgumentException if there are too few or too many, or an id is outside the
-   *     vocabulary
+   * @throws IllegalArgumentException if there are too few or too many, an id is outside the
+   *     vocabulary, or there is no memory for what a run records
    */
   public Run run(int... tokens) {
     requireTokens(tokens);
+    Scope.requireRoom(
+        memoryPlan(tokens.length).recording(), "a run of " + tokens.length + " tokens");
     return rerun(tokens, new Run.Recorder(this, tokens, List.of()), 0);
   }
 
