@@ -116,8 +116,8 @@ public final class EdgeSearch {
 
   /**
    * Off-heap memory that a search needs beside the run and its gradients, bytes: rows of all heads,
-   * the directions of one layer on their way to what they are, and a piece of a product. The Java
-   * heap holds the same directions in 64 bits.
+   * the directions of one layer on their way to what they are, and pieces of products. An estimate:
+   * blocks of several sizes wait for each other. The Java heap holds the directions in 64 bits.
    */
   public long bytes() {
     Run run = edges.nodes().run();
@@ -127,9 +127,9 @@ public final class EdgeSearch {
     double widest = Math.max(config.neurons(), heads);
     double elements =
         config.layers() * heads * config.dModel()
-            + (6.5 * config.neurons() + 3 * heads) * config.dModel()
-            + 6 * heads * tokens
-            + 3 * Math.min(product, widest * widest);
+            + (6.5 * config.neurons() + 4 * heads) * config.dModel()
+            + 8 * heads * tokens
+            + 4 * Math.min(product, widest * widest);
     return Math.round(elements * run.model().dtype().bytes());
   }
 

@@ -178,8 +178,7 @@ final class SearchTargets {
     Run run = edges.nodes().run();
     dev.tributary.transformer.Block block = run.model().block(layer);
     Tensor weights = edges.weights(Site.MLP_ACTIVATION, layer);
-    Tensor slopes =
-        block.mlp().activation().derivative(run.value(Site.MLP_PRE_ACTIVATION, layer));
+    Tensor slopes = block.mlp().activation().derivative(run.value(Site.MLP_PRE_ACTIVATION, layer));
     Norm norm = new Norm(edges, 2 * layer + 1, block.mlpNorm());
     double[] coefficients = weights.times(slopes).over(norm.scale).toDoubles();
     int neurons = weights.shape().size(1);

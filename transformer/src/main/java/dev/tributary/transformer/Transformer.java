@@ -255,6 +255,9 @@ public final class Transformer {
   /** Where it came from, such as "Hugging Face GPT-2, model.safetensors, 148 tensors F32". */
   public String description() {
     return description;
+  }
+
+  /**
    * How much memory it needs, and a run of it.
    *
    * @param tokens of a prompt
