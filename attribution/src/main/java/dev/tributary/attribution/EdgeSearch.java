@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.PriorityQueue;
 import java.util.concurrent.CancellationException;
+import java.util.function.Supplier;
 
 /**
  * Finds the largest edges of a run among all there are, without computing them one by one.
@@ -148,17 +149,17 @@ public final class EdgeSearch {
     try (Scope scope = Scope.open()) {
       Run run = edges.nodes().run();
       List<SearchSources> sources = SearchSources.of(run, from);
-      List<SearchTargets.Block> blocks = SearchTargets.blocks(edges, into);
+      List<Supplier<SearchTargets>> targets = SearchTargets.of(edges, into);
       long searched = 0;
       int done = 0;
-      int steps = Math.multiplyExact(blocks.size(), Math.max(1, sources.size()));
-      for (SearchTargets.Block block : blocks) {
-        try (Scope inBlock = Scope.open()) {
-          SearchTargets targets = block.targets().get();
-          for (SearchSources family : sources) {
+      int steps = Math.multiplyExact(targets.size(), sources.size());
+      for (Supplier<SearchTargets> prepared : targets) {
+        try (Scope inFamily = Scope.open()) {
+          SearchTargets readers = prepared.get();
+          for (SearchSources writers : sources) {
             progress.at(done++, steps);
-            if (family.block() <= targets.afterBlock()) {
-              searched += new Walk(family, targets, largest).walk();
+            if (writers.block() <= readers.afterBlock()) {
+              searched += new Walk(writers, readers, largest).walk();
             }
           }
         }

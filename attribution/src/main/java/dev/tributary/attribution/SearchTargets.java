@@ -9,6 +9,7 @@ import dev.tributary.attribution.Node.Target;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Block;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.LayerNorm;
 import dev.tributary.transformer.Run;
@@ -51,9 +52,6 @@ final class SearchTargets {
   private interface Column {
     void edges(int token, int column, Sink sink);
   }
-
-  /** Targets that are still to be prepared, so that few are at a time. */
-  record Block(Supplier<SearchTargets> targets) {}
 
   /** A tensor and its numbers. */
   private static final class Rows {
@@ -141,20 +139,20 @@ final class SearchTargets {
 
   // ---- what there is -----------------------------------------------------------------------
 
-  /** All wanted targets of a run. */
-  static List<Block> blocks(EdgeAttribution edges, NodeFilter filter) {
+  /** All wanted targets of a run, to be prepared one after the other: each takes memory. */
+  static List<Supplier<SearchTargets>> of(EdgeAttribution edges, NodeFilter filter) {
     Run run = edges.nodes().run();
-    List<Block> blocks = new ArrayList<>();
+    List<Supplier<SearchTargets>> families = new ArrayList<>();
     for (int i = 0; i < run.model().config().layers(); i++) {
       int layer = i;
       if (filter.wantsLayer(layer)) {
         if (filter.wantsKind(HeadInput.class)) {
-          blocks.add(new Block(() -> new Heads(edges, layer, filter).queries()));
-          blocks.add(new Block(() -> new Heads(edges, layer, filter).keys()));
-          blocks.add(new Block(() -> new Heads(edges, layer, filter).values()));
+          families.add(() -> new Heads(edges, layer, filter).queries());
+          families.add(() -> new Heads(edges, layer, filter).keys());
+          families.add(() -> new Heads(edges, layer, filter).values());
         }
         if (filter.wantsKind(Neuron.class)) {
-          blocks.add(new Block(() -> neurons(edges, layer, filter)));
+          families.add(() -> neurons(edges, layer, filter));
         }
       }
     }
@@ -163,20 +161,20 @@ final class SearchTargets {
         for (int i = 0; i < run.length(); i++) {
           int token = i;
           if (filter.wantsToken(token)) {
-            blocks.add(new Block(() -> latents(edges, encoding, token)));
+            families.add(() -> latents(edges, encoding, token));
           }
         }
       }
     }
     if (filter.wantsKind(Explained.class)) {
-      blocks.add(new Block(() -> metric(edges)));
+      families.add(() -> metric(edges));
     }
-    return blocks;
+    return families;
   }
 
   private static SearchTargets neurons(EdgeAttribution edges, int layer, NodeFilter filter) {
     Run run = edges.nodes().run();
-    dev.tributary.transformer.Block block = run.model().block(layer);
+    Block block = run.model().block(layer);
     Tensor weights = edges.weights(Site.MLP_ACTIVATION, layer);
     Tensor slopes = block.mlp().activation().derivative(run.value(Site.MLP_PRE_ACTIVATION, layer));
     Norm norm = new Norm(edges, 2 * layer + 1, block.mlpNorm());

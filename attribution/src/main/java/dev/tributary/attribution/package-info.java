@@ -7,13 +7,15 @@
  * dev.tributary.attribution.NodeAttribution} says what each node has to do with it, {@link
  * dev.tributary.attribution.EdgeAttribution} how much of that arrived from which other node. Both
  * answer with {@link dev.tributary.attribution.NodeScores}: arrays with named axes. A {@link
- * dev.tributary.attribution.Circuit} is some nodes and all edges among them, as plain numbers.
+ * dev.tributary.attribution.Circuit} is some nodes and all edges among them, as plain numbers; an
+ * {@link dev.tributary.attribution.EdgeSearch} finds the largest edges of all.
  *
  * <p>How: {@code Writes} is what nodes add to the residual stream, a {@link
  * dev.tributary.attribution.Reading} what one node computes from it, a {@link
  * dev.tributary.attribution.ResidualGradient} the derivative of that. {@code CircuitBuilder} makes
  * circuits out of the nodes of a {@code Basis}, in which nothing is said twice; {@code
- * WeightedGraph} knows which part of a graph matters, and nothing of transformers.
+ * WeightedGraph} knows which part of a graph matters, and nothing of transformers. {@code
+ * SearchSources} and {@code SearchTargets} are all nodes as factors of one product.
  *
  * <p>Whether: a {@link dev.tributary.attribution.Certificate} says that the edges into a target are
  * complete, an {@link dev.tributary.attribution.EdgePatch} how well an edge predicts what happens,

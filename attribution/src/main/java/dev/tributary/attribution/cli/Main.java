@@ -8,6 +8,7 @@ import java.io.UncheckedIOException;
 import java.lang.reflect.Field;
 import java.nio.charset.StandardCharsets;
 import java.util.Objects;
+import picocli.AutoComplete.GenerateCompletion;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -49,6 +50,7 @@ public final class Main {
             .addSubcommand(new GraphCommand(out, err))
             .addSubcommand(new InspectCommand(out))
             .addSubcommand(new ConvertCommand(out))
+            .addSubcommand(new CompletionCommand())
             .setOut(out)
             .setErr(err)
             .setCaseInsensitiveEnumValuesAllowed(true)
@@ -117,6 +119,13 @@ public final class Main {
       return;
     }
   }
+
+  /** Prints what a shell needs to complete the commands of this program. */
+  @Command(
+      name = "generate-completion",
+      header = "Writes a script that completes commands and options in bash and zsh.",
+      footer = {"", "Example:", "  source <(tributary generate-completion)"})
+  static final class CompletionCommand extends GenerateCompletion {}
 
   static final class Version implements IVersionProvider {
     @Override

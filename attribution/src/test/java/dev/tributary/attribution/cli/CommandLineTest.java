@@ -534,6 +534,15 @@ class CommandLineTest {
   }
 
   @Test
+  void completion_knowsCommandsAndOptions() {
+    String script = Output.of("generate-completion").result();
+    for (String word : List.of("attribute", "search", "graph", "--into-layers", "--autoencoders")) {
+      assertTrue(script.contains(word), word);
+    }
+    assertTrue(Output.of("generate-completion", "--help").result().contains("bash and zsh"));
+  }
+
+  @Test
   void search_findsWhatVerifyComputes() throws JsonProcessingException {
     JsonNode search = jsonOf("search", "--top", "6").get("search");
     List<JsonNode> edges = items(search.get("edges"));
