@@ -65,6 +65,9 @@ import java.util.stream.IntStream;
  * @see <a href="https://arxiv.org/abs/2310.10348">Syed et al. 2023, eq. 2</a>
  */
 public final class EdgeAttribution {
+  /** A push goes through all layers, a pull through what one target reads. */
+  private static final int PULLS_OF_A_PUSH = 256;
+
   private final NodeAttribution nodes;
   private final Run run;
   private final ScaleGradient scaleGradient;
@@ -167,9 +170,10 @@ public final class EdgeAttribution {
   }
 
   /**
-   * The edges between two sets of nodes, by pulling from every target or pushing from every source,
-   * whichever are fewer; neurons of one layer and token are pulled together. A source that writes
-   * after a target has read, or at a token that the target does not read, has 0.
+   * The edges between two sets of nodes, by pulling from every target, neurons of one layer and
+   * token together, or, if there are hundreds of targets for each source, by pushing from every
+   * source. A source that writes after a target has read, or at a token that the target does not
+   * read, has 0.
    *
    * @return [source, target]
    * @throws IllegalArgumentException if the run has no such node, or there is one source and one
@@ -184,7 +188,8 @@ public final class EdgeAttribution {
     try (Scope scope = Scope.open()) {
       double[] edges = new double[sources.size() * targets.size()];
       boolean pushes =
-          sources.size() < targets.size() && targets.stream().allMatch(EdgeAttribution::isPushed);
+          (long) sources.size() * PULLS_OF_A_PUSH < targets.size()
+              && targets.stream().allMatch(EdgeAttribution::isPushed);
       if (pushes) {
         for (int i = 0; i < sources.size(); i++) {
           try (Scope one = Scope.open()) {

@@ -229,6 +229,15 @@ class EffectTest {
             }
           }
         }
+        List<Target> hundreds = new ArrayList<>(); // which are pushed to
+        while (hundreds.size() < 300) {
+          hundreds.addAll(pushed);
+        }
+        Tensor row = edges.between(sources.subList(0, 1), hundreds);
+        for (int j = 0; j < pushed.size(); j++) {
+          double one = edges.between(sources.get(0), pushed.get(j));
+          assertEquals(one, row.get(0, j), EXACT * Math.max(1, Math.abs(one)));
+        }
       }
     }
   }

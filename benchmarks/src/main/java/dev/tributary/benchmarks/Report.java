@@ -110,7 +110,8 @@ public final class Report implements Callable<Integer> {
     List<Stage> stages = new ArrayList<>();
     String lengths = quick ? "64" : "16,64,256";
     List<String> small = times("300ms", 2, "300ms", quick ? 1 : 2);
-    List<String> large = quick ? times("2", 1, "1", 1) : times("2", 2, "1", 2); // Java compiles slowly
+    List<String> large =
+        quick ? times("2", 1, "1", 1) : times("2", 2, "1", 2); // Java compiles slowly
     List<String> peers = quick ? times("2", 1, "1", 1) : times("2", 2, "1", 3);
     stages.add(stage("peers", peers, "PeerBenchmark", "tokens=" + lengths));
     stages.add(
