@@ -192,7 +192,11 @@ public final class Variable {
             () ->
                 spread(shape(), y.shape())
                     .then(LinearMap.of(u -> u.over(other.value), v -> v.over(other.value)))),
-        along(other, () -> scaling(y.over(other.value).negate(), other.shape(), y.shape())));
+        along(
+            other,
+            () ->
+                LinearMap.of(u -> u.over(other.value).negate(), v -> v.over(other.value).negate())
+                    .then(scaling(y, other.shape(), y.shape()))));
   }
 
   /** Adds a number to every element. */
@@ -387,6 +391,14 @@ public final class Variable {
                     u -> u.sum(fromEnd), v -> v.broadcastTo(shape().prepend(v.shape().size(0))))));
   }
 
+  /** Differences from the mean along one axis. */
+  public Variable centred(int axis) {
+    int fromEnd = shape().axis(axis) - shape().rank();
+    return derived(
+        value.centred(axis),
+        along(this, () -> LinearMap.of(u -> u.centred(fromEnd), v -> v.centred(fromEnd))));
+  }
+
   /** Mean along one axis, which stays with size 1. */
   public Variable mean(int axis) {
     return sum(axis).times(1.0 / shape().size(axis));
@@ -430,29 +442,11 @@ public final class Variable {
    * {@code visible + i} entries. Nothing passes there in either direction.
    */
   public Variable causalMask(int visible) {
-    requireArgument(
-        visible > 0 && shape().rank() >= 2,
-        "causalMask: %d visible entries in the first row of %s",
-        visible,
-        shape());
-    Tensor hidden = causal(visible, 0, Double.NEGATIVE_INFINITY);
     return derived(
-        value.plus(hidden), along(this, () -> scaling(causal(visible, 1, 0), shape(), shape())));
-  }
-
-  private Tensor causal(int visible, double seen, double unseen) {
-    int rows = shape().size(-2);
-    int columns = shape().size(-1);
-    return Tensor.generate(
-        value.dtype(),
-        Shape.of(rows, columns),
-        (from, values, count) -> {
-          for (int i = 0; i < count; i++) {
-            int row = (from + i) / columns;
-            int column = (from + i) % columns;
-            values[i] = column < (long) row + visible ? seen : unseen;
-          }
-        });
+        value.causalMask(visible, Double.NEGATIVE_INFINITY),
+        along(
+            this,
+            () -> LinearMap.of(u -> u.causalMask(visible, 0), v -> v.causalMask(visible, 0))));
   }
 
   /**

@@ -202,6 +202,8 @@ class VariableTest {
             unary("sum(int)", x -> x.sum(-1), 2, 3),
             unary("sum(int)", x -> x.sum(0), 2, 3, 4),
             unary("sum(int)", x -> x.sum(1), 2, 0, 4),
+            unary("centred(int)", x -> x.centred(-1), 2, 3),
+            unary("centred(int)", x -> x.centred(1), 2, 3, 4),
             unary("mean(int)", x -> x.mean(-1), 2, 3),
             unary("mean(int)", x -> x.mean(1), 2, 3, 4),
             unary("softmax()", Variable::softmax, 5),

@@ -29,8 +29,7 @@ final class DoubleRows implements Rows<double[]> {
 
   @Override
   public Access access(Block block) {
-    DoublePointer pointer = (DoublePointer) block.array.data().addressPointer();
-    pointer.capacity(block.array.length());
+    DoublePointer pointer = block.elements(DoublePointer.class);
     return new View(
         pointer.asByteBuffer().order(ByteOrder.nativeOrder()).asDoubleBuffer(), pointer);
   }
@@ -50,13 +49,13 @@ final class DoubleRows implements Rows<double[]> {
   }
 
   @Override
-  public void read(Access from, int offset, double[] to, int n) {
-    view(from).buffer.get(offset, to, 0, n);
+  public void read(Access from, int offset, double[] to, int start, int n) {
+    view(from).buffer.get(offset, to, start, n);
   }
 
   @Override
-  public void write(double[] from, int n, Access to, int offset) {
-    view(to).buffer.put(offset, from, 0, n);
+  public void write(double[] from, int start, int n, Access to, int offset) {
+    view(to).buffer.put(offset, from, start, n);
   }
 
   @Override
@@ -364,7 +363,7 @@ final class DoubleRows implements Rows<double[]> {
   }
 
   @Override
-  public double sum(double[] x, int n) {
+  public double sum(double[] x, int from, int to) {
     double a = 0;
     double b = 0;
     double c = 0;
@@ -373,8 +372,8 @@ final class DoubleRows implements Rows<double[]> {
     double f = 0;
     double g = 0;
     double h = 0;
-    int i = 0;
-    for (; i + 8 <= n; i += 8) {
+    int i = from;
+    for (; i + 8 <= to; i += 8) {
       a += x[i];
       b += x[i + 1];
       c += x[i + 2];
@@ -384,7 +383,7 @@ final class DoubleRows implements Rows<double[]> {
       g += x[i + 6];
       h += x[i + 7];
     }
-    for (; i < n; i++) {
+    for (; i < to; i++) {
       a += x[i];
     }
     return ((a + b) + (c + d)) + ((e + f) + (g + h));
@@ -419,36 +418,35 @@ final class DoubleRows implements Rows<double[]> {
 
   @Override
   public double max(double[] x, int from, int to) {
-    double result = Double.NEGATIVE_INFINITY;
-    for (int i = from; i < to; i++) {
-      result = Math.max(result, x[i]);
+    double a = Double.NEGATIVE_INFINITY;
+    double b = a;
+    double c = a;
+    double d = a;
+    int i = from;
+    for (; i + 4 <= to; i += 4) {
+      a = Math.max(a, x[i]);
+      b = Math.max(b, x[i + 1]);
+      c = Math.max(c, x[i + 2]);
+      d = Math.max(d, x[i + 3]);
     }
-    return result;
+    for (; i < to; i++) {
+      a = Math.max(a, x[i]);
+    }
+    return Math.max(Math.max(a, b), Math.max(c, d));
   }
 
   @Override
-  public void minus(double[] x, double y, double[] z, int from, int to) {
-    double subtrahend = y;
+  public void subtract(double[] x, double y, int from, int to) {
     for (int i = from; i < to; i++) {
-      z[i] = x[i] - subtrahend;
+      x[i] -= y;
     }
   }
 
   @Override
   public void scale(double[] x, double y, int from, int to) {
-    double factor = y;
     for (int i = from; i < to; i++) {
-      x[i] *= factor;
+      x[i] *= y;
     }
-  }
-
-  @Override
-  public double sum(double[] x, int from, int to) {
-    double result = 0;
-    for (int i = from; i < to; i++) {
-      result += x[i];
-    }
-    return result;
   }
 
   /** Up to this many rows, one matrix-vector product each is faster than a matrix product. */

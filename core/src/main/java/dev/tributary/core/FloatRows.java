@@ -10,8 +10,10 @@ import dev.tributary.core.Kernels.Access;
 import dev.tributary.core.Kernels.Binary;
 import dev.tributary.core.Kernels.Unary;
 import dev.tributary.core.Memory.Block;
+import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
+import java.nio.IntBuffer;
 import java.util.Arrays;
 import org.bytedeco.javacpp.FloatPointer;
 
@@ -29,8 +31,7 @@ final class FloatRows implements Rows<float[]> {
 
   @Override
   public Access access(Block block) {
-    FloatPointer pointer = (FloatPointer) block.array.data().addressPointer();
-    pointer.capacity(block.array.length());
+    FloatPointer pointer = block.elements(FloatPointer.class);
     return new View(pointer.asByteBuffer().order(ByteOrder.nativeOrder()).asFloatBuffer(), pointer);
   }
 
@@ -49,13 +50,13 @@ final class FloatRows implements Rows<float[]> {
   }
 
   @Override
-  public void read(Access from, int offset, float[] to, int n) {
-    view(from).buffer.get(offset, to, 0, n);
+  public void read(Access from, int offset, float[] to, int start, int n) {
+    view(from).buffer.get(offset, to, start, n);
   }
 
   @Override
-  public void write(float[] from, int n, Access to, int offset) {
-    view(to).buffer.put(offset, from, 0, n);
+  public void write(float[] from, int start, int n, Access to, int offset) {
+    view(to).buffer.put(offset, from, start, n);
   }
 
   @Override
@@ -255,22 +256,78 @@ final class FloatRows implements Rows<float[]> {
   /** 1.5 x 2^23: adding it rounds to a whole number and leaves that in the low bits. */
   private static final float ROUNDER = 12582912f;
 
+  private static final int ROUNDER_BITS = Float.floatToRawIntBits(ROUNDER);
+
   /**
    * e^x with a relative error below 1e-7: x = k ln 2 + r, a polynomial in r (Cephes expf), times
-   * 2^k in two halves, so that results near either end of the range are right. Two loops, because
-   * the one that reads the bits of a number does not vectorise.
+   * 2^k in two halves, so that results near either end of the range are right.
    */
   private static void exp(float[] x, float[] z, int n) {
-    float[] exponent = EXPONENT.get();
-    if (exponent.length < n) {
-      exponent = new float[n];
-      EXPONENT.set(exponent);
-    }
-    expReduced(x, z, exponent, n);
-    expScaled(z, exponent, n);
+    Powers powers = Powers.ofThisThread(n);
+    expReduced(x, z, powers.exponent, n);
+    powers.compute(n);
+    times(z, powers.first, z, n);
+    times(z, powers.second, z, n);
   }
 
-  private static final ThreadLocal<float[]> EXPONENT = ThreadLocal.withInitial(() -> new float[0]);
+  /**
+   * 2^k in two factors. The bits of a float[] are had as an int[] by way of memory outside the
+   * heap: a loop over {@link Float#floatToRawIntBits} does not vectorise.
+   */
+  private static final class Powers {
+    private static final ThreadLocal<Powers> LAST = ThreadLocal.withInitial(() -> new Powers(0));
+
+    /** k + {@link #ROUNDER}. */
+    private final float[] exponent;
+
+    private final float[] first;
+    private final float[] second;
+    private final int[] bits;
+    private final int[] firstBits;
+    private final int[] secondBits;
+    private final FloatBuffer floats;
+    private final IntBuffer ints;
+
+    private Powers(int n) {
+      exponent = new float[n];
+      first = new float[n];
+      second = new float[n];
+      bits = new int[n];
+      firstBits = new int[n];
+      secondBits = new int[n];
+      ByteBuffer memory = ByteBuffer.allocateDirect(n * Float.BYTES).order(ByteOrder.nativeOrder());
+      floats = memory.asFloatBuffer();
+      ints = memory.asIntBuffer();
+    }
+
+    static Powers ofThisThread(int n) {
+      Powers powers = LAST.get();
+      if (powers.exponent.length < n) {
+        powers = new Powers(n);
+        LAST.set(powers);
+      }
+      return powers;
+    }
+
+    void compute(int n) {
+      floats.put(0, exponent, 0, n);
+      ints.get(0, bits, 0, n);
+      halves(bits, firstBits, secondBits, n);
+      ints.put(0, firstBits, 0, n);
+      floats.get(0, first, 0, n);
+      ints.put(0, secondBits, 0, n);
+      floats.get(0, second, 0, n);
+    }
+
+    private static void halves(int[] bits, int[] first, int[] second, int n) {
+      for (int i = 0; i < n; i++) {
+        int k = bits[i] - ROUNDER_BITS;
+        int half = k >> 1;
+        first[i] = (half + 127) << 23;
+        second[i] = (k - half + 127) << 23;
+      }
+    }
+  }
 
   @SuppressWarnings("FloatingPointLiteralPrecision") // constants as published
   private static void expReduced(float[] x, float[] z, float[] exponent, int n) {
@@ -286,15 +343,6 @@ final class FloatRows implements Rows<float[]> {
       p = p * r + 1.6666665459e-1f;
       p = p * r + 5.0000001201e-1f;
       z[i] = p * (r * r) + r + 1;
-    }
-  }
-
-  private static void expScaled(float[] z, float[] exponent, int n) {
-    for (int i = 0; i < n; i++) {
-      int k = Float.floatToRawIntBits(exponent[i]) - 0x4B400000;
-      int half = k >> 1;
-      float scaled = z[i] * Float.intBitsToFloat((half + 127) << 23);
-      z[i] = scaled * Float.intBitsToFloat((k - half + 127) << 23);
     }
   }
 
@@ -394,17 +442,17 @@ final class FloatRows implements Rows<float[]> {
   }
 
   @Override
-  public double sum(float[] x, int n) {
-    float a = 0;
-    float b = 0;
-    float c = 0;
-    float d = 0;
-    float e = 0;
-    float f = 0;
-    float g = 0;
-    float h = 0;
-    int i = 0;
-    for (; i + 8 <= n; i += 8) {
+  public double sum(float[] x, int from, int to) {
+    double a = 0;
+    double b = 0;
+    double c = 0;
+    double d = 0;
+    double e = 0;
+    double f = 0;
+    double g = 0;
+    double h = 0;
+    int i = from;
+    for (; i + 8 <= to; i += 8) {
       a += x[i];
       b += x[i + 1];
       c += x[i + 2];
@@ -414,7 +462,7 @@ final class FloatRows implements Rows<float[]> {
       g += x[i + 6];
       h += x[i + 7];
     }
-    for (; i < n; i++) {
+    for (; i < to; i++) {
       a += x[i];
     }
     return ((a + b) + (c + d)) + ((e + f) + (g + h));
@@ -449,18 +497,28 @@ final class FloatRows implements Rows<float[]> {
 
   @Override
   public double max(float[] x, int from, int to) {
-    float result = Float.NEGATIVE_INFINITY;
-    for (int i = from; i < to; i++) {
-      result = Math.max(result, x[i]);
+    float a = Float.NEGATIVE_INFINITY;
+    float b = a;
+    float c = a;
+    float d = a;
+    int i = from;
+    for (; i + 4 <= to; i += 4) {
+      a = Math.max(a, x[i]);
+      b = Math.max(b, x[i + 1]);
+      c = Math.max(c, x[i + 2]);
+      d = Math.max(d, x[i + 3]);
     }
-    return result;
+    for (; i < to; i++) {
+      a = Math.max(a, x[i]);
+    }
+    return Math.max(Math.max(a, b), Math.max(c, d));
   }
 
   @Override
-  public void minus(float[] x, double y, float[] z, int from, int to) {
+  public void subtract(float[] x, double y, int from, int to) {
     float subtrahend = (float) y;
     for (int i = from; i < to; i++) {
-      z[i] = x[i] - subtrahend;
+      x[i] -= subtrahend;
     }
   }
 
@@ -470,15 +528,6 @@ final class FloatRows implements Rows<float[]> {
     for (int i = from; i < to; i++) {
       x[i] *= factor;
     }
-  }
-
-  @Override
-  public double sum(float[] x, int from, int to) {
-    double result = 0;
-    for (int i = from; i < to; i++) {
-      result += x[i];
-    }
-    return result;
   }
 
   @Override
@@ -504,6 +553,7 @@ final class FloatRows implements Rows<float[]> {
         || xTransposed
         || accumulate
         || m <= FEW_ROWS
+        || (m >= MANY_ROWS && k % CROWDED != 0)
         || (long) n * k <= SMALL_MATRIX) {
       OneDnn.sgemm(a, xTransposed, b, yTransposed, c, accumulate, m, n, k);
     } else if ((long) m * (n + k) <= (long) n * k) {
@@ -526,6 +576,12 @@ final class FloatRows implements Rows<float[]> {
 
   /** Up to this many rows oneDNN reads a transposed right side as fast as any other. */
   private static final int FEW_ROWS = 8;
+
+  /** From this many rows on, turning the right side round is lost in the rest of its work. */
+  private static final int MANY_ROWS = 128;
+
+  /** Rows so far apart, or a multiple of it, crowd each other out of the caches. */
+  private static final int CROWDED = 1024;
 
   /** And up to this many elements of it, which stay in the second-level cache. */
   private static final int SMALL_MATRIX = 1 << 16;
@@ -558,19 +614,59 @@ final class FloatRows implements Rows<float[]> {
     }
   }
 
-  /** In pieces of 8 by 8, which share their cache lines. */
+  /**
+   * In pieces of 4 by 4, which go through registers. Those at the edges take more along, which
+   * nobody reads.
+   */
   private static void turn(float[] square, float[] turned, int height, int width) {
-    for (int row = 0; row < height; row += 8) {
-      int lastRow = Math.min(row + 8, height);
-      for (int column = 0; column < width; column += 8) {
-        int lastColumn = Math.min(column + 8, width);
-        for (int i = row; i < lastRow; i++) {
-          for (int j = column; j < lastColumn; j++) {
-            turned[j * SQUARE + i] = square[i * SQUARE + j];
-          }
-        }
+    for (int row = 0; row < height; row += 4) {
+      for (int column = 0; column < width; column += 4) {
+        turn(square, row * SQUARE + column, turned, column * SQUARE + row);
       }
     }
+  }
+
+  private static void turn(float[] x, int from, float[] z, int to) {
+    int row = from;
+    float a0 = x[row];
+    float a1 = x[row + 1];
+    float a2 = x[row + 2];
+    float a3 = x[row + 3];
+    row += SQUARE;
+    float b0 = x[row];
+    float b1 = x[row + 1];
+    float b2 = x[row + 2];
+    float b3 = x[row + 3];
+    row += SQUARE;
+    float c0 = x[row];
+    float c1 = x[row + 1];
+    float c2 = x[row + 2];
+    float c3 = x[row + 3];
+    row += SQUARE;
+    float d0 = x[row];
+    float d1 = x[row + 1];
+    float d2 = x[row + 2];
+    float d3 = x[row + 3];
+    row = to;
+    z[row] = a0;
+    z[row + 1] = b0;
+    z[row + 2] = c0;
+    z[row + 3] = d0;
+    row += SQUARE;
+    z[row] = a1;
+    z[row + 1] = b1;
+    z[row + 2] = c1;
+    z[row + 3] = d1;
+    row += SQUARE;
+    z[row] = a2;
+    z[row + 1] = b2;
+    z[row + 2] = c2;
+    z[row + 3] = d2;
+    row += SQUARE;
+    z[row] = a3;
+    z[row + 1] = b3;
+    z[row + 2] = c3;
+    z[row + 3] = d3;
   }
 
   /** Up to this many rows, BLAS is faster with one matrix-vector product each. */

@@ -62,7 +62,7 @@ final class JavaKernels implements Kernels {
       for (int i = 0; i < n; i++) {
         rows.set(row, i, values[start + i]);
       }
-      rows.write(row, n, to, out.offset() + from + start);
+      rows.write(row, 0, n, to, out.offset() + from + start);
     }
   }
 
@@ -76,7 +76,7 @@ final class JavaKernels implements Kernels {
     Access source = x.access();
     for (int start = 0; start < count; start += PIECE) {
       int n = Math.min(PIECE, count - start);
-      rows.read(source, x.offset() + from + start, row, n);
+      rows.read(source, x.offset() + from + start, row, 0, n);
       for (int i = 0; i < n; i++) {
         values[start + i] = rows.get(row, i);
       }
@@ -94,7 +94,7 @@ final class JavaKernels implements Kernels {
     rows.fill(row, value, Math.min(PIECE, length));
     Access to = out.access();
     for (int start = 0; start < length; start += PIECE) {
-      rows.write(row, Math.min(PIECE, length - start), to, out.offset() + start);
+      rows.write(row, 0, Math.min(PIECE, length - start), to, out.offset() + start);
     }
   }
 
@@ -111,9 +111,9 @@ final class JavaKernels implements Kernels {
     Access to = out.access();
     for (int start = 0; start < length; start += PIECE) {
       int n = Math.min(PIECE, length - start);
-      rows.read(from, x.offset() + start, row, n);
+      rows.read(from, x.offset() + start, row, 0, n);
       rows.unary(function, row, result, n);
-      rows.write(result, n, to, out.offset() + start);
+      rows.write(result, 0, n, to, out.offset() + start);
     }
   }
 
@@ -129,9 +129,9 @@ final class JavaKernels implements Kernels {
     Access to = out.access();
     for (int start = 0; start < length; start += PIECE) {
       int n = Math.min(PIECE, length - start);
-      rows.read(from, x.offset() + start, row, n);
+      rows.read(from, x.offset() + start, row, 0, n);
       rows.binary(function, row, y, row, n);
-      rows.write(row, n, to, out.offset() + start);
+      rows.write(row, 0, n, to, out.offset() + start);
     }
   }
 
@@ -162,17 +162,17 @@ final class JavaKernels implements Kernels {
       for (int start = 0; start < box.inner(); start += PIECE) {
         int n = Math.min(PIECE, box.inner() - start);
         if (yRepeats) {
-          rows.read(fromX, xOffset + (xRepeats ? 0 : start), left, xRepeats ? 1 : n);
+          rows.read(fromX, xOffset + (xRepeats ? 0 : start), left, 0, xRepeats ? 1 : n);
           rows.binary(function, left, rows.get(fromY, yOffset), result, n);
         } else if (xRepeats) {
-          rows.read(fromY, yOffset + start, right, n);
+          rows.read(fromY, yOffset + start, right, 0, n);
           rows.binary(function, rows.get(fromX, xOffset), right, result, n);
         } else {
-          rows.read(fromX, xOffset + start, left, n);
-          rows.read(fromY, yOffset + start, right, n);
+          rows.read(fromX, xOffset + start, left, 0, n);
+          rows.read(fromY, yOffset + start, right, 0, n);
           rows.binary(function, left, right, result, n);
         }
-        rows.write(result, n, to, outOffset);
+        rows.write(result, 0, n, to, outOffset);
         outOffset += n;
       }
     }
@@ -195,12 +195,12 @@ final class JavaKernels implements Kernels {
           double sum = 0;
           for (int at = 0; at < count; at += PIECE) {
             int piece = Math.min(PIECE, count - at);
-            rows.read(from, x.offset() + (start + i) * count + at, row, piece);
-            sum += rows.sum(row, piece);
+            rows.read(from, x.offset() + (start + i) * count + at, row, 0, piece);
+            sum += rows.sum(row, 0, piece);
           }
           rows.set(sums, i, sum);
         }
-        rows.write(sums, n, to, out.offset() + start);
+        rows.write(sums, 0, n, to, out.offset() + start);
       }
       return;
     }
@@ -211,10 +211,10 @@ final class JavaKernels implements Kernels {
         int n = Math.min(PIECE, inner - start);
         rows.fill(sums, 0, n);
         for (int i = 0; i < count; i++) {
-          rows.read(from, x.offset() + (o * count + i) * inner + start, row, n);
+          rows.read(from, x.offset() + (o * count + i) * inner + start, row, 0, n);
           rows.binary(Binary.PLUS, sums, row, sums, n);
         }
-        rows.write(sums, n, to, out.offset() + o * inner + start);
+        rows.write(sums, 0, n, to, out.offset() + o * inner + start);
       }
     }
   }
@@ -322,7 +322,7 @@ final class JavaKernels implements Kernels {
         A row = Scratch.array(rows, 0, PIECE);
         rows.fill(row, rows.get(from, source), n);
         for (int start = 0; start < box.inner(); start += n) {
-          rows.write(row, Math.min(n, box.inner() - start), to, target + start);
+          rows.write(row, 0, Math.min(n, box.inner() - start), to, target + start);
         }
       } else {
         for (int i = 0; i < box.inner(); i++) {
@@ -363,11 +363,31 @@ final class JavaKernels implements Kernels {
     for (int o = 0; o < outer; o++) {
       for (int i = 0; i < indices.length; i++) {
         int target = out.offset() + (o * size + indices[i]) * inner;
-        rows.read(from, x.offset() + (o * indices.length + i) * inner, addend, inner);
-        rows.read(to, target, row, inner);
+        rows.read(from, x.offset() + (o * indices.length + i) * inner, addend, 0, inner);
+        rows.read(to, target, row, 0, inner);
         rows.binary(Binary.PLUS, row, addend, row, inner);
-        rows.write(row, inner, to, target);
+        rows.write(row, 0, inner, to, target);
       }
+    }
+  }
+
+  @Override
+  public void causalMask(Tensor x, int visible, double hidden, Tensor out) {
+    causalMask(rows(x), x, visible, hidden, out);
+  }
+
+  private static <A> void causalMask(
+      Rows<A> rows, Tensor x, int visible, double hidden, Tensor out) {
+    int n = x.shape().size(-1);
+    int perMatrix = x.shape().size(-2);
+    A unseen = Scratch.array(rows, 0, n);
+    rows.fill(unseen, hidden, n);
+    Access from = x.access();
+    Access to = out.access();
+    for (int at = 0; at < x.shape().length(); at += n) {
+      int seen = visibleIn(at / n % perMatrix, visible, n);
+      rows.copy(from, x.offset() + at, to, out.offset() + at, seen);
+      rows.write(unseen, 0, n - seen, to, out.offset() + at + seen);
     }
   }
 
@@ -376,7 +396,7 @@ final class JavaKernels implements Kernels {
     softmax(rows(x), x, visible, out);
   }
 
-  /** Rows go in slabs, so that the exponential runs over many short rows at once. */
+  /** What many short rows see is packed, so that the exponential runs over all of it at once. */
   private static <A> void softmax(Rows<A> rows, Tensor x, int visible, Tensor out) {
     int n = x.shape().size(-1);
     int perMatrix = x.shape().rank() > 1 ? x.shape().size(-2) : 1;
@@ -384,26 +404,28 @@ final class JavaKernels implements Kernels {
     int slab = Math.max(1, PIECE / Math.max(1, n));
     A values = Scratch.array(rows, 0, slab * n);
     A exponentials = Scratch.array(rows, 1, slab * n);
+    A zeros = Scratch.array(rows, 2, n);
+    rows.fill(zeros, 0, n);
+    int[] ends = new int[slab + 1];
     Access from = x.access();
     Access to = out.access();
     for (int first = 0; first < count; first += slab) {
       int height = Math.min(slab, count - first);
-      rows.read(from, x.offset() + first * n, values, height * n);
       for (int i = 0; i < height; i++) {
-        int end = i * n + visibleIn((first + i) % perMatrix, visible, n);
-        double max = rows.max(values, i * n, end);
-        rows.minus(values, max, values, i * n, end);
-        rows.scale(values, 0, end, (i + 1) * n);
+        int seen = visibleIn((first + i) % perMatrix, visible, n);
+        ends[i + 1] = ends[i] + seen;
+        rows.read(from, x.offset() + (first + i) * n, values, ends[i], seen);
+        rows.subtract(values, rows.max(values, ends[i], ends[i + 1]), ends[i], ends[i + 1]);
       }
-      rows.unary(Unary.EXP, values, exponentials, height * n);
+      rows.unary(Unary.EXP, values, exponentials, ends[height]);
       for (int i = 0; i < height; i++) {
-        int end = i * n + visibleIn((first + i) % perMatrix, visible, n);
-        rows.scale(exponentials, 1 / rows.sum(exponentials, i * n, end), i * n, end);
-        for (int j = end; j < (i + 1) * n; j++) {
-          rows.set(exponentials, j, 0);
-        }
+        int seen = ends[i + 1] - ends[i];
+        double sum = rows.sum(exponentials, ends[i], ends[i + 1]);
+        rows.scale(exponentials, 1 / sum, ends[i], ends[i + 1]);
+        int target = out.offset() + (first + i) * n;
+        rows.write(exponentials, ends[i], seen, to, target);
+        rows.write(zeros, 0, n - seen, to, target + seen);
       }
-      rows.write(exponentials, height * n, to, out.offset() + first * n);
     }
   }
 
@@ -425,12 +447,12 @@ final class JavaKernels implements Kernels {
     Access fromU = u.access();
     Access to = out.access();
     for (int at = 0; at < u.shape().length(); at += n) {
-      rows.read(fromP, p.offset() + at % period, weights, n);
-      rows.read(fromU, u.offset() + at, values, n);
+      rows.read(fromP, p.offset() + at % period, weights, 0, n);
+      rows.read(fromU, u.offset() + at, values, 0, n);
       double mean = rows.dot(weights, values, n);
       rows.binary(Binary.MINUS, values, mean, values, n);
       rows.binary(Binary.TIMES, values, weights, values, n);
-      rows.write(values, n, to, out.offset() + at);
+      rows.write(values, 0, n, to, out.offset() + at);
     }
   }
 
@@ -446,11 +468,11 @@ final class JavaKernels implements Kernels {
     Access from = x.access();
     Access to = out.access();
     for (int at = 0; at < x.shape().length(); at += n) {
-      rows.read(from, x.offset() + at, values, n);
+      rows.read(from, x.offset() + at, values, 0, n);
       rows.binary(Binary.MINUS, values, rows.max(values, 0, n), values, n);
       rows.unary(Unary.EXP, values, exponentials, n);
       rows.binary(Binary.MINUS, values, Math.log(rows.sum(exponentials, 0, n)), values, n);
-      rows.write(values, n, to, out.offset() + at);
+      rows.write(values, 0, n, to, out.offset() + at);
     }
   }
 
@@ -467,7 +489,7 @@ final class JavaKernels implements Kernels {
     Access from = x.access();
     Access to = out.access();
     for (int at = 0; at < x.shape().length(); at += n) {
-      rows.read(from, x.offset() + at, values, n);
+      rows.read(from, x.offset() + at, values, 0, n);
       for (int i = 0; i < n; i++) {
         row[i] = rows.get(values, i);
       }
@@ -475,7 +497,7 @@ final class JavaKernels implements Kernels {
       for (int index : TopK.indices(row, count)) {
         rows.set(mask, index, 1);
       }
-      rows.write(mask, n, to, out.offset() + at);
+      rows.write(mask, 0, n, to, out.offset() + at);
     }
   }
 
@@ -489,9 +511,9 @@ final class JavaKernels implements Kernels {
     Access from = x.access();
     for (int start = 0; start < x.shape().length(); start += PIECE) {
       int n = Math.min(PIECE, x.shape().length() - start);
-      rows.read(from, x.offset() + start, row, n);
+      rows.read(from, x.offset() + start, row, 0, n);
       rows.binary(Binary.TIMES, row, 0, row, n); // 0 where finite, else NaN
-      if (Double.isNaN(rows.sum(row, n))) {
+      if (Double.isNaN(rows.sum(row, 0, n))) {
         return false;
       }
     }

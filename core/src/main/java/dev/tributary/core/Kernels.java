@@ -87,6 +87,12 @@ interface Kernels {
   void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out);
 
   /**
+   * Copies the first {@code row + visible} entries of each row and puts {@code hidden} in place of
+   * the rest. The row is the index along the axis before the last.
+   */
+  void causalMask(Tensor x, int visible, double hidden, Tensor out);
+
+  /**
    * Softmax of each row over its first {@code row + visible} entries, the rest 0. The row is the
    * index along the axis before the last.
    */

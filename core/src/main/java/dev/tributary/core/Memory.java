@@ -25,6 +25,12 @@ final class Memory {
 
   private static final int SMALLEST = 64;
 
+  /**
+   * Bytes at a multiple of which tensors of a CPU begin: matrix products take up to a third more
+   * from elsewhere.
+   */
+  private static final int CACHE_LINE = 64;
+
   private static final Map<Key, Deque<Block>> FREE = new HashMap<>();
 
   private static final AtomicLong RESERVED = new AtomicLong();
@@ -39,6 +45,10 @@ final class Memory {
   static final class Block {
     final DType dtype;
     final INDArray array;
+
+    /** Index in the array of the first element that tensors use. */
+    final int start;
+
     final Kernels.Access access;
     private final Key key;
 
@@ -48,9 +58,21 @@ final class Memory {
       this.dtype = key.dtype;
       this.array =
           Nd4j.createUninitialized(
-              dtype == DType.FLOAT ? DataType.FLOAT : DataType.DOUBLE, key.capacity);
+              dtype == DType.FLOAT ? DataType.FLOAT : DataType.DOUBLE,
+              key.capacity + CACHE_LINE / dtype.bytes());
+      this.start =
+          Nd4j.getEnvironment().isCPU()
+              ? Math.floorMod(-array.data().addressPointer().address(), CACHE_LINE) / dtype.bytes()
+              : 0;
       this.access = kernels.access(this);
       RESERVED.addAndGet(bytes());
+    }
+
+    /** The elements that tensors use. */
+    <P extends Pointer> P elements(Class<P> type) {
+      P pointer = array.data().addressPointer().getPointer(type, start);
+      pointer.capacity(key.capacity);
+      return pointer;
     }
 
     private long bytes() {

@@ -46,11 +46,12 @@ final class Nd4jKernels implements Kernels {
     if (dimensions.length == 0) {
       return window(x, offset, new int[] {1}, new int[] {1});
     }
+    Block block = x.block();
     return Nd4j.create(
-        x.block().array.data(),
+        block.array.data(),
         Arrays.stream(dimensions).asLongStream().toArray(),
         Arrays.stream(strides).asLongStream().toArray(),
-        (long) x.offset() + offset,
+        (long) block.start + x.offset() + offset,
         'c');
   }
 
@@ -259,22 +260,41 @@ final class Nd4jKernels implements Kernels {
 
   @Override
   public void gather(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
-    INDArray from = window(x, outer, size, inner);
-    INDArray to = window(out, outer, indices.length, inner);
     for (int o = 0; o < outer && inner > 0; o++) {
       for (int i = 0; i < indices.length; i++) {
-        to.slice(o).slice(i).assign(from.slice(o).slice(indices[i]));
+        row(out, o * indices.length + i, inner).assign(row(x, o * size + indices[i], inner));
       }
     }
   }
 
   @Override
   public void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
-    INDArray from = window(x, outer, indices.length, inner);
-    INDArray to = window(out, outer, size, inner);
     for (int o = 0; o < outer && inner > 0; o++) {
       for (int i = 0; i < indices.length; i++) {
-        to.slice(o).slice(indices[i]).addi(from.slice(o).slice(i));
+        row(out, o * size + indices[i], inner).addi(row(x, o * indices.length + i, inner));
+      }
+    }
+  }
+
+  /** One row of {@code length}: a slice of a slice loses its place in M2.1. */
+  private static INDArray row(Tensor x, int row, int length) {
+    return window(x, row * length, new int[] {length}, new int[] {1});
+  }
+
+  @Override
+  public void causalMask(Tensor x, int visible, double hidden, Tensor out) {
+    if (x.shape().length() == 0) {
+      return;
+    }
+    int n = x.shape().size(-1);
+    int rows = x.shape().size(-2);
+    int outer = x.shape().length() / (rows * n);
+    array(out).assign(array(x));
+    for (int row = 0; row < rows; row++) {
+      int seen = (int) Math.min(n, (long) row + visible);
+      if (seen < n) {
+        window(out, row * n + seen, new int[] {outer, n - seen}, new int[] {rows * n, 1})
+            .assign(hidden);
       }
     }
   }

@@ -21,9 +21,9 @@ interface Rows<A> {
 
   Access access(Block block);
 
-  void read(Access from, int offset, A to, int n);
+  void read(Access from, int offset, A to, int start, int n);
 
-  void write(A from, int n, Access to, int offset);
+  void write(A from, int start, int n, Access to, int offset);
 
   /** Copies between blocks without a stop on the heap. */
   void copy(Access from, int fromOffset, Access to, int toOffset, int n);
@@ -44,19 +44,19 @@ interface Rows<A> {
 
   void binary(Binary function, double x, A y, A z, int n);
 
-  double sum(A x, int n);
+  /** The sum of x[from..to). */
+  double sum(A x, int from, int to);
 
   double dot(A x, A y, int n);
 
+  /** The largest of x[from..to). */
   double max(A x, int from, int to);
 
-  /** z[i] = x[i] - y for from <= i < to. */
-  void minus(A x, double y, A z, int from, int to);
+  /** x[i] -= y for from <= i < to. */
+  void subtract(A x, double y, int from, int to);
 
   /** x[i] *= y for from <= i < to. */
   void scale(A x, double y, int from, int to);
-
-  double sum(A x, int from, int to);
 
   /**
    * out[m, n] = x[m, k] y[k, n] (+ out), each row-major or, if transposed, stored the other way.

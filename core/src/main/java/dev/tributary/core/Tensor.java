@@ -282,6 +282,11 @@ public final class Tensor {
     return sum(axis).times(1.0 / shape.size(axis));
   }
 
+  /** Differences from the mean along one axis. */
+  public Tensor centred(int axis) {
+    return minus(mean(axis));
+  }
+
   /** Euclidean norm along one axis, which stays with size 1. */
   public Tensor norm(int axis) {
     return square().sum(axis).sqrt();
@@ -419,6 +424,23 @@ public final class Tensor {
         shape.rank() > 0 && shape.size(-1) > 0, "softmax: %s has no entries to normalise", shape);
     Tensor result = allocate(dtype, shape);
     Backend.kernels().softmax(this, visible, result);
+    return result;
+  }
+
+  /**
+   * Row i (along the axis before the last) keeps its first {@code visible + i} entries; the others
+   * are {@code hidden}.
+   *
+   * @throws IllegalArgumentException if {@code visible} is not positive or there are not two axes
+   */
+  public Tensor causalMask(int visible, double hidden) {
+    requireArgument(
+        visible > 0 && shape.rank() >= 2,
+        "causalMask: %d visible entries in the first row of %s",
+        visible,
+        shape);
+    Tensor result = allocate(dtype, shape);
+    Backend.kernels().causalMask(this, visible, hidden, result);
     return result;
   }
 

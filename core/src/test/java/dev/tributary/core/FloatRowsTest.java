@@ -83,7 +83,7 @@ class FloatRowsTest {
   }
 
   private static FloatPointer pointer(Tensor tensor) {
-    return new FloatPointer(tensor.block().array.data().addressPointer()).position(tensor.offset());
+    return tensor.block().elements(FloatPointer.class).position(tensor.offset());
   }
 
   private static void requireClose(Tensor exact, Tensor found, double tolerance) {

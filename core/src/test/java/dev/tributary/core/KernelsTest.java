@@ -198,6 +198,18 @@ class KernelsTest {
           };
         });
     cases.put(
+        "causalMask(Tensor, int, double, Tensor)",
+        draw -> {
+          Assume.that(draw.shape().rank() > 1);
+          int visible = draw.random.nextBoolean() ? Integer.MAX_VALUE : 1 + draw.upTo(4);
+          Tensor x = draw.operandTensor();
+          return kernels -> {
+            Tensor out = draw.out(draw.shape());
+            kernels.causalMask(x, visible, -0.3, out);
+            return out;
+          };
+        });
+    cases.put(
         "softmax(Tensor, int, Tensor)",
         draw -> {
           Assume.that(draw.shape().rank() > 0 && draw.shape().size(-1) > 0);

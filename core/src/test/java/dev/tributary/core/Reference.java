@@ -147,16 +147,21 @@ final class Reference {
         });
   }
 
+  /** The first {@code visible + row} entries of each row, the rest {@code hidden}. */
+  Reference causalMask(int visible, double hidden) {
+    int last = shape.rank() - 1;
+    return generate(
+        shape,
+        i -> {
+          long end = (last > 0 ? i[last - 1] : 0) + (long) visible;
+          return i[last] < end ? at(i) : hidden;
+        });
+  }
+
   /** Softmax over the first {@code visible + row} entries of each row, the rest 0. */
   Reference causalSoftmax(int visible) {
     int last = shape.rank() - 1;
-    Reference seen =
-        generate(
-            shape,
-            i -> {
-              long end = (last > 0 ? i[last - 1] : 0) + (long) visible;
-              return i[last] < end ? at(i) : Double.NEGATIVE_INFINITY;
-            });
+    Reference seen = causalMask(visible, Double.NEGATIVE_INFINITY);
     Reference exponentials = seen.zip(seen.reduce(last, Math::max), (x, max) -> Math.exp(x - max));
     return exponentials.zip(exponentials.sum(last), (x, sum) -> x / sum);
   }

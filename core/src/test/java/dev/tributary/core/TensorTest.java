@@ -598,6 +598,19 @@ class TensorTest {
   }
 
   @Property(tries = TRIES)
+  void centred_anyAxis_equalsReference(@ForAll("withAxes") Operand x) {
+    Tensor tensor = x.tensor();
+    for (int axis = 0; axis < x.shape().rank(); axis++) {
+      int at = axis;
+      Reference mean = x.reference().sum(axis).map(v -> v / x.shape().size(at));
+      check(
+          x.reference().zip(mean, (value, m) -> value - m),
+          () -> tensor.centred(at),
+          FEW_ROUNDINGS);
+    }
+  }
+
+  @Property(tries = TRIES)
   void mean_anyAxis_equalsReference(@ForAll("withAxes") Operand x) {
     Tensor tensor = x.tensor();
     for (int axis = 0; axis < x.shape().rank(); axis++) {
@@ -740,6 +753,24 @@ class TensorTest {
   }
 
   // ---- rows --------------------------------------------------------------------------------
+
+  @Property(tries = TRIES)
+  void causalMask_anyRows_equalsReference(
+      @ForAll("withAxes") Operand x, @ForAll @IntRange(min = 1, max = 6) int visible) {
+    Assume.that(x.shape().rank() > 1);
+    Tensor tensor = x.tensor();
+    check(x.reference().causalMask(visible, -0.5), () -> tensor.causalMask(visible, -0.5), 0);
+  }
+
+  @Example
+  void causalMask_badArguments_saysWhatIsWrong() {
+    assertRefused(
+        "causalMask: 0 visible entries in the first row of [2, 3]",
+        () -> Tensor.zeros(DType.FLOAT, Shape.of(2, 3)).causalMask(0, 1));
+    assertRefused(
+        "causalMask: 1 visible entries in the first row of [3]",
+        () -> Tensor.zeros(DType.FLOAT, Shape.of(3)).causalMask(1, 1));
+  }
 
   @Property(tries = TRIES)
   void softmax_anyRows_equalsReference(@ForAll("rows") Operand x) {

@@ -95,7 +95,7 @@ public final class Attention {
    * @return [head, query, key]
    */
   public Variable scores(Variable q, Variable k, int firstQuery) {
-    return q.matmulTransposed(k).times(scoreScale()).causalMask(firstQuery + 1);
+    return q.times(scoreScale()).matmulTransposed(k).causalMask(firstQuery + 1);
   }
 
   /** What query-key products are multiplied with: 1 / √dHead. */

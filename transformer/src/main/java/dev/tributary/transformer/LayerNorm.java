@@ -38,7 +38,7 @@ public final class LayerNorm {
   }
 
   Variable apply(Variable x, ScaleGradient scaleGradient, Site.Visitor visitor) {
-    Variable centred = x.minus(x.mean(-1));
+    Variable centred = x.centred(-1);
     Variable scale = visitor.at(scaleSite, centred.square().mean(-1).plus(epsilon).sqrt());
     Variable seen = scaleGradient == ScaleGradient.DETACHED ? scale.detach() : scale;
     return centred.over(seen).times(Variable.constant(gain)).plus(Variable.constant(bias));
@@ -51,7 +51,7 @@ public final class LayerNorm {
    * @return [.., 1]
    */
   public Tensor scale(Tensor x) {
-    return x.minus(x.mean(-1)).square().mean(-1).plus(epsilon).sqrt();
+    return x.centred(-1).square().mean(-1).plus(epsilon).sqrt();
   }
 
   /**
@@ -60,7 +60,7 @@ public final class LayerNorm {
    * @param x [.., dModel]
    */
   public Tensor standardised(Tensor x) {
-    return x.minus(x.mean(-1)).over(scale(x));
+    return x.centred(-1).over(scale(x));
   }
 
   /**
@@ -70,7 +70,6 @@ public final class LayerNorm {
    * @param cotangents at normalised rows, [.., dModel]
    */
   public Tensor directions(Tensor cotangents) {
-    Tensor gained = cotangents.times(gain);
-    return gained.minus(gained.mean(-1));
+    return cotangents.times(gain).centred(-1);
   }
 }
