@@ -453,53 +453,55 @@ final class DoubleRows implements Rows<double[]> {
   private static final int FEW_ROWS = 4;
 
   @Override
-  public void gemm(
-      Access x,
-      int xOffset,
-      boolean xTransposed,
-      Access y,
-      int yOffset,
-      boolean yTransposed,
-      Access out,
-      int outOffset,
-      boolean accumulate,
-      int m,
-      int n,
-      int k) {
+  public void gemm(Matrix x, Matrix y, Matrix out, boolean accumulate, int m, int n, int k) {
     double beta = accumulate ? 1 : 0;
-    DoublePointer a = view(x).at(xOffset);
-    DoublePointer b = view(y).at(yOffset);
-    DoublePointer c = view(out).at(outOffset);
+    DoublePointer a = view(x.access()).at(x.offset());
+    DoublePointer b = view(y.access()).at(y.offset());
+    DoublePointer c = view(out.access()).at(out.offset());
     if (n == 1) {
-      int rows = xTransposed ? k : m;
-      int columns = xTransposed ? m : k;
-      int transpose = xTransposed ? CblasTrans : CblasNoTrans;
-      cblas_dgemv(CblasRowMajor, transpose, rows, columns, 1, a, columns, b, 1, beta, c, 1);
-    } else if (m == 1 || (m <= FEW_ROWS && !xTransposed)) {
-      int rows = yTransposed ? n : k;
-      int columns = yTransposed ? k : n;
-      int transpose = yTransposed ? CblasNoTrans : CblasTrans;
+      int rows = x.transposed() ? k : m;
+      int columns = x.transposed() ? m : k;
+      int transpose = x.transposed() ? CblasTrans : CblasNoTrans;
+      int step = y.transposed() ? 1 : y.stride();
+      cblas_dgemv(
+          CblasRowMajor,
+          transpose,
+          rows,
+          columns,
+          1,
+          a,
+          x.stride(),
+          b,
+          step,
+          beta,
+          c,
+          out.stride());
+    } else if (m == 1 || (m <= FEW_ROWS && !x.transposed())) {
+      int rows = y.transposed() ? n : k;
+      int columns = y.transposed() ? k : n;
+      int transpose = y.transposed() ? CblasNoTrans : CblasTrans;
+      int step = x.transposed() ? x.stride() : 1;
       for (int row = 0; row < m; row++) {
-        a.position(xOffset + (long) row * k);
-        c.position(outOffset + (long) row * n);
-        cblas_dgemv(CblasRowMajor, transpose, rows, columns, 1, b, columns, a, 1, beta, c, 1);
+        a.position(x.offset() + (long) row * x.stride());
+        c.position(out.offset() + (long) row * out.stride());
+        cblas_dgemv(CblasRowMajor, transpose, rows, columns, 1, b, y.stride(), a, step, beta, c, 1);
       }
     } else {
       cblas_dgemm(
           CblasRowMajor,
-          xTransposed ? CblasTrans : CblasNoTrans,
-          yTransposed ? CblasTrans : CblasNoTrans,
+          x.transposed() ? CblasTrans : CblasNoTrans,
+          y.transposed() ? CblasTrans : CblasNoTrans,
           m,
           n,
           k,
           1,
           a,
-          xTransposed ? m : k,
+          x.stride(),
           b,
-          yTransposed ? k : n,
+          y.stride(),
           beta,
           c,
-          n);
+          out.stride());
     }
   }
 }

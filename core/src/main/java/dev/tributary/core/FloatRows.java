@@ -531,59 +531,57 @@ final class FloatRows implements Rows<float[]> {
   }
 
   @Override
-  public void gemm(
-      Access x,
-      int xOffset,
-      boolean xTransposed,
-      Access y,
-      int yOffset,
-      boolean yTransposed,
-      Access out,
-      int outOffset,
-      boolean accumulate,
-      int m,
-      int n,
-      int k) {
-    FloatPointer a = view(x).at(xOffset);
-    FloatPointer b = view(y).at(yOffset);
-    FloatPointer c = view(out).at(outOffset);
+  public void gemm(Matrix x, Matrix y, Matrix out, boolean accumulate, int m, int n, int k) {
     if (!OneDnn.PRESENT) {
-      blas(a, xTransposed, b, yTransposed, c, accumulate, m, n, k);
-    } else if (!yTransposed
-        || xTransposed
-        || accumulate
-        || m <= FEW_ROWS
-        || (m >= MANY_ROWS && k % CROWDED != 0)
-        || (long) n * k <= SMALL_MATRIX) {
-      OneDnn.sgemm(a, xTransposed, b, yTransposed, c, accumulate, m, n, k);
-    } else if ((long) m * (n + k) <= (long) n * k) {
+      blas(x, y, out, accumulate, m, n, k);
+    } else if (y.transposed()
+        && !x.transposed()
+        && !accumulate
+        && m > FEW_ROWS
+        && m < MANY_ROWS
+        && (long) n * k > SMALL_MATRIX) {
       // The other way round, out^T = y x^T: two small transpositions in place of a slow product.
       Memory.Block turned = Memory.take(DType.FLOAT, m * k);
       Memory.Block result = Memory.take(DType.FLOAT, m * n);
-      transpose(x, xOffset, turned.access, 0, m, k);
-      OneDnn.sgemm(
-          b, false, view(turned.access).at(0), false, view(result.access).at(0), false, n, m, k);
-      transpose(result.access, 0, out, outOffset, n, m);
+      Matrix right = new Matrix(turned.access, 0, m, false);
+      Matrix product = new Matrix(result.access, 0, m, false);
+      transpose(x, right, m, k);
+      dnn(new Matrix(y.access(), y.offset(), y.stride(), false), right, product, false, n, m, k);
+      transpose(product, out, n, m);
       Memory.give(result);
       Memory.give(turned);
     } else {
-      Memory.Block turned = Memory.take(DType.FLOAT, n * k);
-      transpose(y, yOffset, turned.access, 0, n, k);
-      OneDnn.sgemm(a, false, view(turned.access).at(0), false, c, false, m, n, k);
-      Memory.give(turned);
+      dnn(x, y, out, accumulate, m, n, k);
     }
+  }
+
+  private static void dnn(Matrix x, Matrix y, Matrix out, boolean accumulate, int m, int n, int k) {
+    OneDnn.sgemm(
+        pointer(x),
+        x.transposed(),
+        x.stride(),
+        pointer(y),
+        y.transposed(),
+        y.stride(),
+        pointer(out),
+        out.stride(),
+        accumulate,
+        m,
+        n,
+        k);
+  }
+
+  private static FloatPointer pointer(Matrix x) {
+    return view(x.access()).at(x.offset());
   }
 
   /** Up to this many rows oneDNN reads a transposed right side as fast as any other. */
   private static final int FEW_ROWS = 8;
 
-  /** From this many rows on, turning the right side round is lost in the rest of its work. */
+  /** From this many rows on, what turning the right side round costs it is lost in the rest. */
   private static final int MANY_ROWS = 128;
 
-  /** Rows so far apart, or a multiple of it, crowd each other out of the caches. */
-  private static final int CROWDED = 1024;
-
-  /** And up to this many elements of it, which stay in the second-level cache. */
+  /** Up to this many elements, the right side stays in the second-level cache. */
   private static final int SMALL_MATRIX = 1 << 16;
 
   /** Side of the squares that {@link #transpose} turns on the heap. */
@@ -593,10 +591,9 @@ final class FloatRows implements Rows<float[]> {
       ThreadLocal.withInitial(() -> new float[2][SQUARE * SQUARE]);
 
   /** Copies [rows, columns] to [columns, rows]. */
-  private static void transpose(
-      Access from, int fromOffset, Access to, int toOffset, int rows, int columns) {
-    FloatBuffer source = view(from).buffer;
-    FloatBuffer target = view(to).buffer;
+  private static void transpose(Matrix from, Matrix to, int rows, int columns) {
+    FloatBuffer source = view(from.access()).buffer;
+    FloatBuffer target = view(to.access()).buffer;
     float[] square = SQUARES.get()[0];
     float[] turned = SQUARES.get()[1];
     for (int row = 0; row < rows; row += SQUARE) {
@@ -604,11 +601,11 @@ final class FloatRows implements Rows<float[]> {
       for (int column = 0; column < columns; column += SQUARE) {
         int width = Math.min(SQUARE, columns - column);
         for (int i = 0; i < height; i++) {
-          source.get(fromOffset + (row + i) * columns + column, square, i * SQUARE, width);
+          source.get(from.from(row + i, column).offset(), square, i * SQUARE, width);
         }
         turn(square, turned, height, width);
         for (int j = 0; j < width; j++) {
-          target.put(toOffset + (column + j) * rows + row, turned, j * SQUARE, height);
+          target.put(to.from(column + j, row).offset(), turned, j * SQUARE, height);
         }
       }
     }
@@ -673,48 +670,55 @@ final class FloatRows implements Rows<float[]> {
   private static final int VECTORS = 4;
 
   /** The same on machines without oneDNN. */
-  static void blas(
-      FloatPointer a,
-      boolean xTransposed,
-      FloatPointer b,
-      boolean yTransposed,
-      FloatPointer c,
-      boolean accumulate,
-      int m,
-      int n,
-      int k) {
+  static void blas(Matrix x, Matrix y, Matrix out, boolean accumulate, int m, int n, int k) {
     float beta = accumulate ? 1 : 0;
+    FloatPointer a = pointer(x);
+    FloatPointer b = pointer(y);
+    FloatPointer c = pointer(out);
     if (n == 1) {
-      int rows = xTransposed ? k : m;
-      int columns = xTransposed ? m : k;
-      int transpose = xTransposed ? CblasTrans : CblasNoTrans;
-      cblas_sgemv(CblasRowMajor, transpose, rows, columns, 1, a, columns, b, 1, beta, c, 1);
-    } else if (m == 1 || (m <= VECTORS && !xTransposed)) {
-      int rows = yTransposed ? n : k;
-      int columns = yTransposed ? k : n;
-      int transpose = yTransposed ? CblasNoTrans : CblasTrans;
+      int rows = x.transposed() ? k : m;
+      int columns = x.transposed() ? m : k;
+      int transpose = x.transposed() ? CblasTrans : CblasNoTrans;
+      int step = y.transposed() ? 1 : y.stride();
+      cblas_sgemv(
+          CblasRowMajor,
+          transpose,
+          rows,
+          columns,
+          1,
+          a,
+          x.stride(),
+          b,
+          step,
+          beta,
+          c,
+          out.stride());
+    } else if (m == 1 || (m <= VECTORS && !x.transposed())) {
+      int rows = y.transposed() ? n : k;
+      int columns = y.transposed() ? k : n;
+      int transpose = y.transposed() ? CblasNoTrans : CblasTrans;
+      int step = x.transposed() ? x.stride() : 1;
       for (int row = 0; row < m; row++) {
-        FloatPointer input = new FloatPointer(a).position(a.position() + (long) row * k);
-        FloatPointer result = new FloatPointer(c).position(c.position() + (long) row * n);
-        cblas_sgemv(
-            CblasRowMajor, transpose, rows, columns, 1, b, columns, input, 1, beta, result, 1);
+        a.position(x.offset() + (long) row * x.stride());
+        c.position(out.offset() + (long) row * out.stride());
+        cblas_sgemv(CblasRowMajor, transpose, rows, columns, 1, b, y.stride(), a, step, beta, c, 1);
       }
     } else {
       cblas_sgemm(
           CblasRowMajor,
-          xTransposed ? CblasTrans : CblasNoTrans,
-          yTransposed ? CblasTrans : CblasNoTrans,
+          x.transposed() ? CblasTrans : CblasNoTrans,
+          y.transposed() ? CblasTrans : CblasNoTrans,
           m,
           n,
           k,
           1,
           a,
-          xTransposed ? m : k,
+          x.stride(),
           b,
-          yTransposed ? k : n,
+          y.stride(),
           beta,
           c,
-          n);
+          out.stride());
     }
   }
 }

@@ -1,9 +1,11 @@
 package dev.tributary.core;
 
 import dev.tributary.core.Memory.Block;
+import dev.tributary.core.Rows.Matrix;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.bytedeco.openblas.global.openblas_nolapack;
 
 /**
  * Kernels for CPUs: plain Java over rows copied to the heap, where the compiler vectorises, and
@@ -13,6 +15,10 @@ import java.util.List;
 final class JavaKernels implements Kernels {
   /** Long rows are walked in pieces that stay in the first-level cache. */
   private static final int PIECE = 2048;
+
+  JavaKernels() {
+    openblas_nolapack.blas_set_num_threads(1); // workers share its products as well
+  }
 
   private static Rows<?> rows(DType dtype) {
     return dtype == DType.FLOAT ? FloatRows.INSTANCE : DoubleRows.INSTANCE;
@@ -83,19 +89,37 @@ final class JavaKernels implements Kernels {
     }
   }
 
+  /** What is done for {@code n} elements from {@code start} on. */
+  @FunctionalInterface
+  private interface Piece {
+    void run(int start, int n);
+  }
+
+  private static void inPieces(int length, Piece piece) {
+    Workers.run(
+        (length + PIECE - 1) / PIECE,
+        length,
+        (from, to) -> {
+          for (int i = from; i < to; i++) {
+            piece.run(i * PIECE, Math.min(PIECE, length - i * PIECE));
+          }
+        });
+  }
+
   @Override
   public void fill(Tensor out, double value) {
     fill(rows(out), out, value);
   }
 
   private static <A> void fill(Rows<A> rows, Tensor out, double value) {
-    int length = out.shape().length();
-    A row = Scratch.array(rows, 0, PIECE);
-    rows.fill(row, value, Math.min(PIECE, length));
     Access to = out.access();
-    for (int start = 0; start < length; start += PIECE) {
-      rows.write(row, 0, Math.min(PIECE, length - start), to, out.offset() + start);
-    }
+    inPieces(
+        out.shape().length(),
+        (start, n) -> {
+          A row = Scratch.array(rows, 0, PIECE);
+          rows.fill(row, value, n);
+          rows.write(row, 0, n, to, out.offset() + start);
+        });
   }
 
   @Override
@@ -104,17 +128,17 @@ final class JavaKernels implements Kernels {
   }
 
   private static <A> void unary(Rows<A> rows, Unary function, Tensor x, Tensor out) {
-    int length = x.shape().length();
-    A row = Scratch.array(rows, 0, PIECE);
-    A result = Scratch.array(rows, 1, PIECE);
     Access from = x.access();
     Access to = out.access();
-    for (int start = 0; start < length; start += PIECE) {
-      int n = Math.min(PIECE, length - start);
-      rows.read(from, x.offset() + start, row, 0, n);
-      rows.unary(function, row, result, n);
-      rows.write(result, 0, n, to, out.offset() + start);
-    }
+    inPieces(
+        x.shape().length(),
+        (start, n) -> {
+          A row = Scratch.array(rows, 0, PIECE);
+          A result = Scratch.array(rows, 1, PIECE);
+          rows.read(from, x.offset() + start, row, 0, n);
+          rows.unary(function, row, result, n);
+          rows.write(result, 0, n, to, out.offset() + start);
+        });
   }
 
   @Override
@@ -123,16 +147,16 @@ final class JavaKernels implements Kernels {
   }
 
   private static <A> void binary(Rows<A> rows, Binary function, Tensor x, double y, Tensor out) {
-    int length = x.shape().length();
-    A row = Scratch.array(rows, 0, PIECE);
     Access from = x.access();
     Access to = out.access();
-    for (int start = 0; start < length; start += PIECE) {
-      int n = Math.min(PIECE, length - start);
-      rows.read(from, x.offset() + start, row, 0, n);
-      rows.binary(function, row, y, row, n);
-      rows.write(row, 0, n, to, out.offset() + start);
-    }
+    inPieces(
+        x.shape().length(),
+        (start, n) -> {
+          A row = Scratch.array(rows, 0, PIECE);
+          rows.read(from, x.offset() + start, row, 0, n);
+          rows.binary(function, row, y, row, n);
+          rows.write(row, 0, n, to, out.offset() + start);
+        });
   }
 
   @Override
@@ -147,35 +171,40 @@ final class JavaKernels implements Kernels {
             out.shape().dimensions(),
             x.shape().broadcastStrides(rank),
             y.shape().broadcastStrides(rank));
-    A left = Scratch.array(rows, 0, PIECE);
-    A right = Scratch.array(rows, 1, PIECE);
-    A result = Scratch.array(rows, 2, PIECE);
     Access fromX = x.access();
     Access fromY = y.access();
     Access to = out.access();
     boolean xRepeats = box.innerStride(0) == 0;
     boolean yRepeats = box.innerStride(1) == 0;
-    int outOffset = out.offset();
-    for (int outer = 0; outer < box.outer(); outer++, box.next()) {
-      int xOffset = x.offset() + box.offset(0);
-      int yOffset = y.offset() + box.offset(1);
-      for (int start = 0; start < box.inner(); start += PIECE) {
-        int n = Math.min(PIECE, box.inner() - start);
-        if (yRepeats) {
-          rows.read(fromX, xOffset + (xRepeats ? 0 : start), left, 0, xRepeats ? 1 : n);
-          rows.binary(function, left, rows.get(fromY, yOffset), result, n);
-        } else if (xRepeats) {
-          rows.read(fromY, yOffset + start, right, 0, n);
-          rows.binary(function, rows.get(fromX, xOffset), right, result, n);
-        } else {
-          rows.read(fromX, xOffset + start, left, 0, n);
-          rows.read(fromY, yOffset + start, right, 0, n);
-          rows.binary(function, left, right, result, n);
-        }
-        rows.write(result, 0, n, to, outOffset);
-        outOffset += n;
-      }
-    }
+    int inner = box.inner();
+    int pieces = (inner + PIECE - 1) / PIECE;
+    Workers.run(
+        box.outer() * pieces,
+        out.shape().length(),
+        (first, last) -> {
+          A left = Scratch.array(rows, 0, PIECE);
+          A right = Scratch.array(rows, 1, PIECE);
+          A result = Scratch.array(rows, 2, PIECE);
+          for (int unit = first; unit < last; unit++) {
+            int outer = unit / pieces;
+            int start = unit % pieces * PIECE;
+            int n = Math.min(PIECE, inner - start);
+            int xOffset = x.offset() + box.offset(0, outer) + (xRepeats ? 0 : start);
+            int yOffset = y.offset() + box.offset(1, outer) + (yRepeats ? 0 : start);
+            if (yRepeats) {
+              rows.read(fromX, xOffset, left, 0, xRepeats ? 1 : n);
+              rows.binary(function, left, rows.get(fromY, yOffset), result, n);
+            } else if (xRepeats) {
+              rows.read(fromY, yOffset, right, 0, n);
+              rows.binary(function, rows.get(fromX, xOffset), right, result, n);
+            } else {
+              rows.read(fromX, xOffset, left, 0, n);
+              rows.read(fromY, yOffset, right, 0, n);
+              rows.binary(function, left, right, result, n);
+            }
+            rows.write(result, 0, n, to, out.offset() + outer * inner + start);
+          }
+        });
   }
 
   @Override
@@ -186,37 +215,46 @@ final class JavaKernels implements Kernels {
   private static <A> void sum(Rows<A> rows, Tensor x, int outer, int count, int inner, Tensor out) {
     Access from = x.access();
     Access to = out.access();
+    int length = x.shape().length();
     if (inner == 1) {
-      A row = Scratch.array(rows, 0, PIECE);
-      A sums = Scratch.array(rows, 1, PIECE);
-      for (int start = 0; start < outer; start += PIECE) {
-        int n = Math.min(PIECE, outer - start);
-        for (int i = 0; i < n; i++) {
-          double sum = 0;
-          for (int at = 0; at < count; at += PIECE) {
-            int piece = Math.min(PIECE, count - at);
-            rows.read(from, x.offset() + (start + i) * count + at, row, 0, piece);
-            sum += rows.sum(row, 0, piece);
-          }
-          rows.set(sums, i, sum);
-        }
-        rows.write(sums, 0, n, to, out.offset() + start);
-      }
+      Workers.run(
+          outer,
+          length,
+          (first, last) -> {
+            A row = Scratch.array(rows, 0, PIECE);
+            A sum = Scratch.array(rows, 1, PIECE);
+            for (int o = first; o < last; o++) {
+              double total = 0;
+              for (int at = 0; at < count; at += PIECE) {
+                int n = Math.min(PIECE, count - at);
+                rows.read(from, x.offset() + o * count + at, row, 0, n);
+                total += rows.sum(row, 0, n);
+              }
+              rows.set(sum, 0, total);
+              rows.write(sum, 0, 1, to, out.offset() + o);
+            }
+          });
       return;
     }
-    A row = Scratch.array(rows, 0, PIECE);
-    A sums = Scratch.array(rows, 1, PIECE);
-    for (int o = 0; o < outer; o++) {
-      for (int start = 0; start < inner; start += PIECE) {
-        int n = Math.min(PIECE, inner - start);
-        rows.fill(sums, 0, n);
-        for (int i = 0; i < count; i++) {
-          rows.read(from, x.offset() + (o * count + i) * inner + start, row, 0, n);
-          rows.binary(Binary.PLUS, sums, row, sums, n);
-        }
-        rows.write(sums, 0, n, to, out.offset() + o * inner + start);
-      }
-    }
+    int pieces = (inner + PIECE - 1) / PIECE;
+    Workers.run(
+        outer * pieces,
+        length,
+        (first, last) -> {
+          A row = Scratch.array(rows, 0, PIECE);
+          A sums = Scratch.array(rows, 1, PIECE);
+          for (int unit = first; unit < last; unit++) {
+            int o = unit / pieces;
+            int start = unit % pieces * PIECE;
+            int n = Math.min(PIECE, inner - start);
+            rows.fill(sums, 0, n);
+            for (int i = 0; i < count; i++) {
+              rows.read(from, x.offset() + (o * count + i) * inner + start, row, 0, n);
+              rows.binary(Binary.PLUS, sums, row, sums, n);
+            }
+            rows.write(sums, 0, n, to, out.offset() + o * inner + start);
+          }
+        });
   }
 
   @Override
@@ -242,34 +280,57 @@ final class JavaKernels implements Kernels {
     int m = out.shape().size(-2);
     int n = out.shape().size(-1);
     int k = x.shape().size(xTransposed ? -2 : -1);
-    Access fromX = x.access();
-    Access fromY = y.access();
-    Access to = out.access();
+    Matrix left = new Matrix(x.access(), x.offset(), xTransposed ? m : k, xTransposed);
+    Matrix right = new Matrix(y.access(), y.offset(), yTransposed ? k : n, yTransposed);
+    Matrix result = new Matrix(out.access(), out.offset(), n, false);
     Shape batch = out.shape().subShape(0, rank - 2);
     Box box =
         Box.of(
             batch.prepend(1).dimensions(),
             matrixStrides(x.shape(), rank),
             matrixStrides(y.shape(), rank));
-    int outOffset = out.offset();
-    for (int outer = 0; outer < box.outer(); outer++, box.next()) {
-      for (int inner = 0; inner < box.inner(); inner++) {
-        rows.gemm(
-            fromX,
-            x.offset() + box.offset(0) + inner * box.innerStride(0),
-            xTransposed,
-            fromY,
-            y.offset() + box.offset(1) + inner * box.innerStride(1),
-            yTransposed,
-            to,
-            outOffset,
-            accumulate,
-            m,
-            n,
-            k);
-        outOffset += m * n;
-      }
-    }
+    int inner = box.inner();
+    int count = box.outer() * inner;
+    long work = (long) m * n * k / PRODUCTS_PER_OPERATION;
+    Workers.run(
+        count,
+        count < Workers.THREADS ? 0 : count * work,
+        (first, last) -> {
+          for (int i = first; i < last; i++) {
+            Matrix a = moved(left, box.offset(0, i / inner) + i % inner * box.innerStride(0));
+            Matrix b = moved(right, box.offset(1, i / inner) + i % inner * box.innerStride(1));
+            Matrix c = moved(result, i * m * n);
+            if (n >= m) {
+              Workers.run(
+                  (n + STRIP - 1) / STRIP,
+                  work,
+                  (from, to) -> {
+                    int column = from * STRIP;
+                    int width = Math.min(n, to * STRIP) - column;
+                    rows.gemm(a, b.from(0, column), c.from(0, column), accumulate, m, width, k);
+                  });
+            } else {
+              Workers.run(
+                  (m + STRIP - 1) / STRIP,
+                  work,
+                  (from, to) -> {
+                    int row = from * STRIP;
+                    int height = Math.min(m, to * STRIP) - row;
+                    rows.gemm(a.from(row, 0), b, c.from(row, 0), accumulate, height, n, k);
+                  });
+            }
+          }
+        });
+  }
+
+  /** Multiplications of a matrix product that take as long as a step of an element-wise kernel. */
+  private static final int PRODUCTS_PER_OPERATION = 8;
+
+  /** Threads share a product by strips of so many columns or rows: a cache line. */
+  private static final int STRIP = 16;
+
+  private static Matrix moved(Matrix x, int offset) {
+    return new Matrix(x.access(), x.offset() + offset, x.stride(), x.transposed());
   }
 
   /** Strides of the leading axes as seen from a batch with one axis of size 1 in front. */
@@ -312,24 +373,30 @@ final class JavaKernels implements Kernels {
     Box box = Box.of(dimensions, fromStrides, toStrides);
     int fromStride = box.innerStride(0);
     int toStride = box.innerStride(1);
-    for (int outer = 0; outer < box.outer(); outer++, box.next()) {
-      int source = fromOffset + box.offset(0);
-      int target = toOffset + box.offset(1);
-      if (fromStride == 1 && toStride == 1) {
-        rows.copy(from, source, to, target, box.inner());
-      } else if (fromStride == 0 && toStride == 1) {
-        int n = Math.min(PIECE, box.inner());
-        A row = Scratch.array(rows, 0, PIECE);
-        rows.fill(row, rows.get(from, source), n);
-        for (int start = 0; start < box.inner(); start += n) {
-          rows.write(row, 0, Math.min(n, box.inner() - start), to, target + start);
-        }
-      } else {
-        for (int i = 0; i < box.inner(); i++) {
-          rows.copy(from, source + i * fromStride, to, target + i * toStride, 1);
-        }
-      }
-    }
+    int inner = box.inner();
+    Workers.run(
+        box.outer(),
+        (long) box.outer() * inner,
+        (first, last) -> {
+          A row = Scratch.array(rows, 0, PIECE);
+          for (int outer = first; outer < last; outer++) {
+            int source = fromOffset + box.offset(0, outer);
+            int target = toOffset + box.offset(1, outer);
+            if (fromStride == 1 && toStride == 1) {
+              rows.copy(from, source, to, target, inner);
+            } else if (fromStride == 0 && toStride == 1) {
+              int n = Math.min(PIECE, inner);
+              rows.fill(row, rows.get(from, source), n);
+              for (int start = 0; start < inner; start += n) {
+                rows.write(row, 0, Math.min(n, inner - start), to, target + start);
+              }
+            } else {
+              for (int i = 0; i < inner; i++) {
+                rows.copy(from, source + i * fromStride, to, target + i * toStride, 1);
+              }
+            }
+          }
+        });
   }
 
   @Override
@@ -380,15 +447,27 @@ final class JavaKernels implements Kernels {
       Rows<A> rows, Tensor x, int visible, double hidden, Tensor out) {
     int n = x.shape().size(-1);
     int perMatrix = x.shape().size(-2);
-    A unseen = Scratch.array(rows, 0, n);
-    rows.fill(unseen, hidden, n);
     Access from = x.access();
     Access to = out.access();
-    for (int at = 0; at < x.shape().length(); at += n) {
-      int seen = visibleIn(at / n % perMatrix, visible, n);
-      rows.copy(from, x.offset() + at, to, out.offset() + at, seen);
-      rows.write(unseen, 0, n - seen, to, out.offset() + at + seen);
-    }
+    Workers.run(
+        rowsOf(x),
+        x.shape().length(),
+        (first, last) -> {
+          A unseen = Scratch.array(rows, 0, n);
+          rows.fill(unseen, hidden, n);
+          for (int row = first; row < last; row++) {
+            int at = row * n;
+            int seen = visibleIn(row % perMatrix, visible, n);
+            rows.copy(from, x.offset() + at, to, out.offset() + at, seen);
+            rows.write(unseen, 0, n - seen, to, out.offset() + at + seen);
+          }
+        });
+  }
+
+  /** How many rows the last axis makes. */
+  private static int rowsOf(Tensor x) {
+    int n = x.shape().size(-1);
+    return n == 0 ? 0 : x.shape().length() / n;
   }
 
   @Override
@@ -400,34 +479,43 @@ final class JavaKernels implements Kernels {
   private static <A> void softmax(Rows<A> rows, Tensor x, int visible, Tensor out) {
     int n = x.shape().size(-1);
     int perMatrix = x.shape().rank() > 1 ? x.shape().size(-2) : 1;
-    int count = n == 0 ? 0 : x.shape().length() / n;
+    int count = rowsOf(x);
     int slab = Math.max(1, PIECE / Math.max(1, n));
-    A values = Scratch.array(rows, 0, slab * n);
-    A exponentials = Scratch.array(rows, 1, slab * n);
-    A zeros = Scratch.array(rows, 2, n);
-    rows.fill(zeros, 0, n);
-    int[] ends = new int[slab + 1];
     Access from = x.access();
     Access to = out.access();
-    for (int first = 0; first < count; first += slab) {
-      int height = Math.min(slab, count - first);
-      for (int i = 0; i < height; i++) {
-        int seen = visibleIn((first + i) % perMatrix, visible, n);
-        ends[i + 1] = ends[i] + seen;
-        rows.read(from, x.offset() + (first + i) * n, values, ends[i], seen);
-        rows.subtract(values, rows.max(values, ends[i], ends[i + 1]), ends[i], ends[i + 1]);
-      }
-      rows.unary(Unary.EXP, values, exponentials, ends[height]);
-      for (int i = 0; i < height; i++) {
-        int seen = ends[i + 1] - ends[i];
-        double sum = rows.sum(exponentials, ends[i], ends[i + 1]);
-        rows.scale(exponentials, 1 / sum, ends[i], ends[i + 1]);
-        int target = out.offset() + (first + i) * n;
-        rows.write(exponentials, ends[i], seen, to, target);
-        rows.write(zeros, 0, n - seen, to, target + seen);
-      }
-    }
+    Workers.run(
+        (count + slab - 1) / slab,
+        x.shape().length() * EXPENSIVE,
+        (firstSlab, lastSlab) -> {
+          A values = Scratch.array(rows, 0, slab * n);
+          A exponentials = Scratch.array(rows, 1, slab * n);
+          A zeros = Scratch.array(rows, 2, n);
+          rows.fill(zeros, 0, n);
+          int[] ends = new int[slab + 1];
+          for (int first = firstSlab * slab; first < lastSlab * slab; first += slab) {
+            int height = Math.min(slab, count - first);
+            for (int i = 0; i < height; i++) {
+              int seen = visibleIn((first + i) % perMatrix, visible, n);
+              ends[i + 1] = ends[i] + seen;
+              rows.read(from, x.offset() + (first + i) * n, values, ends[i], seen);
+              double max = rows.max(values, ends[i], ends[i + 1]);
+              rows.subtract(values, max, ends[i], ends[i + 1]);
+            }
+            rows.unary(Unary.EXP, values, exponentials, ends[height]);
+            for (int i = 0; i < height; i++) {
+              int seen = ends[i + 1] - ends[i];
+              double sum = rows.sum(exponentials, ends[i], ends[i + 1]);
+              rows.scale(exponentials, 1 / sum, ends[i], ends[i + 1]);
+              int target = out.offset() + (first + i) * n;
+              rows.write(exponentials, ends[i], seen, to, target);
+              rows.write(zeros, 0, n - seen, to, target + seen);
+            }
+          }
+        });
   }
+
+  /** Steps of an exponential, as work for {@link Workers}. */
+  private static final long EXPENSIVE = 4;
 
   private static int visibleIn(int row, int visible, int n) {
     return (int) Math.min(n, (long) row + visible);
@@ -441,19 +529,25 @@ final class JavaKernels implements Kernels {
   private static <A> void softmaxDerivative(Rows<A> rows, Tensor p, Tensor u, Tensor out) {
     int n = u.shape().size(-1);
     int period = p.shape().length();
-    A weights = Scratch.array(rows, 0, n);
-    A values = Scratch.array(rows, 1, n);
     Access fromP = p.access();
     Access fromU = u.access();
     Access to = out.access();
-    for (int at = 0; at < u.shape().length(); at += n) {
-      rows.read(fromP, p.offset() + at % period, weights, 0, n);
-      rows.read(fromU, u.offset() + at, values, 0, n);
-      double mean = rows.dot(weights, values, n);
-      rows.binary(Binary.MINUS, values, mean, values, n);
-      rows.binary(Binary.TIMES, values, weights, values, n);
-      rows.write(values, 0, n, to, out.offset() + at);
-    }
+    Workers.run(
+        rowsOf(u),
+        u.shape().length(),
+        (first, last) -> {
+          A weights = Scratch.array(rows, 0, n);
+          A values = Scratch.array(rows, 1, n);
+          for (int row = first; row < last; row++) {
+            int at = row * n;
+            rows.read(fromP, p.offset() + at % period, weights, 0, n);
+            rows.read(fromU, u.offset() + at, values, 0, n);
+            double mean = rows.dot(weights, values, n);
+            rows.binary(Binary.MINUS, values, mean, values, n);
+            rows.binary(Binary.TIMES, values, weights, values, n);
+            rows.write(values, 0, n, to, out.offset() + at);
+          }
+        });
   }
 
   @Override
@@ -463,17 +557,24 @@ final class JavaKernels implements Kernels {
 
   private static <A> void logSoftmax(Rows<A> rows, Tensor x, Tensor out) {
     int n = x.shape().size(-1);
-    A values = Scratch.array(rows, 0, n);
-    A exponentials = Scratch.array(rows, 1, n);
     Access from = x.access();
     Access to = out.access();
-    for (int at = 0; at < x.shape().length(); at += n) {
-      rows.read(from, x.offset() + at, values, 0, n);
-      rows.binary(Binary.MINUS, values, rows.max(values, 0, n), values, n);
-      rows.unary(Unary.EXP, values, exponentials, n);
-      rows.binary(Binary.MINUS, values, Math.log(rows.sum(exponentials, 0, n)), values, n);
-      rows.write(values, 0, n, to, out.offset() + at);
-    }
+    Workers.run(
+        rowsOf(x),
+        x.shape().length() * EXPENSIVE,
+        (first, last) -> {
+          A values = Scratch.array(rows, 0, n);
+          A exponentials = Scratch.array(rows, 1, n);
+          for (int row = first; row < last; row++) {
+            int at = row * n;
+            rows.read(from, x.offset() + at, values, 0, n);
+            rows.binary(Binary.MINUS, values, rows.max(values, 0, n), values, n);
+            rows.unary(Unary.EXP, values, exponentials, n);
+            double sum = rows.sum(exponentials, 0, n);
+            rows.binary(Binary.MINUS, values, Math.log(sum), values, n);
+            rows.write(values, 0, n, to, out.offset() + at);
+          }
+        });
   }
 
   @Override
@@ -521,20 +622,17 @@ final class JavaKernels implements Kernels {
   }
 
   /**
-   * A walk over a box with two sets of strides. Neighbouring axes that both sides cross evenly are
-   * merged, so that the innermost runs are as long as the strides allow.
+   * A box with two sets of strides, as runs along its innermost axis. Neighbouring axes that both
+   * sides cross evenly are merged, so that the innermost runs are as long as the strides allow.
    */
   private static final class Box {
     private final int[] dimensions;
     private final int[][] strides;
-    private final int[] index;
-    private final int[] offsets = new int[2];
     private final int outer;
 
     private Box(int[] dimensions, int[] first, int[] second) {
       this.dimensions = dimensions;
       this.strides = new int[][] {first, second};
-      this.index = new int[dimensions.length];
       int product = 1;
       for (int axis = 0; axis < dimensions.length - 1; axis++) {
         product *= dimensions[axis];
@@ -586,21 +684,15 @@ final class JavaKernels implements Kernels {
       return outer;
     }
 
-    int offset(int side) {
-      return offsets[side];
-    }
-
-    void next() {
+    /** Where the given one of the runs begins. */
+    int offset(int side, int outer) {
+      int result = 0;
+      int rest = outer;
       for (int axis = dimensions.length - 2; axis >= 0; axis--) {
-        offsets[0] += strides[0][axis];
-        offsets[1] += strides[1][axis];
-        if (++index[axis] < dimensions[axis]) {
-          return;
-        }
-        offsets[0] -= strides[0][axis] * dimensions[axis];
-        offsets[1] -= strides[1][axis] * dimensions[axis];
-        index[axis] = 0;
+        result += rest % dimensions[axis] * strides[side][axis];
+        rest /= dimensions[axis];
       }
+      return result;
     }
   }
 }

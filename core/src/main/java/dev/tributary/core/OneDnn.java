@@ -4,6 +4,7 @@ import static dev.tributary.core.Checks.requireState;
 
 import org.bytedeco.dnnl.global.dnnl;
 import org.bytedeco.javacpp.FloatPointer;
+import org.nd4j.nativeblas.NativeOpsHolder;
 
 /**
  * Matrix products of oneDNN, for machines that it is built for. It writes its code for the very
@@ -13,6 +14,17 @@ import org.bytedeco.javacpp.FloatPointer;
 final class OneDnn {
   /** Whether this machine has it. */
   static final boolean PRESENT = load();
+
+  /**
+   * Each thread computes alone, and {@link Workers} share the work: threads of OpenMP, which
+   * otherwise wait for more of it on the core that a kernel could use, do not know of each other.
+   */
+  private static final ThreadLocal<Boolean> ALONE =
+      ThreadLocal.withInitial(
+          () -> {
+            NativeOpsHolder.getInstance().getDeviceNativeOps().setOmpNumThreads(1);
+            return true;
+          });
 
   private OneDnn() {}
 
@@ -25,18 +37,23 @@ final class OneDnn {
   }
 
   /**
-   * out[m, n] = x[m, k] y[k, n] (+ out), each row-major or, if transposed, stored the other way.
+   * out[m, n] = x[m, k] y[k, n] (+ out), each row-major or, if transposed, stored the other way,
+   * with the distance of its stored rows.
    */
   static void sgemm(
       FloatPointer x,
       boolean xTransposed,
+      int xStride,
       FloatPointer y,
       boolean yTransposed,
+      int yStride,
       FloatPointer out,
+      int outStride,
       boolean accumulate,
       int m,
       int n,
       int k) {
+    requireState(ALONE.get(), "thread %s", Thread.currentThread().getName());
     int status =
         dnnl.dnnl_sgemm(
             letter(xTransposed),
@@ -46,12 +63,12 @@ final class OneDnn {
             k,
             1,
             x,
-            xTransposed ? m : k,
+            xStride,
             y,
-            yTransposed ? k : n,
+            yStride,
             accumulate ? 1 : 0,
             out,
-            n);
+            outStride);
     requireState(
         status == dnnl.dnnl_success,
         "matrix product [%d, %d] x [%d, %d]: oneDNN refused it with status %d",

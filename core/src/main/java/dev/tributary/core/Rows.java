@@ -7,7 +7,8 @@ import dev.tributary.core.Memory.Block;
 
 /**
  * The inner loops of {@link JavaKernels} for one element type: arithmetic on the first {@code n}
- * entries of heap arrays, copies between those and off-heap blocks, and BLAS on the blocks.
+ * entries of heap arrays, copies between those and off-heap blocks, and matrix products on the
+ * blocks. Each computes on the thread that calls it.
  *
  * <p>Every loop is its own small method whose arrays are indexed by the loop variable alone: only
  * then does the compiler vectorise it.
@@ -59,19 +60,18 @@ interface Rows<A> {
   void scale(A x, double y, int from, int to);
 
   /**
-   * out[m, n] = x[m, k] y[k, n] (+ out), each row-major or, if transposed, stored the other way.
+   * A matrix in a block: row-major or, if transposed, stored the other way.
+   *
+   * @param stride from one stored row to the next, in elements
    */
-  void gemm(
-      Access x,
-      int xOffset,
-      boolean xTransposed,
-      Access y,
-      int yOffset,
-      boolean yTransposed,
-      Access out,
-      int outOffset,
-      boolean accumulate,
-      int m,
-      int n,
-      int k);
+  record Matrix(Access access, int offset, int stride, boolean transposed) {
+    /** The rest of it from a row and a column on. */
+    Matrix from(int row, int column) {
+      int start = transposed ? column * stride + row : row * stride + column;
+      return new Matrix(access, offset + start, stride, transposed);
+    }
+  }
+
+  /** out[m, n] = x[m, k] y[k, n] (+ out), where {@code out} is not transposed. */
+  void gemm(Matrix x, Matrix y, Matrix out, boolean accumulate, int m, int n, int k);
 }

@@ -3,6 +3,7 @@ package dev.tributary.core;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.tributary.core.Rows.Matrix;
 import java.util.Arrays;
 import java.util.Random;
 import net.jqwik.api.Arbitraries;
@@ -11,7 +12,6 @@ import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
 import net.jqwik.api.lifecycle.AddLifecycleHook;
-import org.bytedeco.javacpp.FloatPointer;
 import org.junit.jupiter.api.Test;
 
 /** Every route of a matrix product in FLOAT gives what the product in DOUBLE does. */
@@ -47,11 +47,9 @@ class FloatRowsTest {
     new JavaKernels().matmul(left, xTransposed, right, yTransposed, chosen, accumulate);
     Tensor blas = Tensor.of(DType.FLOAT, Shape.of(m, n), before);
     FloatRows.blas(
-        pointer(left),
-        xTransposed,
-        pointer(right),
-        yTransposed,
-        pointer(blas),
+        matrix(left, xTransposed),
+        matrix(right, yTransposed),
+        matrix(blas, false),
         accumulate,
         m,
         n,
@@ -82,8 +80,8 @@ class FloatRowsTest {
     return values;
   }
 
-  private static FloatPointer pointer(Tensor tensor) {
-    return tensor.block().elements(FloatPointer.class).position(tensor.offset());
+  private static Matrix matrix(Tensor stored, boolean transposed) {
+    return new Matrix(stored.access(), stored.offset(), stored.shape().size(-1), transposed);
   }
 
   private static void requireClose(Tensor exact, Tensor found, double tolerance) {

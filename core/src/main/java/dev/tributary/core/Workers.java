@@ -1,0 +1,178 @@
+package dev.tributary.core;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The other cores, for products and kernels long enough to share. They are lent to one thread at a
+ * time: whoever finds them taken does its pieces alone, the very same pieces, so that a result does
+ * not depend on who computed it.
+ *
+ * <p>A worker that has nothing to do looks out for work for a moment before it sleeps: waking a
+ * thread takes longer than most kernels.
+ */
+final class Workers {
+  private static final String PROPERTY = "tributary.threads";
+
+  /** Threads that compute together, the one that asks among them. */
+  static final int THREADS = threads();
+
+  /** Less work than this, in operations on one element, is done sooner alone. */
+  private static final long LEAST_WORK = 1 << 15;
+
+  private static final long NANOS_AWAKE = 500_000;
+
+  /** Looks at a clock or at the scheduler are dear: one for so many at the job. */
+  private static final int LOOKS = 64;
+
+  private static final AtomicBoolean TAKEN = new AtomicBoolean();
+
+  private static volatile @Nullable Job job;
+
+  private Workers() {}
+
+  private static int threads() {
+    int threads = Integer.getInteger(PROPERTY, Runtime.getRuntime().availableProcessors());
+    requireArgument(
+        threads > 0, "system property %s is %d, it must be positive", PROPERTY, threads);
+    return threads;
+  }
+
+  /** What is done for the units {@code from} to {@code to}, on any thread. */
+  @FunctionalInterface
+  interface Part {
+    void run(int from, int to);
+  }
+
+  /**
+   * Does all units, in at most so many pieces as there are threads, and returns when they are done.
+   *
+   * @param work of all units, in operations on one element
+   */
+  static void run(int units, long work, Part part) {
+    int pieces = work < LEAST_WORK ? 1 : Math.min(units, THREADS);
+    if (pieces <= 1) {
+      part.run(0, units);
+    } else if (TAKEN.compareAndSet(false, true)) {
+      try {
+        Job shared = new Job(units, pieces, part);
+        job = shared;
+        Worker.wake();
+        shared.help();
+        shared.await();
+      } finally {
+        job = null;
+        TAKEN.set(false);
+      }
+    } else {
+      for (int piece = 0; piece < pieces; piece++) {
+        part.run(bound(units, piece, pieces), bound(units, piece + 1, pieces));
+      }
+    }
+  }
+
+  private static int bound(int units, int piece, int pieces) {
+    return (int) ((long) units * piece / pieces);
+  }
+
+  private static final class Job {
+    private final int units;
+    private final int pieces;
+    private final Part part;
+    private final AtomicInteger begun = new AtomicInteger();
+    private final AtomicInteger ended = new AtomicInteger();
+    private volatile @Nullable Throwable failure;
+
+    private Job(int units, int pieces, Part part) {
+      this.units = units;
+      this.pieces = pieces;
+      this.part = part;
+    }
+
+    void help() {
+      for (int piece = begun.getAndIncrement(); piece < pieces; piece = begun.getAndIncrement()) {
+        try {
+          part.run(bound(units, piece, pieces), bound(units, piece + 1, pieces));
+        } catch (RuntimeException | Error e) {
+          failure = e;
+        }
+        ended.incrementAndGet();
+      }
+    }
+
+    /** Until the last piece has ended. No piece is left to begin. */
+    void await() {
+      for (int looks = 1; ended.get() < pieces; looks++) {
+        if (looks % LOOKS == 0) {
+          Thread.yield(); // the worker may be waiting for this very core
+        } else {
+          Thread.onSpinWait();
+        }
+      }
+      Throwable thrown = failure;
+      if (thrown instanceof RuntimeException e) {
+        throw e;
+      } else if (thrown instanceof Error e) {
+        throw e;
+      }
+    }
+  }
+
+  private static final class Worker extends Thread {
+    private static final Worker[] ALL = new Worker[THREADS - 1];
+
+    static {
+      for (int i = 0; i < ALL.length; i++) {
+        ALL[i] = new Worker("tributary-" + (i + 1));
+        ALL[i].setDaemon(true);
+        ALL[i].start();
+      }
+    }
+
+    private volatile boolean asleep;
+
+    private Worker(String name) {
+      super(name);
+    }
+
+    static void wake() {
+      for (Worker worker : ALL) {
+        if (worker.asleep) {
+          LockSupport.unpark(worker);
+        }
+      }
+    }
+
+    @Override
+    public void run() {
+      Job last = null;
+      long since = System.nanoTime();
+      for (int looks = 1; ; looks++) {
+        Job next = job;
+        if (next != null && next != last) {
+          next.help();
+          last = next;
+          since = System.nanoTime();
+        } else if (looks % LOOKS != 0) {
+          Thread.onSpinWait();
+        } else if (System.nanoTime() - since > NANOS_AWAKE) {
+          last = null;
+          sleep();
+          since = System.nanoTime();
+        }
+      }
+    }
+
+    private void sleep() {
+      asleep = true;
+      if (job == null) {
+        LockSupport.park(this);
+      }
+      asleep = false;
+    }
+  }
+}
