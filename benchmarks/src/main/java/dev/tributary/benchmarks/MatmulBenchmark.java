@@ -3,6 +3,7 @@ package dev.tributary.benchmarks;
 import static org.bytedeco.openblas.global.openblas_nolapack.CblasNoTrans;
 import static org.bytedeco.openblas.global.openblas_nolapack.CblasRowMajor;
 import static org.bytedeco.openblas.global.openblas_nolapack.CblasTrans;
+import static org.bytedeco.openblas.global.openblas_nolapack.blas_set_num_threads;
 import static org.bytedeco.openblas.global.openblas_nolapack.cblas_sgemm;
 
 import dev.tributary.core.Scope;
@@ -76,6 +77,7 @@ public class MatmulBenchmark {
       xArray = array(x);
       wArray = array(w);
       yArray = array(y);
+      lendCores();
       product = Nd4j.create(DataType.FLOAT, rows, outer);
       pulled = Nd4j.create(DataType.FLOAT, rows, inner);
     }
@@ -85,6 +87,11 @@ public class MatmulBenchmark {
     public void close() {
       scope.close();
     }
+  }
+
+  /** To the threads of BLAS, which ours does not use. */
+  private static void lendCores() {
+    blas_set_num_threads(Runtime.getRuntime().availableProcessors());
   }
 
   /** The same numbers for ND4J. */
@@ -178,6 +185,7 @@ public class MatmulBenchmark {
       queryArray = array(query);
       keyArray = array(key);
       patternArray = array(pattern);
+      lendCores();
       scores = Nd4j.create(DataType.FLOAT, HEADS, rows, rows);
       mixed = Nd4j.create(DataType.FLOAT, HEADS, rows, D_HEAD);
     }

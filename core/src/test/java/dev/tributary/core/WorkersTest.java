@@ -1,0 +1,170 @@
+package dev.tributary.core;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicIntegerArray;
+import java.util.stream.IntStream;
+import net.jqwik.api.Example;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.constraints.IntRange;
+
+/** Every unit is done once, whoever does it, and in the same pieces. */
+class WorkersTest {
+  private static final long MUCH = Long.MAX_VALUE;
+
+  @Property(tries = 2000)
+  void run_anyWork_doesEveryUnitOnce(
+      @ForAll @IntRange(max = 100) int units, @ForAll boolean isLittle) {
+    AtomicIntegerArray done = new AtomicIntegerArray(units);
+    Workers.run(
+        units,
+        isLittle ? 0 : MUCH,
+        (from, to) -> IntStream.range(from, to).forEach(done::incrementAndGet));
+    for (int unit = 0; unit < units; unit++) {
+      assertEquals(1, done.get(unit), "unit " + unit + " of " + units);
+    }
+  }
+
+  @Example
+  void run_workersTaken_doesTheSamePieces() throws InterruptedException {
+    Set<String> shared = pieces();
+    CountDownLatch taken = new CountDownLatch(1);
+    CountDownLatch over = new CountDownLatch(1);
+    Thread other =
+        new Thread(
+            () ->
+                Workers.run(
+                    Workers.THREADS,
+                    MUCH,
+                    (from, to) -> {
+                      taken.countDown();
+                      await(over);
+                    }));
+    other.start();
+    await(taken);
+    Set<String> alone = pieces();
+    over.countDown();
+    other.join();
+    assertEquals(shared, alone);
+    assertEquals(Workers.THREADS, shared.size());
+  }
+
+  private static Set<String> pieces() {
+    Set<String> pieces = Collections.synchronizedSet(new TreeSet<>());
+    Workers.run(97, MUCH, (from, to) -> pieces.add(from + " to " + to));
+    return pieces;
+  }
+
+  private static void await(CountDownLatch latch) {
+    try {
+      latch.await();
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  @Example
+  void run_withinAPiece_isDone() {
+    AtomicIntegerArray done = new AtomicIntegerArray(100);
+    Workers.run(
+        10,
+        MUCH,
+        (from, to) -> {
+          for (int i = from; i < to; i++) {
+            int row = i;
+            Workers.run(
+                10,
+                MUCH,
+                (first, last) ->
+                    IntStream.range(first, last)
+                        .forEach(column -> done.incrementAndGet(row * 10 + column)));
+          }
+        });
+    assertEquals(100, IntStream.range(0, 100).filter(i -> done.get(i) == 1).count());
+  }
+
+  @Example
+  void run_pieceFails_throwsThatAndGoesOn() {
+    for (Throwable failure : List.of(new IllegalStateException("no"), new StackOverflowError())) {
+      for (int failing = 0; failing < 50; failing++) {
+        int unit = failing;
+        Throwable thrown =
+            assertThrows(
+                Throwable.class,
+                () ->
+                    Workers.run(
+                        50,
+                        MUCH,
+                        (from, to) -> {
+                          if (from <= unit && unit < to) {
+                            rethrow(failure);
+                          }
+                        }));
+        assertSame(failure, thrown);
+      }
+    }
+    run_withinAPiece_isDone();
+  }
+
+  private static void rethrow(Throwable failure) {
+    if (failure instanceof Error error) {
+      throw error;
+    }
+    throw (RuntimeException) failure;
+  }
+
+  @Example
+  void run_afterAPause_wakesWorkersThatSleep() throws InterruptedException {
+    for (int pause = 0; pause < 20; pause++) {
+      Thread.sleep(pause % 4);
+      run_withinAPiece_isDone();
+    }
+    assertTrue(
+        Thread.getAllStackTraces().keySet().stream()
+            .filter(thread -> thread.getName().startsWith("tributary-"))
+            .allMatch(Thread::isDaemon));
+  }
+
+  @Example
+  void run_manyThreadsAtOnce_eachHasItsResult() throws InterruptedException {
+    double[][] found = new double[8][];
+    Thread[] threads = new Thread[found.length];
+    for (int i = 0; i < threads.length; i++) {
+      int own = i;
+      threads[i] = new Thread(() -> found[own] = squares());
+      threads[i].start();
+    }
+    for (Thread thread : threads) {
+      thread.join();
+    }
+    double[] expected = IntStream.range(0, 1000).mapToDouble(i -> 200.0 * i * i).toArray();
+    for (double[] values : found) {
+      assertEquals(Arrays.toString(expected), Arrays.toString(values));
+    }
+  }
+
+  private static double[] squares() {
+    double[] sums = new double[1000];
+    for (int round = 0; round < 200; round++) {
+      Workers.run(
+          sums.length,
+          MUCH,
+          (from, to) -> {
+            for (int i = from; i < to; i++) {
+              sums[i] += (double) i * i;
+            }
+          });
+    }
+    return sums;
+  }
+}
