@@ -277,7 +277,7 @@ final class Page {
 
             Pull or push? All sources into one neuron of layer 9 take %s ms, one neuron of layer 2 out to all targets %s ms.
             So with n sources and m targets that are looked at one by one, pulling from the targets is faster while m is
-            below %s n. What `between` takes, which chooses by the smaller number and pulls targets of one place together:
+            below %s n. What `between` takes, which pulls targets of one place together unless there are hundreds for each source:
 
             """,
             number(into),

@@ -17,6 +17,7 @@ final class JavaKernels implements Kernels {
   private static final int PIECE = 2048;
 
   JavaKernels() {
+    Workers.checkSetting();
     openblas_nolapack.blas_set_num_threads(1); // workers share its products as well
   }
 

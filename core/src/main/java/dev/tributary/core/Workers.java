@@ -36,10 +36,22 @@ final class Workers {
   private Workers() {}
 
   private static int threads() {
-    int threads = Integer.getInteger(PROPERTY, Runtime.getRuntime().availableProcessors());
+    int processors = Runtime.getRuntime().availableProcessors();
+    return Math.max(1, Integer.getInteger(PROPERTY, processors));
+  }
+
+  /**
+   * Refuses a setting of {@code tributary.threads} that is none.
+   *
+   * @throws IllegalArgumentException if it is not a positive whole number
+   */
+  static void checkSetting() {
+    String setting = System.getProperty(PROPERTY, "1");
     requireArgument(
-        threads > 0, "system property %s is %d, it must be positive", PROPERTY, threads);
-    return threads;
+        setting.matches("[1-9][0-9]{0,3}"),
+        "system property %s is \"%s\", it must be a number from 1 to 9999",
+        PROPERTY,
+        setting);
   }
 
   /** What is done for the units {@code from} to {@code to}, on any thread. */

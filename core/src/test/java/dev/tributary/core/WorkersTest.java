@@ -136,6 +136,30 @@ class WorkersTest {
   }
 
   @Example
+  void checkSetting_noPositiveNumber_isRefused() {
+    String before = System.getProperty("tributary.threads");
+    try {
+      for (String setting : List.of("0", "-1", "two", "", "99999999999")) {
+        System.setProperty("tributary.threads", setting);
+        String message =
+            assertThrows(IllegalArgumentException.class, Workers::checkSetting).getMessage();
+        assertEquals(
+            "system property tributary.threads is \""
+                + setting
+                + "\", it must be a number from 1 to 9999",
+            message);
+      }
+    } finally {
+      if (before == null) {
+        System.clearProperty("tributary.threads");
+      } else {
+        System.setProperty("tributary.threads", before);
+      }
+    }
+    Workers.checkSetting();
+  }
+
+  @Example
   void run_manyThreadsAtOnce_eachHasItsResult() throws InterruptedException {
     double[][] found = new double[8][];
     Thread[] threads = new Thread[found.length];
