@@ -117,6 +117,7 @@ final class Workers {
     }
 
     /** Until the last piece has ended. No piece is left to begin. */
+    @SuppressWarnings("ThreadPriorityCheck") // only speed relies on the scheduler
     void await() {
       for (int looks = 1; ended.get() < pieces; looks++) {
         if (looks % LOOKS == 0) {
