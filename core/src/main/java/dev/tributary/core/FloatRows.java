@@ -546,7 +546,7 @@ final class FloatRows implements Rows<float[]> {
       Matrix right = new Matrix(turned.access, 0, m, false);
       Matrix product = new Matrix(result.access, 0, m, false);
       transpose(x, right, m, k);
-      dnn(new Matrix(y.access(), y.offset(), y.stride(), false), right, product, false, n, m, k);
+      dnn(y.transpose(), right, product, false, n, m, k);
       transpose(product, out, n, m);
       Memory.give(result);
       Memory.give(turned);

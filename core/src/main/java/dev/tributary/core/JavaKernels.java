@@ -293,33 +293,28 @@ final class JavaKernels implements Kernels {
     int inner = box.inner();
     int count = box.outer() * inner;
     long work = (long) m * n * k / PRODUCTS_PER_OPERATION;
+    boolean byColumns = n >= m;
+    int longer = Math.max(m, n);
     Workers.run(
         count,
         count < Workers.THREADS ? 0 : count * work,
         (first, last) -> {
           for (int i = first; i < last; i++) {
-            Matrix a = moved(left, box.offset(0, i / inner) + i % inner * box.innerStride(0));
-            Matrix b = moved(right, box.offset(1, i / inner) + i % inner * box.innerStride(1));
-            Matrix c = moved(result, i * m * n);
-            if (n >= m) {
-              Workers.run(
-                  (n + STRIP - 1) / STRIP,
-                  work,
-                  (from, to) -> {
-                    int column = from * STRIP;
-                    int width = Math.min(n, to * STRIP) - column;
-                    rows.gemm(a, b.from(0, column), c.from(0, column), accumulate, m, width, k);
-                  });
-            } else {
-              Workers.run(
-                  (m + STRIP - 1) / STRIP,
-                  work,
-                  (from, to) -> {
-                    int row = from * STRIP;
-                    int height = Math.min(m, to * STRIP) - row;
-                    rows.gemm(a.from(row, 0), b, c.from(row, 0), accumulate, height, n, k);
-                  });
-            }
+            Matrix a = left.moved(box.offset(0, i / inner) + i % inner * box.innerStride(0));
+            Matrix b = right.moved(box.offset(1, i / inner) + i % inner * box.innerStride(1));
+            Matrix c = result.moved(i * m * n);
+            Workers.run(
+                (longer + STRIP - 1) / STRIP,
+                work,
+                (from, to) -> {
+                  int start = from * STRIP;
+                  int size = Math.min(longer, to * STRIP) - start;
+                  if (byColumns) {
+                    rows.gemm(a, b.from(0, start), c.from(0, start), accumulate, m, size, k);
+                  } else {
+                    rows.gemm(a.from(start, 0), b, c.from(start, 0), accumulate, size, n, k);
+                  }
+                });
           }
         });
   }
@@ -329,10 +324,6 @@ final class JavaKernels implements Kernels {
 
   /** Threads share a product by strips of so many columns or rows: a cache line. */
   private static final int STRIP = 16;
-
-  private static Matrix moved(Matrix x, int offset) {
-    return new Matrix(x.access(), x.offset() + offset, x.stride(), x.transposed());
-  }
 
   /** Strides of the leading axes as seen from a batch with one axis of size 1 in front. */
   private static int[] matrixStrides(Shape shape, int rank) {

@@ -287,7 +287,7 @@ final class Nd4jKernels implements Kernels {
       return;
     }
     int n = x.shape().size(-1);
-    int rows = x.shape().size(-2);
+    int rows = x.shape().rank() > 1 ? x.shape().size(-2) : 1;
     int outer = x.shape().length() / (rows * n);
     array(out).assign(array(x));
     for (int row = 0; row < rows; row++) {
@@ -306,19 +306,9 @@ final class Nd4jKernels implements Kernels {
     }
     int n = x.shape().size(-1);
     int rows = x.shape().rank() > 1 ? x.shape().size(-2) : 1;
-    double[][] mask = new double[rows][n];
-    for (int row = 0; row < rows; row++) {
-      for (int i = (int) Math.min(n, (long) row + visible); i < n; i++) {
-        mask[row][i] = Double.NEGATIVE_INFINITY;
-      }
-    }
-    int outer = x.shape().length() / (rows * n);
+    causalMask(x, visible, Double.NEGATIVE_INFINITY, out);
     try (Temporaries temporaries = new Temporaries()) {
-      INDArray hidden = temporaries.add(Nd4j.createFromArray(mask));
-      INDArray typed = temporaries.add(hidden.castTo(x.block().array.dataType()));
-      INDArray from = window(x, outer, rows, n);
-      INDArray z = window(out, outer, rows, n);
-      z.assign(from).addi(typed.reshape(1, rows, n));
+      INDArray z = window(out, x.shape().length() / (rows * n), rows, n);
       Nd4j.exec(new SoftMax(temporaries.add(z.dup()), z, -1));
     }
   }

@@ -67,8 +67,17 @@ interface Rows<A> {
   record Matrix(Access access, int offset, int stride, boolean transposed) {
     /** The rest of it from a row and a column on. */
     Matrix from(int row, int column) {
-      int start = transposed ? column * stride + row : row * stride + column;
-      return new Matrix(access, offset + start, stride, transposed);
+      return moved(transposed ? column * stride + row : row * stride + column);
+    }
+
+    /** The same shape so many elements later. */
+    Matrix moved(int elements) {
+      return new Matrix(access, offset + elements, stride, transposed);
+    }
+
+    /** Its transpose, in the same place. */
+    Matrix transpose() {
+      return new Matrix(access, offset, stride, !transposed);
     }
   }
 

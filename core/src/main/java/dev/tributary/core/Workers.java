@@ -69,26 +69,23 @@ final class Workers {
     int pieces = work < LEAST_WORK ? 1 : Math.min(units, THREADS);
     if (pieces <= 1) {
       part.run(0, units);
-    } else if (TAKEN.compareAndSet(false, true)) {
+    } else {
+      Job shared = new Job(units, pieces, part);
+      boolean hasWorkers = TAKEN.compareAndSet(false, true);
       try {
-        Job shared = new Job(units, pieces, part);
-        job = shared;
-        Worker.wake();
+        if (hasWorkers) {
+          job = shared;
+          Worker.wake();
+        }
         shared.help();
         shared.await();
       } finally {
-        job = null;
-        TAKEN.set(false);
-      }
-    } else {
-      for (int piece = 0; piece < pieces; piece++) {
-        part.run(bound(units, piece, pieces), bound(units, piece + 1, pieces));
+        if (hasWorkers) {
+          job = null;
+          TAKEN.set(false);
+        }
       }
     }
-  }
-
-  private static int bound(int units, int piece, int pieces) {
-    return (int) ((long) units * piece / pieces);
   }
 
   private static final class Job {
@@ -108,12 +105,16 @@ final class Workers {
     void help() {
       for (int piece = begun.getAndIncrement(); piece < pieces; piece = begun.getAndIncrement()) {
         try {
-          part.run(bound(units, piece, pieces), bound(units, piece + 1, pieces));
+          part.run(bound(piece), bound(piece + 1));
         } catch (RuntimeException | Error e) {
           failure = e;
         }
         ended.incrementAndGet();
       }
+    }
+
+    private int bound(int piece) {
+      return (int) ((long) units * piece / pieces);
     }
 
     /** Until the last piece has ended. No piece is left to begin. */

@@ -51,7 +51,7 @@ public final class LayerNorm {
    * @return [.., 1]
    */
   public Tensor scale(Tensor x) {
-    return x.centred(-1).square().mean(-1).plus(epsilon).sqrt();
+    return scaleOfCentred(x.centred(-1));
   }
 
   /**
@@ -60,7 +60,12 @@ public final class LayerNorm {
    * @param x [.., dModel]
    */
   public Tensor standardised(Tensor x) {
-    return x.centred(-1).over(scale(x));
+    Tensor centred = x.centred(-1);
+    return centred.over(scaleOfCentred(centred));
+  }
+
+  private Tensor scaleOfCentred(Tensor centred) {
+    return centred.square().mean(-1).plus(epsilon).sqrt();
   }
 
   /**

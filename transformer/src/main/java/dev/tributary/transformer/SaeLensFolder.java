@@ -242,7 +242,7 @@ final class SaeLensFolder {
       if (activation instanceof Activation.Gated gated) {
         shift = shift.times(gated.logScale().exp());
       }
-      encoder = isCentred() ? encoder.minus(encoder.mean(-1)) : encoder;
+      encoder = isCentred() ? encoder.centred(-1) : encoder;
       return new SparseAutoencoder(
           "SAELens",
           site,
