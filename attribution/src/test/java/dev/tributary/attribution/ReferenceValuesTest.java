@@ -49,8 +49,8 @@ import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * Compares every quantity with the values that an independent system computed. Cases are the
- * folders below the one that the system property {@code tributary.reference} names; their format is
+ * Compares every quantity with the values that an independent system computed: the cases of the
+ * oracle {@code reference}, or those shipped with the tests where it is missing. Their format is
  * told in its README. An expected tensor that is not compared is a failure.
  */
 class ReferenceValuesTest {
@@ -69,9 +69,9 @@ class ReferenceValuesTest {
 
   @TestFactory
   Stream<DynamicNode> everyCase() throws IOException {
-    String folder = System.getProperty("tributary.reference", "src/test/resources/reference");
+    Path folder = Oracles.find("reference").orElse(Path.of("src/test/resources/reference"));
     List<Path> cases;
-    try (Stream<Path> files = Files.list(Path.of(folder))) {
+    try (Stream<Path> files = Files.list(folder)) {
       cases = files.filter(file -> Files.exists(file.resolve("config.json"))).sorted().toList();
     }
     assertTrue(!cases.isEmpty(), () -> "no case below " + folder);

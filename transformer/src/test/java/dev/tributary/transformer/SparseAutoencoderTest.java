@@ -570,7 +570,7 @@ class SparseAutoencoderTest {
 
   @TestFactory
   List<DynamicTest> latentsAndErrors_referenceModels_haveReferenceValues() throws IOException {
-    Path folder = Path.of(System.getProperty("tributary.reference", REFERENCE)).toAbsolutePath();
+    Path folder = Path.of(REFERENCE).toAbsolutePath();
     try (Stream<Path> files = Files.list(folder)) {
       return files
           .filter(path -> Files.exists(path.resolve("sae_layer0.safetensors")))
