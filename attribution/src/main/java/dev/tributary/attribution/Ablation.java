@@ -26,6 +26,9 @@ public final class Ablation {
   /**
    * Takes a node out: it writes nothing, and everything after it answers.
    *
+   * @param run what the model computed
+   * @param node one of the run's
+   * @return the change, for a run of the same model
    * @throws IllegalArgumentException if the run has no such node
    */
   public static Change of(Run run, Source node) {
@@ -35,6 +38,10 @@ public final class Ablation {
   /**
    * Makes a node write a multiple of what it wrote.
    *
+   * @param run what the model computed
+   * @param node one of the run's
+   * @param factor of what it wrote; 0 takes it out
+   * @return the change, for a run of the same model
    * @throws IllegalArgumentException if the run has no such node
    */
   public static Change scale(Run run, Source node, double factor) {
@@ -54,6 +61,10 @@ public final class Ablation {
   /**
    * Gives a neuron, head pair or latent another activation.
    *
+   * @param run what the model computed
+   * @param node one of the run's
+   * @param activation the new one; of a head pair, its probability
+   * @return the change, for a run of the same model
    * @throws IllegalArgumentException if the run has no such node, or it has no activation
    */
   public static Change set(Run run, Source node, double activation) {

@@ -12,7 +12,8 @@ package dev.tributary.attribution;
  */
 public record Certificate(double sources, double whole, double magnitude, double autoencoders) {
   /**
-   * The largest disagreement, relative to {@link #magnitude}: a few epsilons if nothing is missing.
+   * {@return the largest disagreement, relative to {@link #magnitude}: a few epsilons if nothing is
+   * missing}
    */
   public double relativeResidual() {
     double residual = Math.max(Math.abs(sources - whole), autoencoders);

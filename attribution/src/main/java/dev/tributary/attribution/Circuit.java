@@ -61,7 +61,14 @@ public record Circuit(
    * @param metric what is explained
    */
   public record Labels(String model, String prompt, List<String> tokens, String metric) {
-    /** Takes a copy of the list. */
+    /**
+     * Takes a copy of the list.
+     *
+     * @param model {@link #model()}
+     * @param prompt {@link #prompt()}
+     * @param tokens {@link #tokens()}
+     * @param metric {@link #metric()}
+     */
     public Labels {
       tokens = List.copyOf(tokens);
     }
@@ -86,7 +93,17 @@ public record Circuit(
       int position,
       ScaleGradient scaleGradient,
       EdgeMeasure measure) {
-    /** Refuses tokens without text. */
+    /**
+     * Refuses tokens without text.
+     *
+     * @param labels {@link #labels()}
+     * @param tokens {@link #tokens()}
+     * @param layers {@link #layers()}
+     * @param metric {@link #metric()}
+     * @param position {@link #position()}
+     * @param scaleGradient {@link #scaleGradient()}
+     * @param measure {@link #measure()}
+     */
     public Origin {
       tokens = List.copyOf(tokens);
       requireArgument(
@@ -138,7 +155,13 @@ public record Circuit(
    * @param probabilities for each query those of the keys up to it, to five decimals
    */
   public record Pattern(int layer, int head, List<List<Double>> probabilities) {
-    /** Takes copies of the lists. */
+    /**
+     * Takes copies of the lists.
+     *
+     * @param layer {@link #layer()}
+     * @param head {@link #head()}
+     * @param probabilities {@link #probabilities()}
+     */
     public Pattern {
       probabilities = probabilities.stream().map(List::copyOf).toList();
     }
@@ -157,6 +180,11 @@ public record Circuit(
   /**
    * Refuses what is no graph of a run.
    *
+   * @param origin {@link #origin()}
+   * @param nodes {@link #nodes()}
+   * @param edges {@link #edges()}
+   * @param inputs {@link #inputs()}
+   * @param patterns {@link #patterns()}
    * @throws IllegalArgumentException if an index, an order or a number is not as described
    */
   public Circuit {
@@ -233,8 +261,10 @@ public record Circuit(
   // ---- which nodes -------------------------------------------------------------------------
 
   /**
-   * The circuit of some nodes and the metric.
+   * {@return the circuit of some nodes and the metric}
    *
+   * @param edges of the run and metric that are explained
+   * @param labels what to call them
    * @param nodes sources; order and repetition do not matter
    * @param progress hears how many nodes have been explained
    * @throws IllegalArgumentException if the run has no such node, it is not upstream of the metric,
@@ -248,8 +278,10 @@ public record Circuit(
   }
 
   /**
-   * The circuit of the nodes of largest |attribution|, and the metric.
+   * {@return the circuit of the nodes of largest |attribution|, and the metric}
    *
+   * @param edges of the run and metric that are explained
+   * @param labels what to call them
    * @param count number of nodes besides the metric; fewer if no others have an attribution
    * @param progress hears how many nodes have been explained
    * @throws IllegalArgumentException if {@code count} is negative
@@ -261,11 +293,13 @@ public record Circuit(
   }
 
   /**
-   * The circuit grown backwards from the metric: of all nodes with edges into those that were
-   * found, the one of largest influence is next. Influence is then that in the graph of the nodes
-   * found and all their sources. Of each found node, the largest 4 · {@code count} sources (at
-   * least 1000) are looked at.
+   * {@return the circuit grown backwards from the metric: of all nodes with edges into those that
+   * were found, the one of largest influence is next} Influence is then that in the graph of the
+   * nodes found and all their sources. Of each found node, the largest 4 · {@code count} sources
+   * (at least 1000) are looked at.
    *
+   * @param edges of the run and metric that are explained
+   * @param labels what to call them
    * @param count number of nodes besides the metric; fewer if no others lead to it
    * @param progress hears how many nodes have been found
    * @throws IllegalArgumentException if {@code count} is negative
@@ -291,17 +325,19 @@ public record Circuit(
     return outputs;
   }
 
-  /** The influence of every node. */
+  /** {@return the influence of every node} */
   public double[] influence() {
     return graph().influence(outputs(nodes.size()));
   }
 
-  /** The score of every edge. */
+  /** {@return the score of every edge} */
   public double[] edgeScores() {
     return graph().edgeScores(outputs(nodes.size()));
   }
 
-  /** Of every input, the sum of all edges of the model into it minus those of this circuit. */
+  /**
+   * {@return of every input, the sum of all edges of the model into it minus those of this circuit}
+   */
   public double[] remainders() {
     Map<List<Object>, Double> sums = new HashMap<>();
     for (Edge edge : edges) {
@@ -315,7 +351,7 @@ public record Circuit(
         .toArray();
   }
 
-  /** How much of the computation this circuit holds. */
+  /** {@return how much of the computation this circuit holds} */
   public Scores scores() {
     int remainder = nodes.size(); // a node that all remainders come from
     double[] remainders = remainders();
@@ -363,6 +399,7 @@ public record Circuit(
    * @param nodeShare of the sum of all influence that the nodes kept have at least, 0 to 1
    * @param edgeShare of the sum of all scores, those of the inputs of a head added, that the edges
    *     kept have at least, 0 to 1
+   * @return what is left
    * @throws IllegalArgumentException if a share is not between 0 and 1
    */
   public Circuit prune(double nodeShare, double edgeShare) {
@@ -388,6 +425,8 @@ public record Circuit(
    * that still have a path to the metric. A strong node that many weak ones feed stays, without
    * them.
    *
+   * @param threshold least magnitude, not negative
+   * @return what is left
    * @throws IllegalArgumentException if the threshold is negative or no number
    */
   public Circuit above(double threshold) {
@@ -399,6 +438,8 @@ public record Circuit(
    * Keeps the {@code count} edges of largest score, those of the inputs of a head added and counted
    * as one, and the nodes that still have a path to the metric.
    *
+   * @param count at most so many edges
+   * @return what is left
    * @throws IllegalArgumentException if {@code count} is negative
    */
   public Circuit top(int count) {

@@ -81,8 +81,9 @@ public final class EdgeAttribution {
   }
 
   /**
-   * Edges among the nodes of a run, as parts of attributions.
+   * {@return the edges among the nodes of a run, as parts of attributions}
    *
+   * @param nodes of a run, with the gradients of a metric
    * @param scaleGradient whether the scale of the layer norm through which a target reads is seen
    *     to move
    */
@@ -90,7 +91,13 @@ public final class EdgeAttribution {
     return of(nodes, scaleGradient, EdgeMeasure.ATTRIBUTION);
   }
 
-  /** Edges among the nodes of a run, as parts of attributions or of activations. */
+  /**
+   * {@return the edges among the nodes of a run, as parts of attributions or of activations}
+   *
+   * @param nodes of a run, with the gradients of a metric
+   * @param scaleGradient as in {@link #of(NodeAttribution, ScaleGradient)}
+   * @param measure what an edge is a part of
+   */
   public static EdgeAttribution of(
       NodeAttribution nodes, ScaleGradient scaleGradient, EdgeMeasure measure) {
     return new EdgeAttribution(nodes, scaleGradient, measure);
@@ -124,6 +131,8 @@ public final class EdgeAttribution {
   /**
    * Edges from every source to one target: one pull.
    *
+   * @param target what reads
+   * @return a number for every source; exact zeros where none reaches the target
    * @throws IllegalArgumentException if the run has no such node
    */
   public NodeScores into(Target target) {
@@ -133,8 +142,10 @@ public final class EdgeAttribution {
   }
 
   /**
-   * The edge between two nodes.
+   * {@return the edge between two nodes}
    *
+   * @param source what writes
+   * @param target what reads
    * @throws IllegalArgumentException if the run has no such node, or the source writes after the
    *     target has read
    */
@@ -143,9 +154,11 @@ public final class EdgeAttribution {
   }
 
   /**
-   * The edge between two nodes by one push along the write of the source, where {@link
-   * #between(Source, Target)} pulls from the target.
+   * {@return the edge between two nodes by one push along the write of the source, where {@link
+   * #between(Source, Target)} pulls from the target}
    *
+   * @param source what writes
+   * @param target what reads
    * @throws IllegalArgumentException as there
    */
   public double pushed(Source source, Target target) {
@@ -175,6 +188,8 @@ public final class EdgeAttribution {
    * source. A source that writes after a target has read, or at a token that the target does not
    * read, has 0.
    *
+   * @param sources what writes
+   * @param targets what reads
    * @return [source, target]
    * @throws IllegalArgumentException if the run has no such node, or there is one source and one
    *     target and the source writes after the target has read
@@ -305,6 +320,8 @@ public final class EdgeAttribution {
   /**
    * How a target reads the residual stream: the gradient of its attribution there.
    *
+   * @param target what reads
+   * @return the gradient, at the residual stream that it reads
    * @throws IllegalArgumentException if the run has no such node
    */
   public ResidualGradient gradient(Target target) {
@@ -377,6 +394,8 @@ public final class EdgeAttribution {
   /**
    * Checks that the edges into a target are complete.
    *
+   * @param target what reads
+   * @return both sides of the sum
    * @throws IllegalArgumentException if the run has no such node
    */
   public Certificate certify(Target target) {
@@ -432,6 +451,9 @@ public final class EdgeAttribution {
    * Takes what a source writes out of what one target reads, and nothing else: what the target
    * loses against what the edge predicted, and what that does to the metric.
    *
+   * @param source what writes
+   * @param target what reads
+   * @return what was predicted and what happened
    * @throws IllegalArgumentException if the run has no such node, or the source writes after the
    *     target has read
    */
@@ -502,6 +524,8 @@ public final class EdgeAttribution {
    * Edges from one source to every neuron, head input and latent, and to the metric: one push for
    * each layer after it.
    *
+   * @param source what writes
+   * @return a number for every target; exact zeros where the source does not reach
    * @throws IllegalArgumentException if the run has no such node
    */
   public NodeScores outOf(Source source) {

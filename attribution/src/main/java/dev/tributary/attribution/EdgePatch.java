@@ -9,7 +9,7 @@ package dev.tributary.attribution;
  * @param metricChange how much the metric then grows, everything after the target answering
  */
 public record EdgePatch(double edge, double patched, double metricChange) {
-  /** How far the prediction is off, relative to the larger of the two. */
+  /** {@return how far the prediction is off, relative to the larger of the two} */
   public double linearisationError() {
     double scale = Math.max(Math.abs(edge), Math.abs(patched));
     return scale == 0 ? 0 : Math.abs(edge - patched) / scale;

@@ -56,7 +56,12 @@ public final class EdgeSearch {
    * @param searched number of edges that there are between the nodes that were asked for
    */
   public record Found(List<EdgeScore> edges, long searched) {
-    /** Keeps a copy of the edges. */
+    /**
+     * Keeps a copy of the edges.
+     *
+     * @param edges {@link #edges()}
+     * @param searched {@link #searched()}
+     */
     public Found {
       edges = List.copyOf(edges);
     }
@@ -84,17 +89,31 @@ public final class EdgeSearch {
     this.tile = tile;
   }
 
-  /** A search among all edges between the nodes of a run. */
+  /**
+   * {@return a search among all edges between the nodes of a run}
+   *
+   * @param edges how an edge is defined
+   */
   public static EdgeSearch of(EdgeAttribution edges) {
     return new EdgeSearch(edges, NodeFilter.ALL, NodeFilter.ALL, 0, PRODUCT, TILE);
   }
 
-  /** Only edges from these nodes. */
+  /**
+   * Only edges from these nodes.
+   *
+   * @param sources the nodes wanted
+   * @return the narrower search
+   */
   public EdgeSearch from(NodeFilter sources) {
     return new EdgeSearch(edges, sources, into, smallest, product, tile);
   }
 
-  /** Only edges into these nodes. */
+  /**
+   * Only edges into these nodes.
+   *
+   * @param targets the nodes wanted
+   * @return the narrower search
+   */
   public EdgeSearch into(NodeFilter targets) {
     return new EdgeSearch(edges, from, targets, smallest, product, tile);
   }
@@ -102,6 +121,8 @@ public final class EdgeSearch {
   /**
    * Only edges of at least this magnitude.
    *
+   * @param magnitude the least, not negative
+   * @return the narrower search
    * @throws IllegalArgumentException if it is negative or not a number
    */
   public EdgeSearch atLeast(double magnitude) {
@@ -116,9 +137,10 @@ public final class EdgeSearch {
   }
 
   /**
-   * Off-heap memory that a search needs beside the run and its gradients, bytes: rows of all heads,
-   * the directions of one layer on their way to what they are, and pieces of products. An estimate:
-   * blocks of several sizes wait for each other. The Java heap holds the directions in 64 bits.
+   * {@return the off-heap memory that a search needs beside the run and its gradients, bytes: rows
+   * of all heads, the directions of one layer on their way to what they are, and pieces of
+   * products} An estimate: blocks of several sizes wait for each other. The Java heap holds the
+   * directions in 64 bits.
    */
   public long bytes() {
     Run run = edges.nodes().run();
@@ -135,7 +157,7 @@ public final class EdgeSearch {
   }
 
   /**
-   * The largest edges; exact zeros are left out.
+   * {@return the largest edges; exact zeros are left out}
    *
    * @param count at most so many
    * @param progress hears of every product of weights

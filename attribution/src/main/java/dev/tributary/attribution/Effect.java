@@ -20,6 +20,10 @@ public record Effect(Run run, Run changed, double metricBefore, double metricAft
   /**
    * Runs a model again with something changed.
    *
+   * @param run before the change
+   * @param metric what is measured
+   * @param changes made together
+   * @return the runs before and after
    * @throws IllegalArgumentException if a change does not fit the run
    */
   public static Effect of(Run run, Metric metric, Change... changes) {
@@ -36,14 +40,16 @@ public record Effect(Run run, Run changed, double metricBefore, double metricAft
     return metric.value(run).value().item();
   }
 
-  /** How much the metric grew. */
+  /** {@return how much the metric grew} */
   public double metricChange() {
     return metricAfter - metricBefore;
   }
 
   /**
-   * How much the activation of a neuron or latent, or the probability of a head pair, grew.
+   * {@return how much the activation of a neuron or latent, or the probability of a head pair,
+   * grew}
    *
+   * @param node one of the run's
    * @throws IllegalArgumentException if the run has no such node, or it has no activation
    */
   public double activationChange(Node node) {

@@ -15,34 +15,51 @@ import java.util.stream.Stream;
 
 /** The scalar that is explained: a function of the logits of a run, or a {@link Trace}. */
 public sealed interface Metric permits Metric.OfLogits, Trace {
-  /** The metric as a scalar that depends on all that the run computed. */
+  /**
+   * {@return the metric as a scalar that depends on all that the run computed}
+   *
+   * @param run what the model computed
+   */
   Variable value(Run run);
 
   /**
-   * The metric as a function of the residual stream that it reads directly.
+   * {@return the metric as a function of the residual stream that it reads directly}
    *
+   * @param run what the model computed
    * @throws IllegalArgumentException if it reads what the run does not have
    */
   Reading reading(Run run);
 
-  /** How the metric reads the residual stream where a trace through values ends in it. */
+  /**
+   * {@return how the metric reads the residual stream where a trace through values ends in it}
+   *
+   * @param run what the model computed
+   */
   ResidualGradient tracedGradient(Run run);
 
   /**
    * A function of the logits at one token, which reads the residual stream after the last layer.
    */
   sealed interface OfLogits extends Metric {
-    /** The token whose logits are read, counted from 0. */
+    /** {@return the token whose logits are read, counted from 0} */
     int position();
 
-    /** Ids of the words whose logits it names. */
+    /** {@return the ids of the words whose logits it names} */
     List<Integer> words();
 
-    /** The metric as a scalar function of all logits at its position, [1, vocabulary]. */
+    /**
+     * {@return the metric as a scalar function of all logits at its position, [1, vocabulary]}
+     *
+     * @param logits at its position, [1, vocabulary]
+     */
     Variable ofLogits(Variable logits);
 
     /**
      * The same from the normalised final residual, [1, dModel], computing no more than it reads.
+     *
+     * @param model whose logits it reads
+     * @param normalised final residual, [1, dModel]
+     * @return the metric, a scalar
      */
     Variable ofNormalised(Transformer model, Variable normalised);
 
@@ -84,7 +101,13 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
    */
   record LogitDifference(int position, List<Integer> targets, List<Integer> distractors)
       implements OfLogits {
-    /** Refuses to explain nothing. */
+    /**
+     * Refuses to explain nothing.
+     *
+     * @param position {@link #position()}
+     * @param targets {@link #targets()}
+     * @param distractors {@link #distractors()}
+     */
     public LogitDifference {
       requireArgument(!targets.isEmpty(), "a logit difference needs a target");
       targets = List.copyOf(targets);
@@ -122,7 +145,12 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
    * @param targets ids, at least one
    */
   record LogProbability(int position, List<Integer> targets) implements OfLogits {
-    /** Refuses to explain nothing. */
+    /**
+     * Refuses to explain nothing.
+     *
+     * @param position {@link #position()}
+     * @param targets {@link #targets()}
+     */
     public LogProbability {
       requireArgument(!targets.isEmpty(), "a log-probability needs a target");
       targets = List.copyOf(targets);
@@ -148,17 +176,33 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
     return words.stream().mapToInt(Integer::intValue).toArray();
   }
 
-  /** Logit of one word minus that of another. */
+  /**
+   * {@return the logit of one word minus that of another}
+   *
+   * @param position the token whose logits are read, from 0
+   * @param target id of the word that is explained
+   * @param distractor id of the word that it is compared with
+   */
   static Metric logitDifference(int position, int target, int distractor) {
     return new LogitDifference(position, List.of(target), List.of(distractor));
   }
 
-  /** Logit of one word. */
+  /**
+   * {@return the logit of one word}
+   *
+   * @param position the token whose logits are read, from 0
+   * @param target id of the word
+   */
   static Metric logit(int position, int target) {
     return new LogitDifference(position, List.of(target), List.of());
   }
 
-  /** Log-probability of one word. */
+  /**
+   * {@return the log-probability of one word}
+   *
+   * @param position the token whose logits are read, from 0
+   * @param target id of the word
+   */
   static Metric logProbability(int position, int target) {
     return new LogProbability(position, List.of(target));
   }

@@ -38,10 +38,10 @@ import java.util.stream.Stream;
 public sealed interface Node {
   /** A node that adds a vector, its write, to the residual stream at one token. */
   sealed interface Source extends Node {
-    /** Number of the block that adds it, see {@link Run#residualAfter}. */
+    /** {@return the number of the block that adds it, see {@link Run#residualAfter}} */
     int block();
 
-    /** The token at which it is added. */
+    /** {@return the token at which it is added} */
     int token();
   }
 
@@ -114,7 +114,11 @@ public sealed interface Node {
       return query;
     }
 
-    /** This node entered through one of its inputs. */
+    /**
+     * {@return this node entered through one of its inputs}
+     *
+     * @param path query, key or value
+     */
     public HeadInput through(AttentionPath path) {
       return new HeadInput(this, path);
     }
@@ -151,7 +155,12 @@ public sealed interface Node {
 
   /** An attention head at a pair of tokens, entered through its query, its key or its value. */
   record HeadInput(HeadPair pair, AttentionPath path) implements Target {
-    /** Refuses {@link AttentionPath#ALL}: the three inputs are three nodes. */
+    /**
+     * Refuses {@link AttentionPath#ALL}: the three inputs are three nodes.
+     *
+     * @param pair {@link #pair()}
+     * @param path {@link #path()}
+     */
     public HeadInput {
       requireArgument(
           path != AttentionPath.ALL, "%s: a head is entered through query, key or value", pair);
@@ -321,12 +330,15 @@ public sealed interface Node {
   /**
    * Refuses a node that the run does not have.
    *
+   * @param run what the model computed
    * @throws IllegalArgumentException if an index is out of range, with its range
    */
   void requireIn(Run run);
 
   /**
    * Through what it reads the residual stream: itself, or the three inputs of a head, or nothing.
+   *
+   * @return itself, the three inputs of a head, or nothing
    */
   default List<Target> targets() {
     return this instanceof Target target ? List.of(target) : List.of();
@@ -374,8 +386,9 @@ public sealed interface Node {
   }
 
   /**
-   * The node that a name means.
+   * {@return the node that a name means}
    *
+   * @param name as {@code toString} writes it
    * @throws IllegalArgumentException if it is the name of none
    */
   static Node parse(String name) {

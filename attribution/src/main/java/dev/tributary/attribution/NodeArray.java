@@ -181,12 +181,12 @@ public final class NodeArray {
         new Axis("metric", 0, 1));
   }
 
-  /** The axes of {@link #values}, outermost first. */
+  /** {@return the axes of {@link #values}, outermost first} */
   public List<Axis> axes() {
     return axes;
   }
 
-  /** The numbers. */
+  /** {@return the numbers} */
   public Tensor values() {
     return values;
   }

@@ -42,6 +42,9 @@ public final class NodeAttribution {
   /**
    * Takes the gradient of the metric at every site, nothing detached.
    *
+   * @param run what the model computed
+   * @param metric the scalar that is explained
+   * @return the run with its gradients
    * @throws IllegalArgumentException if the metric reads a token or a word that does not exist, or
    *     there is no memory for the gradients
    */
@@ -96,28 +99,37 @@ public final class NodeAttribution {
     return gradient.pad(0, position, run.length());
   }
 
-  /** The run that is explained. */
+  /** {@return the run that is explained} */
   public Run run() {
     return run;
   }
 
-  /** The scalar that is explained. */
+  /** {@return the scalar that is explained} */
   public Metric metric() {
     return metric;
   }
 
-  /** Its value. */
+  /** {@return its value} */
   public double value() {
     return value;
   }
 
-  /** Gradient of the metric at a site of the whole model, of the site's shape. */
+  /**
+   * {@return the gradient of the metric at a site of the whole model, of the site's shape}
+   *
+   * @param site a site that is recorded
+   */
   public Tensor gradient(Site site) {
     run.variable(site);
     return recorded(site).get(0);
   }
 
-  /** Gradient of the metric at a site of one layer, of the site's shape. */
+  /**
+   * {@return the gradient of the metric at a site of one layer, of the site's shape}
+   *
+   * @param site a site that is recorded
+   * @param layer from 0
+   */
   public Tensor gradient(Site site, int layer) {
     run.variable(site, layer);
     return recorded(site).get(layer);
@@ -128,7 +140,8 @@ public final class NodeAttribution {
   }
 
   /**
-   * How the metric reads the residual stream directly: a metric of logits, after the last layer.
+   * {@return how the metric reads the residual stream directly: a metric of logits, after the last
+   * layer}
    */
   public ResidualGradient residualGradient() {
     int block = reading.afterBlock();
@@ -143,15 +156,17 @@ public final class NodeAttribution {
   }
 
   /**
-   * Gradient of the metric at the latents of an autoencoder: the gradient at its site through the
-   * decoder, [token, latent].
+   * {@return the gradient of the metric at the latents of an autoencoder: the gradient at its site
+   * through the decoder, [token, latent]}
+   *
+   * @param autoencoder one that encodes the run
    */
   public Tensor latentGradient(SparseAutoencoder autoencoder) {
     return gradient(autoencoder.site(), autoencoder.layer())
         .matmulTransposed(autoencoder.decoder());
   }
 
-  /** Activation of every neuron and latent; probability of every head pair. */
+  /** {@return the activation of every neuron and latent; probability of every head pair} */
   public NodeScores activation() {
     List<NodeArray> arrays = new ArrayList<>();
     for (int layer = 0; layer < run.model().config().layers(); layer++) {
@@ -166,8 +181,8 @@ public final class NodeAttribution {
   }
 
   /**
-   * Activation times gradient, the first-order estimate of what the metric would lose without the
-   * node: of neurons, head pairs (their probability) and embeddings.
+   * {@return activation times gradient, the first-order estimate of what the metric would lose
+   * without the node: of neurons, head pairs (their probability) and embeddings}
    */
   public NodeScores activationTimesGradient() {
     try (Scope scope = Scope.open()) {
@@ -204,7 +219,7 @@ public final class NodeAttribution {
     return run.value(site, layer).times(gradient(site, layer));
   }
 
-  /** Euclidean norm of what every node writes, with the sign of its activation. */
+  /** {@return the Euclidean norm of what every node writes, with the sign of its activation} */
   public NodeScores writeNorm() {
     try (Scope scope = Scope.open()) {
       return writes.norms().keptBy(scope);
@@ -212,7 +227,8 @@ public final class NodeAttribution {
   }
 
   /**
-   * ⟨write, gradient in the final residual⟩: what reaches the metric without passing another node.
+   * {@return ⟨write, gradient in the final residual⟩: what reaches the metric without passing
+   * another node}
    */
   public NodeScores directEffect() {
     try (Scope scope = Scope.open()) {
@@ -220,27 +236,41 @@ public final class NodeAttribution {
     }
   }
 
-  /** Norm of the sum of what a head writes at each token, of one layer, [head, token]. */
+  /**
+   * {@return the norm of the sum of what a head writes at each token, of one layer, [head, token]}
+   *
+   * @param layer from 0
+   */
   public Tensor headWriteNorm(int layer) {
     Tensor weight = run.model().block(layer).attention().outputWeight();
     Tensor norm = run.value(Site.HEAD_OUTPUT, layer).matmul(weight).norm(-1);
     return norm.reshape(norm.shape().size(0), norm.shape().size(1));
   }
 
-  /** Euclidean norm of the vector at each token of a site of the whole model, [token]. */
+  /**
+   * {@return the Euclidean norm of the vector at each token of a site of the whole model, [token]}
+   *
+   * @param site a site that is recorded
+   */
   public Tensor norm(Site site) {
     return perToken(run.value(site).norm(-1));
   }
 
-  /** Euclidean norm of the vector at each token of a site of one layer, [token]. */
+  /**
+   * {@return the Euclidean norm of the vector at each token of a site of one layer, [token]}
+   *
+   * @param site a site that is recorded
+   * @param layer from 0
+   */
   public Tensor norm(Site site, int layer) {
     return perToken(run.value(site, layer).norm(-1));
   }
 
   /**
-   * ⟨vector, gradient in the residual stream that the metric reads⟩ at each token of {@link
-   * Site#EMBEDDING}, [token]; zeros unless the metric reads a later residual stream.
+   * {@return ⟨vector, gradient in the residual stream that the metric reads⟩ at each token of
+   * {@link Site#EMBEDDING}, [token]; zeros unless the metric reads a later residual stream}
    *
+   * @param site a site that is recorded
    * @throws IllegalArgumentException if the site is another one
    */
   public Tensor directEffect(Site site) {
@@ -251,6 +281,10 @@ public final class NodeAttribution {
   /**
    * {@link #directEffect(Site)} for a site of one layer: a residual stream, which counts if it is
    * strictly before the one that the metric reads, or the output of a block.
+   *
+   * @param site a site that is recorded
+   * @param layer from 0
+   * @return one number for each token, [token]
    */
   public Tensor directEffect(Site site, int layer) {
     int after =

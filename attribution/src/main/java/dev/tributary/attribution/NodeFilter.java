@@ -26,12 +26,25 @@ public record NodeFilter(
   public static final NodeFilter ALL =
       new NodeFilter(Set.of(), 0, Integer.MAX_VALUE, 0, Integer.MAX_VALUE);
 
-  /** Keeps a copy of the kinds; none at all means all of them. */
+  /**
+   * Keeps a copy of the kinds; none at all means all of them.
+   *
+   * @param kinds {@link #kinds()}
+   * @param firstLayer {@link #firstLayer()}
+   * @param lastLayer {@link #lastLayer()}
+   * @param firstToken {@link #firstToken()}
+   * @param lastToken {@link #lastToken()}
+   */
   public NodeFilter {
     kinds = Set.copyOf(kinds);
   }
 
-  /** Only these kinds of nodes; all of them if none is named. */
+  /**
+   * Only these kinds of nodes; all of them if none is named.
+   *
+   * @param wanted classes of nodes
+   * @return the narrower filter
+   */
   public NodeFilter kinds(Collection<? extends Class<? extends Node>> wanted) {
     return new NodeFilter(Set.copyOf(wanted), firstLayer, lastLayer, firstToken, lastToken);
   }
@@ -39,6 +52,9 @@ public record NodeFilter(
   /**
    * Only nodes of these layers, both included.
    *
+   * @param first from 0
+   * @param last at least {@code first}
+   * @return the narrower filter
    * @throws IllegalArgumentException if there are none
    */
   public NodeFilter layers(int first, int last) {
@@ -49,6 +65,9 @@ public record NodeFilter(
   /**
    * Only nodes at these tokens, both included.
    *
+   * @param first from 0
+   * @param last at least {@code first}
+   * @return the narrower filter
    * @throws IllegalArgumentException if there are none
    */
   public NodeFilter tokens(int first, int last) {

@@ -42,14 +42,15 @@ public final class NodeScores {
     return this;
   }
 
-  /** The numbers, by kind and layer. No node is in two arrays. */
+  /** {@return the numbers, by kind and layer} No node is in two arrays. */
   public List<NodeArray> arrays() {
     return arrays;
   }
 
   /**
-   * The number of one node; of an embedding, that of its parts together.
+   * {@return the number of one node; of an embedding, that of its parts together}
    *
+   * @param node one of the run's
    * @throws IllegalArgumentException if the run has no such node
    */
   public double of(Node node) {
@@ -66,14 +67,22 @@ public final class NodeScores {
         : 0;
   }
 
-  /** Whether a node is in one of the arrays, or both parts of an embedding are. */
+  /**
+   * {@return whether a node is in one of the arrays, or both parts of an embedding are}
+   *
+   * @param node one of the run's
+   */
   public boolean covers(Node node) {
     boolean whole = node instanceof Embedding e && e.part() == EmbeddingPart.BOTH;
     Node covered = whole ? new Embedding(EmbeddingPart.TOKEN, ((Embedding) node).token()) : node;
     return arrays.stream().anyMatch(array -> array.of(covered).isPresent());
   }
 
-  /** The {@code count} nodes of largest magnitude, largest first; exact zeros are left out. */
+  /**
+   * {@return the {@code count} nodes of largest magnitude, largest first; exact zeros are left out}
+   *
+   * @param count at most so many
+   */
   public List<NodeScore> top(int count) {
     List<NodeScore> best = new ArrayList<>();
     for (NodeArray array : arrays) {
@@ -93,8 +102,8 @@ public final class NodeScores {
   }
 
   /**
-   * The sum over all nodes of the model itself. Latents, errors and pre-biases, which say once more
-   * what the nodes at the site of their autoencoder say, are left out.
+   * {@return the sum over all nodes of the model itself} Latents, errors and pre-biases, which say
+   * once more what the nodes at the site of their autoencoder say, are left out.
    */
   public double sum() {
     return sum(node -> !isOfAutoencoder(node), value -> value);

@@ -15,7 +15,10 @@ import java.util.Set;
 
 /** What a node computes, explained in place of the logits: the metric of what is upstream of it. */
 public sealed interface Trace extends Metric {
-  /** Whether the scale of the layer norm through which the traced node reads is seen to move. */
+  /**
+   * {@return whether the scale of the layer norm through which the traced node reads is seen to
+   * move}
+   */
   ScaleGradient scaleGradient();
 
   @Override

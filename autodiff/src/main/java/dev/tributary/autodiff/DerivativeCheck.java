@@ -20,7 +20,12 @@ public final class DerivativeCheck {
    * Dot test: |⟨push(u), v⟩ - ⟨u, pull(v)⟩| for random u and v, relative to ‖push(u)‖‖v‖ +
    * ‖u‖‖pull(v)‖.
    *
+   * @param map what is tested
+   * @param dtype element type of the directions
+   * @param domain shape of one direction before the map
+   * @param codomain shape of one direction after it
    * @param directions how many are mapped at once
+   * @param seed of the random directions
    * @return a few epsilons of {@code dtype} if the two directions are adjoint
    * @throws IllegalArgumentException if the map gives another shape than it should
    */
@@ -44,6 +49,7 @@ public final class DerivativeCheck {
    *
    * @param function of primitives of {@link Variable}, smooth near {@code at}
    * @param at where, DOUBLE
+   * @param seed of the random directions
    * @return the largest difference, relative to the largest entry of either side or 1e-3
    * @throws IllegalArgumentException if {@code at} is not DOUBLE
    */

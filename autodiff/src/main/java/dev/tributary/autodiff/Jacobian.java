@@ -44,12 +44,24 @@ public final class Jacobian {
     this.onPath = new HashSet<>(path);
   }
 
-  /** The derivative of {@code output} with respect to {@code inputs}, at the values they have. */
+  /**
+   * {@return the derivative of {@code output} with respect to {@code inputs}, at the values they
+   * have}
+   *
+   * @param output computed from the inputs, or a constant
+   * @param inputs variables that are not constant
+   */
   public static Jacobian of(Variable output, Variable... inputs) {
     return of(output, List.of(inputs));
   }
 
-  /** The derivative of {@code output} with respect to {@code inputs}, at the values they have. */
+  /**
+   * {@return the derivative of {@code output} with respect to {@code inputs}, at the values they
+   * have}
+   *
+   * @param output computed from the inputs, or a constant
+   * @param inputs variables that are not constant
+   */
   public static Jacobian of(Variable output, List<Variable> inputs) {
     for (Variable input : inputs) {
       requireArgument(

@@ -26,7 +26,12 @@ public interface LinearMap {
    */
   Tensor pull(Tensor cotangents);
 
-  /** The map with these two directions, which must be adjoint to each other. */
+  /**
+   * {@return the map with these two directions, which must be adjoint to each other}
+   *
+   * @param push from [k, *domain] to [k, *codomain]
+   * @param pull from [k, *codomain] to [k, *domain]
+   */
   static LinearMap of(UnaryOperator<Tensor> push, UnaryOperator<Tensor> pull) {
     return new LinearMap() {
       @Override
@@ -41,12 +46,16 @@ public interface LinearMap {
     };
   }
 
-  /** This map, then another. */
+  /**
+   * {@return this map, then another}
+   *
+   * @param next its domain is the codomain of this map
+   */
   default LinearMap then(LinearMap next) {
     return of(u -> next.push(push(u)), v -> pull(next.pull(v)));
   }
 
-  /** The adjoint as a map of its own. */
+  /** {@return the adjoint as a map of its own} */
   default LinearMap transpose() {
     return of(this::pull, this::push);
   }

@@ -49,12 +49,20 @@ public final class Variable {
 
   // ---- leaves ------------------------------------------------------------------------------
 
-  /** A variable that derivatives may be taken with respect to. */
+  /**
+   * {@return a variable that derivatives may be taken with respect to}
+   *
+   * @param value its numbers
+   */
   public static Variable input(Tensor value) {
     return new Variable(value, true, List.of(), null);
   }
 
-  /** A variable that does not vary: zero in both directions. */
+  /**
+   * {@return a variable that does not vary: zero in both directions}
+   *
+   * @param value its numbers
+   */
   public static Variable constant(Tensor value) {
     return new Variable(value, false, List.of(), null);
   }
@@ -67,22 +75,24 @@ public final class Variable {
     return new Variable(value, false, List.of(), tangents);
   }
 
-  /** The same value as a constant: derivatives stop here, in both directions. */
+  /** {@return the same value as a constant: derivatives stop here, in both directions} */
   public Variable detach() {
     return isConstant() ? this : constant(value);
   }
 
-  /** Its numbers. */
+  /** {@return its numbers} */
   public Tensor value() {
     return value;
   }
 
-  /** Sizes of the axes of its value. */
+  /** {@return the sizes of the axes of its value} */
   public Shape shape() {
     return value.shape();
   }
 
-  /** Whether every derivative of it is zero because nothing it was computed from varies. */
+  /**
+   * {@return whether every derivative of it is zero because nothing it was computed from varies}
+   */
   public boolean isConstant() {
     return !live && tangents == null;
   }
@@ -144,10 +154,11 @@ public final class Variable {
   }
 
   /**
-   * A variable whose value is known already and whose derivative along this one is {@code map}: for
-   * primitives of one's own, and where a value was recorded earlier.
+   * {@return a variable whose value is known already and whose derivative along this one is {@code
+   * map}: for primitives of one's own, and where a value was recorded earlier}
    *
    * @param map from [k, *shape of this] to [k, *shape of value]
+   * @param value its numbers
    */
   public Variable through(LinearMap map, Tensor value) {
     return derived(value, along(this, () -> map));
@@ -155,7 +166,11 @@ public final class Variable {
 
   // ---- arithmetic, with broadcasting -------------------------------------------------------
 
-  /** Sum, element by element. */
+  /**
+   * {@return the sum, element by element}
+   *
+   * @param other a variable that broadcasts against this one
+   */
   public Variable plus(Variable other) {
     Tensor y = value.plus(other.value);
     return derived(
@@ -164,7 +179,11 @@ public final class Variable {
         along(other, () -> spread(other.shape(), y.shape())));
   }
 
-  /** Difference, element by element. */
+  /**
+   * {@return the difference, element by element}
+   *
+   * @param other a variable that broadcasts against this one
+   */
   public Variable minus(Variable other) {
     Tensor y = value.minus(other.value);
     return derived(
@@ -173,7 +192,11 @@ public final class Variable {
         along(other, () -> spread(other.shape(), y.shape()).then(NEGATION)));
   }
 
-  /** Product, element by element. */
+  /**
+   * {@return the product, element by element}
+   *
+   * @param other a variable that broadcasts against this one
+   */
   public Variable times(Variable other) {
     Tensor y = value.times(other.value);
     return derived(
@@ -182,7 +205,11 @@ public final class Variable {
         along(other, () -> scaling(value, other.shape(), y.shape())));
   }
 
-  /** Quotient, element by element. */
+  /**
+   * {@return the quotient, element by element}
+   *
+   * @param other a variable that broadcasts against this one
+   */
   public Variable over(Variable other) {
     Tensor y = value.over(other.value);
     return derived(
@@ -199,12 +226,22 @@ public final class Variable {
                     .then(scaling(y, other.shape(), y.shape()))));
   }
 
-  /** Adds a number to every element. */
+  /**
+   * Adds a number to every element.
+   *
+   * @param number what is added
+   * @return x plus the number
+   */
   public Variable plus(double number) {
     return derived(value.plus(number), along(this, () -> IDENTITY));
   }
 
-  /** Multiplies every element by a number. */
+  /**
+   * Multiplies every element by a number.
+   *
+   * @param number the factor
+   * @return x times the number
+   */
   public Variable times(double number) {
     return derived(
         value.times(number),
@@ -255,7 +292,11 @@ public final class Variable {
 
   // ---- matrix products ---------------------------------------------------------------------
 
-  /** Matrix product over the last two axes, [.., m, k] and [.., k, n] to [.., m, n]. */
+  /**
+   * {@return the matrix product over the last two axes, [.., m, k] and [.., k, n] to [.., m, n]}
+   *
+   * @param right [.., k, n]
+   */
   public Variable matmul(Variable right) {
     Tensor y = value.matmul(right.value);
     return derived(
@@ -264,7 +305,12 @@ public final class Variable {
         along(right, () -> leftTimes(this, right, y.shape())));
   }
 
-  /** Product with the transpose of the right side, [.., m, k] and [.., n, k] to [.., m, n]. */
+  /**
+   * {@return the product with the transpose of the right side, [.., m, k] and [.., n, k] to [.., m,
+   * n]}
+   *
+   * @param right [.., n, k]
+   */
   public Variable matmulTransposed(Variable right) {
     Tensor y = value.matmulTransposed(right.value);
     return derived(
@@ -288,6 +334,7 @@ public final class Variable {
    *
    * @param weight [k, n]
    * @param bias [n]
+   * @return [.., n]
    */
   public Variable affine(Variable weight, Variable bias) {
     Tensor y = value.affine(weight.value, bias.value);
@@ -298,7 +345,11 @@ public final class Variable {
         along(bias, () -> spread(bias.shape(), y.shape())));
   }
 
-  /** The map x to x · {@code right}, for x with at least as many axes as {@code right}. */
+  /**
+   * {@return the map x to x · {@code right}, for x with at least as many axes as {@code right}}
+   *
+   * @param right [.., k, n]
+   */
   public static LinearMap rightFactor(Tensor right) {
     return LinearMap.of(u -> u.matmul(right), v -> v.matmulTransposed(right));
   }
@@ -332,54 +383,58 @@ public final class Variable {
 
   // ---- element-wise functions --------------------------------------------------------------
 
-  /** x². */
+  /** {@return x²} */
   public Variable square() {
     return derived(value.square(), along(this, () -> diagonal(value.times(2))));
   }
 
-  /** Square root. */
+  /** {@return the square root} */
   public Variable sqrt() {
     Tensor y = value.sqrt();
     return derived(
         y, along(this, () -> LinearMap.of(u -> u.over(y).times(0.5), v -> v.over(y).times(0.5))));
   }
 
-  /** e to the power x. */
+  /** {@return e to the power x} */
   public Variable exp() {
     Tensor y = value.exp();
     return derived(y, along(this, () -> diagonal(y)));
   }
 
-  /** Natural logarithm. */
+  /** {@return the natural logarithm} */
   public Variable log() {
     return derived(
         value.log(), along(this, () -> LinearMap.of(u -> u.over(value), v -> v.over(value))));
   }
 
-  /** Hyperbolic tangent. */
+  /** {@return the hyperbolic tangent} */
   public Variable tanh() {
     Tensor y = value.tanh();
     return derived(y, along(this, () -> diagonal(y.square().negate().plus(1))));
   }
 
-  /** max(x, 0), with derivative 0 at 0. */
+  /** {@return max(x, 0), with derivative 0 at 0} */
   public Variable relu() {
     return derived(value.relu(), along(this, () -> diagonal(value.positive())));
   }
 
-  /** Gaussian error linear unit in its tanh form, see {@link Tensor#gelu}. */
+  /** {@return the Gaussian error linear unit in its tanh form, see {@link Tensor#gelu}} */
   public Variable gelu() {
     return derived(value.gelu(), along(this, () -> diagonal(value.geluDerivative())));
   }
 
-  /** Gaussian error linear unit as it is defined, see {@link Tensor#exactGelu}. */
+  /** {@return the Gaussian error linear unit as it is defined, see {@link Tensor#exactGelu}} */
   public Variable exactGelu() {
     return derived(value.exactGelu(), along(this, () -> diagonal(value.exactGeluDerivative())));
   }
 
   // ---- reductions --------------------------------------------------------------------------
 
-  /** Sum along one axis, which stays with size 1. */
+  /**
+   * {@return the sum along one axis, which stays with size 1}
+   *
+   * @param axis from 0, or from the end: -1 is the last
+   */
   public Variable sum(int axis) {
     int fromEnd = shape().axis(axis) - shape().rank();
     return derived(
@@ -391,7 +446,11 @@ public final class Variable {
                     u -> u.sum(fromEnd), v -> v.broadcastTo(shape().prepend(v.shape().size(0))))));
   }
 
-  /** Differences from the mean along one axis. */
+  /**
+   * {@return the differences from the mean along one axis}
+   *
+   * @param axis from 0, or from the end: -1 is the last
+   */
   public Variable centred(int axis) {
     int fromEnd = shape().axis(axis) - shape().rank();
     return derived(
@@ -399,21 +458,27 @@ public final class Variable {
         along(this, () -> LinearMap.of(u -> u.centred(fromEnd), v -> v.centred(fromEnd))));
   }
 
-  /** Mean along one axis, which stays with size 1. */
+  /**
+   * {@return the mean along one axis, which stays with size 1}
+   *
+   * @param axis from 0, or from the end: -1 is the last
+   */
   public Variable mean(int axis) {
     return sum(axis).times(1.0 / shape().size(axis));
   }
 
   // ---- rows --------------------------------------------------------------------------------
 
-  /** Softmax along the last axis. */
+  /** {@return the softmax along the last axis} */
   public Variable softmax() {
     return softmaxOf(value.softmax());
   }
 
   /**
-   * Softmax in which row i sees its first {@code visible + i} entries: {@link
-   * Tensor#causalSoftmax}.
+   * {@return the softmax in which row i sees its first {@code visible + i} entries: {@link
+   * Tensor#causalSoftmax}}
+   *
+   * @param visible entries that the first row sees, at least 1
    */
   public Variable causalSoftmax(int visible) {
     return softmaxOf(value.causalSoftmax(visible));
@@ -423,7 +488,7 @@ public final class Variable {
     return derived(p, along(this, () -> LinearMap.of(p::softmaxDerivative, p::softmaxDerivative)));
   }
 
-  /** Logarithm of the softmax along the last axis. */
+  /** {@return the logarithm of the softmax along the last axis} */
   public Variable logSoftmax() {
     Tensor y = value.logSoftmax();
     return derived(
@@ -440,6 +505,9 @@ public final class Variable {
   /**
    * Minus infinity where row i (along the axis before the last) may not look: after its first
    * {@code visible + i} entries. Nothing passes there in either direction.
+   *
+   * @param visible entries that the first row sees, at least 1
+   * @return the masked rows
    */
   public Variable causalMask(int visible) {
     return derived(
@@ -452,6 +520,9 @@ public final class Variable {
   /**
    * Keeps the {@code count} largest entries along the last axis (the first of equals), zeroes the
    * rest.
+   *
+   * @param count from 0 to the size of the axis
+   * @return the entries kept, among zeros
    */
   public Variable topK(int count) {
     Tensor mask = value.topKMask(count);
@@ -460,7 +531,11 @@ public final class Variable {
 
   // ---- layout ------------------------------------------------------------------------------
 
-  /** The same elements under another shape. */
+  /**
+   * {@return the same elements under another shape}
+   *
+   * @param target has as many elements
+   */
   public Variable reshape(Shape target) {
     return derived(
         value.reshape(target),
@@ -472,12 +547,22 @@ public final class Variable {
                     v -> v.reshape(shape().prepend(v.shape().size(0))))));
   }
 
-  /** {@link #reshape(Shape)} to these axes. */
+  /**
+   * {@link #reshape(Shape)} to these axes.
+   *
+   * @param dimensions sizes of the axes, which have as many elements
+   * @return the same elements
+   */
   public Variable reshape(int... dimensions) {
     return reshape(Shape.of(dimensions));
   }
 
-  /** Axes in another order: axis i of the result is axis {@code axes[i]} of this. */
+  /**
+   * Axes in another order: axis i of the result is axis {@code axes[i]} of this.
+   *
+   * @param axes every axis once, from 0
+   * @return the reordered variable
+   */
   public Variable permute(int... axes) {
     int[] order = axes.clone();
     return derived(
@@ -495,7 +580,13 @@ public final class Variable {
             }));
   }
 
-  /** The part of one axis from {@code from} (inclusive) to {@code to} (exclusive). */
+  /**
+   * {@return the part of one axis from {@code from} (inclusive) to {@code to} (exclusive)}
+   *
+   * @param axis from 0, or from the end: -1 is the last
+   * @param from the first entry
+   * @param to after the last entry
+   */
   public Variable slice(int axis, int from, int to) {
     int fromEnd = shape().axis(axis) - shape().rank();
     int size = shape().size(axis);
@@ -506,7 +597,12 @@ public final class Variable {
             () -> LinearMap.of(u -> u.slice(fromEnd, from, to), v -> v.pad(fromEnd, from, size))));
   }
 
-  /** The entries of one axis at these indices; an index may come more than once. */
+  /**
+   * {@return the entries of one axis at these indices; an index may come more than once}
+   *
+   * @param axis from 0, or from the end: -1 is the last
+   * @param indices entries, from 0
+   */
   public Variable gather(int axis, int... indices) {
     int fromEnd = shape().axis(axis) - shape().rank();
     int size = shape().size(axis);
@@ -520,7 +616,12 @@ public final class Variable {
                     u -> u.gather(fromEnd, entries), v -> v.scatterAdd(fromEnd, size, entries))));
   }
 
-  /** Variables joined along one axis. */
+  /**
+   * {@return the variables joined along one axis}
+   *
+   * @param axis from 0, or from the end: -1 is the last
+   * @param parts at least one; they differ along that axis at most
+   */
   public static Variable concat(int axis, List<Variable> parts) {
     requireArgument(!parts.isEmpty(), "concat: there is nothing to join");
     Tensor y = Tensor.concat(axis, parts.stream().map(Variable::value).toList());

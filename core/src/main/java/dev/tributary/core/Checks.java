@@ -10,6 +10,9 @@ public final class Checks {
   /**
    * Refuses a caller's argument.
    *
+   * @param condition what must hold
+   * @param message a format, see {@link String#format}
+   * @param values what the format names
    * @throws IllegalArgumentException with the formatted message if {@code condition} is false
    */
   public static void requireArgument(boolean condition, String message, Object... values) {
@@ -21,6 +24,9 @@ public final class Checks {
   /**
    * Refuses to work in a state that does not allow it.
    *
+   * @param condition what must hold
+   * @param message a format, see {@link String#format}
+   * @param values what the format names
    * @throws IllegalStateException with the formatted message if {@code condition} is false
    */
   public static void requireState(boolean condition, String message, Object... values) {
@@ -32,6 +38,10 @@ public final class Checks {
   /**
    * Refuses to work without something that should be there.
    *
+   * @param <T> type of the value
+   * @param value what should be there
+   * @param message a format, see {@link String#format}
+   * @param values what the format names
    * @return {@code value}
    * @throws IllegalStateException with the formatted message if {@code value} is null
    */

@@ -15,12 +15,15 @@ public enum DType {
     this.epsilon = epsilon;
   }
 
-  /** Size of one element, bytes. */
+  /** {@return the size of one element, bytes} */
   public int bytes() {
     return bytes;
   }
 
-  /** Distance from 1 to the next larger number, the unit in which tolerances are stated. */
+  /**
+   * {@return the distance from 1 to the next larger number, the unit in which tolerances are
+   * stated}
+   */
   public double epsilon() {
     return epsilon;
   }

@@ -34,19 +34,29 @@ public final class Scope implements AutoCloseable {
 
   private Scope() {}
 
-  /** Opens a scope on this thread, inside those that are open already. */
+  /**
+   * Opens a scope on this thread, inside those that are open already.
+   *
+   * @return the scope, now the innermost
+   */
   public static Scope open() {
     Scope scope = new Scope();
     INNERMOST.set(scope);
     return scope;
   }
 
-  /** Number of tensors (views not counted) alive in all threads: what tests hold constant. */
+  /**
+   * {@return the number of tensors (views not counted) alive in all threads: what tests hold
+   * constant}
+   */
   public static long liveTensors() {
     return LIVE.get();
   }
 
-  /** Bytes of off-heap memory that tensors hold, or that wait for the next ones, in all threads. */
+  /**
+   * {@return bytes of off-heap memory that tensors hold, or that wait for the next ones, in all
+   * threads}
+   */
   public static long reservedBytes() {
     return Memory.reservedBytes();
   }
@@ -78,6 +88,7 @@ public final class Scope implements AutoCloseable {
    * Hands a tensor of this scope to the enclosing one. A tensor of an outer scope stays where it
    * is.
    *
+   * @param tensor of this scope, or of one around it
    * @return the same tensor
    * @throws IllegalStateException if this scope has no enclosing one, or the tensor is dead
    */

@@ -27,8 +27,9 @@ public final class Shape {
   }
 
   /**
-   * The shape with these axes.
+   * {@return the shape with these axes}
    *
+   * @param dimensions sizes, outermost first
    * @throws IllegalArgumentException if an axis is negative or there are more elements than one
    *     tensor can hold (2^28 - 1)
    */
@@ -36,18 +37,18 @@ public final class Shape {
     return new Shape(dimensions.clone());
   }
 
-  /** Number of axes. */
+  /** {@return the number of axes} */
   public int rank() {
     return dimensions.length;
   }
 
-  /** Number of elements: the product of all axes. */
+  /** {@return the number of elements: the product of all axes} */
   public int length() {
     return length;
   }
 
   /**
-   * Size of one axis.
+   * {@return the size of one axis}
    *
    * @param axis from 0, or from the end: -1 is the last
    * @throws IllegalArgumentException if there is no such axis
@@ -57,7 +58,7 @@ public final class Shape {
   }
 
   /**
-   * The axis counted from 0.
+   * {@return the axis counted from 0}
    *
    * @param axis from 0, or from the end: -1 is the last
    * @throws IllegalArgumentException if there is no such axis
@@ -68,33 +69,51 @@ public final class Shape {
     return fromStart;
   }
 
-  /** All axes, a copy. */
+  /** {@return all axes, a copy} */
   public int[] dimensions() {
     return dimensions.clone();
   }
 
-  /** This shape with one axis replaced. */
+  /**
+   * {@return this shape with one axis replaced}
+   *
+   * @param axis from 0, or from the end: -1 is the last
+   * @param size of that axis
+   */
   public Shape with(int axis, int size) {
     int[] result = dimensions();
     result[axis(axis)] = size;
     return new Shape(result);
   }
 
-  /** This shape with an axis added in front, e.g. {@code [3]} becomes {@code [count, 3]}. */
+  /**
+   * {@return this shape with an axis added in front, e.g. {@code [3]} becomes {@code [count, 3]}}
+   *
+   * @param outer sizes of the axes added, outermost first
+   */
   public Shape prepend(int... outer) {
     int[] result = Arrays.copyOf(outer, outer.length + rank());
     System.arraycopy(dimensions, 0, result, outer.length, rank());
     return new Shape(result);
   }
 
-  /** The axes from {@code from} (inclusive) to {@code to} (exclusive), counted from 0. */
+  /**
+   * {@return the axes from {@code from} (inclusive) to {@code to} (exclusive), counted from 0}
+   *
+   * @param from the first axis
+   * @param to after the last axis
+   */
   public Shape subShape(int from, int to) {
     requireArgument(
         from >= 0 && from <= to && to <= rank(), "shape %s has no axes %d to %d", this, from, to);
     return new Shape(Arrays.copyOfRange(dimensions, from, to));
   }
 
-  /** This shape with leading axes of size 1 until it has {@code rank} axes. */
+  /**
+   * {@return this shape with leading axes of size 1 until it has {@code rank} axes}
+   *
+   * @param rank at least that of this shape
+   */
   public Shape padTo(int rank) {
     requireArgument(rank >= rank(), "shape %s has more than %d axes", this, rank);
     int[] ones = new int[rank - rank()];
@@ -103,9 +122,10 @@ public final class Shape {
   }
 
   /**
-   * The shape of an element-wise operation: axes are matched from the last; a missing axis, or one
-   * of size 1, is repeated.
+   * {@return the shape of an element-wise operation: axes are matched from the last; a missing
+   * axis, or one of size 1, is repeated}
    *
+   * @param other the other operand's shape
    * @throws IllegalArgumentException if two matched axes differ and neither is 1
    */
   public Shape broadcast(Shape other) {

@@ -40,8 +40,11 @@ public final class Tensor {
   }
 
   /**
-   * A tensor of these numbers in row-major order.
+   * {@return a tensor of these numbers in row-major order}
    *
+   * @param dtype element type
+   * @param shape sizes of the axes
+   * @param values all elements, row-major
    * @throws IllegalArgumentException if there are not as many numbers as the shape has elements
    */
   public static Tensor of(DType dtype, Shape shape, double... values) {
@@ -56,14 +59,25 @@ public final class Tensor {
     return result;
   }
 
-  /** A tensor filled with one number. */
+  /**
+   * {@return a tensor filled with one number}
+   *
+   * @param dtype element type
+   * @param shape sizes of the axes
+   * @param value of every element
+   */
   public static Tensor full(DType dtype, Shape shape, double value) {
     Tensor result = allocate(dtype, shape);
     Backend.kernels().fill(result, value);
     return result;
   }
 
-  /** A tensor of zeros. */
+  /**
+   * {@return a tensor of zeros}
+   *
+   * @param dtype element type
+   * @param shape sizes of the axes
+   */
   public static Tensor zeros(DType dtype, Shape shape) {
     return full(dtype, shape, 0);
   }
@@ -71,11 +85,23 @@ public final class Tensor {
   /** Where the numbers of {@link #generate} come from. */
   @FunctionalInterface
   public interface Source {
-    /** Puts the elements {@code from} to {@code from + count} into {@code values[0..count)}. */
+    /**
+     * Puts the elements {@code from} to {@code from + count} into {@code values[0..count)}.
+     *
+     * @param from the first element, in row-major order
+     * @param values where they go
+     * @param count how many, at least one
+     */
     void read(int from, double[] values, int count);
   }
 
-  /** A tensor whose numbers are asked for a few thousand at a time, in row-major order. */
+  /**
+   * {@return a tensor whose numbers are asked for a few thousand at a time, in row-major order}
+   *
+   * @param dtype element type
+   * @param shape sizes of the axes
+   * @param source asked from the first element to the last
+   */
   public static Tensor generate(DType dtype, Shape shape, Source source) {
     Tensor result = allocate(dtype, shape);
     double[] values = new double[Math.min(PIECE, shape.length())];
@@ -87,17 +113,17 @@ public final class Tensor {
     return result;
   }
 
-  /** Element type. */
+  /** {@return the element type} */
   public DType dtype() {
     return dtype;
   }
 
-  /** Sizes of the axes. */
+  /** {@return the sizes of the axes} */
   public Shape shape() {
     return shape;
   }
 
-  /** All elements in row-major order. */
+  /** {@return all elements in row-major order} */
   public double[] toDoubles() {
     double[] values = new double[shape.length()];
     Backend.kernels().read(this, 0, values, values.length);
@@ -105,8 +131,9 @@ public final class Tensor {
   }
 
   /**
-   * One element.
+   * {@return one element}
    *
+   * @param index one for each axis, from 0
    * @throws IllegalArgumentException if an index is outside its axis, or there are not as many as
    *     axes
    */
@@ -128,7 +155,7 @@ public final class Tensor {
   }
 
   /**
-   * The only element of a tensor that has one.
+   * {@return the only element of a tensor that has one}
    *
    * @throws IllegalArgumentException if there are more or fewer
    */
@@ -137,85 +164,112 @@ public final class Tensor {
     return toDoubles()[0];
   }
 
-  /** Whether no element is infinite or NaN. */
+  /** {@return whether no element is infinite or NaN} */
   public boolean isFinite() {
     return Backend.kernels().isFinite(this);
   }
 
   // ---- element-wise ------------------------------------------------------------------------
 
-  /** Sum, element by element. */
+  /**
+   * {@return the sum, element by element}
+   *
+   * @param other a tensor of the same type that broadcasts against this one
+   */
   public Tensor plus(Tensor other) {
     return binary(Binary.PLUS, other);
   }
 
-  /** Difference, element by element. */
+  /**
+   * {@return the difference, element by element}
+   *
+   * @param other a tensor of the same type that broadcasts against this one
+   */
   public Tensor minus(Tensor other) {
     return binary(Binary.MINUS, other);
   }
 
-  /** Product, element by element. */
+  /**
+   * {@return the product, element by element}
+   *
+   * @param other a tensor of the same type that broadcasts against this one
+   */
   public Tensor times(Tensor other) {
     return binary(Binary.TIMES, other);
   }
 
-  /** Quotient, element by element. */
+  /**
+   * {@return the quotient, element by element}
+   *
+   * @param other a tensor of the same type that broadcasts against this one
+   */
   public Tensor over(Tensor other) {
     return binary(Binary.OVER, other);
   }
 
-  /** Adds a number to every element. */
+  /**
+   * Adds a number to every element.
+   *
+   * @param number what is added
+   * @return x plus the number
+   */
   public Tensor plus(double number) {
     return binary(Binary.PLUS, number);
   }
 
-  /** Multiplies every element by a number. */
+  /**
+   * Multiplies every element by a number.
+   *
+   * @param number the factor
+   * @return x times the number
+   */
   public Tensor times(double number) {
     return binary(Binary.TIMES, number);
   }
 
-  /** -x. */
+  /** {@return -x} */
   public Tensor negate() {
     return unary(Unary.NEGATE);
   }
 
-  /** x². */
+  /** {@return x²} */
   public Tensor square() {
     return unary(Unary.SQUARE);
   }
 
-  /** Square root. */
+  /** {@return the square root} */
   public Tensor sqrt() {
     return unary(Unary.SQRT);
   }
 
-  /** e to the power x. */
+  /** {@return e to the power x} */
   public Tensor exp() {
     return unary(Unary.EXP);
   }
 
-  /** Natural logarithm. */
+  /** {@return the natural logarithm} */
   public Tensor log() {
     return unary(Unary.LOG);
   }
 
-  /** Hyperbolic tangent. */
+  /** {@return the hyperbolic tangent} */
   public Tensor tanh() {
     return unary(Unary.TANH);
   }
 
-  /** max(x, 0). */
+  /** {@return max(x, 0)} */
   public Tensor relu() {
     return unary(Unary.RELU);
   }
 
-  /** 1 where x is positive, else 0. */
+  /** {@return 1 where x is positive, else 0} */
   public Tensor positive() {
     return unary(Unary.POSITIVE);
   }
 
   /**
-   * Gaussian error linear unit in its tanh form: x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))).
+   * {@return the Gaussian error linear unit in its tanh form: x/2 (1 + tanh(√(2/π) (x + 0.044715
+   * x³)))}
    *
    * @see <a href="https://arxiv.org/abs/1606.08415">Hendrycks and Gimpel 2016</a>
    */
@@ -223,13 +277,13 @@ public final class Tensor {
     return unary(Unary.GELU);
   }
 
-  /** The derivative of {@link #gelu} at x. */
+  /** {@return the derivative of {@link #gelu} at x} */
   public Tensor geluDerivative() {
     return unary(Unary.GELU_DERIVATIVE);
   }
 
   /**
-   * Gaussian error linear unit as it is defined: x/2 (1 + erf(x/√2)).
+   * {@return the Gaussian error linear unit as it is defined: x/2 (1 + erf(x/√2))}
    *
    * @see <a href="https://arxiv.org/abs/1606.08415">Hendrycks and Gimpel 2016</a>
    */
@@ -237,7 +291,7 @@ public final class Tensor {
     return unary(Unary.EXACT_GELU);
   }
 
-  /** The derivative of {@link #exactGelu} at x. */
+  /** {@return the derivative of {@link #exactGelu} at x} */
   public Tensor exactGeluDerivative() {
     return unary(Unary.EXACT_GELU_DERIVATIVE);
   }
@@ -269,7 +323,11 @@ public final class Tensor {
 
   // ---- reductions --------------------------------------------------------------------------
 
-  /** Sum along one axis, which stays with size 1. */
+  /**
+   * {@return the sum along one axis, which stays with size 1}
+   *
+   * @param axis from 0, or from the end: -1 is the last
+   */
   public Tensor sum(int axis) {
     int at = shape.axis(axis);
     Tensor result = allocate(dtype, shape.with(at, 1));
@@ -277,17 +335,29 @@ public final class Tensor {
     return result;
   }
 
-  /** Mean along one axis, which stays with size 1. */
+  /**
+   * {@return the mean along one axis, which stays with size 1}
+   *
+   * @param axis from 0, or from the end: -1 is the last
+   */
   public Tensor mean(int axis) {
     return sum(axis).times(1.0 / shape.size(axis));
   }
 
-  /** Differences from the mean along one axis. */
+  /**
+   * {@return the differences from the mean along one axis}
+   *
+   * @param axis from 0, or from the end: -1 is the last
+   */
   public Tensor centred(int axis) {
     return minus(mean(axis));
   }
 
-  /** Euclidean norm along one axis, which stays with size 1. */
+  /**
+   * {@return the Euclidean norm along one axis, which stays with size 1}
+   *
+   * @param axis from 0, or from the end: -1 is the last
+   */
   public Tensor norm(int axis) {
     return square().sum(axis).sqrt();
   }
@@ -296,6 +366,8 @@ public final class Tensor {
    * Sums over every axis along which {@code target} would be repeated to reach this shape: the
    * adjoint of {@link #broadcastTo}.
    *
+   * @param target a shape that broadcasts to this one
+   * @return sums, of the shape {@code target}
    * @throws IllegalArgumentException if {@code target} does not broadcast to this shape
    */
   public Tensor sumTo(Shape target) {
@@ -322,22 +394,31 @@ public final class Tensor {
   // ---- matrix products ---------------------------------------------------------------------
 
   /**
-   * Matrix product over the last two axes, [.., m, k] and [.., k, n] to [.., m, n]; leading axes
-   * broadcast.
+   * {@return the matrix product over the last two axes, [.., m, k] and [.., k, n] to [.., m, n];
+   * leading axes broadcast}
    *
+   * @param right [.., k, n]
    * @throws IllegalArgumentException if the inner axes differ or the leading ones do not broadcast
    */
   public Tensor matmul(Tensor right) {
     return matmul(this, false, right, false);
   }
 
-  /** Product with the transpose of the right side, [.., m, k] and [.., n, k] to [.., m, n]. */
+  /**
+   * {@return the product with the transpose of the right side, [.., m, k] and [.., n, k] to [.., m,
+   * n]}
+   *
+   * @param right [.., n, k]
+   */
   public Tensor matmulTransposed(Tensor right) {
     return matmul(this, false, right, true);
   }
 
   /**
-   * Product of the transpose of this with the right side, [.., k, m] and [.., k, n] to [.., m, n].
+   * {@return the product of the transpose of this with the right side, [.., k, m] and [.., k, n] to
+   * [.., m, n]}
+   *
+   * @param right [.., k, n]
    */
   public Tensor transposedMatmul(Tensor right) {
     return matmul(this, true, right, false);
@@ -348,6 +429,7 @@ public final class Tensor {
    *
    * @param weight [k, n]
    * @param bias [n]
+   * @return [.., n]
    */
   public Tensor affine(Tensor weight, Tensor bias) {
     requireSameType("affine", weight);
@@ -407,15 +489,16 @@ public final class Tensor {
 
   // ---- rows --------------------------------------------------------------------------------
 
-  /** Softmax along the last axis. */
+  /** {@return the softmax along the last axis} */
   public Tensor softmax() {
     return causalSoftmax(Integer.MAX_VALUE);
   }
 
   /**
-   * Softmax along the last axis in which row i (along the axis before it) sees only its first
-   * {@code visible + i} entries; the others are 0.
+   * {@return the softmax along the last axis in which row i (along the axis before it) sees only
+   * its first {@code visible + i} entries; the others are 0}
    *
+   * @param visible entries that the first row sees, at least 1
    * @throws IllegalArgumentException if {@code visible} is not positive
    */
   public Tensor causalSoftmax(int visible) {
@@ -431,6 +514,9 @@ public final class Tensor {
    * Row i (along the axis before the last) keeps its first {@code visible + i} entries; the others
    * are {@code hidden}.
    *
+   * @param visible entries that the first row sees, at least 1
+   * @param hidden what the other entries become
+   * @return the masked rows
    * @throws IllegalArgumentException if {@code visible} is not positive or there are not two axes
    */
   public Tensor causalMask(int visible, double hidden) {
@@ -445,8 +531,10 @@ public final class Tensor {
   }
 
   /**
-   * The derivative of softmax, its own adjoint: p (u - Σ p u) along the last axis, where this is p,
-   * the softmax, which is repeated over the leading axes of {@code u}.
+   * {@return the derivative of softmax, its own adjoint: p (u - Σ p u) along the last axis, where
+   * this is p, the softmax, which is repeated over the leading axes of {@code u}}
+   *
+   * @param u [.., *shape of this]
    */
   public Tensor softmaxDerivative(Tensor u) {
     requireSameType("softmaxDerivative", u);
@@ -462,7 +550,7 @@ public final class Tensor {
     return result;
   }
 
-  /** Logarithm of the softmax along the last axis. */
+  /** {@return the logarithm of the softmax along the last axis} */
   public Tensor logSoftmax() {
     requireArgument(
         shape.rank() > 0 && shape.size(-1) > 0,
@@ -473,7 +561,12 @@ public final class Tensor {
     return result;
   }
 
-  /** 1 at the {@code count} largest entries along the last axis (the first of equals), else 0. */
+  /**
+   * {@return 1 at the {@code count} largest entries along the last axis (the first of equals), else
+   * 0}
+   *
+   * @param count from 0 to the size of the axis
+   */
   public Tensor topKMask(int count) {
     requireArgument(
         count >= 0 && shape.rank() > 0 && count <= shape.size(-1),
@@ -488,8 +581,9 @@ public final class Tensor {
   // ---- layout ------------------------------------------------------------------------------
 
   /**
-   * The same elements under another shape: a view.
+   * {@return the same elements under another shape: a view}
    *
+   * @param target has as many elements
    * @throws IllegalArgumentException if the number of elements differs
    */
   public Tensor reshape(Shape target) {
@@ -503,7 +597,12 @@ public final class Tensor {
     return shape.equals(target) ? this : new Tensor(dtype, target, lease, offset);
   }
 
-  /** {@link #reshape(Shape)} to these axes. */
+  /**
+   * {@link #reshape(Shape)} to these axes.
+   *
+   * @param dimensions sizes of the axes, which have as many elements
+   * @return the same elements
+   */
   public Tensor reshape(int... dimensions) {
     return reshape(Shape.of(dimensions));
   }
@@ -511,6 +610,8 @@ public final class Tensor {
   /**
    * Axes in another order: axis i of the result is axis {@code axes[i]} of this.
    *
+   * @param axes every axis once, from 0
+   * @return the reordered tensor
    * @throws IllegalArgumentException if {@code axes} is not a permutation of all axes
    */
   public Tensor permute(int... axes) {
@@ -537,9 +638,12 @@ public final class Tensor {
   }
 
   /**
-   * The part of one axis from {@code from} (inclusive) to {@code to} (exclusive). A view if nothing
-   * but that axis has more than one entry before it.
+   * {@return the part of one axis from {@code from} (inclusive) to {@code to} (exclusive)} A view
+   * if nothing but that axis has more than one entry before it.
    *
+   * @param axis from 0, or from the end: -1 is the last
+   * @param from the first entry
+   * @param to after the last entry
    * @throws IllegalArgumentException if the range is not inside the axis
    */
   public Tensor slice(int axis, int from, int to) {
@@ -566,6 +670,10 @@ public final class Tensor {
    * Zeros of the given size along one axis, with this at {@code from}: the adjoint of {@link
    * #slice}.
    *
+   * @param axis from 0, or from the end: -1 is the last
+   * @param from where this begins
+   * @param size of the axis in the result
+   * @return this among zeros
    * @throws IllegalArgumentException if this does not fit there
    */
   public Tensor pad(int axis, int from, int size) {
@@ -593,8 +701,10 @@ public final class Tensor {
   }
 
   /**
-   * Tensors joined along one axis.
+   * {@return the tensors joined along one axis}
    *
+   * @param axis from 0, or from the end: -1 is the last
+   * @param parts at least one, of the same type; they differ along that axis at most
    * @throws IllegalArgumentException if there are none, or they differ in another axis
    */
   public static Tensor concat(int axis, List<Tensor> parts) {
@@ -631,8 +741,11 @@ public final class Tensor {
   }
 
   /**
-   * The entries of one axis at these indices, in this order; an index may come more than once.
+   * {@return the entries of one axis at these indices, in this order; an index may come more than
+   * once}
    *
+   * @param axis from 0, or from the end: -1 is the last
+   * @param indices entries, from 0
    * @throws IllegalArgumentException if an index is outside the axis
    */
   public Tensor gather(int axis, int... indices) {
@@ -647,6 +760,10 @@ public final class Tensor {
    * Zeros of the given size along one axis, with each entry of this added at its index: the adjoint
    * of {@link #gather}.
    *
+   * @param axis from 0, or from the end: -1 is the last
+   * @param size of the axis in the result
+   * @param indices one for each entry of this, from 0
+   * @return the sums
    * @throws IllegalArgumentException if an index is outside the axis, or there are not as many
    *     indices as entries
    */
@@ -674,6 +791,8 @@ public final class Tensor {
   /**
    * This repeated to a larger shape, see {@link Shape#broadcast}.
    *
+   * @param target a shape that this one broadcasts to
+   * @return the repeated tensor
    * @throws IllegalArgumentException if it does not broadcast to that shape
    */
   public Tensor broadcastTo(Shape target) {

@@ -7,9 +7,11 @@ public final class TopK {
   private TopK() {}
 
   /**
-   * Indices of the {@code count} largest values, largest first; of equals the first one first; NaN
-   * counts as smallest. All indices if there are fewer values than {@code count}.
+   * {@return the indices of the {@code count} largest values, largest first; of equals the first
+   * one first; NaN counts as smallest} All indices if there are fewer values than {@code count}.
    *
+   * @param values where to look
+   * @param count at most so many
    * @throws IllegalArgumentException if {@code count} is negative
    */
   public static int[] indices(double[] values, int count) {

@@ -52,37 +52,67 @@ public final class Attention {
     return visitor.at(Site.ATTENTION_OUTPUT, output(headOutput));
   }
 
-  /** Number of heads. */
+  /** {@return the number of heads} */
   public int heads() {
     return heads;
   }
 
-  /** Queries of every head, from [token, dModel] to [head, token, dHead]. */
+  /**
+   * {@return the queries of every head, from [token, dModel] to [head, token, dHead]}
+   *
+   * @param x normalised residual stream, [token, dModel]
+   */
   public Variable query(Variable x) {
     return split(query.apply(x));
   }
 
-  /** {@link #query(Variable)} where its value was recorded earlier. */
+  /**
+   * {@link #query(Variable)} where its value was recorded earlier.
+   *
+   * @param x normalised residual stream, [token, dModel]
+   * @param recorded the result, [head, token, dHead]
+   * @return the recorded queries, with their derivative along {@code x}
+   */
   public Variable query(Variable x, Tensor recorded) {
     return split(query.apply(x, merge(recorded)));
   }
 
-  /** Keys of every head, from [token, dModel] to [head, token, dHead]. */
+  /**
+   * {@return the keys of every head, from [token, dModel] to [head, token, dHead]}
+   *
+   * @param x normalised residual stream, [token, dModel]
+   */
   public Variable key(Variable x) {
     return split(key.apply(x));
   }
 
-  /** {@link #key(Variable)} where its value was recorded earlier. */
+  /**
+   * {@link #key(Variable)} where its value was recorded earlier.
+   *
+   * @param x normalised residual stream, [token, dModel]
+   * @param recorded the result, [head, token, dHead]
+   * @return the recorded keys, with their derivative along {@code x}
+   */
   public Variable key(Variable x, Tensor recorded) {
     return split(key.apply(x, merge(recorded)));
   }
 
-  /** Values of every head, from [token, dModel] to [head, token, dHead]. */
+  /**
+   * {@return the values of every head, from [token, dModel] to [head, token, dHead]}
+   *
+   * @param x normalised residual stream, [token, dModel]
+   */
   public Variable value(Variable x) {
     return split(value.apply(x));
   }
 
-  /** {@link #value(Variable)} where its value was recorded earlier. */
+  /**
+   * {@link #value(Variable)} where its value was recorded earlier.
+   *
+   * @param x normalised residual stream, [token, dModel]
+   * @param recorded the result, [head, token, dHead]
+   * @return the recorded values, with their derivative along {@code x}
+   */
   public Variable value(Variable x, Tensor recorded) {
     return split(value.apply(x, merge(recorded)));
   }
@@ -92,13 +122,14 @@ public final class Attention {
    *
    * @param q [head, query, dHead], the first of which is token {@code firstQuery}
    * @param k [head, key, dHead], the first of which is token 0
+   * @param firstQuery token of the first query, from 0
    * @return [head, query, key]
    */
   public Variable scores(Variable q, Variable k, int firstQuery) {
     return q.times(scoreScale()).matmulTransposed(k).causalMask(firstQuery + 1);
   }
 
-  /** What query-key products are multiplied with: 1 / √dHead. */
+  /** {@return what query-key products are multiplied with: 1 / √dHead} */
   public double scoreScale() {
     return 1 / Math.sqrt(dHead());
   }
@@ -107,6 +138,7 @@ public final class Attention {
    * Attention pattern of every head: softmax of scores over earlier tokens.
    *
    * @param scores [head, query, key], the first query of which is token {@code firstQuery}
+   * @param firstQuery token of the first query, from 0
    * @return probabilities, [head, query, key]; each row sums to 1, keys after the query are 0
    */
   public Variable pattern(Variable scores, int firstQuery) {
@@ -114,20 +146,22 @@ public final class Attention {
   }
 
   /**
-   * What the heads add to the residual stream, with the bias, [head, token, dHead] to [token,
-   * dModel].
+   * {@return what the heads add to the residual stream, with the bias, [head, token, dHead] to
+   * [token, dModel]}
+   *
+   * @param headOutput values weighted by the pattern, [head, token, dHead]
    */
   public Variable output(Variable headOutput) {
     Variable rows = headOutput.permute(1, 0, 2);
     return output.apply(rows.reshape(rows.shape().size(0), heads * dHead()));
   }
 
-  /** Output weights by head, [head, dHead, dModel]. */
+  /** {@return the output weights by head, [head, dHead, dModel]} */
   public Tensor outputWeight() {
     return output.weight().reshape(heads, dHead(), output.weight().shape().size(1));
   }
 
-  /** What attention adds whatever the heads do, [dModel]. */
+  /** {@return what attention adds whatever the heads do, [dModel]} */
   public Tensor outputBias() {
     return output.bias();
   }
@@ -167,7 +201,11 @@ public final class Attention {
     output.save(writer, name + "c_proj", type);
   }
 
-  /** One head as an attention of its own. */
+  /**
+   * {@return one head as an attention of its own}
+   *
+   * @param head from 0
+   */
   public Attention head(int head) {
     int from = head * dHead();
     int to = from + dHead();

@@ -79,6 +79,8 @@ public final class Checkpoint {
    *   <li>a file with weights in either format, {@code config.json} beside it
    * </ul>
    *
+   * @param path a folder or a file
+   * @return the model, its weights not yet read
    * @throws IOException if there is nothing there, a file is missing or broken, or the weights are
    *     not those that the config describes
    */
@@ -115,22 +117,22 @@ public final class Checkpoint {
     throw BadFile.because(folder, "there is no %s in this folder", String.join(" or ", WEIGHTS));
   }
 
-  /** Where it is. */
+  /** {@return where it is} */
   public Path folder() {
     return folder;
   }
 
-  /** Its sizes. */
+  /** {@return its sizes} */
   public TransformerConfig config() {
     return config;
   }
 
-  /** What is stored, by the names that the files use. */
+  /** {@return what is stored, by the names that the files use} */
   public TensorFile weights() {
     return weights;
   }
 
-  /** What was found, such as "Hugging Face GPT-2, model.safetensors, 148 tensors F32". */
+  /** {@return what was found, such as "Hugging Face GPT-2, model.safetensors, 148 tensors F32"} */
   public String description() {
     return kind + ", " + weights.path().getFileName() + ", " + weights.summary();
   }

@@ -8,20 +8,35 @@ import org.jspecify.annotations.Nullable;
  * BF16 and F64 can be read.
  */
 public enum ElementType {
+  /** One byte, 0 or 1. */
   BOOL(1),
+  /** Unsigned integer of 8 bits. */
   U8(1),
+  /** Signed integer of 8 bits. */
   I8(1),
+  /** Floating point: sign, 5 bits of exponent, 2 of fraction. */
   F8_E5M2(1),
+  /** Floating point: sign, 4 bits of exponent, 3 of fraction. */
   F8_E4M3(1),
+  /** Unsigned integer of 16 bits. */
   U16(2),
+  /** Signed integer of 16 bits. */
   I16(2),
+  /** IEEE 754 binary16: sign, 5 bits of exponent, 10 of fraction. */
   F16(2),
+  /** The upper half of F32: sign, 8 bits of exponent, 7 of fraction. */
   BF16(2),
+  /** Unsigned integer of 32 bits. */
   U32(4),
+  /** Signed integer of 32 bits. */
   I32(4),
+  /** IEEE 754 binary32, a {@code float}. */
   F32(4),
+  /** Unsigned integer of 64 bits. */
   U64(8),
+  /** Signed integer of 64 bits. */
   I64(8),
+  /** IEEE 754 binary64, a {@code double}. */
   F64(8);
 
   private final int bytes;
@@ -30,7 +45,7 @@ public enum ElementType {
     this.bytes = bytes;
   }
 
-  /** Size of one number, bytes. */
+  /** {@return the size of one number, bytes} */
   public int bytes() {
     return bytes;
   }

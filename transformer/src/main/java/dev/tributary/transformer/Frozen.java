@@ -18,7 +18,12 @@ public final class Frozen extends Change {
     this.base = base;
   }
 
-  /** Frozen as in this run. */
+  /**
+   * Frozen as in this run.
+   *
+   * @param base of the same model and as many tokens
+   * @return the change
+   */
   public static Frozen as(Run base) {
     return new Frozen(base);
   }

@@ -28,12 +28,23 @@ public final class Intervention extends Change {
     this.addend = addend;
   }
 
-  /** Zero. */
+  /**
+   * Zero.
+   *
+   * @param place where
+   * @return the intervention that puts 0 there
+   */
   public static Intervention ablate(Place place) {
     return scale(place, 0);
   }
 
-  /** One number everywhere in the place. */
+  /**
+   * One number everywhere in the place.
+   *
+   * @param place where
+   * @param value the number
+   * @return the intervention that puts this number there
+   */
   public static Intervention set(Place place, double value) {
     return new Intervention(
         place,
@@ -45,7 +56,13 @@ public final class Intervention extends Change {
         });
   }
 
-  /** A multiple of what was there. */
+  /**
+   * A multiple of what was there.
+   *
+   * @param place where
+   * @param factor of what was there
+   * @return the intervention that multiplies what was there
+   */
   public static Intervention scale(Place place, double factor) {
     return new Intervention(place, factor, shape -> new double[shape.length()]);
   }
@@ -53,7 +70,9 @@ public final class Intervention extends Change {
   /**
    * A vector on top of what was there, e.g. to steer.
    *
+   * @param place where
    * @param direction of a shape that broadcasts to the site's
+   * @return the intervention that adds the vector
    */
   public static Intervention add(Place place, Tensor direction) {
     double[] numbers = direction.toDoubles(); // so that the intervention outlives the tensor
@@ -73,7 +92,13 @@ public final class Intervention extends Change {
         });
   }
 
-  /** What another run has there; it must have as many tokens. */
+  /**
+   * What another run has there; it must have as many tokens.
+   *
+   * @param place where
+   * @param from where the values come from
+   * @return the intervention that puts them there
+   */
   public static Intervention patch(Place place, Run from) {
     Tensor other =
         place.site().perLayer()

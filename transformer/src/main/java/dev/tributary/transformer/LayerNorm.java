@@ -32,6 +32,7 @@ public final class LayerNorm {
    *
    * @param x [.., dModel]
    * @param scaleGradient whether derivatives see the scale move; the mean always does
+   * @return [.., dModel]
    */
   public Variable apply(Variable x, ScaleGradient scaleGradient) {
     return apply(x, scaleGradient, Site.Visitor.NONE);
@@ -58,6 +59,7 @@ public final class LayerNorm {
    * Rows of mean 0 over their scale, without gain and bias.
    *
    * @param x [.., dModel]
+   * @return [.., dModel]
    */
   public Tensor standardised(Tensor x) {
     Tensor centred = x.centred(-1);
@@ -73,6 +75,7 @@ public final class LayerNorm {
    * held fixed, what remains is to divide by that of the row.
    *
    * @param cotangents at normalised rows, [.., dModel]
+   * @return [.., dModel]
    */
   public Tensor directions(Tensor cotangents) {
     return cotangents.times(gain).centred(-1);

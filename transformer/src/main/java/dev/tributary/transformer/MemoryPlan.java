@@ -15,7 +15,13 @@ import java.util.Locale;
  * @param gradients what one pull through all of that needs besides, bytes
  */
 public record MemoryPlan(long weights, long recording, long gradients) {
-  /** What a run of a model without autoencoders needs. */
+  /**
+   * {@return what a run of a model without autoencoders needs}
+   *
+   * @param config sizes of the model
+   * @param dtype in which it computes
+   * @param tokens of the prompt
+   */
   public static MemoryPlan of(TransformerConfig config, DType dtype, int tokens) {
     return of(config, List.of(), dtype, tokens);
   }
@@ -64,7 +70,7 @@ public record MemoryPlan(long weights, long recording, long gradients) {
     return Math.round(elements * dtype.bytes());
   }
 
-  /** Of all three, bytes. */
+  /** {@return the sum of all three, bytes} */
   public long total() {
     return weights + recording + gradients;
   }

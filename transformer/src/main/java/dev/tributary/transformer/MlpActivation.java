@@ -31,9 +31,18 @@ public enum MlpActivation {
     }
   };
 
-  /** The activation, element by element. */
+  /**
+   * The activation, element by element.
+   *
+   * @param preActivation what the activation takes
+   * @return of the same shape
+   */
   public abstract Variable apply(Variable preActivation);
 
-  /** The derivative of the activation there. */
+  /**
+   * {@return the derivative of the activation there}
+   *
+   * @param preActivation what the activation takes
+   */
   public abstract Tensor derivative(Tensor preActivation);
 }

@@ -14,18 +14,33 @@ import java.util.TreeMap;
  * @param fixed index by axis, for the axes along which only one entry is meant
  */
 public record Place(Site site, int layer, Map<Integer, Integer> fixed) {
-  /** Keeps a copy of the indices. */
+  /**
+   * Keeps a copy of the indices.
+   *
+   * @param site {@link #site()}
+   * @param layer {@link #layer()}
+   * @param fixed {@link #fixed()}
+   */
   public Place {
     fixed = Map.copyOf(fixed);
   }
 
-  /** All of a site of one layer. */
+  /**
+   * {@return all of a site of one layer}
+   *
+   * @param site a site of every layer
+   * @param layer from 0
+   */
   public static Place of(Site site, int layer) {
     requireArgument(site.perLayer(), "site %s belongs to the whole model, not to a layer", site);
     return new Place(site, layer, Map.of());
   }
 
-  /** All of a site of the whole model. */
+  /**
+   * {@return all of a site of the whole model}
+   *
+   * @param site a site of the whole model
+   */
   public static Place of(Site site) {
     requireArgument(!site.perLayer(), "site %s needs a layer: every layer has one", site);
     return new Place(site, 0, Map.of());
@@ -34,6 +49,10 @@ public record Place(Site site, int layer, Map<Integer, Integer> fixed) {
   /**
    * Only the entries with this index along an axis, e.g. axis 0 of {@link Site#MLP_ACTIVATION} is
    * the token and axis 1 the neuron.
+   *
+   * @param axis of the site's tensor, from 0
+   * @param index along that axis, from 0
+   * @return the smaller place
    */
   public Place at(int axis, int index) {
     Map<Integer, Integer> more = new TreeMap<>(fixed);

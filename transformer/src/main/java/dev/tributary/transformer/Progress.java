@@ -6,6 +6,11 @@ public interface Progress {
   /** Hears nothing. */
   Progress NONE = (done, total) -> {};
 
-  /** {@code done} of {@code total} steps are behind. */
+  /**
+   * {@code done} of {@code total} steps are behind.
+   *
+   * @param done steps behind
+   * @param total all steps
+   */
   void at(int done, int total);
 }

@@ -96,6 +96,8 @@ public final class Run {
    * before is shared with this run, and what this run had changed stays changed. Lives in the
    * innermost scope, and no longer than this run.
    *
+   * @param more changes, made together
+   * @return the new run
    * @throws IllegalArgumentException if a change does not fit this run
    */
   public Run with(Change... more) {
@@ -109,29 +111,30 @@ public final class Run {
     return model.rerun(this, all, firstLayer);
   }
 
-  /** The model that ran. */
+  /** {@return the model that ran} */
   public Transformer model() {
     return model;
   }
 
-  /** The ids it read, a copy. */
+  /** {@return the ids it read, a copy} */
   public int[] tokens() {
     return tokens.clone();
   }
 
-  /** Number of tokens. */
+  /** {@return the number of tokens} */
   public int length() {
     return tokens.length;
   }
 
-  /** Index of the last token. */
+  /** {@return the index of the last token} */
   public int lastToken() {
     return tokens.length - 1;
   }
 
   /**
-   * The variable at a site of the whole model.
+   * {@return the variable at a site of the whole model}
    *
+   * @param site a site that is recorded
    * @throws IllegalArgumentException if every layer has one
    */
   public Variable variable(Site site) {
@@ -140,8 +143,10 @@ public final class Run {
   }
 
   /**
-   * The variable at a site of one layer.
+   * {@return the variable at a site of one layer}
    *
+   * @param site a site that is recorded
+   * @param layer from 0
    * @throws IllegalArgumentException if layers have no such site, or there is no such layer
    */
   public Variable variable(Site site, int layer) {
@@ -154,24 +159,35 @@ public final class Run {
     return sites.getOrDefault(site, List.of());
   }
 
-  /** The tensor at a site of the whole model, see {@link #variable(Site)}. */
+  /**
+   * {@return the tensor at a site of the whole model, see {@link #variable(Site)}}
+   *
+   * @param site a site that is recorded
+   */
   public Tensor value(Site site) {
     return variable(site).value();
   }
 
-  /** The tensor at a site of one layer, see {@link #variable(Site, int)}. */
+  /**
+   * {@return the tensor at a site of one layer, see {@link #variable(Site, int)}}
+   *
+   * @param site a site that is recorded
+   * @param layer from 0
+   */
   public Tensor value(Site site, int layer) {
     return variable(site, layer).value();
   }
 
-  /** What each autoencoder of the model made of this run. */
+  /** {@return what each autoencoder of the model made of this run} */
   public List<Encoding> encodings() {
     return encodings;
   }
 
   /**
-   * What the autoencoder of a site and layer made of this run.
+   * {@return what the autoencoder of a site and layer made of this run}
    *
+   * @param site a site that is recorded
+   * @param layer from 0
    * @throws IllegalArgumentException if none is loaded there
    */
   public Encoding encoding(Site site, int layer) {
@@ -185,9 +201,11 @@ public final class Run {
   }
 
   /**
-   * Residual stream after a block, [token, dModel]. Blocks are numbered in the order of the forward
-   * pass: 0 for the embeddings, 2l + 1 and 2l + 2 for the attention and the MLP of layer l.
+   * {@return the residual stream after a block, [token, dModel]} Blocks are numbered in the order
+   * of the forward pass: 0 for the embeddings, 2l + 1 and 2l + 2 for the attention and the MLP of
+   * layer l.
    *
+   * @param block from 0
    * @throws IllegalArgumentException if there is no such block
    */
   public Variable residualAfter(int block) {

@@ -23,6 +23,8 @@ public final class Safetensors extends TensorFile {
   /**
    * Opens a file and checks its header.
    *
+   * @param file in the format safetensors
+   * @return the file, its tensors not yet read
    * @throws IOException if there is no such file, it cannot be read, or it breaks a rule of the
    *     format
    */

@@ -36,7 +36,10 @@ public final class SafetensorsWriter {
   /**
    * Adds a tensor.
    *
+   * @param name of the tensor
    * @param type to which its numbers are rounded: F64, F32, F16 or BF16
+   * @param tensor its numbers, read when the file is written
+   * @return this writer
    * @throws IllegalArgumentException if numbers cannot be written as this type, or there is a
    *     tensor of this name
    */
@@ -56,6 +59,7 @@ public final class SafetensorsWriter {
   /**
    * Writes the file, which appears or is replaced once it is complete.
    *
+   * @param file where; what is there is replaced
    * @throws IllegalArgumentException if a number is larger than its type can hold
    * @throws IOException if the file cannot be written
    */

@@ -56,7 +56,7 @@ public enum Site {
     this.perLayer = perLayer;
   }
 
-  /** Whether every layer has one. */
+  /** {@return whether every layer has one} */
   public boolean perLayer() {
     return perLayer;
   }

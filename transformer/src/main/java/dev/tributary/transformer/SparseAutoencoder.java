@@ -80,7 +80,11 @@ public final class SparseAutoencoder {
      * @see <a href="https://arxiv.org/abs/2406.04093">Gao et al. 2024</a>
      */
     record TopK(int count) implements Activation {
-      /** Checks the count. */
+      /**
+       * Checks the count.
+       *
+       * @param count {@link #count()}
+       */
       public TopK {
         requireArgument(count > 0, "TopK: count is %d, expected a positive number", count);
       }
@@ -106,9 +110,11 @@ public final class SparseAutoencoder {
   }
 
   /**
-   * An autoencoder of these weights.
+   * {@return an autoencoder of these weights}
    *
    * @param site MLP_ACTIVATION, MLP_OUTPUT or ATTENTION_OUTPUT
+   * @param layer from 0
+   * @param activation how latents follow from pre-activations
    * @param encoder [latent, n]
    * @param decoder [n, latent]
    * @param preBias subtracted before encoding and added after decoding, [n]
@@ -132,9 +138,15 @@ public final class SparseAutoencoder {
   }
 
   /**
-   * An autoencoder whose decoder is the transpose of its encoder, otherwise as {@link #of}.
+   * {@return an autoencoder whose decoder is the transpose of its encoder, otherwise as {@link
+   * #of}}
    *
+   * @param site MLP_ACTIVATION, MLP_OUTPUT or ATTENTION_OUTPUT
+   * @param layer from 0
+   * @param activation how latents follow from pre-activations
    * @param encoder [latent, n]
+   * @param preBias subtracted before encoding and added after decoding, [n]
+   * @param latentBias [latent]
    */
   public static SparseAutoencoder tied(
       Site site,
@@ -210,7 +222,12 @@ public final class SparseAutoencoder {
     return AutoencoderFiles.read(path, dtype, config);
   }
 
-  /** The autoencoders of the small trained model that comes with the library: three per layer. */
+  /**
+   * {@return the autoencoders of the small trained model that comes with the library: three per
+   * layer}
+   *
+   * @param dtype in which to compute
+   */
   public static List<SparseAutoencoder> textbook(DType dtype) {
     try {
       Path folder = Textbook.folder();
@@ -268,54 +285,55 @@ public final class SparseAutoencoder {
         encoder.dtype());
   }
 
-  /** The site whose vectors it encodes. */
+  /** {@return the site whose vectors it encodes} */
   public Site site() {
     return site;
   }
 
-  /** The layer whose vectors it encodes, from 0. */
+  /** {@return the layer whose vectors it encodes, from 0} */
   public int layer() {
     return layer;
   }
 
-  /** Number of latents. */
+  /** {@return the number of latents} */
   public int latents() {
     return encoder.shape().size(0);
   }
 
-  /** Size of the vectors that it encodes, called n here. */
+  /** {@return the size of the vectors that it encodes, called n here} */
   public int width() {
     return encoder.shape().size(1);
   }
 
-  /** Element type in which it computes. */
+  /** {@return the element type in which it computes} */
   public DType dtype() {
     return encoder.dtype();
   }
 
-  /** How its latents follow from pre-activations. */
+  /** {@return how its latents follow from pre-activations} */
   public Activation activation() {
     return activation;
   }
 
-  /** One row for each latent, [latent, n]. */
+  /** {@return one row for each latent, [latent, n]} */
   public Tensor encoder() {
     return encoder;
   }
 
-  /** One row for each latent, its direction, [latent, n]. */
+  /** {@return one row for each latent, its direction, [latent, n]} */
   public Tensor decoder() {
     return decoder;
   }
 
-  /** What is subtracted before encoding and added after decoding, [n]. */
+  /** {@return what is subtracted before encoding and added after decoding, [n]} */
   public Tensor preBias() {
     return preBias;
   }
 
   /**
-   * What one latent of size 1 adds to the reconstruction, [n]. A view.
+   * {@return what one latent of size 1 adds to the reconstruction, [n]} A view.
    *
+   * @param latent from 0
    * @throws IllegalArgumentException if there is no such latent
    */
   public Tensor direction(int latent) {
@@ -342,6 +360,7 @@ public final class SparseAutoencoder {
    * to compare the pre-activations of all.
    *
    * @param y [.., token, n]
+   * @param latent from 0
    * @return [.., token, 1]
    * @throws IllegalArgumentException if there is no such latent, or as {@link #latents(Variable)}
    */
@@ -363,6 +382,7 @@ public final class SparseAutoencoder {
    * What the activation of one latent takes, for the cost of one row of the encoder.
    *
    * @param y [.., token, n]
+   * @param latent from 0
    * @return [.., token, 1]
    * @throws IllegalArgumentException if there is no such latent, or as {@link #latents(Variable)}
    */
@@ -495,7 +515,11 @@ public final class SparseAutoencoder {
         latents());
   }
 
-  /** What it is and where it is from, such as "SAELens, TopK of 32, 24576 latents of 768". */
+  /**
+   * What it is and where it is from, such as "SAELens, TopK of 32, 24576 latents of 768".
+   *
+   * @return a description, for people
+   */
   public String description() {
     String kind =
         activation instanceof Activation.TopK top

@@ -35,6 +35,8 @@ public abstract sealed class TensorFile permits Safetensors, TorchFile, TensorFo
    * Opens a file that is recognised by what is in it: safetensors, what torch.save wrote, or (by
    * the end of its name, {@code .index.json}) Hugging Face's index of several such files.
    *
+   * @param file where it is
+   * @return the file, its tensors not yet read
    * @throws IOException if there is no such file, it cannot be read, or it breaks a rule of its
    *     format
    */
@@ -50,24 +52,29 @@ public abstract sealed class TensorFile permits Safetensors, TorchFile, TensorFo
     return TorchArchive.isTorch(bytes) ? TorchFile.open(bytes) : Safetensors.open(bytes);
   }
 
-  /** Where it is. */
+  /** {@return where it is} */
   public Path path() {
     return path;
   }
 
-  /** Names of all tensors, in the order of the file. */
+  /** {@return the names of all tensors, in the order of the file} */
   public Set<String> names() {
     return tensors.keySet();
   }
 
-  /** Whether there is a tensor of this name. */
+  /**
+   * {@return whether there is a tensor of this name}
+   *
+   * @param name of a tensor in the file
+   */
   public boolean contains(String name) {
     return tensors.containsKey(name);
   }
 
   /**
-   * Shape of one tensor.
+   * {@return the shape of one tensor}
    *
+   * @param name of a tensor in the file
    * @throws IOException if there is no tensor of this name
    */
   public Shape shape(String name) throws IOException {
@@ -75,8 +82,9 @@ public abstract sealed class TensorFile permits Safetensors, TorchFile, TensorFo
   }
 
   /**
-   * How the file stores the numbers of one tensor.
+   * {@return how the file stores the numbers of one tensor}
    *
+   * @param name of a tensor in the file
    * @throws IOException if there is no tensor of this name
    */
   public ElementType elementType(String name) throws IOException {
@@ -84,9 +92,11 @@ public abstract sealed class TensorFile permits Safetensors, TorchFile, TensorFo
   }
 
   /**
-   * One tensor, in the innermost open scope. F32, F16, BF16 and F64 can be read; numbers are
-   * rounded if {@code dtype} is narrower.
+   * {@return one tensor, in the innermost open scope} F32, F16, BF16 and F64 can be read; numbers
+   * are rounded if {@code dtype} is narrower.
    *
+   * @param name of a tensor in the file
+   * @param dtype in which its numbers are wanted
    * @throws IOException if there is no tensor of this name, it has another element type, or the
    *     file can no longer be read
    */
@@ -94,14 +104,14 @@ public abstract sealed class TensorFile permits Safetensors, TorchFile, TensorFo
     return stored(name).read(dtype);
   }
 
-  /** The files that it consists of. */
+  /** {@return the files that it consists of} */
   public Set<Path> files() {
     return tensors.values().stream()
         .map(StoredTensor::path)
         .collect(Collectors.toCollection(LinkedHashSet::new));
   }
 
-  /** What it is, such as "safetensors, 148 tensors F32". */
+  /** {@return what it is, such as "safetensors, 148 tensors F32"} */
   public String description() {
     return kind() + ", " + summary();
   }

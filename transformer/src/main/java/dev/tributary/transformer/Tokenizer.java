@@ -65,6 +65,7 @@ public final class Tokenizer {
    * and {@code merges.txt}, in which {@code <|endoftext|>} is a special token.
    *
    * @param path one of these files, or a folder with them; tokenizer.json first if there are both
+   * @return the tokenizer
    * @throws IOException if there is none, a file cannot be read, contradicts itself or another, or
    *     uses a kind of model or step that is not known here, or if this machine cannot run the
    *     tokenizer library
@@ -94,7 +95,7 @@ public final class Tokenizer {
     }
   }
 
-  /** The words of the small trained model that comes with the library. */
+  /** {@return the words of the small trained model that comes with the library} */
   public static Tokenizer textbook() {
     try {
       return load(Textbook.folder());
@@ -123,8 +124,10 @@ public final class Tokenizer {
   }
 
   /**
-   * Tokens of a prompt, with the special tokens that the file puts around one, e.g. {@code <bos>}.
+   * {@return the tokens of a prompt, with the special tokens that the file puts around one, e.g.
+   * {@code <bos>}}
    *
+   * @param text the prompt
    * @throws IllegalArgumentException if the prompt is empty, or a word is not in the vocabulary
    */
   public int[] encode(String text) {
@@ -136,8 +139,9 @@ public final class Tokenizer {
   }
 
   /**
-   * The token that a text is, without special tokens around it.
+   * {@return the token that a text is, without special tokens around it}
    *
+   * @param text the word, with its space where the vocabulary has one
    * @throws IllegalArgumentException if it is none or several, or not in the vocabulary
    */
   public int token(String text) {
@@ -157,9 +161,10 @@ public final class Tokenizer {
   }
 
   /**
-   * Readable form of one token, e.g. {@code " Mary"} in a byte-level vocabulary. Bytes that are no
-   * text without their neighbours are written {@code \xe2}.
+   * {@return the readable form of one token, e.g. {@code " Mary"} in a byte-level vocabulary} Bytes
+   * that are no text without their neighbours are written {@code \xe2}.
    *
+   * @param id of the token
    * @throws IllegalArgumentException if no token has this id
    */
   public String text(int id) {
@@ -168,7 +173,7 @@ public final class Tokenizer {
     return Objects.requireNonNull(text);
   }
 
-  /** Number of token ids: one more than the largest. */
+  /** {@return the number of token ids: one more than the largest} */
   public int vocabulary() {
     return vocabulary;
   }

@@ -57,6 +57,8 @@ public final class TorchFile extends TensorFile {
   /**
    * Opens a file and checks all that it says about its tensors.
    *
+   * @param file what torch.save wrote
+   * @return the file, its tensors not yet read
    * @throws IOException if there is no such file, it cannot be read, it is not one that torch.save
    *     wrote, or it holds anything but tensors and plain values
    */
@@ -80,8 +82,8 @@ public final class TorchFile extends TensorFile {
   }
 
   /**
-   * What is in the file beside tensors, by name: each a String, Boolean, Double, Long, BigInteger
-   * (if a Long cannot hold it), or a List of such. Python's None is left out.
+   * {@return what is in the file beside tensors, by name: each a String, Boolean, Double, Long,
+   * BigInteger (if a Long cannot hold it), or a List of such} Python's None is left out.
    */
   public Map<String, Object> values() {
     return values;

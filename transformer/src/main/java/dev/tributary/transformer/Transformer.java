@@ -72,8 +72,10 @@ public final class Transformer {
   }
 
   /**
-   * The same model, its runs encoded by sparse autoencoders, at most one for each site and layer.
+   * {@return the same model, its runs encoded by sparse autoencoders, at most one for each site and
+   * layer}
    *
+   * @param autoencoders in place of those that it has
    * @throws IllegalArgumentException if one does not fit its site, or two have the same
    */
   public Transformer with(List<SparseAutoencoder> autoencoders) {
@@ -100,7 +102,7 @@ public final class Transformer {
     return new Transformer(this, autoencoders);
   }
 
-  /** The autoencoders that encode its runs. */
+  /** {@return the autoencoders that encode its runs} */
   public List<SparseAutoencoder> autoencoders() {
     return autoencoders;
   }
@@ -148,6 +150,8 @@ public final class Transformer {
   /**
    * Reads a model as FLOAT: whatever {@link Checkpoint#open} recognises.
    *
+   * @param path a folder or a file
+   * @return the model
    * @throws IOException as {@link #load(Path, DType, Progress)}
    */
   public static Transformer load(Path path) throws IOException {
@@ -157,8 +161,10 @@ public final class Transformer {
   /**
    * Reads a model: whatever {@link Checkpoint#open} recognises.
    *
+   * @param path a folder or a file
    * @param dtype in which to compute, whatever the file holds
    * @param progress hears of every layer
+   * @return the model
    * @throws IOException if there is nothing there, a file is missing or broken, or the weights are
    *     not those that the config describes
    */
@@ -172,12 +178,16 @@ public final class Transformer {
         progress);
   }
 
-  /** The small trained model that comes with the library, as FLOAT. */
+  /** {@return the small trained model that comes with the library, as FLOAT} */
   public static Transformer textbook() {
     return textbook(DType.FLOAT);
   }
 
-  /** The small trained model that comes with the library. */
+  /**
+   * {@return the small trained model that comes with the library}
+   *
+   * @param dtype in which to compute
+   */
   public static Transformer textbook(DType dtype) {
     try {
       return load(Textbook.folder(), dtype, Progress.NONE);
@@ -187,8 +197,13 @@ public final class Transformer {
   }
 
   /**
-   * A transformer of random weights, for tests and measurements: normal with deviation 1/√input for
-   * matrices, so that every layer says something, 1 ± 0.1 for gains and ± 0.1 for biases.
+   * {@return a transformer of random weights, for tests and measurements: normal with deviation
+   * 1/√input for matrices, so that every layer says something, 1 ± 0.1 for gains and ± 0.1 for
+   * biases}
+   *
+   * @param config sizes
+   * @param dtype in which to compute
+   * @param seed of the random numbers
    */
   public static Transformer random(TransformerConfig config, DType dtype, long seed) {
     RandomGenerator random = RandomGeneratorFactory.of("L64X128MixRandom").create(seed);
@@ -252,7 +267,9 @@ public final class Transformer {
     }
   }
 
-  /** Where it came from, such as "Hugging Face GPT-2, model.safetensors, 148 tensors F32". */
+  /**
+   * {@return where it came from, such as "Hugging Face GPT-2, model.safetensors, 148 tensors F32"}
+   */
   public String description() {
     return description;
   }
@@ -261,28 +278,33 @@ public final class Transformer {
    * How much memory it needs, and a run of it.
    *
    * @param tokens of a prompt
+   * @return bytes for weights, a run and its gradients
    * @throws IllegalArgumentException if there are none, or more than the context holds
    */
   public MemoryPlan memoryPlan(int tokens) {
     return MemoryPlan.of(config, autoencoders, dtype, tokens);
   }
 
-  /** Its sizes. */
+  /** {@return its sizes} */
   public TransformerConfig config() {
     return config;
   }
 
-  /** Element type in which it computes. */
+  /** {@return the element type in which it computes} */
   public DType dtype() {
     return dtype;
   }
 
-  /** Its layers, first to last. */
+  /** {@return its layers, first to last} */
   public List<Block> blocks() {
     return blocks;
   }
 
-  /** One layer. */
+  /**
+   * {@return one layer}
+   *
+   * @param layer from 0
+   */
   public Block block(int layer) {
     requireArgument(
         layer >= 0 && layer < blocks.size(),
@@ -292,7 +314,7 @@ public final class Transformer {
     return blocks.get(layer);
   }
 
-  /** The layer norm before the unembedding. */
+  /** {@return the layer norm before the unembedding} */
   public LayerNorm finalNorm() {
     return finalNorm;
   }
@@ -301,6 +323,7 @@ public final class Transformer {
    * Runs the model and records every {@link Site} with its derivative, in the innermost scope.
    *
    * @param tokens ids, at least one and at most as many as the context holds
+   * @return what was recorded
    * @throws IllegalArgumentException if there are too few or too many, an id is outside the
    *     vocabulary, or there is no memory for what a run records
    */
@@ -342,6 +365,7 @@ public final class Transformer {
   /**
    * Plain inference: runs the model and records nothing.
    *
+   * @param tokens ids, as for {@link #run}
    * @return logits, [token, vocabulary]
    * @throws IllegalArgumentException as {@link #run}
    */
@@ -355,6 +379,7 @@ public final class Transformer {
   /**
    * Plain inference of what follows the last token.
    *
+   * @param tokens ids, as for {@link #run}
    * @return logits, [vocabulary]
    * @throws IllegalArgumentException as {@link #run}
    */
@@ -377,13 +402,22 @@ public final class Transformer {
   }
 
   /**
-   * Logits of every word, from normalised final residuals [token, dModel] to [token, vocabulary].
+   * {@return the logits of every word, from normalised final residuals [token, dModel] to [token,
+   * vocabulary]}
+   *
+   * @param normalised [token, dModel]
    */
   public Variable logits(Variable normalised) {
     return normalised.matmulTransposed(Variable.constant(unembedding));
   }
 
-  /** Logits of a few words, from normalised final residuals [token, dModel] to [token, word]. */
+  /**
+   * {@return the logits of a few words, from normalised final residuals [token, dModel] to [token,
+   * word]}
+   *
+   * @param normalised [token, dModel]
+   * @param words ids of the words
+   */
   public Variable logits(Variable normalised, int... words) {
     for (int word : words) {
       requireToken(word);
@@ -412,6 +446,7 @@ public final class Transformer {
   /**
    * Refuses what is no token of this model.
    *
+   * @param token an id
    * @throws IllegalArgumentException if the id is outside the vocabulary
    */
   public void requireToken(int token) {

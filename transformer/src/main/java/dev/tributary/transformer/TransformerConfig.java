@@ -52,6 +52,16 @@ public record TransformerConfig(
   /**
    * Checks the sizes.
    *
+   * @param layers {@link #layers()}
+   * @param dModel {@link #dModel()}
+   * @param heads {@link #heads()}
+   * @param dHead {@link #dHead()}
+   * @param neurons {@link #neurons()}
+   * @param context {@link #context()}
+   * @param vocabulary {@link #vocabulary()}
+   * @param layerNormEpsilon {@link #layerNormEpsilon()}
+   * @param activation {@link #activation()}
+   * @param tied {@link #tied()}
    * @throws IllegalArgumentException if one is not positive, or makes a weight larger than a tensor
    *     can be
    */
@@ -77,6 +87,15 @@ public record TransformerConfig(
   /**
    * The same with GPT-2's own activation.
    *
+   * @param layers {@link #layers()}
+   * @param dModel {@link #dModel()}
+   * @param heads {@link #heads()}
+   * @param dHead {@link #dHead()}
+   * @param neurons {@link #neurons()}
+   * @param context {@link #context()}
+   * @param vocabulary {@link #vocabulary()}
+   * @param layerNormEpsilon {@link #layerNormEpsilon()}
+   * @param tied {@link #tied()}
    * @throws IllegalArgumentException if a size is not positive, or makes a weight larger than a
    *     tensor can be
    */

@@ -28,7 +28,11 @@ import picocli.CommandLine.ScopeType;
 public final class Main {
   private Main() {}
 
-  /** Runs the command that the arguments name and ends the process with its exit code. */
+  /**
+   * Runs the command that the arguments name and ends the process with its exit code.
+   *
+   * @param args a command and its options
+   */
   public static void main(String[] args) {
     allowUnsafeMemory();
     PrintWriter out = writer(FileDescriptor.out);

@@ -57,7 +57,11 @@ public final class AttributionGraphJson {
 
   private AttributionGraphJson() {}
 
-  /** The text for a circuit. */
+  /**
+   * {@return the text for a circuit}
+   *
+   * @param circuit what is written
+   */
   public static String of(Circuit circuit) {
     ObjectNode json = JsonNodeFactory.instance.objectNode();
     metadata(circuit, json.putObject("metadata"));

@@ -58,7 +58,11 @@ public final class CircuitJson {
 
   // ---- writing -----------------------------------------------------------------------------
 
-  /** The text of a circuit: one line for each node, edge, pattern and certificate. */
+  /**
+   * {@return the text of a circuit: one line for each node, edge, pattern and certificate}
+   *
+   * @param circuit what is written
+   */
   public static String of(Circuit circuit) {
     return text(json(circuit));
   }
@@ -235,6 +239,8 @@ public final class CircuitJson {
   /**
    * Reads a circuit from a file.
    *
+   * @param file what {@link #of} gave, in UTF-8
+   * @return the circuit as it was
    * @throws IOException if it cannot be read, with its path and what was expected
    */
   public static Circuit read(Path file) throws IOException {

@@ -69,7 +69,11 @@ public final class Dot {
                     .orElse(0);
   }
 
-  /** The text for a circuit. */
+  /**
+   * {@return the text for a circuit}
+   *
+   * @param circuit what is drawn
+   */
   public static String of(Circuit circuit) {
     Dot dot = new Dot(circuit);
     dot.line("digraph circuit {");

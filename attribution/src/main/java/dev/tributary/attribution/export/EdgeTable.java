@@ -18,7 +18,11 @@ public final class EdgeTable {
 
   private EdgeTable() {}
 
-  /** The text for a circuit. */
+  /**
+   * {@return the text for a circuit}
+   *
+   * @param circuit what is written
+   */
   public static String of(Circuit circuit) {
     StringBuilder text = new StringBuilder();
     line(

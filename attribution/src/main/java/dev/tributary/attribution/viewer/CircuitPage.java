@@ -32,7 +32,12 @@ public final class CircuitPage {
 
   private CircuitPage() {}
 
-  /** The text of the page, HTML. It carries all that {@link CircuitJson} says of the circuit. */
+  /**
+   * {@return the text of the page, HTML} It carries all that {@link CircuitJson} says of the
+   * circuit.
+   *
+   * @param circuit what is shown
+   */
   public static String of(Circuit circuit) {
     return around(CircuitJson.of(circuit));
   }
