@@ -7,6 +7,8 @@ import dev.tributary.autodiff.Variable;
  * Frozen}. See {@link Run#with}.
  */
 public abstract sealed class Change permits Intervention, Frozen {
+  Change() {}
+
   /** The earliest layer that must be computed again; 0 also where the embeddings change. */
   abstract int firstLayer(TransformerConfig config);
 

@@ -33,6 +33,9 @@ public final class SafetensorsWriter {
 
   private record Item(ElementType type, Shape shape, Supplier<Tensor> tensor) {}
 
+  /** A file without tensors so far. */
+  public SafetensorsWriter() {}
+
   /**
    * Adds a tensor.
    *
