@@ -251,7 +251,7 @@ class EdgeAgreementTest {
       if (key) {
         scores = scores.plus(q.matmulTransposed(changed.value(Site.KEY, layer).minus(k)));
       }
-      return run.value(Site.PATTERN, layer).softmaxDerivative(scores.times(1 / Math.sqrt(3)));
+      return run.value(Site.PATTERN, layer).softmaxDerivative(scores.times(1 / Math.sqrt(3)), 1);
     }
 
     private Tensor movedAttention(int layer, Run changed) {

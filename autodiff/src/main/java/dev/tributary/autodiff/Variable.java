@@ -10,7 +10,9 @@ import dev.tributary.core.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Function;
 import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -420,12 +422,24 @@ public final class Variable {
 
   /** {@return the Gaussian error linear unit in its tanh form, see {@link Tensor#gelu}} */
   public Variable gelu() {
-    return derived(value.gelu(), along(this, () -> diagonal(value.geluDerivative())));
+    return withDerivative(Tensor::gelu, Tensor::geluDerivative, Tensor::geluWithDerivative);
   }
 
   /** {@return the Gaussian error linear unit as it is defined, see {@link Tensor#exactGelu}} */
   public Variable exactGelu() {
-    return derived(value.exactGelu(), along(this, () -> diagonal(value.exactGeluDerivative())));
+    return withDerivative(
+        Tensor::exactGelu, Tensor::exactGeluDerivative, Tensor::exactGeluWithDerivative);
+  }
+
+  private Variable withDerivative(
+      UnaryOperator<Tensor> alone,
+      UnaryOperator<Tensor> derivative,
+      Function<Tensor, Tensor.WithDerivative> both) {
+    if (!live) {
+      return derived(alone.apply(value), along(this, () -> diagonal(derivative.apply(value))));
+    }
+    Tensor.WithDerivative y = both.apply(value);
+    return derived(y.value(), along(this, () -> diagonal(y.derivative())));
   }
 
   // ---- reductions --------------------------------------------------------------------------
@@ -459,6 +473,59 @@ public final class Variable {
   }
 
   /**
+   * {@return the square root of the mean square plus {@code epsilon}, along the last axis, which
+   * stays with size 1}
+   *
+   * @param epsilon added to the mean square
+   */
+  public Variable rootMeanSquare(double epsilon) {
+    Tensor y = value.rootMeanSquare(epsilon);
+    int n = shape().size(-1);
+    return derived(
+        y,
+        along(
+            this,
+            () -> {
+              Tensor divisor = y.times(n);
+              return LinearMap.of(
+                  u -> value.rowDots(u).over(divisor), v -> value.times(v.over(divisor)));
+            }));
+  }
+
+  /**
+   * What a norm does with rows: x / scale · gain + bias.
+   *
+   * @param scale one for each row, [.., 1]
+   * @param gain of each entry of a row, a constant
+   * @param bias of each entry of a row, a constant
+   * @return rows of the same shape
+   * @throws IllegalArgumentException if they do not fit
+   */
+  public Variable rescaled(Variable scale, Tensor gain, Tensor bias) {
+    requireArgument(
+        scale.shape().equals(shape().with(-1, 1)),
+        "rescaled: rows %s and scale %s do not fit",
+        shape(),
+        scale.shape());
+    Tensor y = value.rescaled(scale.value, gain, bias);
+    return derived(
+        y,
+        along(
+            this,
+            () -> {
+              Tensor none = bias.times(0);
+              UnaryOperator<Tensor> map = u -> u.rescaled(scale.value, gain, none);
+              return LinearMap.of(map, map);
+            }),
+        along(
+            scale,
+            () -> {
+              Tensor slopes = value.rescaled(scale.value.square(), gain.negate(), bias.times(0));
+              return LinearMap.of(slopes::times, slopes::rowDots);
+            }));
+  }
+
+  /**
    * {@return the mean along one axis, which stays with size 1}
    *
    * @param axis from 0, or from the end: -1 is the last
@@ -471,7 +538,7 @@ public final class Variable {
 
   /** {@return the softmax along the last axis} */
   public Variable softmax() {
-    return softmaxOf(value.softmax());
+    return causalSoftmax(Integer.MAX_VALUE);
   }
 
   /**
@@ -481,11 +548,9 @@ public final class Variable {
    * @param visible entries that the first row sees, at least 1
    */
   public Variable causalSoftmax(int visible) {
-    return softmaxOf(value.causalSoftmax(visible));
-  }
-
-  private Variable softmaxOf(Tensor p) {
-    return derived(p, along(this, () -> LinearMap.of(p::softmaxDerivative, p::softmaxDerivative)));
+    Tensor p = value.causalSoftmax(visible);
+    UnaryOperator<Tensor> map = u -> p.softmaxDerivative(u, visible);
+    return derived(p, along(this, () -> LinearMap.of(map, map)));
   }
 
   /** {@return the logarithm of the softmax along the last axis} */

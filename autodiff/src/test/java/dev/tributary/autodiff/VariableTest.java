@@ -133,6 +133,10 @@ class VariableTest {
           List.of(s(2, 0), s(0, 3)),
           List.of(s(2, 3), s(3, 0)));
 
+  private static Tensor gain(Variable x, int n) {
+    return draw(x.value().dtype(), Domain.ANY, s(n), new Random(SEED + 1));
+  }
+
   private static Stream<Row> rows() {
     List<Row> rows = new ArrayList<>();
     for (List<Shape> pair : BROADCASTS) {
@@ -167,6 +171,15 @@ class VariableTest {
             Domain.ANY,
             x -> x.get(0).affine(x.get(1), x.get(2)),
             List.of(s(4, 0), s(0, 3), s(3))));
+    for (Shape input : List.of(s(3), s(4, 3), s(2, 4, 3), s(4, 1))) {
+      int n = input.size(-1);
+      rows.add(
+          new Row(
+              "rescaled(Variable, Tensor, Tensor)",
+              Domain.POSITIVE,
+              x -> x.get(0).rescaled(x.get(1), gain(x.get(0), n), gain(x.get(0), n).times(2)),
+              List.of(input, input.with(-1, 1))));
+    }
     rows.add(
         new Row(
             "concat(int, List)",
@@ -204,6 +217,8 @@ class VariableTest {
             unary("sum(int)", x -> x.sum(1), 2, 0, 4),
             unary("centred(int)", x -> x.centred(-1), 2, 3),
             unary("centred(int)", x -> x.centred(1), 2, 3, 4),
+            unary("rootMeanSquare(double)", x -> x.rootMeanSquare(0.1), 3),
+            unary("rootMeanSquare(double)", x -> x.rootMeanSquare(0.1), 2, 4, 3),
             unary("mean(int)", x -> x.mean(-1), 2, 3),
             unary("mean(int)", x -> x.mean(1), 2, 3, 4),
             unary("softmax()", Variable::softmax, 5),

@@ -24,11 +24,18 @@ final class Machine {
 
   private Machine() {}
 
+  /** Whether the processor knows more than AVX2. */
+  static boolean hasAvx512() throws IOException {
+    return (" " + field(CPU, "flags", "") + " ").contains(" avx512f ");
+  }
+
   /** Notes it beside the measurements. */
   static void write(Path results, Duration duration, boolean quick, LocalDate date)
       throws IOException {
     Map<String, String> machine = new LinkedHashMap<>();
     machine.put("Processor", field(CPU, "model name", System.getProperty("os.arch")));
+    machine.put(
+        "Instructions", hasAvx512() ? "AVX-512, and the same held to AVX2" : "AVX2 or less");
     machine.put("Cores", Integer.toString(Runtime.getRuntime().availableProcessors()));
     machine.put("Memory", memory());
     machine.put("System", System.getProperty("os.name") + " " + System.getProperty("os.version"));

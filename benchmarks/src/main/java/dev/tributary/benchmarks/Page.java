@@ -51,7 +51,7 @@ final class Page {
 
         ```
         mvn -q -B -Ppeers -DskipTests -DskipChecks package                           # -Ppeers fetches PyTorch, 111 MB
-        java -cp benchmarks/target/benchmarks.jar dev.tributary.benchmarks.Report    # or with --quick
+        java -cp benchmarks/target/benchmarks.jar dev.tributary.benchmarks.Report --output benchmarks
         ```
 
         """);
@@ -86,8 +86,9 @@ final class Page {
   // ---- sections ----------------------------------------------------------------------------
 
   private void peers() throws IOException {
-    Measurements spinning = measured("peers");
-    if (spinning.isEmpty()) {
+    Peers own = new Peers(measured("peers"), measured("peers-passive"));
+    Peers avx2 = new Peers(measured("peers-avx2"), measured("peers-avx2-passive"));
+    if (own.spinning.isEmpty()) {
       return;
     }
     heading(
@@ -97,47 +98,73 @@ final class Page {
         The same model in Java with DJL and PyTorch 2.7.1: its fused linear layers and layer norms, in place where no
         gradient needs the operand, memory freed after every layer. Logits, values and gradients at nine sites of
         every layer, and all edges, are compared before anything is timed. PyTorch ran twice, with its threads spinning (its
-        default) and with `OMP_WAIT_POLICY=passive`; the ratio is to the better. *Gradient* is a pass and the gradient of a
+        default) and with `OMP_WAIT_POLICY=passive`; its time here is the better. *Gradient* is a pass and the gradient of a
         logit difference at every site; *into a neuron*, the edges from all heads and neurons into one of layer 9, which
-        PyTorch computes restricted by hand to what that neuron reads.
+        PyTorch computes restricted by hand to what that neuron reads. On the right the same with both held to AVX2
+        (`DNNL_MAX_CPU_ISA=AVX2`, `-XX:UseAVX=2`; `ATEN_CPU_CAPABILITY=avx2`, `MKL_ENABLE_INSTRUCTIONS=AVX2`).
         """);
-    Measurements passive = measured("peers-passive");
     String[][] works = {
       {"forwardLast", "logits of the last position"},
       {"forwardAll", "logits of all positions"},
       {"gradient", "gradient at every site"},
       {"intoNeuron", "into a neuron"}
     };
-    row("ms", "tokens", "Tributary", "PyTorch", "PyTorch, passive", "PyTorch / Tributary");
-    rule(6);
+    row(
+        "ms",
+        "tokens",
+        "Tributary",
+        "PyTorch",
+        "PyTorch / Tributary",
+        "AVX2: Tributary",
+        "PyTorch",
+        "PyTorch / Tributary");
+    rule(8);
     Chart chart = new Chart("GPT-2 small, as many times as fast as PyTorch", "PyTorch / Tributary");
+    Chart held = new Chart("The same, held to AVX2", "PyTorch / Tributary");
     for (String[] work : works) {
       List<String> names = new ArrayList<>();
       List<Double> ratios = new ArrayList<>();
+      List<Double> heldRatios = new ArrayList<>();
       for (int length : LENGTHS) {
-        Map<String, ?> at = Map.of("tokens", length);
-        OptionalDouble ours = spinning.milliseconds(work[0] + "Tributary", at);
-        OptionalDouble one = spinning.milliseconds(work[0] + "PyTorch", at);
-        OptionalDouble other = passive.milliseconds(work[0] + "PyTorch", at);
-        OptionalDouble ratio = ratio(smaller(one, other), ours);
-        if (ours.isPresent()) {
+        if (own.ours(work[0], length).isPresent()) {
           row(
               work[1],
               Integer.toString(length),
-              number(ours),
-              number(one),
-              number(other),
-              times(ratio));
-          ratio.ifPresent(
-              value -> {
-                names.add(length + " tokens");
-                ratios.add(value);
-              });
+              number(own.ours(work[0], length)),
+              number(own.theirs(work[0], length)),
+              times(own.ratio(work[0], length)),
+              number(avx2.ours(work[0], length)),
+              number(avx2.theirs(work[0], length)),
+              times(avx2.ratio(work[0], length)));
+          names.add(length + " tokens");
+          ratios.add(own.ratio(work[0], length).orElse(0));
+          heldRatios.add(avx2.ratio(work[0], length).orElse(0));
         }
       }
       chart.add(work[1], names, ratios);
+      held.add(work[1], names, heldRatios);
     }
     chart.write("peers");
+    if (!avx2.spinning.isEmpty()) {
+      held.write("peers-avx2");
+    }
+  }
+
+  /** Ours and PyTorch with one set of instructions. */
+  private record Peers(Measurements spinning, Measurements passive) {
+    OptionalDouble ours(String work, int length) {
+      return spinning.milliseconds(work + "Tributary", Map.of("tokens", length));
+    }
+
+    OptionalDouble theirs(String work, int length) {
+      Map<String, ?> at = Map.of("tokens", length);
+      return smaller(
+          spinning.milliseconds(work + "PyTorch", at), passive.milliseconds(work + "PyTorch", at));
+    }
+
+    OptionalDouble ratio(String work, int length) {
+      return Page.ratio(theirs(work, length), ours(work, length));
+    }
   }
 
   private void onePass() throws IOException {

@@ -99,31 +99,34 @@ final class DoubleRows implements Rows<double[]> {
       case RELU -> relu(x, z, n);
       case POSITIVE -> positive(x, z, n);
       case GELU -> {
-        geluExponent(x, z, n);
-        exp(z, z, n);
+        geluExponential(x, z, n);
         geluFromExponential(x, z, n);
       }
       case GELU_DERIVATIVE -> {
-        geluExponent(x, z, n);
-        exp(z, z, n);
-        geluDerivativeFromExponential(x, z, n);
+        geluExponential(x, z, n);
+        geluDerivativeFromExponential(x, z, z, n);
       }
       case EXACT_GELU -> {
-        tailExponent(x, z, n);
-        exp(z, z, n);
-        tailRest(x, z, n);
+        tailExponential(x, z, n);
         tailFromExponential(x, z, n);
         exactGeluFromTail(x, z, n);
       }
-      case EXACT_GELU_DERIVATIVE -> {
-        double[] density = new double[n];
-        tailExponent(x, z, n);
-        exp(z, z, n);
-        tailRest(x, z, n);
-        System.arraycopy(z, 0, density, 0, n);
-        tailFromExponential(x, z, n);
-        exactGeluDerivativeFromTail(x, density, z, n);
-      }
+      case EXACT_GELU_DERIVATIVE -> unaryWithDerivative(Unary.EXACT_GELU, x, new double[n], z, n);
+    }
+  }
+
+  @Override
+  public void unaryWithDerivative(Unary function, double[] x, double[] z, double[] slope, int n) {
+    if (function == Unary.GELU) {
+      geluExponential(x, z, n);
+      geluDerivativeFromExponential(x, z, slope, n);
+      geluFromExponential(x, z, n);
+    } else {
+      tailExponential(x, z, n);
+      System.arraycopy(z, 0, slope, 0, n);
+      tailFromExponential(x, z, n);
+      exactGeluDerivativeFromTail(x, z, slope, n);
+      exactGeluFromTail(x, z, n);
     }
   }
 
@@ -253,8 +256,18 @@ final class DoubleRows implements Rows<double[]> {
     }
   }
 
+  @Override
+  public void expOfNonPositive(double[] x, double[] z, int n) {
+    exp(x, z, n);
+  }
+
   private static final double GELU_LINEAR = (-2 * Math.sqrt(2 / Math.PI));
   private static final double GELU_CUBIC = (0.044715 * -2 * Math.sqrt(2 / Math.PI));
+
+  private static void geluExponential(double[] x, double[] z, int n) {
+    geluExponent(x, z, n);
+    exp(z, z, n);
+  }
 
   private static void geluExponent(double[] x, double[] z, int n) {
     for (int i = 0; i < n; i++) {
@@ -272,12 +285,12 @@ final class DoubleRows implements Rows<double[]> {
    * With z = e^-2y: s = 1 / (1 + z) and 1 - s = s z, which does not cancel. The bounds, where the
    * derivative is 0 or 1, keep infinity away from 0.
    */
-  private static void geluDerivativeFromExponential(double[] x, double[] z, int n) {
+  private static void geluDerivativeFromExponential(double[] x, double[] z, double[] slope, int n) {
     for (int i = 0; i < n; i++) {
       double s = 1 / (1 + z[i]);
       double rest = s * Math.min(z[i], Double.MAX_VALUE);
       double square = Math.min(x[i] * x[i], 1e6);
-      z[i] = s - x[i] * s * rest * (GELU_LINEAR + 3 * GELU_CUBIC * square);
+      slope[i] = s - x[i] * s * rest * (GELU_LINEAR + 3 * GELU_CUBIC * square);
     }
   }
 
@@ -288,6 +301,13 @@ final class DoubleRows implements Rows<double[]> {
   private static final double SQUARE_ROUNDER = 6442450944.0;
 
   private static final double NORMAL_DENSITY = (1 / Math.sqrt(2 * Math.PI));
+
+  /** e^(-a²/2) with a = |x|. */
+  private static void tailExponential(double[] x, double[] z, int n) {
+    tailExponent(x, z, n);
+    exp(z, z, n);
+    tailRest(x, z, n);
+  }
 
   /**
    * -a²/2 with a = |x|, less what rounding a leaves over. An error of the exponent would be one of
@@ -353,11 +373,11 @@ final class DoubleRows implements Rows<double[]> {
     }
   }
 
-  /** With the tail Q(a) and the density: Q(a) - a density(a), or 1 less that where x > 0. */
-  private static void exactGeluDerivativeFromTail(double[] x, double[] density, double[] z, int n) {
+  /** From e^(-a²/2) and the tail Q(a): Q(a) - a density(a), or 1 less that where x > 0. */
+  private static void exactGeluDerivativeFromTail(double[] x, double[] tail, double[] z, int n) {
     for (int i = 0; i < n; i++) {
       double a = Math.min(Math.abs(x[i]), TAIL_END);
-      double s = z[i] - a * (NORMAL_DENSITY * density[i]);
+      double s = tail[i] - a * (NORMAL_DENSITY * z[i]);
       z[i] = x[i] > 0 ? 1 - s : s;
     }
   }
@@ -443,6 +463,13 @@ final class DoubleRows implements Rows<double[]> {
   }
 
   @Override
+  public void rescale(double[] x, double scale, double[] gain, double[] bias, int n) {
+    for (int i = 0; i < n; i++) {
+      x[i] = x[i] / scale * gain[i] + bias[i];
+    }
+  }
+
+  @Override
   public void scale(double[] x, double y, int from, int to) {
     for (int i = from; i < to; i++) {
       x[i] *= y;
@@ -451,6 +478,11 @@ final class DoubleRows implements Rows<double[]> {
 
   /** Up to this many rows, one matrix-vector product each is faster than a matrix product. */
   private static final int FEW_ROWS = 4;
+
+  @Override
+  public int rowStride(int columns) {
+    return columns;
+  }
 
   @Override
   public void gemm(Matrix x, Matrix y, Matrix out, boolean accumulate, int m, int n, int k) {

@@ -57,6 +57,11 @@ final class JavaKernels implements Kernels {
   }
 
   @Override
+  public int rowStride(DType dtype, int columns) {
+    return rows(dtype).rowStride(columns);
+  }
+
+  @Override
   public void write(double[] values, int count, Tensor out, int from) {
     write(rows(out), values, count, out, from);
   }
@@ -143,6 +148,107 @@ final class JavaKernels implements Kernels {
   }
 
   @Override
+  public void unaryWithDerivative(Unary function, Tensor x, Tensor out, Tensor derivative) {
+    unaryWithDerivative(rows(x), function, x, out, derivative);
+  }
+
+  private static <A> void unaryWithDerivative(
+      Rows<A> rows, Unary function, Tensor x, Tensor out, Tensor derivative) {
+    Access from = x.access();
+    Access to = out.access();
+    Access toDerivative = derivative.access();
+    inPieces(
+        x.shape().length(),
+        (start, n) -> {
+          A row = Scratch.array(rows, 0, PIECE);
+          A result = Scratch.array(rows, 1, PIECE);
+          A slope = Scratch.array(rows, 2, PIECE);
+          rows.read(from, x.offset() + start, row, 0, n);
+          rows.unaryWithDerivative(function, row, result, slope, n);
+          rows.write(result, 0, n, to, out.offset() + start);
+          rows.write(slope, 0, n, toDerivative, derivative.offset() + start);
+        });
+  }
+
+  @Override
+  public void centre(Tensor x, Tensor out) {
+    centre(rows(x), x, out);
+  }
+
+  private static <A> void centre(Rows<A> rows, Tensor x, Tensor out) {
+    int n = x.shape().size(-1);
+    Access from = x.access();
+    Access to = out.access();
+    Workers.run(
+        rowsOf(x),
+        x.shape().length(),
+        (first, last) -> {
+          A row = Scratch.array(rows, 0, n);
+          for (int at = first * n; at < last * n; at += n) {
+            rows.read(from, x.offset() + at, row, 0, n);
+            rows.subtract(row, rows.sum(row, 0, n) / n, 0, n);
+            rows.write(row, 0, n, to, out.offset() + at);
+          }
+        });
+  }
+
+  @Override
+  public void rowDots(Tensor x, Tensor y, Tensor out) {
+    rowDots(rows(x), x, y, out);
+  }
+
+  private static <A> void rowDots(Rows<A> rows, Tensor x, Tensor y, Tensor out) {
+    int n = x.shape().size(-1);
+    int period = x.shape().length();
+    Access fromX = x.access();
+    Access fromY = y.access();
+    Access to = out.access();
+    Workers.run(
+        out.shape().length(),
+        y.shape().length(),
+        (first, last) -> {
+          A left = Scratch.array(rows, 0, n);
+          A right = Scratch.array(rows, 1, n);
+          A dots = Scratch.array(rows, 2, last - first);
+          for (int row = first; row < last; row++) {
+            rows.read(fromX, n == 0 ? 0 : x.offset() + row * n % period, left, 0, n);
+            rows.read(fromY, y.offset() + row * n, right, 0, n);
+            rows.set(dots, row - first, rows.dot(left, right, n));
+          }
+          rows.write(dots, 0, last - first, to, out.offset() + first);
+        });
+  }
+
+  @Override
+  public void rescale(Tensor x, Tensor scale, Tensor gain, Tensor bias, Tensor out) {
+    rescale(rows(x), x, scale, gain, bias, out);
+  }
+
+  private static <A> void rescale(
+      Rows<A> rows, Tensor x, Tensor scale, Tensor gain, Tensor bias, Tensor out) {
+    int n = x.shape().size(-1);
+    int period = scale.shape().length();
+    Access from = x.access();
+    Access scales = scale.access();
+    Access to = out.access();
+    Workers.run(
+        rowsOf(x),
+        x.shape().length(),
+        (first, last) -> {
+          A row = Scratch.array(rows, 0, n);
+          A gains = Scratch.array(rows, 1, n);
+          A biases = Scratch.array(rows, 2, n);
+          rows.read(gain.access(), gain.offset(), gains, 0, n);
+          rows.read(bias.access(), bias.offset(), biases, 0, n);
+          for (int i = first; i < last; i++) {
+            rows.read(from, x.offset() + i * n, row, 0, n);
+            rows.rescale(row, rows.get(scales, scale.offset() + i % period), gains, biases, n);
+            rows.write(row, 0, n, to, out.offset() + i * n);
+          }
+        });
+  }
+
+  @Override
   public void binary(Binary function, Tensor x, double y, Tensor out) {
     binary(rows(x), function, x, y, out);
   }
@@ -167,11 +273,7 @@ final class JavaKernels implements Kernels {
 
   private static <A> void binary(Rows<A> rows, Binary function, Tensor x, Tensor y, Tensor out) {
     int rank = out.shape().rank();
-    Box box =
-        Box.of(
-            out.shape().dimensions(),
-            x.shape().broadcastStrides(rank),
-            y.shape().broadcastStrides(rank));
+    Box box = Box.of(out.shape().dimensions(), x.broadcastStrides(rank), y.broadcastStrides(rank));
     Access fromX = x.access();
     Access fromY = y.access();
     Access to = out.access();
@@ -281,15 +383,11 @@ final class JavaKernels implements Kernels {
     int m = out.shape().size(-2);
     int n = out.shape().size(-1);
     int k = x.shape().size(xTransposed ? -2 : -1);
-    Matrix left = new Matrix(x.access(), x.offset(), xTransposed ? m : k, xTransposed);
-    Matrix right = new Matrix(y.access(), y.offset(), yTransposed ? k : n, yTransposed);
+    Matrix left = new Matrix(x.access(), x.offset(), x.rowStride(), xTransposed);
+    Matrix right = new Matrix(y.access(), y.offset(), y.rowStride(), yTransposed);
     Matrix result = new Matrix(out.access(), out.offset(), n, false);
     Shape batch = out.shape().subShape(0, rank - 2);
-    Box box =
-        Box.of(
-            batch.prepend(1).dimensions(),
-            matrixStrides(x.shape(), rank),
-            matrixStrides(y.shape(), rank));
+    Box box = Box.of(batch.prepend(1).dimensions(), batchStrides(x, rank), batchStrides(y, rank));
     int inner = box.inner();
     int count = box.outer() * inner;
     long work = (long) m * n * k / PRODUCTS_PER_OPERATION;
@@ -326,8 +424,8 @@ final class JavaKernels implements Kernels {
   private static final int STRIP = 16;
 
   /** Strides of the leading axes as seen from a batch with one axis of size 1 in front. */
-  private static int[] matrixStrides(Shape shape, int rank) {
-    int[] all = shape.broadcastStrides(rank);
+  private static int[] batchStrides(Tensor x, int rank) {
+    int[] all = x.broadcastStrides(rank);
     int[] result = new int[rank - 1];
     System.arraycopy(all, 0, result, 1, rank - 2);
     return result;
@@ -392,7 +490,8 @@ final class JavaKernels implements Kernels {
   }
 
   @Override
-  public void gather(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
+  public void gather(
+      Tensor x, int outer, int outerStride, int stride, int inner, int[] indices, Tensor out) {
     Rows<?> rows = rows(x);
     Access from = x.access();
     Access to = out.access();
@@ -400,7 +499,7 @@ final class JavaKernels implements Kernels {
       for (int i = 0; i < indices.length; i++) {
         rows.copy(
             from,
-            x.offset() + (o * size + indices[i]) * inner,
+            x.offset() + o * outerStride + indices[i] * stride,
             to,
             out.offset() + (o * indices.length + i) * inner,
             inner);
@@ -493,7 +592,7 @@ final class JavaKernels implements Kernels {
               double max = rows.max(values, ends[i], ends[i + 1]);
               rows.subtract(values, max, ends[i], ends[i + 1]);
             }
-            rows.unary(Unary.EXP, values, exponentials, ends[height]);
+            rows.expOfNonPositive(values, exponentials, ends[height]);
             for (int i = 0; i < height; i++) {
               int seen = ends[i + 1] - ends[i];
               double sum = rows.sum(exponentials, ends[i], ends[i + 1]);
@@ -514,12 +613,14 @@ final class JavaKernels implements Kernels {
   }
 
   @Override
-  public void softmaxDerivative(Tensor p, Tensor u, Tensor out) {
-    softmaxDerivative(rows(p), p, u, out);
+  public void softmaxDerivative(Tensor p, Tensor u, int visible, Tensor out) {
+    softmaxDerivative(rows(p), p, u, visible, out);
   }
 
-  private static <A> void softmaxDerivative(Rows<A> rows, Tensor p, Tensor u, Tensor out) {
+  private static <A> void softmaxDerivative(
+      Rows<A> rows, Tensor p, Tensor u, int visible, Tensor out) {
     int n = u.shape().size(-1);
+    int perMatrix = p.shape().rank() > 1 ? p.shape().size(-2) : 1;
     int period = p.shape().length();
     Access fromP = p.access();
     Access fromU = u.access();
@@ -530,14 +631,18 @@ final class JavaKernels implements Kernels {
         (first, last) -> {
           A weights = Scratch.array(rows, 0, n);
           A values = Scratch.array(rows, 1, n);
+          A zeros = Scratch.array(rows, 2, n);
+          rows.fill(zeros, 0, n);
           for (int row = first; row < last; row++) {
             int at = row * n;
-            rows.read(fromP, p.offset() + at % period, weights, 0, n);
-            rows.read(fromU, u.offset() + at, values, 0, n);
-            double mean = rows.dot(weights, values, n);
-            rows.binary(Binary.MINUS, values, mean, values, n);
-            rows.binary(Binary.TIMES, values, weights, values, n);
-            rows.write(values, 0, n, to, out.offset() + at);
+            int seen = visibleIn(row % perMatrix, visible, n);
+            rows.read(fromP, p.offset() + at % period, weights, 0, seen);
+            rows.read(fromU, u.offset() + at, values, 0, seen);
+            double mean = rows.dot(weights, values, seen);
+            rows.binary(Binary.MINUS, values, mean, values, seen);
+            rows.binary(Binary.TIMES, values, weights, values, seen);
+            rows.write(values, 0, seen, to, out.offset() + at);
+            rows.write(zeros, 0, n - seen, to, out.offset() + at + seen);
           }
         });
   }

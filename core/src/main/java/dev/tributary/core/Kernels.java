@@ -10,6 +10,12 @@ import dev.tributary.core.Memory.Block;
  * CPUs and {@link Nd4jKernels} anywhere.
  */
 interface Kernels {
+  /**
+   * How far apart matrix products want the rows of a weight: {@code columns} or a little more, in
+   * elements.
+   */
+  int rowStride(DType dtype, int columns);
+
   /** Element-wise functions of one operand. */
   enum Unary {
     NEGATE,
@@ -54,16 +60,39 @@ interface Kernels {
 
   void unary(Unary function, Tensor x, Tensor out);
 
+  /**
+   * {@link Unary#GELU} or {@link Unary#EXACT_GELU} and its derivative at once: most of the work is
+   * the same.
+   */
+  void unaryWithDerivative(Unary function, Tensor x, Tensor out, Tensor derivative);
+
   /** Element-wise with broadcasting. */
   void binary(Binary function, Tensor x, Tensor y, Tensor out);
 
   void binary(Binary function, Tensor x, double y, Tensor out);
 
+  /** Differences of each row (along the last axis) from its mean. */
+  void centre(Tensor x, Tensor out);
+
+  /**
+   * Products of rows with rows, each summed, to [.., 1]; {@code x} is repeated over the leading
+   * axes of {@code y}.
+   */
+  void rowDots(Tensor x, Tensor y, Tensor out);
+
+  /**
+   * x / scale · gain + bias, with a scale for each row of {@code x}, repeated over its leading
+   * axes, and a gain and a bias for each entry of a row.
+   */
+  void rescale(Tensor x, Tensor scale, Tensor gain, Tensor bias, Tensor out);
+
   /** Sums the middle axis of {@code x} seen as [outer, count, inner]. */
   void sum(Tensor x, int outer, int count, int inner, Tensor out);
 
   /**
-   * Matrix products over the last two axes, leading axes broadcast.
+   * Matrix products over the last two axes, leading axes broadcast. Rows of the operands may be
+   * {@link Tensor#rowStride spaced}; every other kernel but {@link #copy} and {@link #gather},
+   * which are told strides, takes tensors whose rows follow each other.
    *
    * @param accumulate whether {@code out} already holds something to add to
    */
@@ -80,8 +109,14 @@ interface Kernels {
       int[] toStrides,
       int[] box);
 
-  /** From {@code x} seen as [outer, size, inner] to [outer, indices.length, inner]. */
-  void gather(Tensor x, int outer, int size, int inner, int[] indices, Tensor out);
+  /**
+   * From {@code x} seen as [outer, size, inner] to [outer, indices.length, inner].
+   *
+   * @param outerStride from one of the outer entries to the next, in elements
+   * @param stride from one of the {@code size} entries to the next, in elements
+   */
+  void gather(
+      Tensor x, int outer, int outerStride, int stride, int inner, int[] indices, Tensor out);
 
   /** The adjoint of {@link #gather}: adds to {@code out}, seen as [outer, size, inner]. */
   void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out);
@@ -98,8 +133,11 @@ interface Kernels {
    */
   void softmax(Tensor x, int visible, Tensor out);
 
-  /** p (u - sum(p u)) along the last axis: push and pull of softmax. */
-  void softmaxDerivative(Tensor p, Tensor u, Tensor out);
+  /**
+   * p (u - sum(p u)) along the last axis, over the entries that {@link #softmax} saw, the rest 0:
+   * push and pull of it.
+   */
+  void softmaxDerivative(Tensor p, Tensor u, int visible, Tensor out);
 
   void logSoftmax(Tensor x, Tensor out);
 

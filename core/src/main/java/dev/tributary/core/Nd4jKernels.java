@@ -41,6 +41,11 @@ final class Nd4jKernels implements Kernels {
     return NOTHING;
   }
 
+  @Override
+  public int rowStride(DType dtype, int columns) {
+    return columns;
+  }
+
   /** A window on the memory of a tensor; offset and strides in elements. */
   private static INDArray window(Tensor x, int offset, int[] dimensions, int[] strides) {
     if (dimensions.length == 0) {
@@ -128,6 +133,15 @@ final class Nd4jKernels implements Kernels {
     }
   }
 
+  @Override
+  public void unaryWithDerivative(Unary function, Tensor x, Tensor out, Tensor derivative) {
+    unary(function, x, out);
+    unary(
+        function == Unary.GELU ? Unary.GELU_DERIVATIVE : Unary.EXACT_GELU_DERIVATIVE,
+        x,
+        derivative);
+  }
+
   private static INDArray normalDistribution(INDArray x, Temporaries temporaries) {
     INDArray result = temporaries.add(x.mul(-Math.sqrt(0.5)));
     return Nd4j.exec(new Erfc(result, result)).muli(0.5);
@@ -172,6 +186,47 @@ final class Nd4jKernels implements Kernels {
   }
 
   @Override
+  public void centre(Tensor x, Tensor out) {
+    if (x.shape().length() == 0) {
+      return;
+    }
+    int n = x.shape().size(-1);
+    int rows = x.shape().length() / n;
+    try (Temporaries temporaries = new Temporaries()) {
+      INDArray z = window(out, rows, n).assign(window(x, rows, n));
+      z.subi(temporaries.add(z.mean(1)).reshape(rows, 1));
+    }
+  }
+
+  @Override
+  public void rowDots(Tensor x, Tensor y, Tensor out) {
+    if (y.shape().length() == 0) {
+      fill(out, 0);
+      return;
+    }
+    int n = x.shape().size(-1);
+    int rows = x.shape().length() / n;
+    int outer = y.shape().length() / x.shape().length();
+    try (Temporaries temporaries = new Temporaries()) {
+      INDArray products = temporaries.add(window(y, outer, rows, n).mul(window(x, 1, rows, n)));
+      INDArray sums = temporaries.add(products.sum(2));
+      window(out, outer, rows).assign(sums.reshape(outer, rows));
+    }
+  }
+
+  @Override
+  public void rescale(Tensor x, Tensor scale, Tensor gain, Tensor bias, Tensor out) {
+    if (x.shape().length() == 0) {
+      return;
+    }
+    int n = x.shape().size(-1);
+    int rows = scale.shape().length();
+    INDArray z = window(out, x.shape().length() / (rows * n), rows, n);
+    z.assign(window(x, x.shape().length() / (rows * n), rows, n));
+    z.divi(window(scale, 1, rows, 1)).muli(window(gain, 1, 1, n)).addi(window(bias, 1, 1, n));
+  }
+
+  @Override
   public void sum(Tensor x, int outer, int count, int inner, Tensor out) {
     if (x.shape().length() == 0) {
       fill(out, 0);
@@ -193,8 +248,8 @@ final class Nd4jKernels implements Kernels {
       boolean accumulate) {
     int[] dimensions = out.shape().dimensions();
     int rank = dimensions.length;
-    int[] xStrides = x.shape().broadcastStrides(rank);
-    int[] yStrides = y.shape().broadcastStrides(rank);
+    int[] xStrides = x.broadcastStrides(rank);
+    int[] yStrides = y.broadcastStrides(rank);
     int m = dimensions[rank - 2];
     int n = dimensions[rank - 1];
     Shape batch = out.shape().subShape(0, rank - 2);
@@ -226,7 +281,7 @@ final class Nd4jKernels implements Kernels {
   private static INDArray matrix(Tensor x, int offset) {
     int rows = x.shape().size(-2);
     int columns = x.shape().size(-1);
-    return window(x, offset, new int[] {rows, columns}, new int[] {columns, 1});
+    return window(x, offset, new int[] {rows, columns}, new int[] {x.rowStride(), 1});
   }
 
   @Override
@@ -259,10 +314,12 @@ final class Nd4jKernels implements Kernels {
   }
 
   @Override
-  public void gather(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
+  public void gather(
+      Tensor x, int outer, int outerStride, int stride, int inner, int[] indices, Tensor out) {
     for (int o = 0; o < outer && inner > 0; o++) {
       for (int i = 0; i < indices.length; i++) {
-        row(out, o * indices.length + i, inner).assign(row(x, o * size + indices[i], inner));
+        int from = o * outerStride + indices[i] * stride;
+        row(out, (o * indices.length + i) * inner, inner).assign(row(x, from, inner));
       }
     }
   }
@@ -271,14 +328,15 @@ final class Nd4jKernels implements Kernels {
   public void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
     for (int o = 0; o < outer && inner > 0; o++) {
       for (int i = 0; i < indices.length; i++) {
-        row(out, o * size + indices[i], inner).addi(row(x, o * indices.length + i, inner));
+        row(out, (o * size + indices[i]) * inner, inner)
+            .addi(row(x, (o * indices.length + i) * inner, inner));
       }
     }
   }
 
-  /** One row of {@code length}: a slice of a slice loses its place in M2.1. */
-  private static INDArray row(Tensor x, int row, int length) {
-    return window(x, row * length, new int[] {length}, new int[] {1});
+  /** {@code length} elements in a row: a slice of a slice loses its place in M2.1. */
+  private static INDArray row(Tensor x, int from, int length) {
+    return window(x, from, new int[] {length}, new int[] {1});
   }
 
   @Override
@@ -314,7 +372,7 @@ final class Nd4jKernels implements Kernels {
   }
 
   @Override
-  public void softmaxDerivative(Tensor p, Tensor u, Tensor out) {
+  public void softmaxDerivative(Tensor p, Tensor u, int visible, Tensor out) {
     if (out.shape().length() == 0) {
       return;
     }

@@ -16,6 +16,12 @@ final class OneDnn {
   static final boolean PRESENT = load();
 
   /**
+   * Whether its code for this processor reads the right side of a product where it lies; for
+   * AVX-512 it packs it first.
+   */
+  static final boolean READS_IN_PLACE = PRESENT && !hasAvx512();
+
+  /**
    * Each thread computes alone, and {@link Workers} share the work: threads of OpenMP, which
    * otherwise wait for more of it on the core that a kernel could use, do not know of each other.
    */
@@ -27,6 +33,11 @@ final class OneDnn {
           });
 
   private OneDnn() {}
+
+  private static boolean hasAvx512() {
+    int bits = dnnl.dnnl_cpu_isa_avx512_core & ~dnnl.dnnl_cpu_isa_avx2;
+    return (dnnl.dnnl_get_effective_cpu_isa() & bits) != 0;
+  }
 
   private static boolean load() {
     try {

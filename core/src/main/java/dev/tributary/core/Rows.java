@@ -39,6 +39,12 @@ interface Rows<A> {
 
   void unary(Unary function, A x, A z, int n);
 
+  /** {@link Unary#GELU} or {@link Unary#EXACT_GELU} and its derivative at once. */
+  void unaryWithDerivative(Unary function, A x, A z, A slope, int n);
+
+  /** e^x where x is at most 0; what is smaller than a normal number may be 0. */
+  void expOfNonPositive(A x, A z, int n);
+
   void binary(Binary function, A x, A y, A z, int n);
 
   void binary(Binary function, A x, double y, A z, int n);
@@ -55,6 +61,9 @@ interface Rows<A> {
 
   /** x[i] -= y for from <= i < to. */
   void subtract(A x, double y, int from, int to);
+
+  /** x[i] = x[i] / scale · gain[i] + bias[i]. */
+  void rescale(A x, double scale, A gain, A bias, int n);
 
   /** x[i] *= y for from <= i < to. */
   void scale(A x, double y, int from, int to);
@@ -80,6 +89,9 @@ interface Rows<A> {
       return new Matrix(access, offset, stride, !transposed);
     }
   }
+
+  /** How far apart products want the stored rows of a weight, in elements. */
+  int rowStride(int columns);
 
   /** out[m, n] = x[m, k] y[k, n] (+ out), where {@code out} is not transposed. */
   void gemm(Matrix x, Matrix y, Matrix out, boolean accumulate, int m, int n, int k);

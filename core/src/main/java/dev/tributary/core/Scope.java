@@ -132,14 +132,19 @@ public final class Scope implements AutoCloseable {
     }
   }
 
-  static Memory.Lease lease(DType dtype, Shape shape) {
+  /**
+   * Memory for a tensor made now.
+   *
+   * @param elements that it takes, gaps between its rows included
+   */
+  static Memory.Lease lease(DType dtype, Shape shape, int elements) {
     Scope scope =
         requirePresent(
             INNERMOST.get(),
             "a tensor %s needs a scope: no Scope is open on thread %s",
             shape,
             Thread.currentThread().getName());
-    Memory.Lease lease = new Memory.Lease(dtype, shape.length(), scope);
+    Memory.Lease lease = new Memory.Lease(dtype, elements, scope);
     scope.leases.add(lease);
     LIVE.incrementAndGet();
     return lease;

@@ -157,12 +157,11 @@ public final class Shape {
     return strides;
   }
 
-  /** {@link #strides} as seen from a broadcast result of the given rank: 0 where repeated. */
-  int[] broadcastStrides(int rank) {
-    int[] own = strides();
+  /** Strides as seen from a broadcast result of the given rank: 0 where repeated. */
+  int[] broadcastStrides(int[] strides, int rank) {
     int[] result = new int[rank];
     for (int axis = 0; axis < rank(); axis++) {
-      result[rank - rank() + axis] = dimensions[axis] == 1 ? 0 : own[axis];
+      result[rank - rank() + axis] = dimensions[axis] == 1 ? 0 : strides[axis];
     }
     return result;
   }

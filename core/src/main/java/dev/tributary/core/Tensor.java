@@ -25,18 +25,60 @@ public final class Tensor {
   private final Memory.Lease lease;
   private final int offset;
 
-  private Tensor(DType dtype, Shape shape, Memory.Lease lease, int offset) {
+  /** From one row of the last axis to the next, in elements: its size, unless rows are spaced. */
+  private final int rowStride;
+
+  private Tensor(DType dtype, Shape shape, Memory.Lease lease, int offset, int rowStride) {
     this.dtype = dtype;
     this.shape = shape;
     this.lease = lease;
     this.offset = offset;
+    this.rowStride = rowStride;
   }
 
   // ---- making and reading ------------------------------------------------------------------
 
   /** Memory in the innermost scope, its content still to be written. */
   private static Tensor allocate(DType dtype, Shape shape) {
-    return new Tensor(dtype, shape, Scope.lease(dtype, shape), 0);
+    return new Tensor(dtype, shape, Scope.lease(dtype, shape, shape.length()), 0, rowSize(shape));
+  }
+
+  private static int rowSize(Shape shape) {
+    return shape.rank() == 0 ? 1 : shape.size(-1);
+  }
+
+  /**
+   * {@return the same matrix with its rows as far apart as matrix products read them fastest: for
+   * weights, which many products read} It behaves like any other tensor; what is not a product, a
+   * slice or a gather may copy it first.
+   *
+   * @throws IllegalArgumentException if it does not have two axes
+   */
+  public Tensor spacedRows() {
+    requireArgument(shape.rank() == 2, "spacedRows: %s is not a matrix", shape);
+    int stride = Backend.kernels().rowStride(dtype, shape.size(1));
+    if (stride == rowStride || (long) shape.size(0) * stride > Integer.MAX_VALUE) {
+      return this;
+    }
+    Memory.Lease spaced = Scope.lease(dtype, shape, shape.size(0) * stride);
+    Tensor result = new Tensor(dtype, shape, spaced, 0, stride);
+    result.fillFrom(this);
+    return result;
+  }
+
+  /** Whether rows follow each other without a gap. */
+  private boolean isDense() {
+    return rowStride == rowSize(shape);
+  }
+
+  /** This, or a copy whose rows follow each other. */
+  private Tensor dense() {
+    if (isDense()) {
+      return this;
+    }
+    Tensor result = allocate(dtype, shape);
+    result.fillFrom(this);
+    return result;
   }
 
   /**
@@ -125,9 +167,12 @@ public final class Tensor {
 
   /** {@return all elements in row-major order} */
   public double[] toDoubles() {
-    double[] values = new double[shape.length()];
-    Backend.kernels().read(this, 0, values, values.length);
-    return values;
+    try (Scope scope = Scope.open()) {
+      Tensor x = dense();
+      double[] values = new double[shape.length()];
+      Backend.kernels().read(x, 0, values, values.length);
+      return values;
+    }
   }
 
   /**
@@ -140,6 +185,7 @@ public final class Tensor {
   public double get(int... index) {
     requireArgument(
         index.length == shape.rank(), "tensor %s has no element %s", shape, Arrays.toString(index));
+    int[] strides = strides();
     int position = 0;
     for (int axis = 0; axis < index.length; axis++) {
       requireArgument(
@@ -147,7 +193,7 @@ public final class Tensor {
           "tensor %s has no element %s",
           shape,
           Arrays.toString(index));
-      position = position * shape.size(axis) + index[axis];
+      position += index[axis] * strides[axis];
     }
     double[] value = new double[1];
     Backend.kernels().read(this, position, value, 1);
@@ -166,7 +212,9 @@ public final class Tensor {
 
   /** {@return whether no element is infinite or NaN} */
   public boolean isFinite() {
-    return Backend.kernels().isFinite(this);
+    try (Scope scope = Scope.open()) {
+      return Backend.kernels().isFinite(dense());
+    }
   }
 
   // ---- element-wise ------------------------------------------------------------------------
@@ -277,6 +325,33 @@ public final class Tensor {
     return unary(Unary.GELU);
   }
 
+  /**
+   * A function of every element, and its derivative there.
+   *
+   * @param value of the function
+   * @param derivative at the same element
+   */
+  public record WithDerivative(Tensor value, Tensor derivative) {}
+
+  /** {@return {@link #gelu} and {@link #geluDerivative} for little more than the price of one} */
+  public WithDerivative geluWithDerivative() {
+    return withDerivative(Unary.GELU);
+  }
+
+  /**
+   * {@return {@link #exactGelu} and {@link #exactGeluDerivative} for little more than the price of
+   * one}
+   */
+  public WithDerivative exactGeluWithDerivative() {
+    return withDerivative(Unary.EXACT_GELU);
+  }
+
+  private WithDerivative withDerivative(Unary function) {
+    WithDerivative result = new WithDerivative(allocate(dtype, shape), allocate(dtype, shape));
+    Backend.kernels().unaryWithDerivative(function, dense(), result.value, result.derivative);
+    return result;
+  }
+
   /** {@return the derivative of {@link #gelu} at x} */
   public Tensor geluDerivative() {
     return unary(Unary.GELU_DERIVATIVE);
@@ -298,13 +373,13 @@ public final class Tensor {
 
   private Tensor unary(Unary function) {
     Tensor result = allocate(dtype, shape);
-    Backend.kernels().unary(function, this, result);
+    Backend.kernels().unary(function, dense(), result);
     return result;
   }
 
   private Tensor binary(Binary function, double number) {
     Tensor result = allocate(dtype, shape);
-    Backend.kernels().binary(function, this, number, result);
+    Backend.kernels().binary(function, dense(), number, result);
     return result;
   }
 
@@ -312,7 +387,7 @@ public final class Tensor {
     requireSameType(function.name().toLowerCase(Locale.ROOT), other);
     Tensor result =
         allocate(dtype, shape.equals(other.shape) ? shape : shape.broadcast(other.shape));
-    Backend.kernels().binary(function, this, other, result);
+    Backend.kernels().binary(function, dense(), other.dense(), result);
     return result;
   }
 
@@ -331,7 +406,7 @@ public final class Tensor {
   public Tensor sum(int axis) {
     int at = shape.axis(axis);
     Tensor result = allocate(dtype, shape.with(at, 1));
-    Backend.kernels().sum(this, outer(at), shape.size(at), inner(at), result);
+    Backend.kernels().sum(dense(), outer(at), shape.size(at), inner(at), result);
     return result;
   }
 
@@ -350,7 +425,79 @@ public final class Tensor {
    * @param axis from 0, or from the end: -1 is the last
    */
   public Tensor centred(int axis) {
-    return minus(mean(axis));
+    if (shape.axis(axis) != shape.rank() - 1) {
+      return minus(mean(axis));
+    }
+    Tensor result = allocate(dtype, shape);
+    Backend.kernels().centre(dense(), result);
+    return result;
+  }
+
+  /**
+   * {@return the dot products of rows along the last axis, which stays with size 1} The rows of
+   * this are repeated over the leading axes of {@code other}.
+   *
+   * @param other [.., *shape of this]
+   * @throws IllegalArgumentException if the shape of {@code other} does not end in this one, or
+   *     there are no axes
+   */
+  public Tensor rowDots(Tensor other) {
+    requireSameType("rowDots", other);
+    requireArgument(shape.rank() > 0, "rowDots: %s has no rows", shape);
+    requireEnding("rowDots", other.shape, shape);
+    Tensor result = allocate(dtype, other.shape.with(-1, 1));
+    Backend.kernels().rowDots(dense(), other.dense(), result);
+    return result;
+  }
+
+  /**
+   * {@return the square root of the mean square plus {@code epsilon}, along the last axis, which
+   * stays with size 1}
+   *
+   * @param epsilon added to the mean square
+   */
+  public Tensor rootMeanSquare(double epsilon) {
+    return rowDots(this).times(1.0 / shape.size(-1)).plus(epsilon).sqrt();
+  }
+
+  /**
+   * {@return what a norm does with rows: x / scale · gain + bias}
+   *
+   * @param scale [.., 1], one for each row, repeated over the leading axes of this
+   * @param gain of each entry of a row
+   * @param bias of each entry of a row
+   * @throws IllegalArgumentException if they do not fit the last axes
+   */
+  public Tensor rescaled(Tensor scale, Tensor gain, Tensor bias) {
+    requireSameType("rescaled", scale);
+    requireSameType("rescaled", gain);
+    requireSameType("rescaled", bias);
+    requireArgument(
+        shape.rank() > 0
+            && scale.shape.rank() > 0
+            && scale.shape.size(-1) == 1
+            && gain.shape.equals(Shape.of(shape.size(-1)))
+            && bias.shape.equals(gain.shape),
+        "rescaled: rows %s, scale %s, gain %s and bias %s do not fit",
+        shape,
+        scale.shape,
+        gain.shape,
+        bias.shape);
+    requireEnding("rescaled", shape.with(-1, 1), scale.shape);
+    Tensor result = allocate(dtype, shape);
+    Backend.kernels().rescale(dense(), scale.dense(), gain.dense(), bias.dense(), result);
+    return result;
+  }
+
+  /** Refuses a shape that does not end in another one, which is repeated over its leading axes. */
+  private static void requireEnding(String operation, Shape whole, Shape ending) {
+    requireArgument(
+        whole.rank() >= ending.rank()
+            && whole.subShape(whole.rank() - ending.rank(), whole.rank()).equals(ending),
+        "%s: %s does not end in %s",
+        operation,
+        whole,
+        ending);
   }
 
   /**
@@ -506,7 +653,7 @@ public final class Tensor {
     requireArgument(
         shape.rank() > 0 && shape.size(-1) > 0, "softmax: %s has no entries to normalise", shape);
     Tensor result = allocate(dtype, shape);
-    Backend.kernels().softmax(this, visible, result);
+    Backend.kernels().softmax(dense(), visible, result);
     return result;
   }
 
@@ -526,27 +673,23 @@ public final class Tensor {
         visible,
         shape);
     Tensor result = allocate(dtype, shape);
-    Backend.kernels().causalMask(this, visible, hidden, result);
+    Backend.kernels().causalMask(dense(), visible, hidden, result);
     return result;
   }
 
   /**
-   * {@return the derivative of softmax, its own adjoint: p (u - Σ p u) along the last axis, where
-   * this is p, the softmax, which is repeated over the leading axes of {@code u}}
+   * {@return the derivative of {@link #causalSoftmax}, its own adjoint: p (u - Σ p u) along the
+   * last axis, where this is p, the softmax, which is repeated over the leading axes of {@code u}}
    *
    * @param u [.., *shape of this]
+   * @param visible entries in the first row, as many as p was made with
    */
-  public Tensor softmaxDerivative(Tensor u) {
+  public Tensor softmaxDerivative(Tensor u, int visible) {
     requireSameType("softmaxDerivative", u);
-    requireArgument(
-        shape.rank() > 0
-            && u.shape.rank() >= shape.rank()
-            && u.shape.subShape(u.shape.rank() - shape.rank(), u.shape.rank()).equals(shape),
-        "softmaxDerivative: %s does not end in %s",
-        u.shape,
-        shape);
+    requireArgument(shape.rank() > 0, "softmaxDerivative: %s has no rows", shape);
+    requireEnding("softmaxDerivative", u.shape, shape);
     Tensor result = allocate(dtype, u.shape);
-    Backend.kernels().softmaxDerivative(this, u, result);
+    Backend.kernels().softmaxDerivative(dense(), u.dense(), visible, result);
     return result;
   }
 
@@ -557,7 +700,7 @@ public final class Tensor {
         "logSoftmax: %s has no entries to normalise",
         shape);
     Tensor result = allocate(dtype, shape);
-    Backend.kernels().logSoftmax(this, result);
+    Backend.kernels().logSoftmax(dense(), result);
     return result;
   }
 
@@ -574,7 +717,7 @@ public final class Tensor {
         count,
         shape);
     Tensor result = allocate(dtype, shape);
-    Backend.kernels().topKMask(this, count, result);
+    Backend.kernels().topKMask(dense(), count, result);
     return result;
   }
 
@@ -594,7 +737,13 @@ public final class Tensor {
         shape.length(),
         target,
         target.length());
-    return shape.equals(target) ? this : new Tensor(dtype, target, lease, offset);
+    if (shape.equals(target)) {
+      return this;
+    }
+    if (!isDense() && rowSize(target) != rowSize(shape)) {
+      return dense().reshape(target);
+    }
+    return new Tensor(dtype, target, lease, offset, isDense() ? rowSize(target) : rowStride);
   }
 
   /**
@@ -625,7 +774,7 @@ public final class Tensor {
     }
     requireArgument(
         valid, "permute: %s is not an order of the axes of %s", Arrays.toString(axes), shape);
-    int[] own = shape.strides();
+    int[] own = strides();
     int[] dimensions = new int[axes.length];
     int[] strides = new int[axes.length];
     for (int i = 0; i < axes.length; i++) {
@@ -656,13 +805,15 @@ public final class Tensor {
         axis,
         shape);
     Shape part = shape.with(at, to - from);
-    int start = from * inner(at);
+    int[] strides = strides();
+    int start = from * strides[at];
     if (outer(at) == 1) {
-      return new Tensor(dtype, part, lease, offset + start);
+      boolean ofARow = at == shape.rank() - 1;
+      int stride = ofARow ? to - from : rowStride;
+      return new Tensor(dtype, part, lease, offset + start, stride);
     }
     Tensor result = allocate(dtype, part);
-    Backend.kernels()
-        .copy(this, start, shape.strides(), result, 0, part.strides(), part.dimensions());
+    Backend.kernels().copy(this, start, strides, result, 0, part.strides(), part.dimensions());
     return result;
   }
 
@@ -692,7 +843,7 @@ public final class Tensor {
         .copy(
             this,
             0,
-            shape.strides(),
+            strides(),
             result,
             from * inner(at),
             result.shape.strides(),
@@ -730,7 +881,7 @@ public final class Tensor {
           .copy(
               part,
               0,
-              part.shape.strides(),
+              part.strides(),
               result,
               position * result.inner(at),
               result.shape.strides(),
@@ -752,7 +903,10 @@ public final class Tensor {
     int at = shape.axis(axis);
     requireIndices("gather", indices, shape.size(at));
     Tensor result = allocate(dtype, shape.with(at, indices.length));
-    Backend.kernels().gather(this, outer(at), shape.size(at), inner(at), indices, result);
+    Tensor x = at < shape.rank() - 2 ? dense() : this;
+    int step = x.strides()[at];
+    int block = at == shape.rank() - 1 ? x.rowStride : shape.size(at) * step;
+    Backend.kernels().gather(x, outer(at), block, step, inner(at), indices, result);
     return result;
   }
 
@@ -777,7 +931,7 @@ public final class Tensor {
         axis,
         shape);
     Tensor result = zeros(dtype, shape.with(at, size));
-    Backend.kernels().scatterAdd(this, outer(at), size, inner(at), indices, result);
+    Backend.kernels().scatterAdd(dense(), outer(at), size, inner(at), indices, result);
     return result;
   }
 
@@ -810,15 +964,9 @@ public final class Tensor {
   }
 
   private void fillFrom(Tensor source) {
+    int rank = shape.rank();
     Backend.kernels()
-        .copy(
-            source,
-            0,
-            source.shape.broadcastStrides(shape.rank()),
-            this,
-            0,
-            shape.strides(),
-            shape.dimensions());
+        .copy(source, 0, source.broadcastStrides(rank), this, 0, strides(), shape.dimensions());
   }
 
   // ---- for kernels -------------------------------------------------------------------------
@@ -838,6 +986,25 @@ public final class Tensor {
   /** Of the first element in the block, in elements. */
   int offset() {
     return offset;
+  }
+
+  /** From one row of the last axis to the next, in elements. */
+  int rowStride() {
+    return rowStride;
+  }
+
+  /** Distance between neighbours along each axis, in elements. */
+  private int[] strides() {
+    int[] strides = shape.strides();
+    for (int axis = 0; axis < strides.length - 1 && !isDense(); axis++) {
+      strides[axis] = strides[axis] / shape.size(-1) * rowStride;
+    }
+    return strides;
+  }
+
+  /** The same as seen from a broadcast result of the given rank: 0 where repeated. */
+  int[] broadcastStrides(int rank) {
+    return shape.broadcastStrides(strides(), rank);
   }
 
   @Override

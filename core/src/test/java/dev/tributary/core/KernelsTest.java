@@ -7,6 +7,7 @@ import dev.tributary.core.Kernels.Unary;
 import java.lang.reflect.Method;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
@@ -136,6 +137,63 @@ class KernelsTest {
           };
         });
     cases.put(
+        "rowStride(DType, int)",
+        draw ->
+            kernels -> {
+              int stride = kernels.rowStride(draw.dtype(), 1024);
+              return draw.out(Shape.of(stride < 1024 || stride > 1040 ? 1 : 0));
+            });
+    cases.put(
+        "unaryWithDerivative(Unary, Tensor, Tensor, Tensor)",
+        draw -> {
+          Unary function = draw.random.nextBoolean() ? Unary.GELU : Unary.EXACT_GELU;
+          Tensor x = draw.operandTensor();
+          return kernels -> {
+            Tensor out = draw.out(draw.shape());
+            Tensor derivative = draw.out(draw.shape());
+            kernels.unaryWithDerivative(function, x, out, derivative);
+            Shape whole = draw.shape().prepend(1);
+            return Tensor.concat(0, List.of(out.reshape(whole), derivative.reshape(whole)));
+          };
+        });
+    cases.put(
+        "centre(Tensor, Tensor)",
+        draw -> {
+          Assume.that(draw.shape().rank() > 0);
+          Tensor x = draw.operandTensor();
+          return kernels -> {
+            Tensor out = draw.out(draw.shape());
+            kernels.centre(x, out);
+            return out;
+          };
+        });
+    cases.put(
+        "rowDots(Tensor, Tensor, Tensor)",
+        draw -> {
+          Assume.that(draw.shape().rank() > 0);
+          Tensor x = draw.operandTensor();
+          Tensor y = draw.gaussian(draw.shape().prepend(draw.upTo(3)));
+          return kernels -> {
+            Tensor out = draw.out(y.shape().with(-1, 1));
+            kernels.rowDots(x, y, out);
+            return out;
+          };
+        });
+    cases.put(
+        "rescale(Tensor, Tensor, Tensor, Tensor, Tensor)",
+        draw -> {
+          Assume.that(draw.shape().rank() > 0);
+          Tensor x = draw.gaussian(draw.shape().prepend(draw.upTo(3)));
+          Tensor scale = draw.gaussian(draw.shape().with(-1, 1)).square().plus(0.5);
+          Tensor gain = draw.gaussian(Shape.of(draw.shape().size(-1)));
+          Tensor bias = draw.gaussian(Shape.of(draw.shape().size(-1)));
+          return kernels -> {
+            Tensor out = draw.out(x.shape());
+            kernels.rescale(x, scale, gain, bias, out);
+            return out;
+          };
+        });
+    cases.put(
         "binary(Binary, Tensor, Tensor, Tensor)",
         draw -> {
           Binary function = draw.oneOf(Binary.values());
@@ -174,14 +232,15 @@ class KernelsTest {
     cases.put("matmul(Tensor, boolean, Tensor, boolean, Tensor, boolean)", KernelsTest::matmul);
     cases.put("copy(Tensor, int, int[], Tensor, int, int[], int[])", KernelsTest::copy);
     cases.put(
-        "gather(Tensor, int, int, int, int[], Tensor)",
+        "gather(Tensor, int, int, int, int, int[], Tensor)",
         draw -> {
           Folded folded = Folded.of(draw);
           int[] indices = folded.indices(draw, draw.upTo(4));
           Tensor x = draw.operandTensor();
           return kernels -> {
             Tensor out = draw.out(Shape.of(folded.outer, indices.length, folded.inner));
-            kernels.gather(x, folded.outer, folded.size, folded.inner, indices, out);
+            int block = folded.size * folded.inner;
+            kernels.gather(x, folded.outer, block, folded.inner, folded.inner, indices, out);
             return out;
           };
         });
@@ -222,14 +281,15 @@ class KernelsTest {
           };
         });
     cases.put(
-        "softmaxDerivative(Tensor, Tensor, Tensor)",
+        "softmaxDerivative(Tensor, Tensor, int, Tensor)",
         draw -> {
           Assume.that(draw.shape().rank() > 0 && draw.shape().size(-1) > 0);
-          Tensor p = draw.operandTensor().softmax();
+          int visible = draw.random.nextBoolean() ? Integer.MAX_VALUE : 1 + draw.upTo(4);
+          Tensor p = draw.operandTensor().causalSoftmax(visible);
           Tensor u = draw.gaussian(draw.shape().prepend(draw.upTo(3)));
           return kernels -> {
             Tensor out = draw.out(u.shape());
-            kernels.softmaxDerivative(p, u, out);
+            kernels.softmaxDerivative(p, u, visible, out);
             return out;
           };
         });

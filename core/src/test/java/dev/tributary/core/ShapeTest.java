@@ -82,7 +82,8 @@ class ShapeTest {
   @Test
   void strides_rowMajor_areProductsOfLaterAxes() {
     assertArrayEquals(new int[] {12, 4, 1}, Shape.of(2, 3, 4).strides());
-    assertArrayEquals(new int[] {0, 4, 0, 1}, Shape.of(3, 1, 4).broadcastStrides(4));
+    assertArrayEquals(
+        new int[] {0, 4, 0, 1}, Shape.of(3, 1, 4).broadcastStrides(new int[] {4, 4, 1}, 4));
   }
 
   @Test

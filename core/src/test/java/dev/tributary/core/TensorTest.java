@@ -11,7 +11,9 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.TreeSet;
@@ -422,6 +424,20 @@ class TensorTest {
         });
   }
 
+  @Property(tries = TRIES)
+  void geluWithDerivative_anyNumbers_isBoth(@ForAll("operands") Operand x) {
+    Tensor.WithDerivative both = x.tensor().geluWithDerivative();
+    assertArrayEquals(x.tensor().gelu().toDoubles(), both.value().toDoubles());
+    assertArrayEquals(x.tensor().geluDerivative().toDoubles(), both.derivative().toDoubles());
+  }
+
+  @Property(tries = TRIES)
+  void exactGeluWithDerivative_anyNumbers_isBoth(@ForAll("operands") Operand x) {
+    Tensor.WithDerivative both = x.tensor().exactGeluWithDerivative();
+    assertArrayEquals(x.tensor().exactGelu().toDoubles(), both.value().toDoubles());
+    assertArrayEquals(x.tensor().exactGeluDerivative().toDoubles(), both.derivative().toDoubles());
+  }
+
   @Example
   void geluDerivative_hugeNumbers_isStep() {
     double[] x = {-1e200, -50, 50, 1e200};
@@ -635,6 +651,71 @@ class TensorTest {
     }
   }
 
+  @Property(tries = TRIES)
+  void rowDots_repeatedRows_equalsReference(
+      @ForAll("withAxes") Operand x, @ForAll @IntRange(max = 3) int directions) {
+    Reference other = Reference.gaussian(x.dtype(), x.shape().prepend(directions), x.random());
+    Tensor left = x.tensor();
+    Tensor right = x.tensor(other);
+    check(
+        other.zip(x.reference(), (a, b) -> a * b).sum(x.shape().rank()),
+        () -> left.rowDots(right),
+        4 * roundingsOfSum(x.shape().size(-1)));
+  }
+
+  @Example
+  void rowDots_misfit_saysBothShapes() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    assertRefused(
+        "rowDots: [4, 3] does not end in [2, 3]",
+        () -> x.rowDots(Tensor.zeros(DType.FLOAT, Shape.of(4, 3))));
+  }
+
+  @Property(tries = TRIES)
+  void rootMeanSquare_anyRows_equalsReference(@ForAll("rows") Operand x) {
+    Tensor tensor = x.tensor();
+    int count = x.shape().size(-1);
+    check(
+        x.reference()
+            .map(v -> v * v)
+            .sum(x.shape().rank() - 1)
+            .map(sum -> Math.sqrt(sum / count + 0.3)),
+        () -> tensor.rootMeanSquare(0.3),
+        roundingsOfSum(count));
+  }
+
+  @Property(tries = TRIES)
+  void rescaled_anyRows_equalsReference(
+      @ForAll("rows") Operand x, @ForAll @IntRange(max = 3) int directions) {
+    Random random = x.random();
+    DType dtype = x.dtype();
+    Reference rows = Reference.gaussian(dtype, x.shape().prepend(directions), random);
+    Reference scale =
+        Reference.gaussian(dtype, x.shape().with(-1, 1), random)
+            .map(v -> Reference.rounded(dtype, 0.5 + Math.abs(v)));
+    Reference gain = Reference.gaussian(dtype, Shape.of(x.shape().size(-1)), random);
+    Reference bias = Reference.gaussian(dtype, Shape.of(x.shape().size(-1)), random);
+    check(
+        rows.zip(scale, (a, b) -> a / b).zip(gain, (a, b) -> a * b).zip(bias, Double::sum),
+        () -> x.tensor(rows).rescaled(x.tensor(scale), x.tensor(gain), x.tensor(bias)),
+        4 * FEW_ROUNDINGS);
+  }
+
+  @Example
+  void rescaled_misfit_saysAllShapes() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    Tensor three = Tensor.zeros(DType.FLOAT, Shape.of(3));
+    assertRefused(
+        "rescaled: rows [2, 3], scale [2, 3], gain [3] and bias [3] do not fit",
+        () -> x.rescaled(x, three, three));
+    assertRefused(
+        "rescaled: rows [2, 3], scale [2, 1], gain [2, 3] and bias [3] do not fit",
+        () -> x.rescaled(Tensor.zeros(DType.FLOAT, Shape.of(2, 1)), x, three));
+    assertRefused(
+        "rescaled: [2, 1] does not end in [4, 1]",
+        () -> x.rescaled(Tensor.zeros(DType.FLOAT, Shape.of(4, 1)), three, three));
+  }
+
   @Example
   void sum_noSuchAxis_saysShapeAndAxis() {
     Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
@@ -839,16 +920,19 @@ class TensorTest {
 
   @Property(tries = TRIES)
   void softmaxDerivative_anyDirections_equalsReference(
-      @ForAll("withAxes") Operand x, @ForAll @IntRange(max = 3) int directions) {
+      @ForAll("withAxes") Operand x,
+      @ForAll @IntRange(max = 3) int directions,
+      @ForAll @IntRange(min = 1, max = 4) int seen) {
     int last = x.shape().rank();
-    Reference p = x.reference();
+    int visible = seen == 4 ? Integer.MAX_VALUE : seen;
+    Reference p = x.reference().causalMask(visible, 0);
     Reference u = Reference.gaussian(x.dtype(), x.shape().prepend(directions), x.random());
     Reference means = u.zip(p, (a, b) -> a * b).sum(last);
     Tensor weights = x.tensor();
     Tensor tangents = x.tensor(u);
     check(
         u.zip(means, (a, b) -> a - b).zip(p, (a, b) -> a * b),
-        () -> weights.softmaxDerivative(tangents),
+        () -> weights.softmaxDerivative(tangents, visible),
         10 * roundingsOfSum(x.shape().size(-1)));
   }
 
@@ -857,12 +941,12 @@ class TensorTest {
     Tensor p = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
     assertRefused(
         "softmaxDerivative: [4, 3] does not end in [2, 3]",
-        () -> p.softmaxDerivative(Tensor.zeros(DType.FLOAT, Shape.of(4, 3))));
+        () -> p.softmaxDerivative(Tensor.zeros(DType.FLOAT, Shape.of(4, 3)), 1));
     assertRefused(
-        "softmaxDerivative: [5] does not end in []",
+        "softmaxDerivative: [] has no rows",
         () ->
             Tensor.zeros(DType.FLOAT, Shape.of())
-                .softmaxDerivative(Tensor.zeros(DType.FLOAT, Shape.of(5))));
+                .softmaxDerivative(Tensor.zeros(DType.FLOAT, Shape.of(5)), 1));
   }
 
   @Property(tries = TRIES)
@@ -1103,6 +1187,108 @@ class TensorTest {
     Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
     assertRefused(
         "broadcastTo: [2, 3] does not broadcast to [3]", () -> x.broadcastTo(Shape.of(3)));
+  }
+
+  // ---- spaced rows -------------------------------------------------------------------------
+
+  /** Operations on a matrix [3, 1024], whose rows are spaced on some machines. */
+  private static Map<String, UnaryOperator<Tensor>> ofMatrix() {
+    Tensor other =
+        Reference.gaussian(DType.FLOAT, Shape.of(3, 1024), new Random(5)).tensor(DType.FLOAT);
+    Tensor square =
+        Reference.gaussian(DType.FLOAT, Shape.of(3, 3), new Random(6)).tensor(DType.FLOAT);
+    Tensor row = other.slice(0, 0, 1).reshape(1024);
+    Map<String, UnaryOperator<Tensor>> operations = new HashMap<>();
+    operations.put("spacedRows", Tensor::spacedRows);
+    operations.put("plus", x -> x.plus(other).plus(other.plus(x)).plus(1));
+    operations.put("minus", x -> x.minus(other).plus(other.minus(x).times(2)));
+    operations.put("times", x -> x.times(row).plus(row.times(x)).times(2));
+    operations.put("over", x -> x.over(other).plus(other.over(x)));
+    operations.put("negate", Tensor::negate);
+    operations.put("square", Tensor::square);
+    operations.put("sqrt", x -> x.square().plus(x).sqrt());
+    operations.put("exp", Tensor::exp);
+    operations.put("log", x -> x.plus(9).log().plus(x.log()));
+    operations.put("tanh", Tensor::tanh);
+    operations.put("relu", Tensor::relu);
+    operations.put("positive", Tensor::positive);
+    operations.put("gelu", Tensor::gelu);
+    operations.put("geluDerivative", Tensor::geluDerivative);
+    operations.put("exactGelu", Tensor::exactGelu);
+    operations.put("exactGeluDerivative", Tensor::exactGeluDerivative);
+    operations.put("sum", x -> x.sum(0).plus(x.sum(1)));
+    operations.put("mean", x -> x.mean(0).plus(x.mean(1)));
+    operations.put("centred", x -> x.centred(0).plus(x.centred(1)));
+    operations.put("norm", x -> x.norm(0).plus(x.norm(1)));
+    operations.put("rowDots", x -> x.rowDots(other).plus(other.rowDots(x)));
+    operations.put("rootMeanSquare", x -> x.rootMeanSquare(0.1));
+    operations.put("rescaled", x -> x.rescaled(x.rootMeanSquare(0.1), row, row));
+    operations.put("sumTo", x -> x.sumTo(Shape.of(1024)));
+    operations.put("matmul", square::matmul);
+    operations.put(
+        "matmulTransposed", x -> x.matmulTransposed(other).plus(other.matmulTransposed(x)));
+    operations.put("transposedMatmul", x -> square.transposedMatmul(x).reshape(3, 1024));
+    operations.put("affine", x -> square.affine(x, row));
+    operations.put("softmax", Tensor::softmax);
+    operations.put("causalSoftmax", x -> x.causalSoftmax(1000));
+    operations.put("causalMask", x -> x.causalMask(5, -1));
+    operations.put(
+        "softmaxDerivative",
+        x -> x.softmaxDerivative(other, 7).plus(other.softmaxDerivative(x, 7)));
+    operations.put("logSoftmax", Tensor::logSoftmax);
+    operations.put("topKMask", x -> x.topKMask(5));
+    operations.put("reshape", x -> x.reshape(1024, 3).plus(x.reshape(3, 1, 1024).reshape(1024, 3)));
+    operations.put("permute", x -> x.permute(1, 0));
+    operations.put(
+        "slice", x -> x.slice(0, 1, 3).slice(1, 3, 9).plus(x.slice(1, 3, 9).slice(0, 1, 3)));
+    operations.put("pad", x -> x.pad(0, 1, 5).pad(1, 2, 1030));
+    operations.put("concat", x -> Tensor.concat(1, List.of(x, other, x)));
+    operations.put(
+        "gather",
+        x -> x.gather(0, 2, 0).gather(1, 1023, 5, 5).plus(x.gather(1, 1023, 5, 5).gather(0, 2, 0)));
+    operations.put("scatterAdd", x -> x.scatterAdd(0, 4, 3, 1, 3));
+    operations.put("broadcastTo", x -> x.broadcastTo(Shape.of(2, 3, 1024)));
+    return operations;
+  }
+
+  @Example
+  void spacedRows_anyOperation_isAsBefore() {
+    Tensor dense =
+        Reference.gaussian(DType.FLOAT, Shape.of(3, 1024), new Random(4)).tensor(DType.FLOAT);
+    Tensor spaced = dense.spacedRows();
+    Assume.that(spaced.rowStride() != 1024);
+    assertArrayEquals(dense.toDoubles(), spaced.toDoubles());
+    assertArrayEquals(dense.toDoubles(), Reference.generate(spaced.shape(), spaced::get).values());
+    assertTrue(spaced.isFinite());
+    ofMatrix()
+        .forEach(
+            (name, operation) -> {
+              Tensor expected = operation.apply(dense);
+              Reference.generate(expected.shape(), expected::get)
+                  .assertClose(operation.apply(spaced), ROUNDINGS_OF_PRODUCTS);
+            });
+  }
+
+  /** Products whose rows are further apart may be summed in another order. */
+  private static final double ROUNDINGS_OF_PRODUCTS = 200;
+
+  @Example
+  void spacedRows_everyOperation_isTried() {
+    Set<String> methods = new TreeSet<>();
+    for (Method method : Tensor.class.getDeclaredMethods()) {
+      if (Modifier.isPublic(method.getModifiers()) && method.getReturnType() == Tensor.class) {
+        methods.add(method.getName());
+      }
+    }
+    methods.removeAll(Set.of("of", "full", "zeros", "generate"));
+    assertEquals(methods, new TreeSet<>(ofMatrix().keySet()));
+  }
+
+  @Example
+  void spacedRows_noMatrix_isRefused() {
+    assertRefused(
+        "spacedRows: [2, 3, 4] is not a matrix",
+        () -> Tensor.zeros(DType.FLOAT, Shape.of(2, 3, 4)).spacedRows());
   }
 
   // ---- completeness ------------------------------------------------------------------------

@@ -40,9 +40,9 @@ public final class LayerNorm {
 
   Variable apply(Variable x, ScaleGradient scaleGradient, Site.Visitor visitor) {
     Variable centred = x.centred(-1);
-    Variable scale = visitor.at(scaleSite, centred.square().mean(-1).plus(epsilon).sqrt());
+    Variable scale = visitor.at(scaleSite, centred.rootMeanSquare(epsilon));
     Variable seen = scaleGradient == ScaleGradient.DETACHED ? scale.detach() : scale;
-    return centred.over(seen).times(Variable.constant(gain)).plus(Variable.constant(bias));
+    return centred.rescaled(seen, gain, bias);
   }
 
   /**
@@ -52,7 +52,7 @@ public final class LayerNorm {
    * @return [.., 1]
    */
   public Tensor scale(Tensor x) {
-    return scaleOfCentred(x.centred(-1));
+    return x.centred(-1).rootMeanSquare(epsilon);
   }
 
   /**
@@ -63,11 +63,7 @@ public final class LayerNorm {
    */
   public Tensor standardised(Tensor x) {
     Tensor centred = x.centred(-1);
-    return centred.over(scaleOfCentred(centred));
-  }
-
-  private Tensor scaleOfCentred(Tensor centred) {
-    return centred.square().mean(-1).plus(epsilon).sqrt();
+    return centred.over(centred.rootMeanSquare(epsilon));
   }
 
   /**

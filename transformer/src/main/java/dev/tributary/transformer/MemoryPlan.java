@@ -51,9 +51,9 @@ public record MemoryPlan(long weights, long recording, long gradients) {
             + config.context() * d
             + config.layers() * (4 * d * inHeads + 3 * inHeads + 2 * d * n + n + 6 * d)
             + 2 * d;
-    // Of a layer: 8 of each of two norms and 2 of each of two blocks; 2 of each of query, key,
+    // Of a layer: 3 of each of two norms and 2 of each of two blocks; 2 of each of query, key,
     // value and output; activations before and after, and slopes; scores in 3 steps and pattern.
-    double layer = t * (20 * d + 8 * inHeads + 3 * n) + t * t * (4.0 * config.heads() + 2);
+    double layer = t * (10 * d + 8 * inHeads + 3 * n) + t * t * (4.0 * config.heads() + 2);
     double outside = 10 * t * d;
     double logits = 2 * t * config.vocabulary(); // as they are and on their way there
     double encoded = 0;

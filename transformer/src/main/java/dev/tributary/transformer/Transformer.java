@@ -132,9 +132,11 @@ public final class Transformer {
 
   private static Linear linear(Weights weights, String name, int input, int output)
       throws IOException {
-    return new Linear(
-        weights.read(name + ".weight", Shape.of(input, output)),
-        weights.read(name + ".bias", Shape.of(output)));
+    try (Scope scope = Scope.open()) { // the weight as it was read dies here
+      Tensor weight = weights.read(name + ".weight", Shape.of(input, output));
+      Tensor bias = weights.read(name + ".bias", Shape.of(output));
+      return new Linear(scope.keep(weight.spacedRows()), scope.keep(bias));
+    }
   }
 
   private static LayerNorm norm(Weights weights, String name, TransformerConfig config, Site scale)
