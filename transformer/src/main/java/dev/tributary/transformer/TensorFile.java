@@ -62,7 +62,7 @@ public abstract sealed class TensorFile permits Safetensors, TorchFile, TensorFo
   /** Opens one file, and holds it in memory if it is no larger than that. */
   static TensorFile open(Path file, long memoryLimit) throws IOException {
     FileBytes bytes = FileBytes.open(file, memoryLimit);
-    return TorchArchive.isTorch(bytes) ? TorchFile.open(bytes) : Safetensors.open(bytes);
+    return TorchFile.isOne(bytes) ? TorchFile.open(bytes) : Safetensors.open(bytes);
   }
 
   /** Where it is. */
