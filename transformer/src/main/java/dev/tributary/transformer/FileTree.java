@@ -75,7 +75,7 @@ final class FileTree {
         below.add(target);
       } else if (wanted.test(path)) {
         found.add(path);
-      } else if (Files.isSymbolicLink(path) && Files.notExists(path)) {
+      } else if (Files.isSymbolicLink(path) && !Files.exists(path)) {
         throw BadFile.because(path, "this link leads nowhere");
       }
     }

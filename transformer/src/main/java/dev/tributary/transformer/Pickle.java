@@ -190,6 +190,8 @@ final class Pickle {
       case 'K' -> push((long) unsignedByte());
       case 'M' -> push((long) Short.toUnsignedInt(in.getShort()));
       case 0x8a -> push(whole(bytes(unsignedByte())));
+      case 'I' -> push(decimal(line())); // I and L are protocol 1's
+      case 'L' -> push(decimal(line().replaceFirst("L$", "")));
       case 'G' -> push(in.order(ByteOrder.BIG_ENDIAN).getDouble());
       case 'X' -> push(text(Integer.toUnsignedLong(in.getInt())));
       case 0x8c, 'U' -> push(text(unsignedByte())); // U and T are Python 2's
@@ -306,11 +308,25 @@ final class Pickle {
       bytes[i] = bytes[j];
       bytes[j] = swapped;
     }
-    BigInteger number = new BigInteger(bytes);
+    return whole(new BigInteger(bytes));
+  }
+
+  private static Object whole(BigInteger number) {
     if (number.bitLength() < Long.SIZE) {
       return number.longValue();
     }
     return number;
+  }
+
+  /** A whole number, or a boolean, which protocol 1 writes with two digits. */
+  private Object decimal(String line) throws IOException {
+    if (line.equals("00") || line.equals("01")) {
+      return line.equals("01");
+    }
+    if (!line.matches("-?\\d{1,40}")) {
+      throw broken(BadFile.quoted(line) + " is no whole number");
+    }
+    return whole(new BigInteger(line));
   }
 
   // ---- the stack ---------------------------------------------------------------------------

@@ -20,9 +20,12 @@ final class TorchStream implements TorchFile.Container {
   /** Among these first bytes is the magic number, behind what depends on the pickle's protocol. */
   private static final int START = 32;
 
-  /** How a pickle writes the magic number: an operation, its length, the lowest byte first. */
-  private static final String PICKLED_MAGIC =
-      "\u008a\n\u006c\u00fc\u009c\u0046\u00f9\u0020\u006a\u00a8\u0050\u0019";
+  /**
+   * How a pickle writes the magic number: an operation, its length, the lowest byte first; before
+   * protocol 2 in decimals.
+   */
+  private static final List<String> PICKLED_MAGIC =
+      List.of("\u008a\nl\u00fc\u009cF\u00f9 j\u00a8P\u0019", "L" + MAGIC + "L\n");
 
   /** All pickles together are no longer, bytes; they have some hundred for each tensor. */
   private static final int PICKLES_LIMIT = 16 << 20;
@@ -62,7 +65,8 @@ final class TorchStream implements TorchFile.Container {
 
   /** Whether a file is one, to judge by its first bytes. */
   static boolean isOne(FileBytes bytes) throws IOException {
-    return text(bytes, 0, START).contains(PICKLED_MAGIC);
+    String start = text(bytes, 0, START);
+    return PICKLED_MAGIC.stream().anyMatch(start::contains);
   }
 
   /** Whether a file is what torch.save wrote before that, or another tar archive. */
