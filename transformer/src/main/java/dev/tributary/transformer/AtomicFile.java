@@ -15,8 +15,9 @@ import java.util.List;
 import java.util.UUID;
 
 /**
- * The one way in which files are written: a file appears, or is replaced, once it is complete. A new
- * one has the permissions that the system gives to new files, one that is replaced keeps its own.
+ * The one way in which files are written: a file appears, or is replaced, once it is complete. A
+ * new one has the permissions that the system gives to new files, one that is replaced keeps its
+ * own.
  */
 public final class AtomicFile {
   /** Most links from one to the next; systems have such a limit as well. */

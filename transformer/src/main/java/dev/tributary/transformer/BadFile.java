@@ -24,7 +24,8 @@ final class BadFile {
   private static final int POINTER_LIMIT = 1024;
 
   private static final Pattern POINTER =
-      Pattern.compile("version https://(?:git-lfs|hawser)\\.github\\.com/spec/[^\\n]*\\n.*", DOTALL);
+      Pattern.compile(
+          "version https://(?:git-lfs|hawser)\\.github\\.com/spec/[^\\n]*\\n.*", DOTALL);
 
   private static final Pattern POINTER_SIZE = Pattern.compile("\\nsize (\\d+)\\r?(?:\\n|$)");
 

@@ -39,8 +39,7 @@ public final class Checkpoint {
   /** By their bare names. */
   private final Map<String, StoredTensor> stored = new HashMap<>();
 
-  private Checkpoint(
-      Path folder, Path configFile, TransformerConfig config, TensorFile weights)
+  private Checkpoint(Path folder, Path configFile, TransformerConfig config, TensorFile weights)
       throws IOException {
     this.folder = folder;
     this.configFile = configFile;
@@ -99,8 +98,9 @@ public final class Checkpoint {
           CONFIG);
     }
     JsonFile json = TransformerConfig.json(folder.resolve(CONFIG));
-    if (TransformerConfig.isDebugger(json)) {
-      if (!Files.isDirectory(folder.resolve(PIECES))) {
+    boolean pieces = Files.isDirectory(folder.resolve(PIECES));
+    if (TransformerConfig.isDebugger(json, pieces)) {
+      if (!pieces) {
         throw BadFile.because(folder, "there is no folder %s in this folder", PIECES);
       }
       return new Checkpoint(folder, json);

@@ -36,9 +36,9 @@ final class JsonFile {
   private static final int NEAR = 12;
 
   /**
-   * Python writes NaN and Infinity, which JSON does not know; whoever reads a number says whether it
-   * may be one. Names are not shared between parsers: the table in which they would be has a limit of its own,
-   * which a file full of colliding names could reach.
+   * Python writes NaN and Infinity, which JSON does not know; whoever reads a number says whether
+   * it may be one. Names are not shared between parsers: the table in which they would be has a
+   * limit of its own, which a file full of colliding names could reach.
    */
   static final JsonFactory FACTORY =
       JsonFactory.builder()
@@ -124,7 +124,8 @@ final class JsonFile {
     String text = new String(bytes, StandardCharsets.UTF_8);
     int at = (int) Math.max(0, Math.min(text.length(), location.getCharOffset()));
     String near = text.substring(Math.max(0, at - NEAR), Math.min(text.length(), at + NEAR));
-    return "it breaks at %s, near %s".formatted(where, BadFile.quoted(near.strip()));
+    return "it breaks at %s, near %s"
+        .formatted(where, BadFile.quoted(near.strip().replaceAll("\\s+", " ")));
   }
 
   private static String quoted(JsonParser parser) {

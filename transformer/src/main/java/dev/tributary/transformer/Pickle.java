@@ -135,8 +135,9 @@ final class Pickle {
   }
 
   /**
-   * What the next pickle describes: a {@link View}, a {@link Storage}, a map, a list, a {@link Tuple}, a
-   * String, Long, BigInteger, Double or Boolean, or {@link #NONE}. Containers may hold themselves.
+   * What the next pickle describes: a {@link View}, a {@link Storage}, a map, a list, a {@link
+   * Tuple}, a String, Long, BigInteger, Double or Boolean, or {@link #NONE}. Containers may hold
+   * themselves.
    *
    * @throws IOException if the pickle is broken or asks for anything else
    */

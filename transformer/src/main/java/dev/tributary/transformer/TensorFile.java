@@ -55,8 +55,7 @@ public abstract sealed class TensorFile permits Safetensors, TorchFile, TensorFo
    * @throws IOException if a folder cannot be read, or a link leads nowhere
    */
   public static List<Path> find(Path folder, int depth) throws IOException {
-    return FileTree.find(
-        folder, depth, file -> ENDS.stream().anyMatch(file.toString()::endsWith));
+    return FileTree.find(folder, depth, file -> ENDS.stream().anyMatch(file.toString()::endsWith));
   }
 
   /** Opens one file, and holds it in memory if it is no larger than that. */

@@ -54,7 +54,11 @@ public final class TensorFolder extends TensorFile {
         if (files.size() == FILES_LIMIT) {
           throw BadFile.because(index, "there are more than %d files in weight_map", FILES_LIMIT);
         }
-        shard = TensorFile.open(beside(index, map, name, fileName), 0);
+        Path file = beside(index, map, name, fileName);
+        if (Files.notExists(file)) {
+          throw BadFile.because(file, "there is no such file, which %s names", index);
+        }
+        shard = TensorFile.open(file, 0);
         files.put(fileName, shard);
       }
       if (shard.contains(name)) {

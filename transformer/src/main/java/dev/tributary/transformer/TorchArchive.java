@@ -14,8 +14,9 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The zip archive that a torch file is from PyTorch 1.6 on: where the bytes of each entry lie. Its entries are stored
- * as they are, so that numbers can be read in place; java.util.zip does not say where that is.
+ * The zip archive that a torch file is from PyTorch 1.6 on: where the bytes of each entry lie. Its
+ * entries are stored as they are, so that numbers can be read in place; java.util.zip does not say
+ * where that is.
  */
 final class TorchArchive implements TorchFile.Container {
   private static final String PICKLE = "/data.pkl";

@@ -11,8 +11,9 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * A file that torch.save wrote (from PyTorch 1.6 on a zip archive, before a stream): tensors, numbers,
- * texts, lists and dictionaries. Anything else that its pickle asks for is refused by its name, and never run.
+ * A file that torch.save wrote (from PyTorch 1.6 on a zip archive, before a stream): tensors,
+ * numbers, texts, lists and dictionaries. Anything else that its pickle asks for is refused by its
+ * name, and never run.
  *
  * <p>What lies in dictionaries, and in lists that hold tensors or dictionaries, is named by the way
  * there: keys and indices with dots between them, {@code activation_state_dict.k}. The empty name

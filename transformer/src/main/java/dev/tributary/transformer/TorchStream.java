@@ -9,8 +9,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * What torch.save wrote before PyTorch 1.6: a magic number, a version, the writer's machine, what the
- * file holds and the keys of its storages, each a pickle; then of each storage the count of its
+ * What torch.save wrote before PyTorch 1.6: a magic number, a version, the writer's machine, what
+ * the file holds and the keys of its storages, each a pickle; then of each storage the count of its
  * numbers, 64 bits, and the numbers.
  */
 final class TorchStream implements TorchFile.Container {

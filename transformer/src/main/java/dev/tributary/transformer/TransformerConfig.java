@@ -284,9 +284,14 @@ public record TransformerConfig(
     return size;
   }
 
-  /** Whether a config is that of transformer-debugger, which has no model type. */
-  static boolean isDebugger(JsonFile json) {
-    return !json.has(MODEL_TYPE) && !json.has(ARCHITECTURES) && json.has("ctx_window");
+  /**
+   * Whether a config is that of transformer-debugger, which has no model type.
+   *
+   * @param pieces whether its folder of weights lies beside it
+   */
+  static boolean isDebugger(JsonFile json, boolean pieces) {
+    boolean typed = json.has(MODEL_TYPE) || json.has(ARCHITECTURES);
+    return !typed && (pieces || json.has("ctx_window"));
   }
 
   /** Refuses other models; where the type is missing, the architecture or a size has its name. */

@@ -69,8 +69,7 @@ class AtomicFileTest {
     for (String permissions : List.of("rw-------", "rw-rw----", "rwxr-xr-x")) {
       Files.setPosixFilePermissions(file, PosixFilePermissions.fromString(permissions));
       write(file, permissions);
-      assertEquals(
-          permissions, PosixFilePermissions.toString(Files.getPosixFilePermissions(file)));
+      assertEquals(permissions, PosixFilePermissions.toString(Files.getPosixFilePermissions(file)));
       assertEquals(permissions, Files.readString(file));
     }
     assertEquals(List.of("file"), names());

@@ -463,7 +463,8 @@ class HostileTorchFileTest {
         stream("two files", four(whole), KEY + STORED + MAGIC, "goes on after its last storage"),
         stream("less", four(whole), KEY + little(3, 8) + STORED, "has 3 numbers, and its tensors"),
         stream("more", four(whole), KEY + little(5, 8) + STORED, "has 5 numbers, and its tensors"),
-        stream("huge count", four(whole), KEY + little(huge, 8) + STORED, "has 9223372036854775807"),
+        stream(
+            "huge count", four(whole), KEY + little(huge, 8) + STORED, "has 9223372036854775807"),
         stream("negative count", four(whole), KEY + little(-1, 8) + STORED, "has -1 numbers"),
         stream("huge", four(view(whole(huge), "N")), KEY + STORED, "ends outside the file"),
         stream("wrapping", four(view(whole(1L << 62), "N")), KEY + STORED, "ends outside the file"),
@@ -545,7 +546,9 @@ class HostileTorchFileTest {
 
   @Test
   void open_truncatedAnywhere_isRefused() throws IOException {
-    for (String name : List.of("strided.pt", "alone.pt", "values4.pt", "legacy.pt", "legacy-views.pt", "legacy5.pt")) {
+    for (String name :
+        List.of(
+            "strided.pt", "alone.pt", "values4.pt", "legacy.pt", "legacy-views.pt", "legacy5.pt")) {
       byte[] content = Files.readAllBytes(TorchFileTest.genuine(name));
       for (int length = 0; length < content.length; length++) {
         Path file = Files.write(file(), Arrays.copyOf(content, length));
@@ -562,7 +565,18 @@ class HostileTorchFileTest {
   @Test
   void files_loadOrAreRefused() throws IOException {
     List<byte[]> valid = new ArrayList<>();
-    for (String name : List.of("strided.pt", "types.pt", "values2.pt", "values5.pt", "alone.pt", "legacy-strided.pt", "legacy-types.pt", "legacy-views.pt", "legacy1.pt", "legacy5.pt")) {
+    for (String name :
+        List.of(
+            "strided.pt",
+            "types.pt",
+            "values2.pt",
+            "values5.pt",
+            "alone.pt",
+            "legacy-strided.pt",
+            "legacy-types.pt",
+            "legacy-views.pt",
+            "legacy1.pt",
+            "legacy5.pt")) {
       valid.add(Files.readAllBytes(TorchFileTest.genuine(name)));
     }
     Tampering.check(

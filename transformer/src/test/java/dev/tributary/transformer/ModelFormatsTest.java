@@ -280,7 +280,8 @@ class ModelFormatsTest {
     assertEquals("/model.safetensors.index.json: weight_map is [], expected an object", refusal());
     Files.writeString(index, json);
     Files.delete(folder.resolve("model-1-of-2.safetensors"));
-    assertEquals("/model-1-of-2.safetensors: there is no such file", refusal());
+    assertEquals(
+        "/model-1-of-2.safetensors: there is no such file, which " + index + " names", refusal());
   }
 
   /** Savers list the tied unembedding, which they then leave out. */
@@ -312,7 +313,8 @@ class ModelFormatsTest {
         refusal());
     map.put(name, "model-2-of-2.safetensors");
     Files.writeString(index, "{\"weight_map\": " + map + "}");
-    assertEquals("/model-2-of-2.safetensors: there is no such file", refusal());
+    assertEquals(
+        "/model-2-of-2.safetensors: there is no such file, which " + index + " names", refusal());
   }
 
   /** A model that transformer-debugger never had, and its folder neither. */
@@ -347,7 +349,8 @@ class ModelFormatsTest {
         assertTrue(two.stored(name).sameNumbers(mixed.weights().stored(name)), name);
       }
       assertTrue(
-          Files.readString(folder.resolve("two/config.json")).contains("\"torch_dtype\" : \"float64\""));
+          Files.readString(folder.resolve("two/config.json"))
+              .contains("\"torch_dtype\" : \"float64\""));
     }
   }
 
@@ -394,6 +397,11 @@ class ModelFormatsTest {
     assertEquals(
         "/model_pieces/x.pt: this file does not hold one tensor and nothing else", refusal());
     Files.delete(pieces.resolve("x.pt"));
+    Path config = folder.resolve("config.json");
+    String json = Files.readString(config);
+    Files.writeString(config, json.replace("ctx_window", "ctx"));
+    assertTrue(refusal().startsWith("/config.json: ctx_window is missing"));
+    Files.writeString(config, json);
     Files.move(pieces, folder.resolve("pieces"));
     assertEquals(": there is no folder model_pieces in this folder", refusal());
   }

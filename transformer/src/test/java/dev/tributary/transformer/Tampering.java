@@ -105,7 +105,8 @@ final class Tampering {
 
   /** What parsers say to programmers. */
   private static final List<String> OF_PARSERS =
-      List.of("Feature", "(code ", "CTRL-CHAR", "was expecting", "fasterxml", "[Source", "Exception");
+      List.of(
+          "Feature", "(code ", "CTRL-CHAR", "was expecting", "fasterxml", "[Source", "Exception");
 
   private Tampering() {}
 

@@ -174,8 +174,7 @@ class TorchFileTest {
       requireTensor(file, "x", Shape.of(3, 4), i -> i);
       requireTensor(file, "half", Shape.of(3, 4), i -> i);
       assertEquals(ElementType.F16, file.elementType("half"));
-      assertEquals(
-          Map.of("step", 1L << 40, "done", true, "sizes", List.of(1L, 2L)), file.values());
+      assertEquals(Map.of("step", 1L << 40, "done", true, "sizes", List.of(1L, 2L)), file.values());
       assertTrue(TensorFile.open(genuine("legacy" + protocol + ".pt")) instanceof TorchFile);
     }
     requireTensor(TorchFile.open(genuine("legacy.pt")), "x", Shape.of(3, 4), i -> i);

@@ -127,8 +127,7 @@ class TransformerConfigTest {
   /** The same: what is missing is as in the smallest GPT-2. */
   @Test
   void read_missingSizes_areThoseOfGpt2() throws IOException {
-    TransformerConfig gpt2 =
-        new TransformerConfig(12, 768, 12, 64, 3072, 1024, 50_257, 1e-5, true);
+    TransformerConfig gpt2 = new TransformerConfig(12, 768, 12, 64, 3072, 1024, 50_257, 1e-5, true);
     assertEquals(gpt2, read(Map.of("model_type", "\"gpt2\"")));
     assertEquals(gpt2, read(Map.of("architectures", "[\"GPT2LMHeadModel\"]")));
     assertEquals(gpt2, read(Map.of("n_layer", "12")));
@@ -161,8 +160,7 @@ class TransformerConfigTest {
       })
   void read_anotherModel_isRefusedByItsType(String json, String message) throws IOException {
     Files.writeString(path(), json.replace('\'', '"'));
-    requireSentence(
-        message, assertThrows(Exception.class, () -> TransformerConfig.read(path())));
+    requireSentence(message, assertThrows(Exception.class, () -> TransformerConfig.read(path())));
   }
 
   static Stream<Arguments> wrong() {
