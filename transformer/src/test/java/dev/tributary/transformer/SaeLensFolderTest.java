@@ -132,6 +132,17 @@ class SaeLensFolderTest {
     }
   }
 
+  private void requireAllThree() throws IOException {
+    assertEquals(
+        List.of(
+            "the autoencoder of MLP_OUTPUT in layer 0",
+            "the autoencoder of ATTENTION_OUTPUT in layer 1",
+            "the autoencoder of MLP_OUTPUT in layer 1"),
+        SparseAutoencoder.load(folder, DType.FLOAT, CONFIG).stream()
+            .map(SparseAutoencoder::toString)
+            .toList());
+  }
+
   @Test
   void load_foldersOfLayers_areAllThereInForwardOrder() throws IOException {
     write(folder.resolve("b/deep/one"), config("jumprelu"), weights("jumprelu"));
@@ -139,14 +150,7 @@ class SaeLensFolderTest {
     write(folder.resolve("c"), config("oldest"), weights("oldest"));
     Files.createDirectories(folder.resolve("empty"));
     try (Scope scope = Scope.open()) {
-      assertEquals(
-          List.of(
-              "the autoencoder of MLP_OUTPUT in layer 0",
-              "the autoencoder of ATTENTION_OUTPUT in layer 1",
-              "the autoencoder of MLP_OUTPUT in layer 1"),
-          SparseAutoencoder.load(folder, DType.FLOAT, CONFIG).stream()
-              .map(SparseAutoencoder::toString)
-              .toList());
+      requireAllThree();
       for (String file : List.of("a", "a/cfg.json", "a/sae_weights.safetensors")) {
         List<SparseAutoencoder> one =
             SparseAutoencoder.load(folder.resolve(file), DType.FLOAT, CONFIG);
@@ -173,14 +177,7 @@ class SaeLensFolderTest {
     Files.writeString(folder.resolve("c"), folder.relativize(elsewhere.resolve("c")).toString());
     Files.writeString(folder.resolve("notes"), "a\n");
     try (Scope scope = Scope.open()) {
-      assertEquals(
-          List.of(
-              "the autoencoder of MLP_OUTPUT in layer 0",
-              "the autoencoder of ATTENTION_OUTPUT in layer 1",
-              "the autoencoder of MLP_OUTPUT in layer 1"),
-          SparseAutoencoder.load(folder, DType.FLOAT, CONFIG).stream()
-              .map(SparseAutoencoder::toString)
-              .toList());
+      requireAllThree();
     }
     Files.createSymbolicLink(folder.resolve("d"), Path.of("nowhere"));
     assertEquals("/d: this link leads nowhere", refusal());
