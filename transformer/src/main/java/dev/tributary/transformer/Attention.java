@@ -186,19 +186,18 @@ public final class Attention {
   }
 
   /** By Hugging Face's names, queries, keys and values side by side in one matrix. */
-  void save(SafetensorsWriter writer, String name, ElementType type) {
+  void save(SafetensorsWriter.Weights weights, String name) {
     List<Linear> parts = List.of(query, key, value);
     for (boolean isWeight : new boolean[] {true, false}) {
       List<Tensor> tensors =
           parts.stream().map(part -> isWeight ? part.weight() : part.bias()).toList();
       Shape one = tensors.get(0).shape();
-      writer.put(
+      weights.put(
           name + (isWeight ? "c_attn.weight" : "c_attn.bias"),
-          type,
           one.with(-1, 3 * one.size(-1)),
           () -> Tensor.concat(-1, tensors));
     }
-    output.save(writer, name + "c_proj", type);
+    output.save(weights, name + "c_proj");
   }
 
   /**

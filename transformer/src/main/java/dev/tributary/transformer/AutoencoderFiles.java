@@ -5,7 +5,6 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -14,7 +13,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.stream.Stream;
 
 /** Recognises autoencoders by the config that lies beside their weights. */
 final class AutoencoderFiles {
@@ -160,11 +158,8 @@ final class AutoencoderFiles {
     if (Files.exists(folder.resolve(SaeLensFolder.CONFIG))) {
       return List.of(folder);
     }
-    try (Stream<Path> files =
-        Files.find(folder, DEPTH + 1, (path, attributes) -> path.endsWith(SaeLensFolder.CONFIG))) {
-      return files.map(file -> file.resolveSibling("")).sorted().toList();
-    } catch (IOException | UncheckedIOException e) {
-      throw BadFile.causedBy(e, folder, "this folder cannot be read");
-    }
+    return FileTree.find(folder, DEPTH, file -> file.endsWith(SaeLensFolder.CONFIG)).stream()
+        .map(file -> file.resolveSibling(""))
+        .toList();
   }
 }

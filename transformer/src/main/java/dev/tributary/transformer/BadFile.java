@@ -1,12 +1,17 @@
 package dev.tributary.transformer;
 
+import static java.util.regex.Pattern.DOTALL;
+
 import com.google.errorprone.annotations.FormatMethod;
 import com.google.errorprone.annotations.FormatString;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * The one way to refuse a file: an {@link IOException} of one sentence that begins with its path.
@@ -14,6 +19,15 @@ import java.util.Locale;
 final class BadFile {
   /** Longest piece of a file that a sentence repeats, in characters. */
   private static final int QUOTE = 100;
+
+  /** Pointers of Git LFS are smaller than this, bytes. */
+  private static final int POINTER_LIMIT = 1024;
+
+  private static final Pattern POINTER =
+      Pattern.compile(
+          "version https://(?:git-lfs|hawser)\\.github\\.com/spec/[^\\n]*\\n.*", DOTALL);
+
+  private static final Pattern POINTER_SIZE = Pattern.compile("\\nsize (\\d+)\\r?(?:\\n|$)");
 
   private BadFile() {}
 
@@ -45,7 +59,8 @@ final class BadFile {
   /**
    * Refuses what cannot be read as a file. A pipe or device would otherwise block or never end.
    *
-   * @throws IOException if there is nothing, a folder, or anything else but a file
+   * @throws IOException if there is nothing, a folder, anything else but a file, or a file that
+   *     stands for another one
    */
   static void requireFile(Path file) throws IOException {
     if (Files.notExists(file)) {
@@ -56,6 +71,27 @@ final class BadFile {
     }
     if (!Files.isRegularFile(file)) {
       throw because(file, "this is not a file that can be read");
+    }
+    requireNoPointer(file);
+  }
+
+  /** A repository that was cloned without Git LFS has a pointer in the place of each large file. */
+  private static void requireNoPointer(Path file) throws IOException {
+    String text;
+    try {
+      if (Files.size(file) >= POINTER_LIMIT) {
+        return;
+      }
+      text = new String(Files.readAllBytes(file), StandardCharsets.ISO_8859_1);
+    } catch (IOException e) {
+      throw causedBy(e, file, "this file cannot be read");
+    }
+    if (POINTER.matcher(text).matches()) {
+      Matcher size = POINTER_SIZE.matcher(text);
+      throw because(
+          file,
+          "this is a Git LFS pointer, not the file itself%s: run git lfs pull",
+          size.find() ? ", which has " + shortened(size.group(1)) + " bytes" : "");
     }
   }
 

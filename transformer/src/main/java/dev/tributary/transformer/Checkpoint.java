@@ -6,6 +6,7 @@ import dev.tributary.core.Tensor;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -38,13 +39,14 @@ public final class Checkpoint {
   /** By their bare names. */
   private final Map<String, StoredTensor> stored = new HashMap<>();
 
-  private Checkpoint(Path folder, JsonFile json, TensorFile weights) throws IOException {
+  private Checkpoint(Path folder, Path configFile, TransformerConfig config, TensorFile weights)
+      throws IOException {
     this.folder = folder;
-    this.configFile = json.path();
+    this.configFile = configFile;
     this.weights = weights;
     this.kind = "Hugging Face GPT-2";
     this.names = WeightNames.HUGGING_FACE;
-    this.config = TransformerConfig.of(json);
+    this.config = config;
     requireNames();
     requireTie();
   }
@@ -98,14 +100,16 @@ public final class Checkpoint {
           CONFIG);
     }
     JsonFile json = TransformerConfig.json(folder.resolve(CONFIG));
-    if (json.has("d_model") && !json.has("n_embd")) {
-      if (!Files.isDirectory(folder.resolve(PIECES))) {
+    boolean pieces = Files.isDirectory(folder.resolve(PIECES));
+    if (TransformerConfig.isDebugger(json, pieces)) {
+      if (!pieces) {
         throw BadFile.because(folder, "there is no folder %s in this folder", PIECES);
       }
       return new Checkpoint(folder, json);
     }
+    TransformerConfig config = TransformerConfig.of(json);
     Path weights = isFolder || path.endsWith(CONFIG) ? weights(folder) : path;
-    return new Checkpoint(folder, json, TensorFile.open(weights));
+    return new Checkpoint(folder, json.path(), config, TensorFile.open(weights));
   }
 
   private static Path weights(Path folder) throws IOException {
@@ -166,6 +170,16 @@ public final class Checkpoint {
           tensor.path(), tensor.name(), "holds a number that is infinite or NaN");
     }
     return result;
+  }
+
+  /** The type in which a weight is stored that Hugging Face's files have under this name. */
+  ElementType writtenType(String name) {
+    WeightNames written = WeightNames.HUGGING_FACE;
+    Set<ElementType> types = EnumSet.noneOf(ElementType.class);
+    for (String ours : written.ours(written.bare(name))) {
+      types.add(Objects.requireNonNull(stored.get(names.stored(ours)), ours).type());
+    }
+    return ElementType.holding(types);
   }
 
   /** All that is there has to be known, and all that is needed there. */

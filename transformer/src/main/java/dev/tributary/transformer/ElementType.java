@@ -1,6 +1,7 @@
 package dev.tributary.transformer;
 
 import java.nio.ByteBuffer;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -53,6 +54,14 @@ public enum ElementType {
   /** Whether tensors can be made of it. */
   boolean isReadable() {
     return this == F32 || this == F16 || this == BF16 || this == F64;
+  }
+
+  /** The narrowest type that can be read and holds all numbers of these. */
+  static ElementType holding(Set<ElementType> types) {
+    if (types.size() == 1) {
+      return types.iterator().next();
+    }
+    return types.contains(F64) ? F64 : F32;
   }
 
   static @Nullable ElementType named(String name) {

@@ -1,39 +1,51 @@
 package dev.tributary.transformer;
 
 import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonLocation;
+import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.core.exc.StreamConstraintsException;
+import com.fasterxml.jackson.core.io.JsonEOFException;
+import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.exc.MismatchedInputException;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.Reader;
+import java.io.UncheckedIOException;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** A JSON file from outside: whoever asks it for a value says of which type the value has to be. */
 final class JsonFile {
   private static final int NESTING = 64;
 
+  /** So many characters before and after the place where a text breaks are repeated. */
+  private static final int NEAR = 12;
+
   /**
-   * Names are not shared between parsers: the table in which they would be has a limit of its own,
-   * which a file full of colliding names could reach.
+   * Python writes NaN and Infinity, which JSON does not know; whoever reads a number says whether
+   * it may be one. Names are not shared between parsers: the table in which they would be has a
+   * limit of its own, which a file full of colliding names could reach.
    */
   static final JsonFactory FACTORY =
       JsonFactory.builder()
           .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
           .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
           .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
+          .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
           .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(NESTING).build())
           .build();
 
@@ -68,7 +80,7 @@ final class JsonFile {
       }
       throw BadFile.because(path, "this file holds %s, expected a JSON object", kind(node));
     } catch (JsonProcessingException | CharacterCodingException e) {
-      throw BadFile.causedBy(e, path, "this file is not valid JSON%s", reason(e));
+      throw BadFile.causedBy(e, path, "this file is not valid JSON: %s", reason(e, bytes));
     } catch (OutOfMemoryError e) {
       throw BadFile.causedBy(e, path, "what this file describes does not fit into memory");
     }
@@ -85,19 +97,49 @@ final class JsonFile {
         new ByteArrayInputStream(bytes), StandardCharsets.UTF_8.newDecoder());
   }
 
-  /** What is wrong with a JSON text, to follow "not valid JSON". */
-  static String reason(IOException exception) {
+  /**
+   * What is wrong with a JSON text, and where; the parser's own words are for programmers.
+   *
+   * @param bytes of the text
+   */
+  static String reason(IOException exception, byte[] bytes) {
     if (exception instanceof StreamConstraintsException) {
-      return ": it nests too deeply, or a name or a number in it is too long";
+      return "it nests too deeply, or a name or a number in it is too long";
     }
-    if (exception instanceof JsonProcessingException json) {
-      return ": " + BadFile.shortened(json.getOriginalMessage());
+    if (!(exception instanceof JsonProcessingException broken)) {
+      return "it is not UTF-8";
     }
-    return ": it is not UTF-8";
+    JsonLocation location = Objects.requireNonNullElse(broken.getLocation(), JsonLocation.NA);
+    String where = "line %d, column %d".formatted(location.getLineNr(), location.getColumnNr());
+    if (exception instanceof JsonEOFException) {
+      return "it ends too early, at " + where;
+    }
+    if (exception instanceof MismatchedInputException) {
+      return "it goes on after its end, at " + where;
+    }
+    if (broken.getOriginalMessage().startsWith("Duplicate field")
+        && broken.getProcessor() instanceof JsonParser parser) {
+      return "key %s is there twice, at %s".formatted(quoted(parser), where);
+    }
+    String text = new String(bytes, StandardCharsets.UTF_8);
+    int at = (int) Math.max(0, Math.min(text.length(), location.getCharOffset()));
+    String near = text.substring(Math.max(0, at - NEAR), Math.min(text.length(), at + NEAR));
+    return "it breaks at %s, near %s"
+        .formatted(where, BadFile.quoted(near.strip().replaceAll("\\s+", " ")));
+  }
+
+  private static String quoted(JsonParser parser) {
+    try {
+      return BadFile.quoted(parser.currentName());
+    } catch (IOException e) {
+      throw new UncheckedIOException(e); // the name has been read
+    }
   }
 
   private static String kind(JsonNode node) {
-    return node.isMissingNode() ? "nothing" : BadFile.shortened(node.toString());
+    return node.isMissingNode()
+        ? "nothing"
+        : BadFile.shortened(node.isNumber() ? node.asText() : node.toString());
   }
 
   Path path() {

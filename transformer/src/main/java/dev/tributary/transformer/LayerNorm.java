@@ -22,9 +22,9 @@ public final class LayerNorm {
     this.scaleSite = scaleSite;
   }
 
-  void save(SafetensorsWriter writer, String name, ElementType type) {
-    writer.put(name + ".weight", type, gain);
-    writer.put(name + ".bias", type, bias);
+  void save(SafetensorsWriter.Weights weights, String name) {
+    weights.put(name + ".weight", gain);
+    weights.put(name + ".bias", bias);
   }
 
   /**

@@ -31,9 +31,9 @@ public record Linear(Tensor weight, Tensor bias) {
     return x.through(Variable.rightFactor(weight), value);
   }
 
-  void save(SafetensorsWriter writer, String name, ElementType type) {
-    writer.put(name + ".weight", type, weight);
-    writer.put(name + ".bias", type, bias);
+  void save(SafetensorsWriter.Weights weights, String name) {
+    weights.put(name + ".weight", weight);
+    weights.put(name + ".bias", bias);
   }
 
   /**

@@ -35,6 +35,7 @@ final class Pickle {
   /** What a pickle may name. */
   private enum Callable {
     ORDERED_DICT("collections.OrderedDict"),
+    OLDER_TENSOR("torch._utils._rebuild_tensor"),
     TENSOR("torch._utils._rebuild_tensor_v2"),
     PARAMETER("torch._utils._rebuild_parameter");
 
@@ -68,8 +69,14 @@ final class Pickle {
   /** Stands for Python's None. */
   static final Object NONE = new Object();
 
-  /** The numbers that tensors look at. {@code length} counts numbers. */
-  record Storage(ElementType type, String key, long length) {}
+  /**
+   * The numbers that tensors look at.
+   *
+   * @param stored how many are kept under the key
+   * @param offset of the first that tensors see, in numbers
+   * @param length how many they see
+   */
+  record Storage(ElementType type, String key, long stored, long offset, long length) {}
 
   /** A view of a storage; nothing in it has been checked. */
   record View(Storage storage, long offset, List<Object> sizes, List<Object> strides) {}
@@ -96,26 +103,63 @@ final class Pickle {
   private final Deque<Integer> marks = new ArrayDeque<>();
 
   private final Map<Integer, Object> memo = new HashMap<>();
+
+  /** By their keys. */
+  private final Map<String, Storage> storages = new HashMap<>();
+
   private int made;
 
-  private Pickle(Path file, byte[] bytes) {
+  /**
+   * Pickles that follow each other.
+   *
+   * @param file to be named in refusals
+   */
+  Pickle(Path file, byte[] bytes) {
     this.file = file;
     this.in = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
   }
 
   /**
-   * What a pickle describes: a {@link View}, a {@link Storage}, a map, a list, a {@link Tuple}, a
-   * String, Long, BigInteger, Double or Boolean, or {@link #NONE}. Containers may hold themselves.
+   * What the only pickle of a file describes.
    *
    * @param file to be named in refusals
-   * @throws IOException if the pickle is broken or asks for anything else
+   * @throws IOException as {@link #next}, or if there is more
    */
   static Object read(Path file, byte[] bytes) throws IOException {
+    Pickle pickle = new Pickle(file, bytes);
+    Object value = pickle.next();
+    if (pickle.in.hasRemaining()) {
+      throw pickle.broken("more than one value is left at its end");
+    }
+    return value;
+  }
+
+  /**
+   * What the next pickle describes: a {@link View}, a {@link Storage}, a map, a list, a {@link
+   * Tuple}, a String, Long, BigInteger, Double or Boolean, or {@link #NONE}. Containers may hold
+   * themselves.
+   *
+   * @throws IOException if the pickle is broken or asks for anything else
+   */
+  Object next() throws IOException {
+    stack.clear();
+    marks.clear();
+    memo.clear();
     try {
-      return new Pickle(file, bytes).run();
+      return run();
     } catch (BufferUnderflowException e) {
       throw BadFile.causedBy(e, file, "the pickle in this file ends too early");
     }
+  }
+
+  /** How many bytes have been read. */
+  int position() {
+    return in.position();
+  }
+
+  /** The storages that have been named, by their keys; of several views of one, any. */
+  Map<String, Storage> storages() {
+    return storages;
   }
 
   private Object run() throws IOException {
@@ -123,7 +167,7 @@ final class Pickle {
       int code = unsignedByte();
       if (code == '.') {
         Object result = pop();
-        if (!stack.isEmpty() || in.hasRemaining()) {
+        if (!stack.isEmpty()) {
           throw broken("more than one value is left at its end");
         }
         return requireValue(result);
@@ -147,9 +191,12 @@ final class Pickle {
       case 'K' -> push((long) unsignedByte());
       case 'M' -> push((long) Short.toUnsignedInt(in.getShort()));
       case 0x8a -> push(whole(bytes(unsignedByte())));
+      case 'I' -> push(decimal(line())); // I and L are protocol 1's
+      case 'L' -> push(decimal(line().replaceFirst("L$", "")));
       case 'G' -> push(in.order(ByteOrder.BIG_ENDIAN).getDouble());
       case 'X' -> push(text(Integer.toUnsignedLong(in.getInt())));
-      case 0x8c -> push(text(unsignedByte()));
+      case 0x8c, 'U' -> push(text(unsignedByte())); // U and T are Python 2's
+      case 'T' -> push(text(in.getInt()));
       case 0x8d -> push(text(in.getLong()));
       case ']' -> push(new ArrayList<Object>());
       case '}' -> push(new LinkedHashMap<Object, Object>());
@@ -262,11 +309,25 @@ final class Pickle {
       bytes[i] = bytes[j];
       bytes[j] = swapped;
     }
-    BigInteger number = new BigInteger(bytes);
+    return whole(new BigInteger(bytes));
+  }
+
+  private static Object whole(BigInteger number) {
     if (number.bitLength() < Long.SIZE) {
       return number.longValue();
     }
     return number;
+  }
+
+  /** A whole number, or a boolean, which protocol 1 writes with two digits. */
+  private Object decimal(String line) throws IOException {
+    if (line.equals("00") || line.equals("01")) {
+      return line.equals("01");
+    }
+    if (!line.matches("-?\\d{1,40}")) {
+      throw broken(BadFile.quoted(line) + " is no whole number");
+    }
+    return whole(new BigInteger(line));
   }
 
   // ---- the stack ---------------------------------------------------------------------------
@@ -391,7 +452,7 @@ final class Pickle {
         }
         return map;
       }
-      case TENSOR -> {
+      case TENSOR, OLDER_TENSOR -> {
         if (values.size() < 4
             || !(values.get(0) instanceof Storage storage)
             || !(values.get(1) instanceof Long offset)) {
@@ -419,16 +480,39 @@ final class Pickle {
     throw broken("it gives something else where a list is expected");
   }
 
+  /** Files of before PyTorch 1.6 may describe a view of a storage. */
   private Storage storage(Object id) throws IOException {
     if (id instanceof Tuple tuple
-        && tuple.values.size() == 5
+        && (tuple.values.size() == 5 || tuple.values.size() == 6)
         && tuple.values.get(0).equals("storage")
         && tuple.values.get(1) instanceof ElementType type
         && tuple.values.get(2) instanceof String key
-        && tuple.values.get(4) instanceof Long length) {
-      return new Storage(type, key, length);
+        && tuple.values.get(4) instanceof Long stored) {
+      Object view = tuple.values.size() == 5 ? NONE : tuple.values.get(5);
+      Storage storage = view(type, key, stored, view);
+      Storage other = storages.putIfAbsent(key, storage);
+      if (other != null && (other.stored != stored || other.type.bytes() != type.bytes())) {
+        throw broken("storage " + BadFile.quoted(key) + " is described in two ways");
+      }
+      return storage;
     }
     throw broken("a storage is not described by its type, its key and its length");
+  }
+
+  private Storage view(ElementType type, String key, long stored, Object view) throws IOException {
+    if (view == NONE) {
+      return new Storage(type, key, stored, 0, stored);
+    }
+    if (view instanceof Tuple tuple
+        && tuple.values.size() == 3
+        && tuple.values.get(1) instanceof Long offset
+        && tuple.values.get(2) instanceof Long length
+        && offset >= 0
+        && length >= 0
+        && offset <= stored - length) {
+      return new Storage(type, key, stored, offset, length);
+    }
+    throw broken("a view of storage " + BadFile.quoted(key) + " lies outside it");
   }
 
   private Object requireValue(Object value) throws IOException {

@@ -44,7 +44,8 @@ final class SafetensorsHeader {
     try (JsonParser parser = JsonFile.FACTORY.createParser(JsonFile.reader(header))) {
       entries = new SafetensorsHeader(file, parser).parseEntries();
     } catch (JsonProcessingException | CharacterCodingException e) {
-      throw BadFile.causedBy(e, file, "the header is not valid JSON%s", JsonFile.reason(e));
+      throw BadFile.causedBy(
+          e, file, "the header is not valid JSON: %s", JsonFile.reason(e, header));
     }
     long dataStart = (long) Long.BYTES + header.length;
     requireFilled(file, entries.values(), bytes.size() - dataStart);

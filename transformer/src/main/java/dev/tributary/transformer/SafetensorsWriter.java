@@ -12,14 +12,12 @@ import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
-import java.util.Objects;
 import java.util.function.Supplier;
+import java.util.stream.Collectors;
 
 /** Writes named tensors to a safetensors file. */
 public final class SafetensorsWriter {
@@ -35,6 +33,17 @@ public final class SafetensorsWriter {
 
   /** A file without tensors so far. */
   public SafetensorsWriter() {}
+
+  /** Takes the weights of a model, whose types somebody else knows. */
+  @FunctionalInterface
+  interface Weights {
+    /** Adds a tensor that is made when it is written, in a scope of its own. */
+    void put(String name, Shape shape, Supplier<Tensor> tensor);
+
+    default void put(String name, Tensor tensor) {
+      put(name, tensor.shape(), () -> tensor);
+    }
+  }
 
   /**
    * Adds a tensor.
@@ -59,6 +68,11 @@ public final class SafetensorsWriter {
     return this;
   }
 
+  /** The type that holds the numbers of all tensors. */
+  ElementType widest() {
+    return ElementType.holding(items.values().stream().map(Item::type).collect(Collectors.toSet()));
+  }
+
   /**
    * Writes the file, which appears or is replaced once it is complete.
    *
@@ -67,19 +81,14 @@ public final class SafetensorsWriter {
    * @throws IOException if the file cannot be written
    */
   public void write(Path file) throws IOException {
-    Path folder = Objects.requireNonNullElse(file.toAbsolutePath().getParent(), file);
-    Path part = Files.createTempFile(folder, "unfinished", ".safetensors");
-    try {
-      try (OutputStream out = Files.newOutputStream(part)) {
-        out.write(header());
-        for (Map.Entry<String, Item> entry : items.entrySet()) {
-          write(out, entry.getKey(), entry.getValue());
-        }
-      }
-      Files.move(part, file, StandardCopyOption.REPLACE_EXISTING);
-    } finally {
-      Files.deleteIfExists(part);
-    }
+    AtomicFile.write(
+        file,
+        out -> {
+          out.write(header());
+          for (Map.Entry<String, Item> entry : items.entrySet()) {
+            write(out, entry.getKey(), entry.getValue());
+          }
+        });
   }
 
   private byte[] header() throws IOException {

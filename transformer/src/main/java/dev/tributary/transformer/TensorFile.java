@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
@@ -22,6 +23,8 @@ import java.util.stream.Collectors;
 public abstract sealed class TensorFile permits Safetensors, TorchFile, TensorFolder {
   /** How the name of an index of several files ends. */
   private static final String INDEX = ".index.json";
+
+  private static final List<String> ENDS = List.of(".safetensors", ".pt", ".pth", ".bin");
 
   private final Path path;
   private final Map<String, StoredTensor> tensors;
@@ -46,10 +49,21 @@ public abstract sealed class TensorFile permits Safetensors, TorchFile, TensorFo
         : open(file, FileBytes.MEMORY_LIMIT);
   }
 
+  /**
+   * The files in a folder that may hold tensors, to judge by the ends of their names: those in it
+   * and those in folders below it, of which links to folders are some.
+   *
+   * @param depth how far below
+   * @throws IOException if a folder cannot be read, or a link leads nowhere
+   */
+  public static List<Path> find(Path folder, int depth) throws IOException {
+    return FileTree.find(folder, depth, file -> ENDS.stream().anyMatch(file.toString()::endsWith));
+  }
+
   /** Opens one file, and holds it in memory if it is no larger than that. */
   static TensorFile open(Path file, long memoryLimit) throws IOException {
     FileBytes bytes = FileBytes.open(file, memoryLimit);
-    return TorchArchive.isTorch(bytes) ? TorchFile.open(bytes) : Safetensors.open(bytes);
+    return TorchFile.isOne(bytes) ? TorchFile.open(bytes) : Safetensors.open(bytes);
   }
 
   /** {@return where it is} */

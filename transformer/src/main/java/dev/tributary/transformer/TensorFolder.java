@@ -37,7 +37,7 @@ public final class TensorFolder extends TensorFile {
   /**
    * Opens the files that an index of Hugging Face names, such as {@code
    * model.safetensors.index.json}: its {@code weight_map} says in which file beside it each tensor
-   * is.
+   * is. It may name an unembedding that is nowhere, since it is tied to the embedding.
    *
    * @throws IOException if the index or one of its files is missing or broken, or they contradict
    *     each other
@@ -54,17 +54,22 @@ public final class TensorFolder extends TensorFile {
         if (files.size() == FILES_LIMIT) {
           throw BadFile.because(index, "there are more than %d files in weight_map", FILES_LIMIT);
         }
-        shard = TensorFile.open(beside(index, map, name, fileName), 0);
+        Path file = beside(index, map, name, fileName);
+        if (Files.notExists(file)) {
+          throw BadFile.because(file, "there is no such file, which %s names", index);
+        }
+        shard = TensorFile.open(file, 0);
         files.put(fileName, shard);
       }
-      if (!shard.contains(name)) {
+      if (shard.contains(name)) {
+        tensors.put(name, shard.stored(name));
+      } else if (!WeightNames.HUGGING_FACE.mayBeTied(name)) {
         throw BadFile.because(
             shard.path(),
             "there is no tensor %s, which %s says is here",
             BadFile.quoted(name),
             index);
       }
-      tensors.put(name, shard.stored(name));
     }
     for (TensorFile shard : files.values()) {
       for (String name : shard.names()) {

@@ -14,10 +14,11 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The zip archive that a torch file is: where the bytes of each entry lie. Its entries are stored
- * as they are, so that numbers can be read in place; java.util.zip does not say where that is.
+ * The zip archive that a torch file is from PyTorch 1.6 on: where the bytes of each entry lie. Its
+ * entries are stored as they are, so that numbers can be read in place; java.util.zip does not say
+ * where that is.
  */
-final class TorchArchive {
+final class TorchArchive implements TorchFile.Container {
   private static final String PICKLE = "/data.pkl";
 
   /** Largest pickle, bytes; they have some hundred for each tensor. */
@@ -42,13 +43,6 @@ final class TorchArchive {
   /** In a field of 32 bits: the number is in a field of 64 bits elsewhere. */
   private static final long ELSEWHERE = 0xffff_ffffL;
 
-  /** The first bytes of what torch wrote before version 1.6: a pickle of a magic number. */
-  private static final byte[] LEGACY_START = {
-    (byte) 0x80, 2, (byte) 0x8a, 10, 0x6c, (byte) 0xfc, (byte) 0x9c, 0x46
-  };
-
-  private static final int TAR_MAGIC = 257;
-
   private final FileBytes bytes;
   private final Path file;
   private final Map<String, Entry> entries = new LinkedHashMap<>();
@@ -62,7 +56,12 @@ final class TorchArchive {
 
   private record Entry(String name, boolean plain, long size, long header) {}
 
-  private TorchArchive(FileBytes bytes) throws IOException {
+  /**
+   * Reads the directory of an archive.
+   *
+   * @throws IOException if it is none of torch's
+   */
+  TorchArchive(FileBytes bytes) throws IOException {
     this.bytes = bytes;
     this.file = bytes.path();
     long end = findEnd();
@@ -70,43 +69,35 @@ final class TorchArchive {
     this.folder = findFolder();
   }
 
-  /**
-   * Reads the directory of an archive.
-   *
-   * @throws IOException if it is none, or none of torch's
-   */
-  static TorchArchive open(FileBytes bytes) throws IOException {
-    return new TorchArchive(bytes);
+  /** Whether a file is a zip archive, to judge by its first bytes. */
+  static boolean isOne(FileBytes bytes) throws IOException {
+    return bytes.size() >= Integer.BYTES
+        && bytes.read(0, Integer.BYTES).getInt() == LOCAL_SIGNATURE;
   }
 
-  /** Whether torch.save wrote a file, now or long ago, to judge by its first bytes. */
-  static boolean isTorch(FileBytes bytes) throws IOException {
-    return startsWithSignature(bytes) || isLegacy(bytes);
-  }
-
-  /** The pickle that says what is in the file. */
-  byte[] pickle() throws IOException {
+  @Override
+  public Object root() throws IOException {
     String name = folder + PICKLE;
     long size = size(name);
     if (size > PICKLE_LIMIT) {
       throw BadFile.because(
           file, "the pickle in this file has %d bytes, expected at most %d", size, PICKLE_LIMIT);
     }
-    return bytes.read(start(name), (int) size).array();
+    return Pickle.read(file, bytes.read(start(name), (int) size).array());
   }
 
-  /** Whether there is a storage of this key. */
-  boolean hasStorage(String key) {
+  @Override
+  public boolean hasStorage(String key) {
     return entries.containsKey(storage(key));
   }
 
-  /** Size of a storage, bytes. */
-  long storageSize(String key) throws IOException {
+  @Override
+  public long storageSize(String key) throws IOException {
     return size(storage(key));
   }
 
-  /** Where in the file a storage begins. */
-  long storageStart(String key) throws IOException {
+  @Override
+  public long storageStart(String key) throws IOException {
     return start(storage(key));
   }
 
@@ -128,7 +119,6 @@ final class TorchArchive {
   // ---- the directory -----------------------------------------------------------------------
 
   private long findEnd() throws IOException {
-    requireZip();
     int length = (int) Math.min(bytes.size(), END_LENGTH + COMMENT_LIMIT);
     long from = bytes.size() - length;
     ByteBuffer tail = bytes.read(from, length);
@@ -139,37 +129,6 @@ final class TorchArchive {
       }
     }
     throw broken("it has no end, so it was perhaps not downloaded completely");
-  }
-
-  private void requireZip() throws IOException {
-    if (startsWithSignature(bytes)) {
-      return;
-    }
-    if (isLegacy(bytes)) {
-      throw BadFile.because(
-          file,
-          "this file is in the format that torch had before version 1.6; in Python, with x ="
-              + " torch.load(\"old.pt\"), torch.save(x, \"new.pt\") writes the one that can be"
-              + " read");
-    }
-    throw BadFile.because(file, "this file is not one that torch.save wrote: it is no zip archive");
-  }
-
-  private static boolean startsWithSignature(FileBytes bytes) throws IOException {
-    return bytes.size() >= Integer.BYTES
-        && bytes.read(0, Integer.BYTES).getInt() == LOCAL_SIGNATURE;
-  }
-
-  private static boolean isLegacy(FileBytes bytes) throws IOException {
-    int length = (int) Math.min(bytes.size(), TAR_MAGIC + 5);
-    byte[] start = bytes.read(0, length).array();
-    boolean tar =
-        length == TAR_MAGIC + 5
-            && new String(start, TAR_MAGIC, 5, StandardCharsets.US_ASCII).equals("ustar");
-    boolean legacy =
-        length >= LEGACY_START.length
-            && Arrays.equals(LEGACY_START, Arrays.copyOf(start, LEGACY_START.length));
-    return tar || legacy;
   }
 
   /** Where the directory begins. */

@@ -11,8 +11,9 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * A file that torch.save wrote (from PyTorch 1.6 on, a zip archive): tensors, numbers, texts, lists
- * and dictionaries. Anything else that its pickle asks for is refused by its name, and never run.
+ * A file that torch.save wrote (from PyTorch 1.6 on a zip archive, before a stream): tensors,
+ * numbers, texts, lists and dictionaries. Anything else that its pickle asks for is refused by its
+ * name, and never run.
  *
  * <p>What lies in dictionaries, and in lists that hold tensors or dictionaries, is named by the way
  * there: keys and indices with dots between them, {@code activation_state_dict.k}. The empty name
@@ -44,6 +45,21 @@ public final class TorchFile extends TensorFile {
 
   private final Map<String, Object> values;
 
+  /** Where a file keeps what its pickle describes, and the numbers of its storages. */
+  sealed interface Container permits TorchArchive, TorchStream {
+    /** What the pickle describes. */
+    Object root() throws IOException;
+
+    /** Whether there is a storage of this key. */
+    boolean hasStorage(String key);
+
+    /** Size of a storage, bytes. */
+    long storageSize(String key) throws IOException;
+
+    /** Where in the file a storage begins. */
+    long storageStart(String key) throws IOException;
+  }
+
   private TorchFile(Path file, Reader reader) {
     super(file, reader.tensors);
     this.values = Collections.unmodifiableMap(reader.values);
@@ -71,9 +87,19 @@ public final class TorchFile extends TensorFile {
     return open(FileBytes.open(file, memoryLimit));
   }
 
+  /** Whether torch.save wrote a file, now or long ago, to judge by its first bytes. */
+  static boolean isOne(FileBytes bytes) throws IOException {
+    return TorchArchive.isOne(bytes) || TorchStream.isOne(bytes) || TorchStream.isTar(bytes);
+  }
+
   static TorchFile open(FileBytes bytes) throws IOException {
     try {
-      Reader reader = new Reader(bytes, TorchArchive.open(bytes));
+      if (!isOne(bytes)) {
+        throw BadFile.because(bytes.path(), "this file is not one that torch.save wrote");
+      }
+      Reader reader =
+          new Reader(
+              bytes, TorchArchive.isOne(bytes) ? new TorchArchive(bytes) : new TorchStream(bytes));
       reader.read();
       return new TorchFile(bytes.path(), reader);
     } catch (OutOfMemoryError e) {
@@ -93,7 +119,7 @@ public final class TorchFile extends TensorFile {
   private static final class Reader {
     private final FileBytes bytes;
     private final Path file;
-    private final TorchArchive archive;
+    private final Container container;
     private final Map<String, StoredTensor> tensors = new LinkedHashMap<>();
     private final Map<String, Object> values = new LinkedHashMap<>();
 
@@ -103,14 +129,14 @@ public final class TorchFile extends TensorFile {
     private long elements;
     private int visits;
 
-    Reader(FileBytes bytes, TorchArchive archive) {
+    Reader(FileBytes bytes, Container container) {
       this.bytes = bytes;
       this.file = bytes.path();
-      this.archive = archive;
+      this.container = container;
     }
 
     void read() throws IOException {
-      visit("", Pickle.read(file, archive.pickle()), 0);
+      visit("", container.root(), 0);
       long storedElements = stored.values().stream().mapToLong(Long::longValue).sum();
       if (elements > ALWAYS_ALLOWED && elements / SHARING_LIMIT > storedElements) {
         throw BadFile.because(
@@ -194,9 +220,11 @@ public final class TorchFile extends TensorFile {
         throw StoredTensor.because(file, name, "is %s and has %d strides", shape, strides.length);
       }
       requireInside(name, shape, view.offset(), strides, storage.length());
-      stored.put(storage.key(), storage.length());
+      stored.put(storage.key(), storage.stored());
       elements += shape.length();
-      long position = archive.storageStart(storage.key()) + view.offset() * storage.type().bytes();
+      long position =
+          container.storageStart(storage.key())
+              + (storage.offset() + view.offset()) * storage.type().bytes();
       return StoredTensor.of(bytes, name, storage.type(), shape, position, strides);
     }
 
@@ -216,21 +244,21 @@ public final class TorchFile extends TensorFile {
     }
 
     private void requireStored(String name, Pickle.Storage storage) throws IOException {
-      if (!archive.hasStorage(storage.key())) {
+      if (!container.hasStorage(storage.key())) {
         throw StoredTensor.because(
             file,
             name,
             "looks at storage %s, which this file does not have",
             BadFile.quoted(storage.key()));
       }
-      long size = archive.storageSize(storage.key());
+      long size = container.storageSize(storage.key());
       int width = storage.type().bytes();
-      if (size % width != 0 || size / width != storage.length()) {
+      if (size % width != 0 || size / width != storage.stored()) {
         throw StoredTensor.because(
             file,
             name,
             "looks at a storage of %d elements of type %s, and storage %s has %d bytes",
-            storage.length(),
+            storage.stored(),
             storage.type(),
             BadFile.quoted(storage.key()),
             size);

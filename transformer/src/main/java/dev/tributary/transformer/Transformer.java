@@ -9,6 +9,7 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -16,6 +17,7 @@ import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.function.Function;
 import java.util.random.RandomGenerator;
 import java.util.random.RandomGeneratorFactory;
 
@@ -244,26 +246,44 @@ public final class Transformer {
    * @throws IOException if the folder cannot be written to
    */
   public void save(Path folder, ElementType type) throws IOException {
+    save(folder, name -> type);
+  }
+
+  /**
+   * The same, each weight rounded to the type in which a checkpoint stores it.
+   *
+   * @param types of the model that this is
+   * @throws IllegalArgumentException if a weight is too large for its type
+   * @throws IOException if the folder cannot be written to
+   */
+  public void save(Path folder, Checkpoint types) throws IOException {
+    save(folder, types::writtenType);
+  }
+
+  private void save(Path folder, Function<String, ElementType> types) throws IOException {
     SafetensorsWriter writer = new SafetensorsWriter();
-    writer.put("transformer.wte.weight", type, tokenEmbedding);
-    writer.put("transformer.wpe.weight", type, positionEmbedding);
+    SafetensorsWriter.Weights weights =
+        (name, shape, tensor) -> writer.put(name, types.apply(name), shape, tensor);
+    weights.put("transformer.wte.weight", tokenEmbedding);
+    weights.put("transformer.wpe.weight", positionEmbedding);
     for (int layer = 0; layer < blocks.size(); layer++) {
       String name = "transformer.h." + layer + ".";
       Block block = blocks.get(layer);
-      block.attentionNorm().save(writer, name + "ln_1", type);
-      block.attention().save(writer, name + "attn.", type);
-      block.mlpNorm().save(writer, name + "ln_2", type);
-      block.mlp().input().save(writer, name + "mlp.c_fc", type);
-      block.mlp().output().save(writer, name + "mlp.c_proj", type);
+      block.attentionNorm().save(weights, name + "ln_1");
+      block.attention().save(weights, name + "attn.");
+      block.mlpNorm().save(weights, name + "ln_2");
+      block.mlp().input().save(weights, name + "mlp.c_fc");
+      block.mlp().output().save(weights, name + "mlp.c_proj");
     }
-    finalNorm.save(writer, "transformer.ln_f", type);
+    finalNorm.save(weights, "transformer.ln_f");
     if (!config.tied()) {
-      writer.put("lm_head.weight", type, unembedding);
+      weights.put("lm_head.weight", unembedding);
     }
+    byte[] json = config.toJson(writer.widest()).getBytes(StandardCharsets.UTF_8);
     try {
       Files.createDirectories(folder);
       writer.write(folder.resolve("model.safetensors"));
-      Files.writeString(folder.resolve("config.json"), config.toJson(type));
+      AtomicFile.write(folder.resolve("config.json"), out -> out.write(json));
     } catch (IOException e) {
       throw BadFile.causedBy(e, folder, "a model cannot be written into this folder");
     }

@@ -2,6 +2,7 @@ package dev.tributary.transformer;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
@@ -38,6 +39,14 @@ public record TransformerConfig(
     boolean tied) {
   /** Largest config.json, bytes; they have a few thousand. */
   private static final int FILE_LIMIT = 1 << 20;
+
+  private static final String MODEL_TYPE = "model_type";
+  private static final String ARCHITECTURES = "architectures";
+  private static final String POSITIONS = "max_position_embeddings";
+
+  /** By which a config without a type is that of a GPT-2. */
+  private static final List<String> SIZES =
+      List.of("n_embd", "n_layer", "n_head", "hidden_size", "num_hidden_layers");
 
   private static final Map<ElementType, String> TORCH_WORDS =
       Map.of(
@@ -127,6 +136,10 @@ public record TransformerConfig(
     result.put("gelu_new", MlpActivation.TANH_GELU);
     result.put("gelu_pytorch_tanh", MlpActivation.TANH_GELU);
     result.put("gelu", MlpActivation.EXACT_GELU);
+    result.put("gelu_python", MlpActivation.EXACT_GELU);
+    for (String sameFunction : List.of("gelu_python_tanh", "gelu_accurate", "gelu_fast")) {
+      result.put(sameFunction, MlpActivation.TANH_GELU);
+    }
     return result;
   }
 
@@ -148,8 +161,8 @@ public record TransformerConfig(
   /**
    * Reads a Hugging Face {@code config.json} of model type gpt2.
    *
-   * @throws IOException if a key is missing, has the wrong type, or asks for a computation that
-   *     this library does not do
+   * @throws IOException if a key has the wrong type, contradicts another, or asks for a computation
+   *     that this library does not do
    */
   static TransformerConfig read(Path file) throws IOException {
     return of(json(file));
@@ -160,24 +173,26 @@ public record TransformerConfig(
     return JsonFile.read(file, FILE_LIMIT);
   }
 
-  /** The same, of a file that has been read. */
+  /**
+   * The same, of a file that has been read. What is missing is as in transformers' GPT2Config, and
+   * so are second names of keys. How many positions a causal mask was made for says {@code n_ctx},
+   * unless it is an old name for their number.
+   */
   static TransformerConfig of(JsonFile json) throws IOException {
+    requireGpt2(json);
     requireSameComputation(json);
-    int dModel = json.positive("n_embd");
-    int heads = json.positive("n_head");
+    int dModel = size(json, "n_embd", "hidden_size", 768);
+    int heads = size(json, "n_head", "num_attention_heads", 12);
     if (!json.has("head_dim") && dModel % heads != 0) {
       throw BadFile.because(
           json.path(), "n_embd is %d, which n_head, %d, does not divide", dModel, heads);
     }
-    boolean old = json.has("n_ctx") && !json.has("n_positions");
-    int context = json.positive(old ? "n_ctx" : "n_positions");
-    if (json.positive("n_ctx", context) != context) {
-      throw json.wrong("n_ctx", "the same as n_positions, " + context);
-    }
-    int layers = json.positive("n_layer");
+    boolean old = json.has("n_ctx") && !json.has("n_positions") && !json.has(POSITIONS);
+    int context = old ? json.positive("n_ctx") : size(json, "n_positions", POSITIONS, 1024);
+    int layers = size(json, "n_layer", "num_hidden_layers", 12);
     int dHead = json.positive("head_dim", dModel / heads);
     int neurons = json.positive("n_inner", (int) Math.min(4L * dModel, Integer.MAX_VALUE));
-    int vocabulary = json.positive("vocab_size");
+    int vocabulary = size(json, "vocab_size", "vocab_size", 50_257);
     double epsilon = json.positive("layer_norm_epsilon", 1e-5);
     MlpActivation activation = requireKnown(json, "activation_function", "gelu_new", ACTIVATIONS);
     boolean tied = json.flag("tie_word_embeddings", true);
@@ -271,14 +286,60 @@ public record TransformerConfig(
         .getKey();
   }
 
+  /**
+   * A size that may have either of two names.
+   *
+   * @throws IOException if it is no size, or has another value under each name
+   */
+  private static int size(JsonFile json, String name, String alias, int otherwise)
+      throws IOException {
+    if (json.root().has(name) && !json.has(name)) {
+      throw json.wrong(name, "a whole number");
+    }
+    int size = json.positive(json.has(name) ? name : alias, otherwise);
+    if (json.positive(alias, size) != size) {
+      throw json.wrong(alias, "the same as %s, %d".formatted(name, size));
+    }
+    return size;
+  }
+
+  /**
+   * Whether a config is that of transformer-debugger, which has no model type.
+   *
+   * @param pieces whether its folder of weights lies beside it
+   */
+  static boolean isDebugger(JsonFile json, boolean pieces) {
+    boolean typed = json.has(MODEL_TYPE) || json.has(ARCHITECTURES);
+    return !typed && (pieces || json.has("ctx_window"));
+  }
+
+  /** Refuses other models; where the type is missing, the architecture or a size has its name. */
+  private static void requireGpt2(JsonFile json) throws IOException {
+    if (json.has(MODEL_TYPE)) {
+      requireKnown(json, MODEL_TYPE, "", Map.of("gpt2", true));
+    } else if (json.has(ARCHITECTURES)) {
+      boolean known = false;
+      for (JsonNode architecture : json.root().get(ARCHITECTURES)) {
+        known |= architecture.asText().startsWith("GPT2");
+      }
+      if (!known) {
+        throw json.wrong(ARCHITECTURES, "GPT2LMHeadModel");
+      }
+    } else if (SIZES.stream().noneMatch(json::has)) {
+      throw json.wrong(MODEL_TYPE, "gpt2");
+    }
+  }
+
   /** Refuses every option under which GPT-2 would compute something else. */
   private static void requireSameComputation(JsonFile json) throws IOException {
-    requireKnown(json, "model_type", "gpt2", Map.of("gpt2", true));
     requireFlag(json, "scale_attn_weights", true);
     requireFlag(json, "scale_attn_by_inverse_layer_idx", false);
     requireFlag(json, "add_cross_attention", false);
     if (json.has("quantization_config")) {
       throw json.wrong("quantization_config", "none: quantized weights cannot be read");
+    }
+    if (json.has("pruned_heads") && !json.root().get("pruned_heads").isEmpty()) {
+      throw json.wrong("pruned_heads", "none: all heads of a model are of one size");
     }
   }
 

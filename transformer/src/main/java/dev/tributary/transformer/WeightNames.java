@@ -129,6 +129,11 @@ final class WeightNames {
     return stored.startsWith(prefix) ? stored.substring(prefix.length()) : stored;
   }
 
+  /** Whether what has this name in a file need not be stored, if the config says so. */
+  boolean mayBeTied(String stored) {
+    return bare(stored).equals(weight(UNEMBEDDING).stored);
+  }
+
   /** What {@link #bare} leaves out. */
   String prefix() {
     return prefix;
@@ -175,6 +180,19 @@ final class WeightNames {
     Matcher matcher = OUR_LAYER.matcher(ours);
     String stored = weight(ours).stored;
     return matcher.matches() ? layers + "." + matcher.group(1) + "." + stored : stored;
+  }
+
+  /** Our weights of which what is stored under this bare name consists. */
+  List<String> ours(String bare) {
+    Matcher matcher = layerName.matcher(bare);
+    boolean inside = matcher.matches();
+    String stored = inside ? matcher.group(2) : bare;
+    String before = inside ? "h." + matcher.group(1) + "." : "";
+    return (inside ? ofLayer : outside)
+        .entrySet().stream()
+            .filter(weight -> weight.getValue().stored.equals(stored))
+            .map(weight -> before + weight.getKey())
+            .toList();
   }
 
   /** The keys of the config that say how large it is as stored. */

@@ -15,10 +15,11 @@
  * dev.tributary.transformer.TransformerConfig}, {@code WeightNames}); {@code AutoencoderFiles}
  * reads autoencoders and {@link dev.tributary.transformer.Tokenizer} text. Tensors come out of a
  * {@link dev.tributary.transformer.TensorFile}: {@link dev.tributary.transformer.Safetensors}, a
- * {@link dev.tributary.transformer.TorchFile} ({@code TorchArchive}, {@code Pickle}) or a {@link
- * dev.tributary.transformer.TensorFolder} of several; {@code StoredTensor} is one tensor of it. A
- * {@link dev.tributary.transformer.SafetensorsWriter} writes them. {@code Textbook} is where the
- * files lie that come with the library.
+ * {@link dev.tributary.transformer.TorchFile} ({@code TorchArchive} or {@code TorchStream}, {@code
+ * Pickle}) or a {@link dev.tributary.transformer.TensorFolder} of several; {@code StoredTensor} is
+ * one tensor of it. A {@link dev.tributary.transformer.SafetensorsWriter} writes them, and an
+ * {@link dev.tributary.transformer.AtomicFile} every file. {@code FileTree} looks into folders.
+ * {@code Textbook} is where the files lie that come with the library.
  */
 @NullMarked
 package dev.tributary.transformer;

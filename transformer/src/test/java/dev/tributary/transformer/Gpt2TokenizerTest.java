@@ -290,11 +290,12 @@ class Gpt2TokenizerTest {
         arguments(
             "{\"!\": 0, \"!\": 1}",
             SMALL_MERGES,
-            "vocab.json: this file is not valid JSON: Duplicate field '!'"),
+            "vocab.json: this file is not valid JSON: key \"!\" is there twice, at line 1, column 13"),
         arguments(
             small.deepCopy().put("HALF", 400).toString().replace("HALF", "\\ud83d"),
             SMALL_MERGES,
-            "vocab.json: this file is not valid JSON: Broken surrogate pair in field name: expected '\\' to start low surrogate, got 0x22"),
+            "vocab.json: this file is not valid JSON: it breaks at line 1, column 1978, near"
+                + " \":258,\"\\ud83d\":400}\""),
         arguments(small.toString(), "a b\na b\n", "merges.txt: merge \"a b\" is listed twice"),
         arguments(small.toString(), "a c\n", "merges.txt: merge \"a c\"" + makesNone),
         arguments(small.toString(), "ab x\n", "merges.txt: merge \"ab x\"" + makesNone),

@@ -1,23 +1,31 @@
 package dev.tributary.transformer;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.databind.node.TextNode;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
+import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -77,6 +85,8 @@ class HostileFilesTest {
             genuine("tied-bin"),
             Transformer::load,
             genuine("sharded-bin"),
+            Transformer::load,
+            genuine("legacy-bin"),
             Transformer::load,
             genuine("debugger"),
             Transformer::load,
@@ -178,7 +188,7 @@ class HostileFilesTest {
           new Attack("comma too many", valid -> with(valid, "1,")),
           new Attack("comment", valid -> "/* */" + valid),
           new Attack("byte order mark", valid -> "\ufeff" + valid),
-          new Attack("not a number", valid -> with(valid, "NaN")),
+          new Attack("almost infinite", valid -> with(valid, "Infinit")),
           new Attack("half of a surrogate pair", valid -> with(valid, "1,\"\\ud83d\":1")),
           new Attack("nothing", valid -> ""),
           new Attack("a space", valid -> " "),
@@ -202,6 +212,84 @@ class HostileFilesTest {
   @MethodSource("jsonAttacks")
   void load_hostileJson_isRefused(Format format, Attack attack) throws IOException {
     write(format, attack.change.apply(new String(format.content(), UTF_8)).getBytes(UTF_8));
+    requireRefused(format);
+  }
+
+  static Stream<Arguments> notNumbers() throws IOException {
+    return formats()
+        .filter(Format::isJson)
+        .flatMap(
+            format ->
+                Stream.of("NaN", "Infinity", "-Infinity").map(value -> arguments(format, value)));
+  }
+
+  /** Python writes such numbers. Where one is not read it says nothing, and where it is not it. */
+  @ParameterizedTest(name = "{0}: {1}")
+  @MethodSource("notNumbers")
+  void load_notANumber_isIgnoredOrNamed(Format format, String value) throws IOException {
+    String valid = new String(format.content(), UTF_8);
+    String more = with(valid, "{\"limits\":[0.5," + value + "]}");
+    write(format, more.getBytes(UTF_8));
+    if (Set.of("vocab.json", "tokenizer.json").contains(format.name)) { // all of it is read
+      requireRefused(format);
+    } else {
+      load(format);
+    }
+    ObjectMapper mapper = new ObjectMapper();
+    int nodes = places(mapper.readTree(valid)).size();
+    int refused = 0;
+    for (int i = 0; i < nodes; i += 1 + nodes / 50) {
+      JsonNode root = mapper.readTree(valid);
+      places(root).get(i).accept(TextNode.valueOf("here"));
+      write(format, root.toString().replace("\"here\"", value).getBytes(UTF_8));
+      try {
+        load(format);
+      } catch (IOException e) {
+        Tampering.requireSentence(folder, e);
+        refused++;
+      }
+    }
+    assertTrue(refused > 0);
+  }
+
+  /** Where values are, each a way to put another one there. */
+  private static List<Consumer<JsonNode>> places(JsonNode root) {
+    List<Consumer<JsonNode>> places = new ArrayList<>();
+    collect(root, places);
+    return places;
+  }
+
+  private static void collect(JsonNode node, List<Consumer<JsonNode>> places) {
+    if (node instanceof ObjectNode object) {
+      object.fieldNames().forEachRemaining(key -> places.add(value -> object.set(key, value)));
+    } else if (node instanceof ArrayNode list) {
+      IntStream.range(0, list.size()).forEach(i -> places.add(value -> list.set(i, value)));
+    }
+    node.forEach(child -> collect(child, places));
+  }
+
+  @ParameterizedTest
+  @MethodSource("formats")
+  void load_pointerOfGitLfs_isNamed(Format format) throws IOException {
+    String pointer =
+        "version https://git-lfs.github.com/spec/v1\noid sha256:"
+            + "4d7a".repeat(16)
+            + "\nsize 548105171\n";
+    for (String text :
+        List.of(
+            pointer,
+            pointer.replace("\n", "\r\n"),
+            pointer.replace("git-lfs", "hawser"),
+            pointer.replaceFirst("\n", "\next-0-foo sha256:" + "00".repeat(32) + "\n"))) {
+      write(format, text.getBytes(UTF_8));
+      IOException refusal = assertThrows(IOException.class, () -> load(format));
+      assertEquals(
+          folder.resolve(format.name)
+              + ": this is a Git LFS pointer, not the file itself, which has 548105171 bytes: run git"
+              + " lfs pull",
+          refusal.getMessage());
+    }
+    write(format, "version https://git-lfs.github.com/spec/v1\n".getBytes(UTF_8));
     requireRefused(format);
   }
 

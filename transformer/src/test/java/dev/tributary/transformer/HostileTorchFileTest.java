@@ -2,6 +2,7 @@ package dev.tributary.transformer;
 
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -307,8 +308,8 @@ class HostileTorchFileTest {
     int zip64End = zip64.length - 22 - 20 - 56;
     byte[] empty = pickle("}.");
     return Stream.of(
-        arguments("empty file", new byte[0], "no zip archive"),
-        arguments("text", "{}".getBytes(UTF_8), "no zip archive"),
+        arguments("empty file", new byte[0], "not one that torch.save wrote"),
+        arguments("text", "{}".getBytes(UTF_8), "not one that torch.save wrote"),
         arguments("signature only", "PK\u0003\u0004".getBytes(UTF_8), "it has no end"),
         arguments(
             "not of torch", archive("word/document.xml", empty), "0 entries named */data.pkl"),
@@ -383,8 +384,141 @@ class HostileTorchFileTest {
     return bytes.toByteArray();
   }
 
+  // ---- streams by hand, as before PyTorch 1.6 ------------------------------------------------
+
+  private static final String MAGIC = "\u0080\u0002\u008a\nl\u00fc\u009cF\u00f9 j\u00a8P\u0019.";
+  private static final String VERSION = "M\u00e9\u0003.";
+  private static final String LITTLE_ENDIAN = "}" + text("little_endian") + "\u0088s.";
+  private static final String PREFACE = MAGIC + VERSION + LITTLE_ENDIAN;
+  private static final String KEY = "]" + text("0") + "a.";
+
+  /** One storage of four floats. */
+  private static final String STORED = little(4, 8) + "\u0000".repeat(16);
+
+  private static byte[] stream(String operations, String keysAndStorages) {
+    return pickle(PREFACE + operations + "." + keysAndStorages);
+  }
+
+  private static Arguments stream(
+      String what, String operations, String keysAndStorages, String message) {
+    return arguments(what, stream(operations, keysAndStorages), message);
+  }
+
+  /** The storage of four floats, or a view of it. */
+  private static String view(String length, String view) {
+    return "("
+        + text("storage")
+        + "ctorch\nFloatStorage\n"
+        + text("0")
+        + text("cpu")
+        + length
+        + view
+        + "tQ";
+  }
+
+  private static String four(String storage) {
+    return tensor(storage, 0, tuple(4), tuple(1));
+  }
+
+  private static String view(long offset, long length) {
+    return view(whole(4), "(" + text("1") + whole(offset) + whole(length) + "t");
+  }
+
+  static Stream<Arguments> hostileStreams() {
+    String whole = view(whole(4), "N");
+    String outside = "a view of storage \"0\" lies outside it";
+    String tensorOutside = "lies outside its storage, which has ";
+    long huge = Long.MAX_VALUE;
+    return Stream.of(
+        arguments("magic number only", pickle(MAGIC), "ends too early"),
+        arguments("no magic number", pickle("\u0080\u0002N." + MAGIC), "magic number is another"),
+        arguments("version", pickle(MAGIC + "M\u00ea\u0003."), "its version is another one"),
+        arguments("no machine", pickle(MAGIC + VERSION + "N."), "on what kind of machine"),
+        arguments(
+            "other byte order",
+            pickle(MAGIC + VERSION + LITTLE_ENDIAN.replace('\u0088', '\u0089')),
+            "not little-endian"),
+        arguments("silent machine", pickle(MAGIC + VERSION + "}."), "not little-endian"),
+        stream("call", "cposix\nsystem\n(" + text("x") + "tR", "].", "asks for \"posix.system\""),
+        arguments(
+            "call beside the content",
+            pickle(MAGIC + "cposix\nsystem\n(" + text("x") + "tR."),
+            "asks for \"posix.system\""),
+        stream("call for keys", "}", "cposix\nsystem\n)R.", "asks for \"posix.system\""),
+        stream("module", "(" + text("module") + "NNNtQ", "].", "a storage is not described by"),
+        stream("no keys", "}", "", "ends too early"),
+        stream("keys are no list", "}", "N.", "the keys of its storages are no list"),
+        stream("key of no tensor", "}", KEY + STORED, "storage \"0\" belongs to no tensor"),
+        stream("key that holds itself", four(whole), "]q\u0000h\u0000a.", "belongs to no tensor"),
+        stream(
+            "key twice",
+            four(whole),
+            "](" + text("0") + text("0") + "e." + STORED + STORED,
+            "storage \"0\" belongs to no tensor, or is there twice"),
+        stream("no such storage", four(whole), "].", "looks at storage \"0\", which this file"),
+        stream("no count", four(whole), KEY + "\u0004", "ends outside the file"),
+        stream("no numbers", four(whole), KEY + little(4, 8), "ends outside the file"),
+        stream("cut off", four(whole), KEY + STORED.substring(1), "ends outside the file"),
+        stream("rest", four(whole), KEY + STORED + "\u0000", "goes on after its last storage"),
+        stream("two files", four(whole), KEY + STORED + MAGIC, "goes on after its last storage"),
+        stream("less", four(whole), KEY + little(3, 8) + STORED, "has 3 numbers, and its tensors"),
+        stream("more", four(whole), KEY + little(5, 8) + STORED, "has 5 numbers, and its tensors"),
+        stream(
+            "huge count", four(whole), KEY + little(huge, 8) + STORED, "has 9223372036854775807"),
+        stream("negative count", four(whole), KEY + little(-1, 8) + STORED, "has -1 numbers"),
+        stream("huge", four(view(whole(huge), "N")), KEY + STORED, "ends outside the file"),
+        stream("wrapping", four(view(whole(1L << 62), "N")), KEY + STORED, "ends outside the file"),
+        stream("negative", four(view(whole(-1), "N")), KEY + STORED, "ends outside the file"),
+        stream("late view", four(view(5, 0)), KEY + STORED, outside),
+        stream("long view", four(view(1, 4)), KEY + STORED, outside),
+        stream("negative view", four(view(-1, 4)), KEY + STORED, outside),
+        stream("view of negative length", four(view(1, -1)), KEY + STORED, outside),
+        stream("huge view", four(view(1, huge)), KEY + STORED, outside),
+        stream("wrapping view", four(view(huge, huge)), KEY + STORED, outside),
+        stream("view of nothing", four(view(whole(4), ")")), KEY + STORED, outside),
+        stream("beyond its view", four(view(1, 3)), KEY + STORED, tensorOutside + 3),
+        stream("beyond its storage", four(view(4, 0)), KEY + STORED, tensorOutside + 0),
+        stream(
+            "two lengths",
+            "](" + four(whole) + four(view(whole(5), "N")) + "e",
+            KEY + STORED,
+            "storage \"0\" is described in two ways"),
+        stream(
+            "two types",
+            "](" + four(whole) + four(view(whole(4), "N").replace("Float", "Double")) + "e",
+            KEY + STORED,
+            "storage \"0\" is described in two ways"),
+        stream(
+            "a small file for a large model",
+            tensor(whole, 0, tuple(1 << 27), tuple(0)),
+            KEY + STORED,
+            "its tensors have 134217728 elements together, and it stores 4"),
+        arguments("endless decimals", pickle("L" + "1".repeat(50) + "L\n" + MAGIC), "not one that"),
+        stream("long decimals", "L" + "1".repeat(50) + "L\n", "].", "is no whole number"),
+        stream("no decimals", "Ix\n", "].", "\"x\" is no whole number"),
+        stream("old text beyond the end", "T" + little(-1, 4), "].", "ends too early"));
+  }
+
+  /** What Python 2 wrote: texts of bytes, and tensors by their older name. */
+  @Test
+  void open_streamOfPython2_isRead() throws IOException {
+    String matrix =
+        tensor(view(2, 2), 0, tuple(2), tuple(1)).replace("_rebuild_tensor_v2", "_rebuild_tensor");
+    Path file =
+        Files.write(
+            file(),
+            stream(
+                "}(U\u0001x" + matrix + "T" + little(1, 4) + "yI01\nu",
+                "]U\u00010a." + little(4, 8) + "\u0000".repeat(14) + "\u0080?"));
+    TorchFile read = TorchFile.open(file);
+    assertEquals(true, read.values().get("y"));
+    try (Scope scope = Scope.open()) {
+      assertArrayEquals(new double[] {0, 1}, read.tensor("x", DType.DOUBLE).toDoubles());
+    }
+  }
+
   @ParameterizedTest(name = "{0}")
-  @MethodSource({"hostilePickles", "hostileTensors", "hostileArchives"})
+  @MethodSource({"hostilePickles", "hostileTensors", "hostileArchives", "hostileStreams"})
   void open_hostile_isRefused(String what, byte[] content, String message) throws IOException {
     Path file = Files.write(file(), content);
     for (long memoryLimit : new long[] {0, content.length}) {
@@ -412,7 +546,9 @@ class HostileTorchFileTest {
 
   @Test
   void open_truncatedAnywhere_isRefused() throws IOException {
-    for (String name : List.of("strided.pt", "alone.pt", "values4.pt", "legacy.pt")) {
+    for (String name :
+        List.of(
+            "strided.pt", "alone.pt", "values4.pt", "legacy.pt", "legacy-views.pt", "legacy5.pt")) {
       byte[] content = Files.readAllBytes(TorchFileTest.genuine(name));
       for (int length = 0; length < content.length; length++) {
         Path file = Files.write(file(), Arrays.copyOf(content, length));
@@ -429,7 +565,18 @@ class HostileTorchFileTest {
   @Test
   void files_loadOrAreRefused() throws IOException {
     List<byte[]> valid = new ArrayList<>();
-    for (String name : List.of("strided.pt", "types.pt", "values2.pt", "values5.pt", "alone.pt")) {
+    for (String name :
+        List.of(
+            "strided.pt",
+            "types.pt",
+            "values2.pt",
+            "values5.pt",
+            "alone.pt",
+            "legacy-strided.pt",
+            "legacy-types.pt",
+            "legacy-views.pt",
+            "legacy1.pt",
+            "legacy5.pt")) {
       valid.add(Files.readAllBytes(TorchFileTest.genuine(name)));
     }
     Tampering.check(
@@ -518,7 +665,7 @@ class HostileTorchFileTest {
           "u",
           ".");
 
-  /** In an archive that is whole. */
+  /** In an archive or a stream that is whole. */
   @Test
   void pickles_loadOrAreRefused() throws IOException {
     Tampering.check(
@@ -538,7 +685,11 @@ class HostileTorchFileTest {
           if (random.nextInt(4) == 0) {
             content = Tampering.bytes(content, random);
           }
-          load(archive("a/data.pkl", content, "a/data/0", new byte[16]), random);
+          load(
+              random.nextBoolean()
+                  ? archive("a/data.pkl", content, "a/data/0", new byte[16])
+                  : pickle(PREFACE + new String(content, ISO_8859_1) + KEY + STORED),
+              random);
         });
   }
 

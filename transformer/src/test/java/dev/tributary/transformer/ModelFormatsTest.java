@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
@@ -22,6 +23,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Random;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.junit.jupiter.api.Test;
@@ -76,6 +78,7 @@ class ModelFormatsTest {
       delimiter = '|',
       value = {
         "tied | tied-bin | Hugging Face GPT-2, pytorch_model.bin, 31 tensors F32, U8",
+        "tied | legacy-bin | Hugging Face GPT-2, pytorch_model.bin, 31 tensors F32, U8",
         "tied | tied-safetensors | Hugging Face GPT-2, model.safetensors, 28 tensors F32",
         "untied | sharded-bin | Hugging Face GPT-2, pytorch_model.bin.index.json, 17 tensors F32",
         "untied | sharded-safetensors"
@@ -116,6 +119,15 @@ class ModelFormatsTest {
         requireLogits(model.replaceAll("-.*", "").replace("sharded", "untied"), again, tolerance);
       }
     }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"F16, F16", "BF16, BF16", "F16 BF16, F32", "F16 F32, F32", "F16 F32 F64, F64"})
+  void holding_severalTypes_isTheNarrowestForAll(String types, ElementType expected) {
+    assertEquals(
+        expected,
+        ElementType.holding(
+            Stream.of(types.split(" ")).map(ElementType::valueOf).collect(Collectors.toSet())));
   }
 
   @Test
@@ -262,11 +274,84 @@ class ModelFormatsTest {
     assertEquals(
         "/model-2-of-2.safetensors: tensor \"wpe.weight\" is not in weight_map of " + index,
         refusal());
+    Files.writeString(index, json.replaceFirst("\"lm_head.weight\"", "\"h.0.attn.bias\""));
+    assertTrue(refusal().contains("there is no tensor \"h.0.attn.bias\", which"));
     Files.writeString(index, "{\"weight_map\": []}");
     assertEquals("/model.safetensors.index.json: weight_map is [], expected an object", refusal());
     Files.writeString(index, json);
     Files.delete(folder.resolve("model-1-of-2.safetensors"));
-    assertEquals("/model-1-of-2.safetensors: there is no such file", refusal());
+    assertEquals(
+        "/model-1-of-2.safetensors: there is no such file, which " + index + " names", refusal());
+  }
+
+  /** Savers list the tied unembedding, which they then leave out. */
+  @ParameterizedTest
+  @ValueSource(strings = {"lm_head.weight", "transformer.lm_head.weight"})
+  void load_indexThatListsATiedUnembedding_isRead(String name) throws IOException {
+    copy("tied-safetensors");
+    Path weights = folder.resolve("model.safetensors");
+    Files.move(weights, folder.resolve("model-1-of-1.safetensors"));
+    ObjectNode map = new ObjectMapper().createObjectNode();
+    for (String stored : TensorFile.open(folder.resolve("model-1-of-1.safetensors")).names()) {
+      map.put(stored, "model-1-of-1.safetensors");
+    }
+    Path index = folder.resolve("model.safetensors.index.json");
+    map.put(name, "model-1-of-1.safetensors");
+    Files.writeString(index, "{\"weight_map\": " + map + "}");
+    try (Scope scope = Scope.open()) {
+      Transformer transformer = Transformer.load(folder, DType.DOUBLE, Progress.NONE);
+      requireLogits("tied", transformer, DOUBLE_TOLERANCE);
+    }
+    Path config = folder.resolve("config.json");
+    Files.writeString(
+        config,
+        Files.readString(config)
+            .replace("\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false"));
+    assertEquals(
+        "/model.safetensors.index.json: there is no tensor \"lm_head.weight\", and"
+            + " tie_word_embeddings is false",
+        refusal());
+    map.put(name, "model-2-of-2.safetensors");
+    Files.writeString(index, "{\"weight_map\": " + map + "}");
+    assertEquals(
+        "/model-2-of-2.safetensors: there is no such file, which " + index + " names", refusal());
+  }
+
+  /** A model that transformer-debugger never had, and its folder neither. */
+  @Test
+  void load_anotherModelType_isRefusedBeforeItsWeights() throws IOException {
+    Files.writeString(
+        folder.resolve("config.json"),
+        "{\"model_type\": \"t5\", \"d_model\": 512, \"num_layers\": 6, \"vocab_size\": 32128}");
+    assertEquals("/config.json: model_type is \"t5\", expected gpt2", refusal());
+  }
+
+  @Test
+  void save_mixedTypes_areKept() throws IOException {
+    List<ElementType> types =
+        List.of(ElementType.F32, ElementType.F16, ElementType.BF16, ElementType.F64);
+    try (Scope scope = Scope.open()) {
+      Transformer.load(genuine("tied-bin")).save(folder.resolve("one"), ElementType.F32);
+      TensorFile one = TensorFile.open(folder.resolve("one/model.safetensors"));
+      SafetensorsWriter writer = new SafetensorsWriter();
+      int count = 0;
+      for (String name : one.names()) {
+        writer.put(name, types.get(count++ % types.size()), one.tensor(name, DType.DOUBLE));
+      }
+      writer.write(folder.resolve("one/model.safetensors"));
+      Checkpoint mixed = Checkpoint.open(folder.resolve("one"));
+      Transformer.load(folder.resolve("one"), DType.DOUBLE, Progress.NONE)
+          .save(folder.resolve("two"), mixed);
+      TensorFile two = Checkpoint.open(folder.resolve("two")).weights();
+      assertEquals(mixed.weights().names(), two.names());
+      for (String name : two.names()) {
+        assertEquals(mixed.weights().elementType(name), two.elementType(name), name);
+        assertTrue(two.stored(name).sameNumbers(mixed.weights().stored(name)), name);
+      }
+      assertTrue(
+          Files.readString(folder.resolve("two/config.json"))
+              .contains("\"torch_dtype\" : \"float64\""));
+    }
   }
 
   @ParameterizedTest
@@ -312,6 +397,11 @@ class ModelFormatsTest {
     assertEquals(
         "/model_pieces/x.pt: this file does not hold one tensor and nothing else", refusal());
     Files.delete(pieces.resolve("x.pt"));
+    Path config = folder.resolve("config.json");
+    String json = Files.readString(config);
+    Files.writeString(config, json.replace("ctx_window", "ctx"));
+    assertTrue(refusal().startsWith("/config.json: ctx_window is missing"));
+    Files.writeString(config, json);
     Files.move(pieces, folder.resolve("pieces"));
     assertEquals(": there is no folder model_pieces in this folder", refusal());
   }

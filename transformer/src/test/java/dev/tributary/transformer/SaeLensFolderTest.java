@@ -132,6 +132,17 @@ class SaeLensFolderTest {
     }
   }
 
+  private void requireAllThree() throws IOException {
+    assertEquals(
+        List.of(
+            "the autoencoder of MLP_OUTPUT in layer 0",
+            "the autoencoder of ATTENTION_OUTPUT in layer 1",
+            "the autoencoder of MLP_OUTPUT in layer 1"),
+        SparseAutoencoder.load(folder, DType.FLOAT, CONFIG).stream()
+            .map(SparseAutoencoder::toString)
+            .toList());
+  }
+
   @Test
   void load_foldersOfLayers_areAllThereInForwardOrder() throws IOException {
     write(folder.resolve("b/deep/one"), config("jumprelu"), weights("jumprelu"));
@@ -139,14 +150,7 @@ class SaeLensFolderTest {
     write(folder.resolve("c"), config("oldest"), weights("oldest"));
     Files.createDirectories(folder.resolve("empty"));
     try (Scope scope = Scope.open()) {
-      assertEquals(
-          List.of(
-              "the autoencoder of MLP_OUTPUT in layer 0",
-              "the autoencoder of ATTENTION_OUTPUT in layer 1",
-              "the autoencoder of MLP_OUTPUT in layer 1"),
-          SparseAutoencoder.load(folder, DType.FLOAT, CONFIG).stream()
-              .map(SparseAutoencoder::toString)
-              .toList());
+      requireAllThree();
       for (String file : List.of("a", "a/cfg.json", "a/sae_weights.safetensors")) {
         List<SparseAutoencoder> one =
             SparseAutoencoder.load(folder.resolve(file), DType.FLOAT, CONFIG);
@@ -157,6 +161,29 @@ class SaeLensFolderTest {
     assertEquals(
         "/d/cfg.json: this is an autoencoder of MLP_OUTPUT of layer 1, and so is FOLDER/a/cfg.json",
         refusal());
+  }
+
+  /** Links to folders are followed, each folder is read once, and no circle is endless. */
+  @Test
+  void load_linkedFolders_areThereOnce(@TempDir Path elsewhere) throws IOException {
+    write(folder.resolve("a"), config("topk"), weights("topk"));
+    write(elsewhere.resolve("b/deep"), config("jumprelu"), weights("jumprelu"));
+    write(elsewhere.resolve("c"), config("oldest"), weights("oldest"));
+    Files.createSymbolicLink(folder.resolve("0-again"), Path.of("a"));
+    Files.createSymbolicLink(folder.resolve("a/up"), folder);
+    Files.createSymbolicLink(folder.resolve("b"), elsewhere.resolve("b"));
+    Files.createSymbolicLink(elsewhere.resolve("b/deep/round"), elsewhere.resolve("b"));
+    // So Git writes a link where it makes none.
+    Files.writeString(folder.resolve("c"), folder.relativize(elsewhere.resolve("c")).toString());
+    Files.writeString(folder.resolve("notes"), "a\n");
+    try (Scope scope = Scope.open()) {
+      requireAllThree();
+    }
+    Files.createSymbolicLink(folder.resolve("d"), Path.of("nowhere"));
+    assertEquals("/d: this link leads nowhere", refusal());
+    Files.delete(folder.resolve("d"));
+    Files.createSymbolicLink(folder.resolve("d"), Path.of("d"));
+    assertEquals("/d: this link leads nowhere", refusal());
   }
 
   /** A factor of ones is what SAELens saves where nothing was tuned. */

@@ -310,12 +310,16 @@ class SafetensorsTest {
             "deep shape", "{\"w\":{\"shape\":" + "[".repeat(1_000_000), 0, "a list in its shape"),
         header("long name", "{\"" + "n".repeat(1_000_000) + "\":1}", 0, "too long"),
         header("long number", "{\"w\":" + "1".repeat(1_000_000) + "}", 0, "too long"),
-        header("the same name twice", "{\"w\":" + good + ",\"w\":" + good + "}", 4, "Duplicate"),
+        header(
+            "the same name twice",
+            "{\"w\":" + good + ",\"w\":" + good + "}",
+            4,
+            "\"w\" is there twice"),
         header(
             "the same key twice",
             "{\"w\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
             4,
-            "Duplicate"),
+            "key \"dtype\" is there twice"),
         header("metadata is a list", "{\"__metadata__\":[]}", 0, "__metadata__"),
         header("metadata of numbers", "{\"__metadata__\":{\"a\":1}}", 0, "__metadata__"),
         header("entry is a list", "{\"w\":[1]}", 0, "\"w\" is described by a list"),

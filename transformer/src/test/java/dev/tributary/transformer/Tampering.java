@@ -1,6 +1,7 @@
 package dev.tributary.transformer;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -85,6 +86,7 @@ final class Tampering {
           "\u0000",
           "//",
           "NaN",
+          "Infinity",
           "-",
           "1e9",
           "9223372036854775808",
@@ -100,6 +102,11 @@ final class Tampering {
           "\"data_offsets\"",
           "\"__metadata__\"",
           "\"F32\"");
+
+  /** What parsers say to programmers. */
+  private static final List<String> OF_PARSERS =
+      List.of(
+          "Feature", "(code ", "CTRL-CHAR", "was expecting", "fasterxml", "[Source", "Exception");
 
   private Tampering() {}
 
@@ -143,6 +150,9 @@ final class Tampering {
     assertTrue(sentence.startsWith(begin.toString()), sentence);
     assertEquals(1, sentence.lines().count(), sentence);
     assertTrue(sentence.length() < 2000, sentence);
+    for (String word : OF_PARSERS) {
+      assertFalse(sentence.contains(word), sentence);
+    }
   }
 
   /** A JSON text whose values, structure or letters are not what they were. */

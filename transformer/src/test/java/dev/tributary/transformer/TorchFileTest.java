@@ -16,6 +16,7 @@ import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.TreeSet;
@@ -55,9 +56,14 @@ class TorchFileTest {
 
   /** In memory and on disk. */
   @ParameterizedTest
-  @ValueSource(longs = {0, 1 << 20})
-  void tensor_anyStrides_areRight(long memoryLimit) throws IOException {
-    TorchFile file = TorchFile.open(genuine("strided.pt"), memoryLimit);
+  @CsvSource({
+    "strided.pt, 0",
+    "strided.pt, 1000000",
+    "legacy-strided.pt, 0",
+    "legacy-strided.pt, 1000000"
+  })
+  void tensor_anyStrides_areRight(String name, long memoryLimit) throws IOException {
+    TorchFile file = TorchFile.open(genuine(name), memoryLimit);
     requireTensor(file, "plain", Shape.of(3, 4), i -> i);
     requireTensor(file, "parameter", Shape.of(3, 4), i -> i);
     requireTensor(file, "again", Shape.of(3, 4), i -> i);
@@ -75,9 +81,10 @@ class TorchFileTest {
     assertTrue(file.sameNumbers("plain", "parameter"));
   }
 
-  @Test
-  void tensor_everyType_isReadOrRefused() throws IOException {
-    TorchFile file = TorchFile.open(genuine("types.pt"));
+  @ParameterizedTest
+  @ValueSource(strings = {"types.pt", "legacy-types.pt"})
+  void tensor_everyType_isReadOrRefused(String fileName) throws IOException {
+    TorchFile file = TorchFile.open(genuine(fileName));
     try (Scope scope = Scope.open()) {
       for (String name : file.names()) {
         assertEquals(name, file.elementType(name).name());
@@ -158,12 +165,35 @@ class TorchFileTest {
         refusal(genuine(name)));
   }
 
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 3, 4, 5})
+  void open_beforeVersion16_isReadInEveryProtocol(int protocol) throws IOException {
+    for (long memoryLimit : new long[] {0, 1 << 20}) {
+      TorchFile file = TorchFile.open(genuine("legacy" + protocol + ".pt"), memoryLimit);
+      assertEquals(Set.of("x", "half"), file.names());
+      requireTensor(file, "x", Shape.of(3, 4), i -> i);
+      requireTensor(file, "half", Shape.of(3, 4), i -> i);
+      assertEquals(ElementType.F16, file.elementType("half"));
+      assertEquals(Map.of("step", 1L << 40, "done", true, "sizes", List.of(1L, 2L)), file.values());
+      assertTrue(TensorFile.open(genuine("legacy" + protocol + ".pt")) instanceof TorchFile);
+    }
+    requireTensor(TorchFile.open(genuine("legacy.pt")), "x", Shape.of(3, 4), i -> i);
+  }
+
   @Test
-  void open_legacy_saysHowToConvert() throws IOException {
-    String expected = "this file is in the format that torch had before version 1.6; in Python";
-    assertTrue(refusal(genuine("legacy.pt")).startsWith(expected));
+  void open_viewsOfStorages_seeTheirPart() throws IOException {
+    TorchFile file = TorchFile.open(genuine("legacy-views.pt"));
+    requireTensor(file, "whole", Shape.of(3, 4), i -> i);
+    requireTensor(file, "middle", Shape.of(4), i -> 4 + i);
+    requireTensor(file, "late", Shape.of(2, 2), i -> 7 + i);
+  }
+
+  @Test
+  void open_tarArchive_saysHowToConvert() throws IOException {
     byte[] tar = new byte[1024];
     System.arraycopy("ustar".getBytes(US_ASCII), 0, tar, 257, 5);
-    assertTrue(refusal(Files.write(folder.resolve("tar.pt"), tar)).startsWith(expected));
+    Path file = Files.write(folder.resolve("tar.pt"), tar);
+    assertTrue(refusal(file).startsWith("this is a tar archive of torch's first versions"));
+    assertThrows(IOException.class, () -> TensorFile.open(file));
   }
 }

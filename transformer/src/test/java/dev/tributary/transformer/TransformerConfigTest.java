@@ -103,14 +103,76 @@ class TransformerConfigTest {
     requireSentence("model.vocab_size is \"50\"", e);
   }
 
+  /** GPT2Config of transformers 5.24, asked for the values of each. */
+  @Test
+  void read_otherNames_areThoseOfGpt2Config() throws IOException {
+    Map<String, String> keys =
+        new TreeMap<>(
+            Map.of(
+                "num_hidden_layers", "3",
+                "hidden_size", "32",
+                "num_attention_heads", "4",
+                "max_position_embeddings", "16",
+                "vocab_size", "97"));
+    TransformerConfig expected = read(smallest());
+    assertEquals(expected, read(keys));
+    keys.put("n_ctx", "7");
+    assertEquals(expected, read(keys));
+    keys.putAll(smallest());
+    assertEquals(expected, read(keys));
+    keys.put("hidden_size", "null");
+    assertEquals(expected, read(keys));
+  }
+
+  /** The same: what is missing is as in the smallest GPT-2. */
+  @Test
+  void read_missingSizes_areThoseOfGpt2() throws IOException {
+    TransformerConfig gpt2 = new TransformerConfig(12, 768, 12, 64, 3072, 1024, 50_257, 1e-5, true);
+    assertEquals(gpt2, read(Map.of("model_type", "\"gpt2\"")));
+    assertEquals(gpt2, read(Map.of("architectures", "[\"GPT2LMHeadModel\"]")));
+    assertEquals(gpt2, read(Map.of("n_layer", "12")));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"24", "8", "0", "-1", "NaN", "\"16\"", "null", "[16]"})
+  void read_sizeOfTheCausalMask_saysNothing(String value) throws IOException {
+    assertEquals(read(smallest()), read("n_ctx", value));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"NaN", "Infinity", "-Infinity", "[0.0, Infinity, {\"x\": NaN}]"})
+  void read_notANumberThatNobodyReads_isIgnored(String value) throws IOException {
+    assertEquals(read(smallest()), read("task_specific_params", value));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{'model_type': 't5', 'd_model': 512, 'num_layers': 6} | model_type is \"t5\", expected gpt2",
+        "{'model_type': 'gpt_neo', 'hidden_size': 8} | model_type is \"gpt_neo\", expected gpt2",
+        "{'model_type': '', 'n_embd': 8} | model_type is \"\", expected gpt2",
+        "{'architectures': ['T5Model'], 'd_model': 8} | architectures is [\"T5Model\"], expected GPT2",
+        "{'architectures': [], 'n_embd': 8} | architectures is [], expected GPT2",
+        "{'architectures': 3, 'n_embd': 8} | architectures is 3, expected GPT2",
+        "{'d_model': 512, 'num_layers': 6} | model_type is missing, expected gpt2",
+        "{} | model_type is missing, expected gpt2",
+      })
+  void read_anotherModel_isRefusedByItsType(String json, String message) throws IOException {
+    Files.writeString(path(), json.replace('\'', '"'));
+    requireSentence(message, assertThrows(Exception.class, () -> TransformerConfig.read(path())));
+  }
+
   static Stream<Arguments> wrong() {
     return Stream.of(
-        arguments("n_layer", "", "n_layer is missing"),
-        arguments("n_embd", "", "n_embd is missing"),
-        arguments("n_head", "", "n_head is missing"),
-        arguments("n_positions", "", "n_positions is missing"),
-        arguments("vocab_size", "", "vocab_size is missing"),
         arguments("vocab_size", "null", "vocab_size is null"),
+        arguments("n_head", "null", "n_head is null, expected a whole number"),
+        arguments("n_head", "NaN", "n_head is NaN, expected a whole number"),
+        arguments("hidden_size", "16", "hidden_size is 16, expected the same as n_embd, 32"),
+        arguments("num_attention_heads", "8", "is 8, expected the same as n_head, 4"),
+        arguments("num_hidden_layers", "2", "is 2, expected the same as n_layer, 3"),
+        arguments("max_position_embeddings", "17", "is 17, expected the same as n_positions, 16"),
+        arguments("max_position_embeddings", "Infinity", "max_position_embeddings is Infinity"),
         arguments("n_layer", "0", "n_layer is 0"),
         arguments("n_layer", "-3", "n_layer is -3"),
         arguments("n_layer", "3.0", "n_layer is 3.0"),
@@ -127,12 +189,15 @@ class TransformerConfigTest {
         arguments("n_embd", "2147483644", "n_embd"),
         arguments("n_positions", "2147483647", "n_positions"),
         arguments("vocab_size", "2147483647", "vocab_size"),
-        arguments("n_ctx", "17", "n_ctx is 17, expected the same as n_positions, 16"),
         arguments("layer_norm_epsilon", "0", "layer_norm_epsilon is 0"),
         arguments("layer_norm_epsilon", "-1e-5", "layer_norm_epsilon"),
         arguments("layer_norm_epsilon", "1e999", "layer_norm_epsilon"),
         arguments("layer_norm_epsilon", "\"1e-5\"", "layer_norm_epsilon is \"1e-5\""),
-        arguments("layer_norm_epsilon", "NaN", "not valid JSON"),
+        arguments("layer_norm_epsilon", "NaN", "layer_norm_epsilon is NaN, expected a positive"),
+        arguments("layer_norm_epsilon", "Infinity", "layer_norm_epsilon is Infinity, expected"),
+        arguments("tie_word_embeddings", "NaN", "tie_word_embeddings is NaN, expected true or"),
+        arguments("activation_function", "-Infinity", "activation_function is -Infinity"),
+        arguments("model_type", "NaN", "model_type is NaN, expected a text"),
         arguments("tie_word_embeddings", "1", "tie_word_embeddings is 1, expected true or false"),
         arguments(
             "activation_function",
@@ -144,11 +209,20 @@ class TransformerConfigTest {
         arguments(
             "scale_attn_by_inverse_layer_idx", "true", "scale_attn_by_inverse_layer_idx is true"),
         arguments("add_cross_attention", "true", "add_cross_attention is true"),
+        arguments("pruned_heads", "{\"0\": [1]}", "pruned_heads is {\"0\":[1]}, expected none"),
         arguments("quantization_config", "{\"bits\": 4}", "quantization_config is {"));
   }
 
   @ParameterizedTest
-  @CsvSource({"gelu_new, TANH_GELU", "gelu_pytorch_tanh, TANH_GELU", "gelu, EXACT_GELU"})
+  @CsvSource({
+    "gelu_new, TANH_GELU",
+    "gelu_pytorch_tanh, TANH_GELU",
+    "gelu_python_tanh, TANH_GELU",
+    "gelu_accurate, TANH_GELU",
+    "gelu_fast, TANH_GELU",
+    "gelu, EXACT_GELU",
+    "gelu_python, EXACT_GELU"
+  })
   void read_activation_isTheOneNamed(String word, MlpActivation expected) throws IOException {
     assertEquals(expected, read("activation_function", '"' + word + '"').activation());
   }

@@ -8,9 +8,10 @@ import dev.tributary.attribution.export.CircuitJson;
 import dev.tributary.attribution.export.Dot;
 import dev.tributary.attribution.export.EdgeTable;
 import dev.tributary.attribution.viewer.CircuitPage;
+import dev.tributary.transformer.AtomicFile;
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.file.FileSystemException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
@@ -110,7 +111,8 @@ final class CircuitOutputs {
       if (output.isPrinted()) {
         out.print(text);
       } else {
-        write(Path.of(output.file.orElseThrow()), text);
+        byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+        AtomicFile.write(Path.of(output.file.orElseThrow()), stream -> stream.write(bytes));
       }
     }
     if (wanted.isEmpty()) {
@@ -121,14 +123,5 @@ final class CircuitOutputs {
             file ->
                 err.println(
                     "The circuit's page is " + Path.of(file).toAbsolutePath().normalize().toUri()));
-  }
-
-  private static void write(Path file, String text) throws IOException {
-    try {
-      Files.writeString(file, text);
-    } catch (FileSystemException e) {
-      String reason = e.getReason() == null ? "" : ": " + e.getReason();
-      throw new IOException(file + ": this file cannot be written" + reason, e);
-    }
   }
 }

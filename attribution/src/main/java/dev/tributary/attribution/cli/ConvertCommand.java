@@ -4,6 +4,7 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.transformer.AtomicFile;
 import dev.tributary.transformer.Checkpoint;
 import dev.tributary.transformer.ElementType;
 import dev.tributary.transformer.TensorFile;
@@ -12,7 +13,6 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -90,17 +90,18 @@ final class ConvertCommand implements Callable<Integer> {
         }
       }
       requireFree(copied);
-      Set<ElementType> stored = types(checkpoint.weights());
-      ElementType target =
-          type.orElse(stored.size() == 1 ? stored.iterator().next() : ElementType.F32);
-      boolean wide = target == ElementType.F64 || stored.contains(ElementType.F64);
+      boolean wide = holdsDoubles(checkpoint.weights());
       Transformer model = Transformer.load(from, wide ? DType.DOUBLE : DType.FLOAT, progress);
       progress.enter(TerminalProgress.Phase.SAVE);
-      model.save(to, target);
+      if (type.isPresent()) {
+        model.save(to, type.get());
+      } else {
+        model.save(to, checkpoint);
+      }
       for (Path file : copied) {
         Path copy = to.resolve(String.valueOf(file.getFileName()));
         if (!(Files.exists(copy) && Files.isSameFile(file, copy))) {
-          Files.copy(file, copy, StandardCopyOption.REPLACE_EXISTING);
+          AtomicFile.copy(file, copy);
         }
       }
       found = model.description();
@@ -122,13 +123,12 @@ final class ConvertCommand implements Callable<Integer> {
     }
   }
 
-  private static Set<ElementType> types(TensorFile weights) throws IOException {
-    Set<ElementType> result = EnumSet.noneOf(ElementType.class);
+  private static boolean holdsDoubles(TensorFile weights) throws IOException {
     for (String name : weights.names()) {
-      if (TYPES.contains(weights.elementType(name))) { // causal masks have others
-        result.add(weights.elementType(name));
+      if (weights.elementType(name) == ElementType.F64) {
+        return true;
       }
     }
-    return result;
+    return false;
   }
 }

@@ -18,7 +18,6 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
-import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Parameters;
@@ -39,9 +38,7 @@ import picocli.CommandLine.Parameters;
     footer = {"", "Example:", "  inspect gpt2-folder", "  inspect autoencoders/0.pt"})
 final class InspectCommand implements Callable<Integer> {
   /** How far below a folder tensors are looked for. */
-  private static final int DEPTH = 3;
-
-  private static final List<String> TENSORS = List.of(".safetensors", ".pt", ".pth", ".bin");
+  private static final int DEPTH = 2;
 
   /** Longest name or value that is shown whole, characters. */
   private static final int LONGEST = 200;
@@ -89,21 +86,18 @@ final class InspectCommand implements Callable<Integer> {
     if (Files.exists(path.resolve("tokenizer.json")) || Files.exists(path.resolve("vocab.json"))) {
       attempt(this::tokenizer);
     }
-    try (Stream<Path> files = Files.walk(path, DEPTH)) {
-      for (Path file : files.filter(InspectCommand::mayHoldTensors).sorted().toList()) {
-        if (described.stream().noneMatch(file::startsWith)) {
-          attempt(() -> tensors(TensorFile.open(file)));
-        }
-      }
-    }
+    attempt(
+        () -> {
+          for (Path file : TensorFile.find(path, DEPTH)) {
+            if (described.stream().noneMatch(file::startsWith)) {
+              attempt(() -> tensors(TensorFile.open(file)));
+            }
+          }
+        });
     requireArgument(
         !lines.isEmpty() || problem.isPresent(),
         "%s: there is no model, tokenizer or file of tensors in this folder",
         path);
-  }
-
-  private static boolean mayHoldTensors(Path file) {
-    return Files.isRegularFile(file) && TENSORS.stream().anyMatch(file.toString()::endsWith);
   }
 
   /** What cannot be read does not hide the rest. */

@@ -3,6 +3,7 @@ package dev.tributary.attribution.export;
 import static dev.tributary.core.Checks.requireArgument;
 
 import com.fasterxml.jackson.core.JsonGenerator;
+import com.fasterxml.jackson.core.JsonLocation;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.core.util.MinimalPrettyPrinter;
@@ -32,6 +33,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.OptionalDouble;
 import java.util.function.Function;
 import java.util.function.Predicate;
@@ -247,7 +249,11 @@ public final class CircuitJson {
     try {
       return parse(Files.readString(file));
     } catch (JsonProcessingException e) {
-      throw new IOException(file + ": this is not JSON: " + e.getOriginalMessage(), e);
+      JsonLocation where = Objects.requireNonNullElse(e.getLocation(), JsonLocation.NA);
+      throw new IOException(
+          "%s: this is not JSON: it breaks at line %d, column %d"
+              .formatted(file, where.getLineNr(), where.getColumnNr()),
+          e);
     } catch (IllegalArgumentException e) {
       throw new IOException(file + ": " + e.getMessage(), e);
     }

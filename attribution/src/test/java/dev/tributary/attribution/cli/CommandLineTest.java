@@ -1,5 +1,6 @@
 package dev.tributary.attribution.cli;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -27,8 +28,10 @@ import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
+import dev.tributary.transformer.SafetensorsWriter;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
+import dev.tributary.transformer.TensorFile;
 import dev.tributary.transformer.Tokenizer;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
@@ -885,6 +888,57 @@ class CommandLineTest {
     String[] forced = Arrays.copyOf(arguments, arguments.length + 1);
     forced[arguments.length] = "--force";
     assertEquals(3, Output.of(forced).lines().size());
+  }
+
+  /** What somebody else may read, as any file, and each weight as it was. */
+  @Test
+  void convert_withoutType_keepsTypesAndSystemsPermissions(@TempDir Path folder)
+      throws IOException {
+    Path from = saved(folder.resolve("from"));
+    Path weights = from.resolve("model.safetensors");
+    try (Scope scope = Scope.open()) {
+      TensorFile file = TensorFile.open(weights);
+      SafetensorsWriter writer = new SafetensorsWriter();
+      for (String name : file.names()) {
+        ElementType type = name.contains("wpe") ? ElementType.F64 : ElementType.F32;
+        writer.put(name, type, file.tensor(name, DType.DOUBLE).times(1 / 3.0));
+      }
+      writer.write(weights);
+    }
+    Path to = folder.resolve("to");
+    Output.of("convert", from.toString(), to.toString()).result();
+    TensorFile expected = TensorFile.open(weights);
+    TensorFile actual = TensorFile.open(to.resolve("model.safetensors"));
+    try (Scope scope = Scope.open()) {
+      for (String name : expected.names()) {
+        assertEquals(expected.elementType(name), actual.elementType(name), name);
+        assertArrayEquals(
+            expected.tensor(name, DType.DOUBLE).toDoubles(),
+            actual.tensor(name, DType.DOUBLE).toDoubles(),
+            name);
+      }
+    }
+    if (folder.getFileSystem().supportedFileAttributeViews().contains("posix")) {
+      Path other = Files.writeString(folder.resolve("other"), "");
+      for (String name : List.of("model.safetensors", "config.json", "merges.txt")) {
+        assertEquals(
+            Files.getPosixFilePermissions(other),
+            Files.getPosixFilePermissions(to.resolve(name)),
+            name);
+      }
+    }
+  }
+
+  @Test
+  void inspect_linkedFolder_isLookedInto(@TempDir Path folder, @TempDir Path elsewhere)
+      throws IOException {
+    saved(elsewhere);
+    Files.delete(elsewhere.resolve("config.json"));
+    Files.createSymbolicLink(folder.resolve("link"), elsewhere);
+    Files.createSymbolicLink(elsewhere.resolve("round"), folder);
+    List<String> lines = Output.of("inspect", folder.toString()).lines();
+    assertEquals(folder + "/link/model.safetensors: safetensors, 17 tensors F32", lines.get(0));
+    assertEquals(18, lines.size());
   }
 
   @Test
