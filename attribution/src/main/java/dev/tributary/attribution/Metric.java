@@ -10,7 +10,9 @@ import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /** The scalar that is explained: a function of the logits of a run, or a {@link Trace}. */
@@ -84,11 +86,12 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
    */
   record LogitDifference(int position, List<Integer> targets, List<Integer> distractors)
       implements OfLogits {
-    /** Refuses to explain nothing. */
+    /** Refuses to explain nothing, and a word that is named twice. */
     public LogitDifference {
       requireArgument(!targets.isEmpty(), "a logit difference needs a target");
       targets = List.copyOf(targets);
       distractors = List.copyOf(distractors);
+      requireDistinct(Stream.concat(targets.stream(), distractors.stream()).toList());
     }
 
     @Override
@@ -122,10 +125,11 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
    * @param targets ids, at least one
    */
   record LogProbability(int position, List<Integer> targets) implements OfLogits {
-    /** Refuses to explain nothing. */
+    /** Refuses to explain nothing, and a word that is named twice. */
     public LogProbability {
       requireArgument(!targets.isEmpty(), "a log-probability needs a target");
       targets = List.copyOf(targets);
+      requireDistinct(targets);
     }
 
     @Override
@@ -142,6 +146,12 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
     public Variable ofLogits(Variable logits) {
       return logits.logSoftmax().gather(-1, ids(targets)).mean(-1).reshape();
     }
+  }
+
+  private static void requireDistinct(List<Integer> words) {
+    Set<Integer> seen = new HashSet<>();
+    words.forEach(
+        word -> requireArgument(seen.add(word), "the word of id %d is named twice", word));
   }
 
   private static int[] ids(List<Integer> words) {

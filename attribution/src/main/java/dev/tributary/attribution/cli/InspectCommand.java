@@ -78,6 +78,10 @@ final class InspectCommand implements Callable<Integer> {
     if (problem.isPresent()) {
       throw problem.get();
     }
+    requireArgument(
+        lines.stream().noneMatch(PlatformText::isLost),
+        "names above are not as they are: %s",
+        PlatformText.LACK);
     return ExitCode.OK;
   }
 
