@@ -150,8 +150,8 @@ public final class EdgeSearch {
    *
    * @param count at most so many
    * @param progress hears of every product of weights
-   * @throws IllegalArgumentException if {@code count} is not positive, there is no memory for it, or
-   *     there is no edge between the nodes that were asked for
+   * @throws IllegalArgumentException if {@code count} is not positive, there is no memory for it,
+   *     or there is no edge between the nodes that were asked for
    * @throws CancellationException if the thread is interrupted
    */
   public Found top(int count, Progress progress) {

@@ -80,7 +80,7 @@ final class InspectCommand implements Callable<Integer> {
     }
     requireArgument(
         lines.stream().noneMatch(PlatformText::isLost),
-        "names above are not as they are: %s",
+        "a name above is not that of its file: %s",
         PlatformText.LACK);
     return ExitCode.OK;
   }

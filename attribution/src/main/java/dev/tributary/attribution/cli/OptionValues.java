@@ -75,8 +75,6 @@ final class OptionValues implements IParameterPreprocessor {
   }
 
   private static boolean isValue(String argument) {
-    return !argument.startsWith("-")
-        || argument.equals("-")
-        || NUMBER.matcher(argument).matches();
+    return !argument.startsWith("-") || argument.equals("-") || NUMBER.matcher(argument).matches();
   }
 }

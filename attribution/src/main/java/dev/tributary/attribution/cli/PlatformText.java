@@ -65,8 +65,7 @@ final class PlatformText {
       return arguments;
     }
     List<byte[]> typed = split(commandLine);
-    List<byte[]> last =
-        typed.subList(Math.max(0, typed.size() - arguments.length), typed.size());
+    List<byte[]> last = typed.subList(Math.max(0, typed.size() - arguments.length), typed.size());
     // A file of arguments, an environment variable or another program may have named them instead.
     boolean isKnown =
         last.stream().map(bytes -> new String(bytes, charset)).toList().equals(List.of(arguments));
@@ -77,11 +76,7 @@ final class PlatformText {
           text.isEmpty()
               && arguments[i].contains(REPLACEMENT)
               && (isKnown || !charset.equals(StandardCharsets.UTF_8));
-      requireArgument(
-          !isLost,
-          "argument %d, \"%s\", cannot be read as UTF-8",
-          i + 1,
-          arguments[i]);
+      requireArgument(!isLost, "argument %d, \"%s\", cannot be read as UTF-8", i + 1, arguments[i]);
       result[i] = text.orElse(arguments[i]);
     }
     return result;
@@ -141,8 +136,7 @@ final class PlatformText {
   /** What went wrong, and that it may be for the locale, if it may. */
   static String explained(String sentence) {
     boolean isFolderLost =
-        !CHARSET.equals(StandardCharsets.UTF_8)
-            && !Files.isDirectory(Path.of("").toAbsolutePath());
+        !CHARSET.equals(StandardCharsets.UTF_8) && !Files.isDirectory(Path.of("").toAbsolutePath());
     return (isLost(sentence) || isFolderLost) && !sentence.contains(LACK)
         ? sentence + " (" + LACK + ")"
         : sentence;

@@ -43,8 +43,8 @@ import java.util.stream.IntStream;
  *   <li>the metric: the one {@code logit}, with probability 1, which there is a weight.
  * </ul>
  *
- * <p>A graph's slug is words of its prompt and a fingerprint of model, prompt, tokens and metric, in
- * lower-case letters, digits and hyphens; however it was pruned, it is the same.
+ * <p>A graph's slug is words of its prompt and a fingerprint of model, prompt, tokens and metric,
+ * in lower-case letters, digits and hyphens; however it was pruned, it is the same.
  *
  * <p>The edges of the three inputs of a head are one link, their sum. What that format calls
  * influence is cumulative: the share of all influence that a node and the more influential ones

@@ -45,8 +45,7 @@ public final class Dot {
 
   /** Marks that turn the direction of the text after them. */
   private static final Set<Integer> DIRECTIONS =
-      Set.of(
-          0x202a, 0x202b, 0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069);
+      Set.of(0x202a, 0x202b, 0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069);
 
   private final Circuit circuit;
   private final int width;

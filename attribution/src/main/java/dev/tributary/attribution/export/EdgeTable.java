@@ -11,8 +11,8 @@ import java.util.stream.Collectors;
 /**
  * The edges of a circuit as comma-separated values: a line with the names of the columns, then one
  * for each edge. A spreadsheet computes a cell that begins with one of {@code = + - @}, so a
- * token's text that does, or would after spaces, line breaks and tabs, has an apostrophe before it, and so has one
- * that begins with an apostrophe: take one away to have the text.
+ * token's text that does, or would after spaces, line breaks and tabs, has an apostrophe before it,
+ * and so has one that begins with an apostrophe: take one away to have the text.
  *
  * @see <a href="https://www.rfc-editor.org/rfc/rfc4180">RFC 4180</a>
  */
