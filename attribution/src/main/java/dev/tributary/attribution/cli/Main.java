@@ -9,6 +9,7 @@ import java.lang.reflect.Field;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
+import java.util.Locale;
 import java.util.Objects;
 import picocli.AutoComplete.GenerateCompletion;
 import picocli.CommandLine;
@@ -35,6 +36,7 @@ public final class Main {
   /** Runs the command that the arguments name and ends the process with its exit code. */
   public static void main(String[] args) {
     allowUnsafeMemory();
+    Locale.setDefault(Locale.ROOT); // digits are those of names and files
     PrintWriter out = writer(FileDescriptor.out);
     PrintWriter err = writer(FileDescriptor.err);
     int exitCode = runTyped(out, err, args);

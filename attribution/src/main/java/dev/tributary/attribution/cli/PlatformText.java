@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import picocli.CommandLine.TypeConversionException;
 
@@ -50,6 +51,12 @@ final class PlatformText {
    * @throws IllegalArgumentException if one is lost
    */
   static String[] arguments(String... arguments) {
+    // Of mvn -Drun, which has read them by the locale already, and writes what it lost as ?.
+    String ofMaven = Objects.requireNonNullElse(System.getenv("MAVEN_CMD_LINE_ARGS"), "");
+    requireArgument(
+        CHARSET.equals(StandardCharsets.UTF_8) || isAscii(ofMaven),
+        "the arguments that Maven hands on are not those that were typed: %s",
+        LACK);
     return arguments(commandLine(), CHARSET, arguments);
   }
 
@@ -61,7 +68,7 @@ final class PlatformText {
    * @param arguments as Java read them, the last ones of the command line
    */
   static String[] arguments(byte[] commandLine, Charset charset, String... arguments) {
-    if (Arrays.stream(arguments).allMatch(StandardCharsets.US_ASCII.newEncoder()::canEncode)) {
+    if (Arrays.stream(arguments).allMatch(PlatformText::isAscii)) {
       return arguments;
     }
     List<byte[]> typed = split(commandLine);
@@ -80,6 +87,10 @@ final class PlatformText {
       result[i] = text.orElse(arguments[i]);
     }
     return result;
+  }
+
+  private static boolean isAscii(String text) {
+    return StandardCharsets.US_ASCII.newEncoder().canEncode(text);
   }
 
   private static byte[] commandLine() {

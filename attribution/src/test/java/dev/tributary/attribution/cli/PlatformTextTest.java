@@ -132,6 +132,20 @@ class PlatformTextTest {
     assertEquals("", program.out());
   }
 
+  /** Maven writes what it has lost as question marks, which nothing can tell from others. */
+  @Test
+  void arguments_throughMavenWithoutLocale_areRefusedIfAnyIsLost() throws Exception {
+    List<String> arguments = List.of("attribute", "--prompt", "The caf?");
+    for (String locale : List.of("C", "C.UTF-8")) {
+      Map<String, String> maven = Map.of("LC_ALL", locale, "MAVEN_CMD_LINE_ARGS", "The caf\u00e9");
+      assertRefused(
+          Program.run(arguments, maven, scratch, scratch),
+          locale.equals("C") ? "Maven" : "not in the vocabulary");
+      Map<String, String> ascii = Map.of("LC_ALL", locale, "MAVEN_CMD_LINE_ARGS", "The caf?");
+      assertRefused(Program.run(arguments, ascii, scratch, scratch), "not in the vocabulary");
+    }
+  }
+
   @Test
   void fileNames_withoutLocale_areRefusedAndSaidWhy() throws Exception {
     String[][] named = {

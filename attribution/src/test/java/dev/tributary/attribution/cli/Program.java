@@ -44,6 +44,7 @@ record Program(int exitCode, String out, String err) {
             .directory(folder.toFile())
             .redirectOutput(out.toFile())
             .redirectError(err.toFile());
+    builder.environment().remove("MAVEN_CMD_LINE_ARGS"); // of these tests
     builder.environment().putAll(environment);
     return new Program(builder.start().waitFor(), text(out), text(err));
   }
