@@ -24,6 +24,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
@@ -181,7 +182,7 @@ class CasesTest {
     assertEquals(shape, written.shape());
     double[] expected = read.toDoubles();
     double[] actual = written.toDoubles();
-    double[] rounding = ROUNDING.get(type);
+    double[] rounding = Objects.requireNonNull(ROUNDING.get(type));
     for (int i = 0; i < expected.length; i++) {
       double error = rounding[0] * Math.max(rounding[1], Math.abs(expected[i]));
       assertEquals(expected[i], actual[i], error);
