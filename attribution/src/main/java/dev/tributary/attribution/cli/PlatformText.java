@@ -48,9 +48,14 @@ final class PlatformText {
    * The arguments of this process as they were typed: in UTF-8 whatever the locale, or else by the
    * locale.
    *
-   * @throws IllegalArgumentException if one is lost
+   * @throws IllegalArgumentException if one is lost, or the folder in which this process runs is
    */
   static String[] arguments(String... arguments) {
+    requireArgument(
+        Files.isDirectory(Path.of("").toAbsolutePath()),
+        "this folder, %s, cannot be read%s",
+        System.getProperty("user.dir"),
+        CHARSET.equals(StandardCharsets.UTF_8) ? "" : " (" + LACK + ")");
     // Of mvn -Drun, which has read them by the locale already, and writes what it lost as ?.
     String ofMaven = Objects.requireNonNullElse(System.getenv("MAVEN_CMD_LINE_ARGS"), "");
     requireArgument(
@@ -144,12 +149,8 @@ final class PlatformText {
         + (CHARSET.newEncoder().canEncode(name.getInput()) ? "" : " (" + LACK + ")");
   }
 
-  /** What went wrong, and that it may be for the locale, if it may. */
+  /** What went wrong, and that the locale may be why, if it may. */
   static String explained(String sentence) {
-    boolean isFolderLost =
-        !CHARSET.equals(StandardCharsets.UTF_8) && !Files.isDirectory(Path.of("").toAbsolutePath());
-    return (isLost(sentence) || isFolderLost) && !sentence.contains(LACK)
-        ? sentence + " (" + LACK + ")"
-        : sentence;
+    return isLost(sentence) && !sentence.contains(LACK) ? sentence + " (" + LACK + ")" : sentence;
   }
 }

@@ -175,6 +175,10 @@ class PlatformTextTest {
     assertEquals("", program.err());
     assertTrue(program.out().startsWith("folder/\u00e9.safetensors: "), program.out());
     Files.move(folder, scratch.resolve("\u00fc"));
-    assertRefused(inLocale("C", scratch.resolve("\u00fc"), "inspect", "."), "LC_ALL=C.UTF-8");
+    for (String[] arguments : new String[][] {{"inspect", "."}, {"attribute"}}) {
+      Program unreadable = inLocale("C", scratch.resolve("\u00fc"), arguments);
+      assertEquals("", unreadable.out());
+      assertRefused(unreadable, "this folder, ", "LC_ALL=C.UTF-8");
+    }
   }
 }
