@@ -103,8 +103,10 @@ public final class EdgeSearch {
    *
    * @param sources the nodes wanted
    * @return the narrower search
+   * @throws IllegalArgumentException if a kind is no kind of source
    */
   public EdgeSearch from(NodeFilter sources) {
+    sources.requireKinds("source", SearchSources.KINDS);
     return new EdgeSearch(edges, sources, into, smallest, product, tile);
   }
 
@@ -113,8 +115,11 @@ public final class EdgeSearch {
    *
    * @param targets the nodes wanted
    * @return the narrower search
+   * @throws IllegalArgumentException if a kind is none that is searched: of heads the inputs are,
+   *     of logits the metric, and a direction has {@link EdgeAttribution#into}
    */
   public EdgeSearch into(NodeFilter targets) {
+    targets.requireKinds("target", SearchTargets.KINDS);
     return new EdgeSearch(edges, from, targets, smallest, product, tile);
   }
 
@@ -161,7 +166,8 @@ public final class EdgeSearch {
    *
    * @param count at most so many
    * @param progress hears of every product of weights
-   * @throws IllegalArgumentException if {@code count} is not positive, or there is no memory for it
+   * @throws IllegalArgumentException if {@code count} is not positive, there is no memory for it,
+   *     or there is no edge between the nodes that were asked for
    * @throws CancellationException if the thread is interrupted
    */
   public Found top(int count, Progress progress) {
@@ -187,6 +193,10 @@ public final class EdgeSearch {
         }
       }
       progress.at(steps, steps);
+      requireArgument(
+          searched > 0,
+          "there is no edge from the nodes asked for into the targets asked for; latents, errors and"
+              + " pre-biases are nodes only where there are autoencoders");
       return new Found(largest.inOrder(), searched);
     }
   }

@@ -10,7 +10,9 @@ import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /** The scalar that is explained: a function of the logits of a run, or a {@link Trace}. */
@@ -102,7 +104,7 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
   record LogitDifference(int position, List<Integer> targets, List<Integer> distractors)
       implements OfLogits {
     /**
-     * Refuses to explain nothing.
+     * Refuses to explain nothing, and a word that is named twice.
      *
      * @param position {@link #position()}
      * @param targets {@link #targets()}
@@ -112,6 +114,7 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
       requireArgument(!targets.isEmpty(), "a logit difference needs a target");
       targets = List.copyOf(targets);
       distractors = List.copyOf(distractors);
+      requireDistinct(Stream.concat(targets.stream(), distractors.stream()).toList());
     }
 
     @Override
@@ -146,7 +149,7 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
    */
   record LogProbability(int position, List<Integer> targets) implements OfLogits {
     /**
-     * Refuses to explain nothing.
+     * Refuses to explain nothing, and a word that is named twice.
      *
      * @param position {@link #position()}
      * @param targets {@link #targets()}
@@ -154,6 +157,7 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
     public LogProbability {
       requireArgument(!targets.isEmpty(), "a log-probability needs a target");
       targets = List.copyOf(targets);
+      requireDistinct(targets);
     }
 
     @Override
@@ -170,6 +174,12 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
     public Variable ofLogits(Variable logits) {
       return logits.logSoftmax().gather(-1, ids(targets)).mean(-1).reshape();
     }
+  }
+
+  private static void requireDistinct(List<Integer> words) {
+    Set<Integer> seen = new HashSet<>();
+    words.forEach(
+        word -> requireArgument(seen.add(word), "the word of id %d is named twice", word));
   }
 
   private static int[] ids(List<Integer> words) {

@@ -3,7 +3,9 @@ package dev.tributary.attribution;
 import static dev.tributary.core.Checks.requireArgument;
 
 import java.util.Collection;
+import java.util.List;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
  * Which nodes are wanted.
@@ -78,6 +80,18 @@ public record NodeFilter(
   private static void requireRange(String what, int first, int last) {
     requireArgument(
         0 <= first && first <= last, "%s %d to %d: there are none such", what, first, last);
+  }
+
+  /** Refuses a kind that would find nothing. */
+  void requireKinds(String role, List<Class<? extends Node>> known) {
+    for (Class<? extends Node> kind : kinds) {
+      requireArgument(
+          known.contains(kind),
+          "%s is no kind of %s in a search of edges, name %s",
+          kind.getSimpleName(),
+          role,
+          known.stream().map(Class::getSimpleName).collect(Collectors.joining(", ")));
+    }
   }
 
   boolean wantsKind(Class<? extends Node> kind) {

@@ -75,6 +75,16 @@ final class SearchSources {
     }
   }
 
+  static final List<Class<? extends Node>> KINDS =
+      List.of(
+          Embedding.class,
+          HeadPair.class,
+          Neuron.class,
+          Bias.class,
+          Latent.class,
+          ReconstructionError.class,
+          PreBias.class);
+
   /** All wanted sources of a run, in the innermost scope. */
   static List<SearchSources> of(Run run, NodeFilter filter) {
     List<SearchSources> families = new ArrayList<>();

@@ -139,6 +139,9 @@ final class SearchTargets {
 
   // ---- what there is -----------------------------------------------------------------------
 
+  static final List<Class<? extends Node>> KINDS =
+      List.of(HeadInput.class, Neuron.class, Latent.class, Explained.class);
+
   /** All wanted targets of a run, to be prepared one after the other: each takes memory. */
   static List<Supplier<SearchTargets>> of(EdgeAttribution edges, NodeFilter filter) {
     Run run = edges.nodes().run();

@@ -58,7 +58,11 @@ class EdgeLawsTest {
       int target = random.nextInt(config.vocabulary());
       Metric metric =
           switch (random.nextInt(3)) {
-            case 0 -> Metric.logitDifference(position, target, random.nextInt(config.vocabulary()));
+            case 0 -> {
+              int others = 1 + random.nextInt(config.vocabulary() - 1);
+              yield Metric.logitDifference(
+                  position, target, (target + others) % config.vocabulary());
+            }
             case 1 -> Metric.logProbability(position, target);
             default -> Metric.logit(position, target);
           };

@@ -25,6 +25,7 @@ import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Tokenizer;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -32,6 +33,8 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.function.Predicate;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -266,6 +269,69 @@ class EdgeSearchTest {
       assertThrows(IllegalArgumentException.class, () -> search.atLeast(Double.NaN));
       assertThrows(IllegalArgumentException.class, () -> NodeFilter.ALL.layers(2, 1));
       assertThrows(IllegalArgumentException.class, () -> NodeFilter.ALL.tokens(-1, 1));
+    }
+  }
+
+  private static Stream<Class<?>> kinds(Class<?> node) {
+    return node.isInterface()
+        ? Arrays.stream(node.getPermittedSubclasses()).flatMap(EdgeSearchTest::kinds).distinct()
+        : Stream.of(node);
+  }
+
+  /** A kind is one of which there are edges, or refused. */
+  @Test
+  void kinds_ofNoEdge_areRefused() {
+    try (Scope scope = Scope.open()) {
+      EdgeSearch search = EdgeSearch.of(edges(63));
+      Found all = search.top(ALL, Progress.NONE);
+      assertEquals(11, kinds(Node.class).distinct().count());
+      for (Class<?> found : kinds(Node.class).distinct().toList()) {
+        Class<? extends Node> kind = found.asSubclass(Node.class);
+        NodeFilter filter = NodeFilter.ALL.kinds(Set.of(kind));
+        long from = all.edges().stream().filter(edge -> kind.isInstance(edge.source())).count();
+        long into = all.edges().stream().filter(edge -> kind.isInstance(edge.target())).count();
+        assertEquals(from, found(() -> search.from(filter)), kind + " as a source");
+        assertEquals(into, found(() -> search.into(filter)), kind + " as a target");
+      }
+      String sentence =
+          assertThrows(
+                  IllegalArgumentException.class,
+                  () -> search.into(NodeFilter.ALL.kinds(Set.of(HeadPair.class))))
+              .getMessage();
+      assertEquals(
+          "HeadPair is no kind of target in a search of edges, name HeadInput, Neuron, Latent,"
+              + " Explained",
+          sentence);
+      assertThrows(
+          IllegalArgumentException.class,
+          () -> search.into(NodeFilter.ALL.kinds(Set.of(Target.class, Neuron.class))));
+    }
+  }
+
+  private static long found(Supplier<EdgeSearch> search) {
+    try {
+      return search.get().top(ALL, Progress.NONE).edges().size();
+    } catch (IllegalArgumentException e) {
+      return 0;
+    }
+  }
+
+  @Test
+  void filters_betweenWhichThereIsNoEdge_areRefused() {
+    try (Scope scope = Scope.open()) {
+      EdgeSearch search = EdgeSearch.of(edges(64));
+      NodeFilter neurons = NodeFilter.ALL.kinds(Set.of(Neuron.class));
+      for (EdgeSearch empty :
+          List.of(
+              search.from(neurons.layers(1, 1)).into(neurons.layers(0, 0)),
+              search.from(neurons.tokens(99, 99)),
+              search.into(neurons.layers(99, 99)))) {
+        assertEquals(
+            "there is no edge from the nodes asked for into the targets asked for; latents, errors"
+                + " and pre-biases are nodes only where there are autoencoders",
+            assertThrows(IllegalArgumentException.class, () -> empty.top(10, Progress.NONE))
+                .getMessage());
+      }
     }
   }
 

@@ -57,7 +57,9 @@ final class CircuitOutputs {
   @Option(
       names = "--csv",
       paramLabel = "FILE",
-      description = "Write the edges as comma-separated values.")
+      description =
+          "Write the edges as comma-separated values; a token that a spreadsheet would compute has an"
+              + " apostrophe before it.")
   private Optional<String> csv = Optional.empty();
 
   private record Output(String option, Optional<String> file, Function<Circuit, String> format) {

@@ -75,6 +75,10 @@ final class InspectCommand implements Callable<Integer> {
     if (problem.isPresent()) {
       throw problem.get();
     }
+    requireArgument(
+        lines.stream().noneMatch(PlatformText::isLost),
+        "a name above is not that of its file: %s",
+        PlatformText.LACK);
     return ExitCode.OK;
   }
 

@@ -7,13 +7,18 @@ import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.lang.reflect.Field;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.util.Locale;
 import java.util.Objects;
 import picocli.AutoComplete.GenerateCompletion;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
+import picocli.CommandLine.UnmatchedArgumentException;
 
 /**
  * The program {@code tributary}. Results go to standard output; a mistake of the caller is one
@@ -35,12 +40,21 @@ public final class Main {
    */
   public static void main(String[] args) {
     allowUnsafeMemory();
+    Locale.setDefault(Locale.ROOT); // digits are those of names and files
     PrintWriter out = writer(FileDescriptor.out);
     PrintWriter err = writer(FileDescriptor.err);
-    int exitCode = run(out, err, args);
+    int exitCode = runTyped(out, err, args);
     err.flush();
     boolean lost = out.checkError(); // nobody reads on, or the disk is full
     System.exit(lost ? ExitCode.SOFTWARE : exitCode);
+  }
+
+  private static int runTyped(PrintWriter out, PrintWriter err, String... args) {
+    try {
+      return run(out, err, PlatformText.arguments(args));
+    } catch (IllegalArgumentException e) {
+      return refuse(err, e);
+    }
   }
 
   /** Like {@link #main}, with writers of the caller's and without ending the process. */
@@ -57,10 +71,12 @@ public final class Main {
             .addSubcommand(new CompletionCommand())
             .setOut(out)
             .setErr(err)
+            .registerConverter(Path.class, PlatformText::path)
             .setCaseInsensitiveEnumValuesAllowed(true)
             .setExpandAtFiles(false) // a prompt may begin with @
             .setParameterExceptionHandler((e, arguments) -> refuse(err, e))
             .setExecutionExceptionHandler((e, command, parsed) -> fail(err, e));
+    OptionValues.apply(commandLine.getCommandSpec());
     if (args.length == 0) {
       commandLine.usage(out);
       return ExitCode.OK;
@@ -90,6 +106,15 @@ public final class Main {
     return ExitCode.SOFTWARE;
   }
 
+  private static int refuse(PrintWriter err, ParameterException e) {
+    err.println(
+        e instanceof UnmatchedArgumentException unmatched && !unmatched.isUnknownOption()
+            ? "\"%s\" is no option and no value of one: a text with spaces needs quotation marks"
+                .formatted(unmatched.getUnmatched().get(0))
+            : sentence(e));
+    return ExitCode.USAGE;
+  }
+
   private static int refuse(PrintWriter err, Exception e) {
     err.println(sentence(e));
     return ExitCode.USAGE;
@@ -98,9 +123,11 @@ public final class Main {
   private static String sentence(Exception e) {
     Throwable told =
         e instanceof UncheckedIOException ? Objects.requireNonNullElse(e.getCause(), e) : e;
-    return Objects.requireNonNullElse(told.getMessage(), told.getClass().getSimpleName())
-        .strip()
-        .replaceAll("\\s*\\R\\s*", " ");
+    String words =
+        told instanceof InvalidPathException name
+            ? PlatformText.refused(name)
+            : Objects.requireNonNullElse(told.getMessage(), told.getClass().getSimpleName());
+    return PlatformText.explained(words.strip().replaceAll("\\s*\\R\\s*", " "));
   }
 
   private static PrintWriter writer(FileDescriptor descriptor) {

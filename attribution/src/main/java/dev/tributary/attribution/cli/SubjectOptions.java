@@ -28,9 +28,11 @@ import dev.tributary.transformer.Transformer;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashSet;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import picocli.CommandLine.ITypeConverter;
@@ -59,7 +61,10 @@ final class SubjectOptions {
   @Option(
       names = "--prompt",
       paramLabel = "TEXT",
-      description = "What the model reads. Default: \"" + PROMPT + "\".")
+      description =
+          "What the model reads. Default: \""
+              + PROMPT
+              + "\". A text that begins with a hyphen needs =, here and below: --prompt=-x.")
   private Optional<String> prompt = Optional.empty();
 
   @Option(
@@ -177,13 +182,6 @@ final class SubjectOptions {
             folder -> requireFolder(Path.of(folder), "autoencoders.json, or cfg.json of SAELens"));
     requireArgument(
         trace.isPresent() || side == Side.POST, "--stage says how to --trace a node: name one");
-    Set<String> words = new HashSet<>();
-    for (List<String> named : List.of(targets, distractors)) {
-      for (String word : named) {
-        requireArgument(
-            words.add(word), "\"%s\" is named twice by --target and --distractor", word);
-      }
-    }
   }
 
   private static void requireFolder(Path folder, String files) {
@@ -201,8 +199,9 @@ final class SubjectOptions {
     Tokenizer tokenizer = model.isEmpty() ? Tokenizer.textbook() : Tokenizer.load(model.get());
     int[] tokens = tokenizer.encode(prompt.orElse(PROMPT));
     boolean example = prompt.isEmpty() && targets.isEmpty() && distractors.isEmpty();
-    List<Word> wanted = words(tokenizer, example ? List.of(TARGET) : targets);
-    List<Word> unwanted = words(tokenizer, example ? List.of(DISTRACTOR) : distractors);
+    Map<Integer, String> named = new HashMap<>();
+    List<Word> wanted = words(tokenizer, example ? List.of(TARGET) : targets, named);
+    List<Word> unwanted = words(tokenizer, example ? List.of(DISTRACTOR) : distractors, named);
     int at = position(tokens.length);
 
     progress.enter(Phase.WEIGHTS);
@@ -229,7 +228,7 @@ final class SubjectOptions {
         "the gradients of this metric are not finite numbers in %s",
         dtype);
     return new Subject(
-        model.map(Path::toString).orElse(TEXTBOOK),
+        model.isEmpty() ? TEXTBOOK : name(model.get()),
         prompt.orElse(PROMPT),
         nodes,
         scaleGradient(),
@@ -237,6 +236,12 @@ final class SubjectOptions {
         predictions,
         new MetricReading(ofLogits, trace, side.stage, explained, unwanted, chosen, nodes.value()),
         changed -> predictions(tokenizer, changed, at));
+  }
+
+  /** What a model is called: its folder as it was named, unless that is no name. */
+  private static String name(Path folder) throws IOException {
+    String last = String.valueOf(folder.getFileName());
+    return last.matches("\\.{0,2}") ? folder.toRealPath().toString() : folder.toString();
   }
 
   private Transformer load(TerminalProgress progress) throws IOException {
@@ -299,8 +304,25 @@ final class SubjectOptions {
         .toList();
   }
 
-  private static List<Word> words(Tokenizer tokenizer, List<String> texts) {
-    return texts.stream().map(text -> word(tokenizer, tokenizer.token(text))).toList();
+  /**
+   * The tokens that some texts are.
+   *
+   * @param named what each token was called that has been named; these are added
+   */
+  private static List<Word> words(
+      Tokenizer tokenizer, List<String> texts, Map<Integer, String> named) {
+    List<Word> words = new ArrayList<>();
+    for (String text : texts) {
+      int id = tokenizer.token(text);
+      String other = named.putIfAbsent(id, text);
+      requireArgument(
+          other == null,
+          "\"%s\" is named twice by --target and --distractor%s",
+          text,
+          text.equals(other) ? "" : ": \"" + other + "\" is the same token");
+      words.add(word(tokenizer, id));
+    }
+    return words;
   }
 
   private static List<Integer> ids(List<Word> words) {

@@ -7,6 +7,7 @@ import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.Circuit.Labels;
 import dev.tributary.attribution.Circuit.NodeReading;
+import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.Node.Bias;
 import dev.tributary.attribution.Node.BiasPart;
@@ -18,7 +19,13 @@ import dev.tributary.attribution.Node.Neuron;
 import dev.tributary.attribution.Node.PreBias;
 import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.transformer.Site;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.IntStream;
@@ -35,6 +42,9 @@ import java.util.stream.IntStream;
  *   <li>biases and pre-biases: {@code bias};
  *   <li>the metric: the one {@code logit}, with probability 1, which there is a weight.
  * </ul>
+ *
+ * <p>A graph's slug is words of its prompt and a fingerprint of model, prompt, tokens and metric,
+ * in lower-case letters, digits and hyphens; however it was pruned, it is the same.
  *
  * <p>The edges of the three inputs of a head are one link, their sum. What that format calls
  * influence is cumulative: the share of all influence that a node and the more influential ones
@@ -53,7 +63,10 @@ public final class AttributionGraphJson {
   /** More than any autoencoder has latents. */
   private static final long FIRST_HEAD = 10_000_000;
 
-  private static final int SLUG_LIMIT = 60;
+  /** Of a slug, letters of words and bytes of the fingerprint. */
+  private static final int SLUG_LIMIT = 43;
+
+  private static final int FINGERPRINT = 8;
 
   private AttributionGraphJson() {}
 
@@ -91,8 +104,7 @@ public final class AttributionGraphJson {
 
   private static void metadata(Circuit circuit, ObjectNode json) {
     Labels labels = circuit.origin().labels();
-    String model = labels.model().replaceAll(".*[/\\\\](?=.)", "").replaceAll("[/\\\\]$", "");
-    json.put("slug", slug(model + " " + labels.prompt())).put("scan", model);
+    json.put("slug", slug(circuit.origin())).put("scan", model(labels));
     json.putArray("transcoder_list");
     labels.tokens().forEach(json.putArray("prompt_tokens")::add);
     json.put("prompt", labels.prompt());
@@ -103,10 +115,43 @@ public final class AttributionGraphJson {
     info.putObject("generator").put("name", "Tributary");
   }
 
-  /** Lower-case letters, digits and hyphens. */
-  private static String slug(String text) {
-    String words = text.toLowerCase(Locale.ROOT).replaceAll("[^a-z0-9]+", "-");
-    return words.substring(0, Math.min(SLUG_LIMIT, words.length())).replaceAll("^-|-$", "");
+  /** The last name of a path that is one. */
+  private static String model(Labels labels) {
+    return Arrays.stream(labels.model().split("[/\\\\]", -1))
+        .filter(name -> !name.isBlank() && !name.matches("\\.+"))
+        .reduce((before, last) -> last)
+        .orElse("model");
+  }
+
+  /** Words of the prompt, and a fingerprint of all that the graph is of. */
+  private static String slug(Origin origin) {
+    String model = model(origin.labels());
+    String words =
+        (model + " " + origin.labels().prompt())
+            .toLowerCase(Locale.ROOT)
+            .replaceAll("[^a-z0-9]+", "-");
+    String start = words.substring(0, Math.min(SLUG_LIMIT, words.length()));
+    String of =
+        List.of(
+                model,
+                origin.labels().prompt(),
+                origin.labels().metric(),
+                origin.tokens(),
+                origin.position(),
+                origin.scaleGradient(),
+                origin.measure())
+            .toString();
+    return (start + "-" + fingerprint(of)).replaceAll("--+", "-").replaceAll("^-", "");
+  }
+
+  private static String fingerprint(String text) {
+    try {
+      byte[] hash =
+          MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8));
+      return HexFormat.of().formatHex(hash, 0, FINGERPRINT);
+    } catch (NoSuchAlgorithmException e) {
+      throw new AssertionError(e); // every JVM has it
+    }
   }
 
   /** Of each, the share that it has of the sum together with all larger ones. */

@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
@@ -41,6 +42,10 @@ public final class Dot {
 
   /** Nodes of one block and token that stand side by side; more stand in several lines. */
   private static final int SIDE_BY_SIDE = 4;
+
+  /** Marks that turn the direction of the text after them. */
+  private static final Set<Integer> DIRECTIONS =
+      Set.of(0x202a, 0x202b, 0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069);
 
   private final Circuit circuit;
   private final int width;
@@ -200,7 +205,8 @@ public final class Dot {
   }
 
   /**
-   * A quoted string: line breaks as its own escape, and nothing else that it would take for one.
+   * A quoted string: line breaks as its own escape, nothing else that it would take for one, and
+   * what cannot be drawn by its number.
    */
   private static String quoted(String text) {
     StringBuilder quoted = new StringBuilder("\"");
@@ -212,9 +218,21 @@ public final class Dot {
                 case '\\' -> quoted.append("\\\\");
                 case '\n' -> quoted.append("\\n");
                 case '&' -> quoted.append("&amp;");
-                default -> quoted.appendCodePoint(Character.isISOControl(c) ? '?' : c);
+                default -> quoted.append(isShown(c) ? Character.toString(c) : escaped(c));
               }
             });
     return quoted.append('"').toString();
+  }
+
+  /** No control, no change of direction, nothing that a drawing in XML cannot have. */
+  private static boolean isShown(int c) {
+    return !Character.isISOControl(c)
+        && !(c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE)
+        && (c & 0xfffe) != 0xfffe
+        && !DIRECTIONS.contains(c);
+  }
+
+  private static String escaped(int c) {
+    return String.format(Locale.ROOT, "\\\\u%04x", c);
   }
 }

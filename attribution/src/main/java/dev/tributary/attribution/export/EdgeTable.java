@@ -5,16 +5,22 @@ import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.transformer.AttentionPath;
 import java.util.List;
 import java.util.Locale;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
  * The edges of a circuit as comma-separated values: a line with the names of the columns, then one
- * for each edge.
+ * for each edge. A spreadsheet computes a cell that begins with one of {@code = + - @}, so a
+ * token's text that does, or would after spaces, line breaks and tabs, has an apostrophe before it,
+ * and so has one that begins with an apostrophe: take one away to have the text.
  *
  * @see <a href="https://www.rfc-editor.org/rfc/rfc4180">RFC 4180</a>
  */
 public final class EdgeTable {
   private static final String LINE = "\r\n";
+
+  /** What a spreadsheet computes, also in the wide forms of East Asian scripts. */
+  private static final Pattern COMPUTED = Pattern.compile("'|[\\t\\r\\n]|\\s*[=+\\-@＝＋－＠]");
 
   private EdgeTable() {}
 
@@ -50,7 +56,8 @@ public final class EdgeTable {
   }
 
   private static String token(Circuit circuit, int node) {
-    return circuit.origin().labels().tokens().get(Place.of(circuit, node).token());
+    String text = circuit.origin().labels().tokens().get(Place.of(circuit, node).token());
+    return COMPUTED.matcher(text).lookingAt() ? "'" + text : text;
   }
 
   private static void line(List<String> fields, StringBuilder text) {

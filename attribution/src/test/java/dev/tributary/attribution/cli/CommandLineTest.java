@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.Metric;
@@ -377,7 +378,17 @@ class CommandLineTest {
         List.of("\"unicorn\" is not in the vocabulary", "--target", "unicorn"),
         List.of("is 2 tokens", "--target", "Mary John"),
         List.of("\"Mary\" is named twice", "--target", "Mary", "--distractor", "Mary"),
-        List.of("--target", "--target"),
+        List.of("\"Mary\" is the same token", "--target", "Mary", "--distractor", " Mary"),
+        List.of("\"Mary\" is the same token", "--target", "Mary", "John", "Mary "),
+        List.of("\" to\" is named twice", "--target", "Mary", "--distractor", "to", " to"),
+        List.of("--target needs WORD after it", "--target"),
+        List.of("--target needs WORD after it", "--target", "--detach"),
+        List.of("--target needs WORD after it", "--target", "--"),
+        List.of("--distractor needs WORD after it", "--distractor", "-x"),
+        List.of("joined to it by =, as in --prompt=-x", "--prompt", "--target", "Mary"),
+        List.of("Unknown option: '-x'", "--target", "Mary", "-x"),
+        List.of("\"keys\" is no option and no value of one", "--prompt", "the", "keys"),
+        List.of("\"John\" is no option", "--target=Mary", "John"),
         List.of(
             "a --target is needed", "--prompt", "The keys near the cabinet", "--distractor", "are"),
         List.of("--position is 15", "--position", "15"),
@@ -487,6 +498,61 @@ class CommandLineTest {
     Output.of(arguments.toArray(String[]::new)).assertRefused(sentenceAndArguments.get(0));
   }
 
+  /** As prompt, target and distractor, joined by =. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "--",
+        "-",
+        "-x",
+        "--json",
+        "--detach",
+        "-h",
+        "-hV",
+        "--help",
+        "--target=Mary",
+        "-1",
+        "=",
+        "@words",
+        "\"Mary\"",
+        "'Mary'",
+        "\\n",
+        "${user.name}",
+        "$HOME",
+        "%s",
+        "a,b",
+        "attribute",
+        "\u2014",
+        "caf\u00e9",
+        "\u65e5\u672c",
+        "\ud83d\ude00"
+      })
+  void word_ofAnyText_isWhatItSays(String word, @TempDir Path folder) throws IOException {
+    copyModel(folder);
+    Path file = folder.resolve("tokenizer.json");
+    ObjectNode tokenizer = (ObjectNode) new ObjectMapper().readTree(Files.readString(file));
+    ObjectNode vocabulary = (ObjectNode) tokenizer.at("/model/vocab");
+    int id = vocabulary.remove("Alice").intValue();
+    vocabulary.put(word, id);
+    ((ObjectNode) tokenizer.get("pre_tokenizer")).put("type", "WhitespaceSplit");
+    Files.writeString(file, tokenizer.toString());
+    String model = "--model=" + folder;
+    JsonNode prompt =
+        json(model, "--prompt=" + word, "--target", "Mary", "--distractor", "John", "--top", "1");
+    assertEquals(id, prompt.at("/tokens/1/id").intValue());
+    assertEquals(2, prompt.get("tokens").size());
+    JsonNode target =
+        json(model, "--prompt", "the the", "--target=" + word, "--distractor=Mary", "--top=1");
+    assertEquals(id, target.at("/metric/targets/0/id").intValue());
+    assertEquals(1, target.at("/metric/targets").size());
+    JsonNode distractor =
+        json(model, "--prompt", "the", "--target", "Mary", "--distractor=" + word, "--top", "1");
+    assertEquals(id, distractor.at("/metric/distractors/0/id").intValue());
+    assertSame(
+        -distractor.at("/metric/value").doubleValue(),
+        json(model, "--prompt=the", "--target=" + word, "--distractor=Mary").at("/metric/value"));
+  }
+
   private static JsonNode jsonOf(String... arguments) throws JsonProcessingException {
     String[] all =
         Stream.concat(Arrays.stream(arguments), Stream.of("--json", "--dtype", "double"))
@@ -591,6 +657,8 @@ class CommandLineTest {
     Output.of("search", "--into-tokens", "5-2").assertRefused("5 to 2");
     Output.of("search", "--into-tokens", "x").assertRefused("not a number or a range");
     Output.of("search", "--into", "embedding").assertRefused("METRIC");
+    Output.of("search", "--into", "latent").assertRefused("there is no edge", "autoencoders");
+    Output.of("search", "--from", "error").assertRefused("there is no edge", "autoencoders");
   }
 
   @Test
@@ -647,6 +715,21 @@ class CommandLineTest {
     assertEquals(4, graph.get("nodes").size());
     assertTrue(Files.readString(dot).startsWith("digraph"));
     assertTrue(Files.readString(csv).contains("L0.head1[7<-2],the,L2.head5[14<-7],to,value,"));
+  }
+
+  @Test
+  void graph_modelOfThisFolder_isCalledByItsName(@TempDir Path temporary) throws IOException {
+    Path folder = Files.createDirectory(temporary.resolve("tiny"));
+    copyModel(folder);
+    for (String name : List.of("", "/.", "/../tiny", "/../tiny/../tiny/.")) {
+      String[] arguments = {
+        "graph", "--model", folder + name, "--prompt", "the", "--nodes", "3", "--neuronpedia", "-"
+      };
+      JsonNode metadata =
+          new ObjectMapper().readTree(Output.of(arguments).result()).get("metadata");
+      assertEquals("tiny", metadata.get("scan").textValue());
+      assertTrue(metadata.get("slug").textValue().startsWith("tiny-the-"));
+    }
   }
 
   @Test

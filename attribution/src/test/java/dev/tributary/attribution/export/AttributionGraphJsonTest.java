@@ -21,6 +21,8 @@ import java.util.Set;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** What the programs that read this format rely on. */
 class AttributionGraphJsonTest {
@@ -156,6 +158,73 @@ class AttributionGraphJsonTest {
     String[] label = metric.get("clerp").asText().split("\"", -1);
     assertEquals("logit 'Mary' - logit John", label[1]);
     assertEquals(" (p=1.000)", label[2]);
+  }
+
+  private static JsonNode metadata(String model, String prompt, String metric) throws IOException {
+    Circuit circuit = CircuitJsonTest.circuit(EdgeMeasure.ATTRIBUTION);
+    Circuit.Labels labels =
+        new Circuit.Labels(model, prompt, circuit.origin().labels().tokens(), metric);
+    return graph(CircuitJsonTest.called(circuit, labels)).get("metadata");
+  }
+
+  @Test
+  void slug_tellsAnyTwoPromptsApart() throws IOException {
+    List<String> prompts =
+        List.of(
+            "\u65e5\u672c",
+            "\u4e2d\u56fd",
+            "\u0645\u0631\u062d\u0628\u0627",
+            "\ud83d\ude00",
+            "\ud83d\ude01",
+            "caf\u00e9",
+            "cafe\u0301",
+            "cafe",
+            "Cafe",
+            "cafe!",
+            "cafe?",
+            "a b",
+            "a-b",
+            "a  b",
+            "-",
+            "--",
+            "...",
+            "x".repeat(100),
+            "x".repeat(101),
+            "x".repeat(100) + "\u65e5",
+            "\n",
+            "");
+    Set<String> slugs = new HashSet<>();
+    for (String prompt : prompts) {
+      for (String metric : List.of("logit(\"a\")", "logit(\"b\")")) {
+        String slug = metadata("gpt2", prompt, metric).get("slug").textValue();
+        assertTrue(slug.matches("gpt2(-[a-z0-9]+)+"), slug);
+        assertTrue(slug.length() <= 60, slug);
+        assertTrue(slugs.add(slug), slug + " is that of two");
+        JsonNode elsewhere = metadata("/home/models/gpt2/", prompt, metric);
+        assertEquals(slug, elsewhere.get("slug").textValue());
+      }
+    }
+    assertFalse(slugs.contains(metadata("gpt3", "cafe", "logit(\"a\")").get("slug").textValue()));
+    String unnamed = metadata("\u65e5", "\u672c", "").get("slug").textValue();
+    assertTrue(unnamed.matches("[a-z0-9]+"), unnamed);
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "gpt2, gpt2",
+    "a/gpt2, gpt2",
+    "/a/gpt2/, gpt2",
+    "C:\\a\\gpt2, gpt2",
+    "a/gpt2/., gpt2",
+    "., model",
+    "./, model",
+    "/, model",
+    "../.., model",
+    "'', model",
+    "\u65e5\u672c/\u4e2d, \u4e2d"
+  })
+  void scan_isTheNameOfTheModel(String model, String scan) throws IOException {
+    assertEquals(scan, metadata(model, "a", "b").get("scan").textValue());
   }
 
   /** Cantor's pairing function backwards. */

@@ -75,6 +75,24 @@ class CircuitJsonTest {
     }
   }
 
+  /** The same circuit by other names. */
+  static Circuit called(Circuit circuit, Circuit.Labels labels) {
+    Circuit.Origin origin = circuit.origin();
+    return new Circuit(
+        new Circuit.Origin(
+            labels,
+            origin.tokens(),
+            origin.layers(),
+            origin.metric(),
+            origin.position(),
+            origin.scaleGradient(),
+            origin.measure()),
+        circuit.nodes(),
+        circuit.edges(),
+        circuit.inputs(),
+        circuit.patterns());
+  }
+
   private Path write(String text) throws IOException {
     return Files.writeString(folder.resolve("circuit.json"), text);
   }

@@ -51,6 +51,22 @@ class DotTest {
   }
 
   @Test
+  void of_anyScript_isWrittenAsItIsAndWhatCannotBeDrawnByItsNumber() throws IOException {
+    Circuit circuit = CircuitJsonTest.circuit(EdgeMeasure.ATTRIBUTION);
+    Circuit.Labels labels = circuit.origin().labels();
+    String prompt =
+        "\u65e5\u672c \u0645\u0631\u062d\u0628\u0627 \ud83d\ude00 e\u0301 \u001b[31m \u0000 \u202eabc \uffff \ud800!";
+    String text =
+        Dot.of(
+            CircuitJsonTest.called(
+                circuit, new Circuit.Labels("", prompt, labels.tokens(), labels.metric())));
+    String shown =
+        "\u65e5\u672c \u0645\u0631\u062d\u0628\u0627 \ud83d\ude00 e\u0301 "
+            + "\\\\u001b[31m \\\\u0000 \\\\u202eabc \\\\uffff \\\\ud800!";
+    assertTrue(text.contains("label=\"" + shown + "\\n"), text);
+  }
+
+  @Test
   void of_circuit_isDrawnByGraphViz(@TempDir Path folder) throws Exception {
     String path = Objects.requireNonNullElse(System.getenv("PATH"), "");
     boolean installed =

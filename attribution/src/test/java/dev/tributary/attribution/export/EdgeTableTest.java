@@ -1,6 +1,7 @@
 package dev.tributary.attribution.export;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.attribution.Circuit;
@@ -9,8 +10,11 @@ import dev.tributary.attribution.EdgeMeasure;
 import dev.tributary.transformer.AttentionPath;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 class EdgeTableTest {
@@ -72,5 +76,53 @@ class EdgeTableTest {
       quoted |= record.get(1).contains("\r\n") || record.get(1).contains("\",");
     }
     assertTrue(quoted, "no field needed quotation marks");
+  }
+
+  /** What a spreadsheet would compute is text; without its apostrophe it is what it was. */
+  @Test
+  void of_textThatASpreadsheetWouldCompute_isMadeText() throws IOException {
+    Circuit circuit = CircuitJsonTest.circuit(EdgeMeasure.ATTRIBUTION);
+    List<String> odd =
+        List.of(
+            "=1+1",
+            "+",
+            "-2",
+            "@SUM(A1)",
+            "\t=x",
+            "\r=x",
+            "\n=x",
+            " =x",
+            "\uff1d1",
+            "'",
+            "''=",
+            "plain",
+            " -",
+            "caf\u00e9 \u65e5\u672c \u0645\u0631 \ud83d\ude00",
+            "a=b");
+    List<String> harmless = List.of("plain", odd.get(13), "a=b");
+    Circuit.Labels labels = circuit.origin().labels();
+    Set<String> found = new HashSet<>();
+    List<String> tokens = new ArrayList<>(odd);
+    for (int turn = 0; turn < odd.size(); turn++) {
+      Collections.rotate(tokens, 1); // few tokens have nodes
+      Circuit called =
+          CircuitJsonTest.called(
+              circuit, new Circuit.Labels("", labels.prompt(), tokens, labels.metric()));
+      List<List<String>> records = read(EdgeTable.of(called));
+      for (int i = 0; i < circuit.edges().size(); i++) {
+        List<String> record = records.get(i + 1);
+        for (int column : List.of(1, 3)) {
+          String cell = record.get(column);
+          String text = cell.startsWith("'") ? cell.substring(1) : cell;
+          assertEquals(harmless.contains(text), text.equals(cell), cell);
+          assertFalse(cell.matches("(?s)\\s*[=+\\-@\uff1d].*"), cell);
+          found.add(text);
+        }
+        double weight = circuit.edges().get(i).weight();
+        assertEquals(weight, Double.parseDouble(record.get(5)), 0);
+      }
+    }
+    assertEquals(Set.copyOf(odd), found);
+    assertTrue(circuit.edges().stream().anyMatch(edge -> edge.weight() < 0));
   }
 }
