@@ -106,7 +106,7 @@ public record Circuit(
    * What was read of a node.
    *
    * @param activation of a neuron, a latent or a head (its probability)
-   * @param attribution activation times gradient, of what has an activation, embeddings and errors
+   * @param attribution activation times gradient; not of the metric
    * @param directEffect what reaches the metric without passing another node; not of the metric
    */
   public record NodeReading(

@@ -19,7 +19,6 @@ import dev.tributary.attribution.Node.PreBias;
 import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.attribution.Node.Source;
 import dev.tributary.attribution.Node.Target;
-import dev.tributary.attribution.NodeScores.NodeScore;
 import dev.tributary.core.Scope;
 import dev.tributary.core.TopK;
 import dev.tributary.transformer.AttentionPath;
@@ -76,7 +75,7 @@ final class CircuitBuilder {
     this.run = nodes.run();
     this.labels = labels;
     this.progress = progress;
-    this.basis = new Basis(run);
+    this.basis = new Basis(run.model());
     requireArgument(
         labels.tokens().size() == run.length(),
         "texts of %d tokens for a run of %d",
@@ -139,7 +138,7 @@ final class CircuitBuilder {
     requireCount(count);
     try (Scope scope = Scope.open()) {
       List<Source> sources =
-          basis.of(nodes.activationTimesGradient()).top(count).stream()
+          NodeScore.largest(basis.of(nodes.activationTimesGradient().arrays()), count).stream()
               .map(found -> (Source) found.node())
               .toList();
       return circuit(sources);
@@ -220,9 +219,9 @@ final class CircuitBuilder {
       double sum = 0;
       for (Target target : node.targets()) {
         try (Scope scope = Scope.open()) {
-          NodeScores scores = basis.of(pull(target, scope));
-          sum += scores.sum(any -> true, Math::abs);
-          for (NodeScore score : scores.top(sourcesEach)) {
+          List<NodeArray> scores = basis.of(pull(target, scope).arrays());
+          sum += EdgeScores.sum(scores, any -> true, Math::abs);
+          for (NodeScore score : NodeScore.largest(scores, sourcesEach)) {
             magnitudes.merge((Source) score.node(), Math.abs(score.score()), Double::sum);
           }
         }
@@ -248,12 +247,12 @@ final class CircuitBuilder {
   // ---- which edges -------------------------------------------------------------------------
 
   /** Pulls from a target, keeps what is needed of it, and says what every source adds to it. */
-  private NodeScores pull(Target target, Scope scope) {
+  private EdgeScores pull(Target target, Scope scope) {
     if (Thread.currentThread().isInterrupted()) {
       throw new CancellationException("interrupted while a circuit was being made");
     }
     ResidualGradient gradient = edges.gradient(target);
-    NodeScores scores = nodes.writes().dot(gradient);
+    EdgeScores scores = nodes.writes().dot(gradient);
     scope.keep(gradient.rows());
     pulled.put(target, new Pulled(gradient, edges.certificate(gradient, scores)));
     return scores;
@@ -318,16 +317,16 @@ final class CircuitBuilder {
   }
 
   private List<NodeReading> readings(List<Source> sources) {
-    NodeScores activation = nodes.activation();
-    NodeScores attribution = nodes.activationTimesGradient();
-    NodeScores directEffect = nodes.directEffect();
+    Readings activation = nodes.activation();
+    Readings attribution = nodes.activationTimesGradient();
+    EdgeScores directEffect = nodes.directEffect();
     List<NodeReading> result = new ArrayList<>();
     for (Source source : sources) {
       result.add(
           new NodeReading(
               source,
-              reading(activation, source),
-              reading(attribution, source),
+              activation.of(source),
+              attribution.of(source),
               OptionalDouble.of(directEffect.of(source))));
     }
     OptionalDouble none = OptionalDouble.empty();
@@ -335,16 +334,12 @@ final class CircuitBuilder {
     return result;
   }
 
-  private static OptionalDouble reading(NodeScores scores, Source source) {
-    return scores.covers(source) ? OptionalDouble.of(scores.of(source)) : OptionalDouble.empty();
-  }
-
   private List<Pattern> patterns(List<Source> sources) {
     Map<List<Integer>, Double> heads = new LinkedHashMap<>();
-    NodeScores attribution = nodes.activationTimesGradient();
+    Readings attribution = nodes.activationTimesGradient();
     for (Source source : sources) {
       if (source instanceof HeadPair pair) {
-        double magnitude = Math.abs(attribution.of(pair));
+        double magnitude = Math.abs(attribution.of(pair).orElseThrow());
         heads.merge(List.of(pair.layer(), pair.head()), magnitude, Math::max);
       }
     }

@@ -25,7 +25,6 @@ import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Block;
 import dev.tributary.transformer.Change;
-import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Linear;
 import dev.tributary.transformer.Mlp;
@@ -41,6 +40,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.DoubleUnaryOperator;
+import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 
@@ -126,7 +127,7 @@ public final class EdgeAttribution {
    *
    * @throws IllegalArgumentException if the run has no such node
    */
-  public NodeScores into(Target target) {
+  public EdgeScores into(Target target) {
     try (Scope scope = Scope.open()) {
       return nodes.writes().dot(gradient(target)).keptBy(scope);
     }
@@ -193,7 +194,7 @@ public final class EdgeAttribution {
       if (pushes) {
         for (int i = 0; i < sources.size(); i++) {
           try (Scope one = Scope.open()) {
-            NodeScores scores = outOf(sources.get(i));
+            EdgeScores scores = outOf(sources.get(i));
             for (int j = 0; j < targets.size(); j++) {
               edges[i * targets.size() + j] = scores.of(targets.get(j));
             }
@@ -290,8 +291,8 @@ public final class EdgeAttribution {
   }
 
   /** Whether {@link #outOf} answers for a target. */
-  private static boolean isPushed(Target target) {
-    return !(target instanceof Logit || target instanceof Direction);
+  private static boolean isPushed(Node node) {
+    return node instanceof Target && !(node instanceof Logit || node instanceof Direction);
   }
 
   private void requireDownstream(Source source, Target target) {
@@ -337,7 +338,7 @@ public final class EdgeAttribution {
         return reading;
       }
       Tensor row = row(nodes.gradient(latent.site(), latent.layer()), 0, latent.token());
-      SparseAutoencoder autoencoder = run.encoding(latent.site(), latent.layer()).autoencoder();
+      SparseAutoencoder autoencoder = run.model().autoencoder(latent.site(), latent.layer());
       Tensor direction = row(autoencoder.decoder(), 0, latent.latent());
       return reading.times(row.times(direction).sum(-1).item());
     }
@@ -387,26 +388,30 @@ public final class EdgeAttribution {
   }
 
   /** Of the edges from every source along a gradient. */
-  Certificate certificate(ResidualGradient gradient, NodeScores scores) {
+  Certificate certificate(ResidualGradient gradient, EdgeScores scores) {
     try (Scope scope = Scope.open()) {
       Tensor residual =
           run.residualAfter(gradient.afterBlock())
               .value()
               .slice(0, gradient.firstToken(), gradient.endToken());
       double autoencoders = 0;
-      for (Encoding encoding : run.encodings()) {
-        Site site = encoding.autoencoder().site();
-        int layer = encoding.autoencoder().layer();
-        double own = scores.sum(node -> writesAt(site, layer, node), value -> value);
-        double encoded = scores.sum(node -> encodes(site, layer, node), value -> value);
+      for (SparseAutoencoder autoencoder : run.model().autoencoders()) {
+        Site site = autoencoder.site();
+        int layer = autoencoder.layer();
+        double own = sum(scores, node -> writesAt(site, layer, node), value -> value);
+        double encoded = sum(scores, node -> encodes(site, layer, node), value -> value);
         autoencoders = Math.max(autoencoders, Math.abs(own - encoded));
       }
       return new Certificate(
           scores.sum(),
           gradient.rows().times(residual).sumTo(Shape.of()).item(),
-          scores.sum(node -> !NodeScores.isOfAutoencoder(node), Math::abs),
+          sum(scores, node -> !EdgeScores.isOfAutoencoder(node), Math::abs),
           autoencoders);
     }
+  }
+
+  private static double sum(EdgeScores scores, Predicate<Node> kinds, DoubleUnaryOperator of) {
+    return EdgeScores.sum(scores.arrays(), kinds, of);
   }
 
   /** Whether a node of the model is one of those that make up a site. */
@@ -504,14 +509,14 @@ public final class EdgeAttribution {
    *
    * @throws IllegalArgumentException if the run has no such node
    */
-  public NodeScores outOf(Source source) {
+  public EdgeScores outOf(Source source) {
     source.requireIn(run);
     try (Scope scope = Scope.open()) {
       return computeOutOf(source).keptBy(scope);
     }
   }
 
-  private NodeScores computeOutOf(Source source) {
+  private EdgeScores computeOutOf(Source source) {
     int dModel = run.model().config().dModel();
     Tensor write = nodes.writes().of(source).reshape(1, 1, dModel);
     int token = source.token();
@@ -529,7 +534,7 @@ public final class EdgeAttribution {
       double edge = products(List.of(source), List.of(last))[0];
       arrays.add(NodeArray.explained(Tensor.of(write.dtype(), Shape.of(1), edge)));
     }
-    return new NodeScores(run, arrays);
+    return EdgeScores.into(run, EdgeAttribution::isPushed, arrays);
   }
 
   private List<NodeArray> intoMlp(int layer, int token, Tensor write) {
@@ -548,33 +553,30 @@ public final class EdgeAttribution {
     Tensor moved = withoutDirections(activation.tangents());
     Tensor gradient = row(nodes.gradient(Site.MLP_ACTIVATION, layer), 0, token);
     arrays.add(NodeArray.neurons(layer, token, weighted(moved, gradient)));
-    for (Encoding encoding : encodings(layer)) {
-      Site site = encoding.autoencoder().site();
-      if (site == Site.MLP_ACTIVATION) {
-        arrays.add(intoLatents(encoding, token, moved));
-      } else if (site == Site.MLP_OUTPUT) {
+    for (SparseAutoencoder autoencoder : autoencoders(layer)) {
+      if (autoencoder.site() == Site.MLP_ACTIVATION) {
+        arrays.add(intoLatents(autoencoder, token, moved));
+      } else if (autoencoder.site() == Site.MLP_OUTPUT) {
         Tensor output = moved.matmul(block.mlp().output().weight());
-        arrays.add(intoLatents(encoding, token, output));
+        arrays.add(intoLatents(autoencoder, token, output));
       }
     }
     return arrays;
   }
 
-  private List<Encoding> encodings(int layer) {
-    return run.encodings().stream()
-        .filter(encoding -> encoding.autoencoder().layer() == layer)
-        .toList();
+  private List<SparseAutoencoder> autoencoders(int layer) {
+    return run.model().autoencoders().stream().filter(one -> one.layer() == layer).toList();
   }
 
   /** Latents at the tokens whose rows of the site move; only active ones are computed. */
-  private NodeArray intoLatents(Encoding encoding, int firstToken, Tensor moved) {
-    SparseAutoencoder autoencoder = encoding.autoencoder();
+  private NodeArray intoLatents(SparseAutoencoder autoencoder, int firstToken, Tensor moved) {
     Site site = autoencoder.site();
     int layer = autoencoder.layer();
+    Tensor latents = run.encoding(site, layer).latents();
     List<Tensor> rows = new ArrayList<>();
     for (int i = 0; i < moved.shape().size(0); i++) {
       int token = firstToken + i;
-      int[] active = Writes.active(row(encoding.latents(), 0, token));
+      int[] active = Writes.active(row(latents, 0, token));
       Tensor edges =
           row(moved, 0, i)
               .matmulTransposed(autoencoder.encoder().gather(0, active))
@@ -643,10 +645,10 @@ public final class EdgeAttribution {
         NodeArray.headInputs(
             AttentionPath.KEY, layer, token, 0, weighted(throughKey, patternGradient)));
     arrays.add(NodeArray.headInputs(AttentionPath.VALUE, layer, token, token, throughValue));
-    for (Encoding encoding : encodings(layer)) {
-      if (encoding.autoencoder().site() == Site.ATTENTION_OUTPUT) {
+    for (SparseAutoencoder autoencoder : autoencoders(layer)) {
+      if (autoencoder.site() == Site.ATTENTION_OUTPUT) {
         Tensor moved = attentionOutput(layer, token, attention, query, key, value);
-        arrays.add(intoLatents(encoding, token, moved));
+        arrays.add(intoLatents(autoencoder, token, moved));
       }
     }
     return arrays;

@@ -51,16 +51,23 @@ public sealed interface Node {
   /** What an embedding node stands for. */
   enum EmbeddingPart {
     /** The token's. */
-    TOKEN("token_embedding"),
+    TOKEN("token_embedding", Site.TOKEN_EMBEDDING),
     /** The position's. */
-    POSITION("position_embedding"),
+    POSITION("position_embedding", Site.POSITION_EMBEDDING),
     /** Their sum. */
-    BOTH("embedding");
+    BOTH("embedding", Site.EMBEDDING);
 
     private final String word;
+    private final Site site;
 
-    EmbeddingPart(String word) {
+    EmbeddingPart(String word, Site site) {
       this.word = word;
+      this.site = site;
+    }
+
+    /** Where it is recorded. */
+    Site site() {
+      return site;
     }
   }
 
@@ -176,14 +183,21 @@ public sealed interface Node {
   /** Which block a bias belongs to. */
   enum BiasPart {
     /** Attention. */
-    ATTENTION("attention_bias"),
+    ATTENTION("attention_bias", Site.ATTENTION_OUTPUT),
     /** MLP. */
-    MLP("mlp_bias");
+    MLP("mlp_bias", Site.MLP_OUTPUT);
 
     private final String word;
+    private final Site site;
 
-    BiasPart(String word) {
+    BiasPart(String word, Site site) {
       this.word = word;
+      this.site = site;
+    }
+
+    /** What it is a part of. */
+    Site site() {
+      return site;
     }
   }
 
@@ -220,7 +234,7 @@ public sealed interface Node {
     @Override
     public void requireIn(Run run) {
       requireEncoded(this, site, layer, token, run);
-      int latents = run.encoding(site, layer).autoencoder().latents();
+      int latents = run.model().autoencoder(site, layer).latents();
       requireIndex(this, "latent", latent, latents);
     }
 
@@ -345,7 +359,7 @@ public sealed interface Node {
   private static void requireEncoded(Node node, Site site, int layer, int token, Run run) {
     requireIndex(node, "layer", layer, run.model().config().layers());
     requireIndex(node, "token", token, run.length());
-    run.encoding(site, layer);
+    run.model().autoencoder(site, layer);
   }
 
   private static int blockOf(Site site, int layer) {

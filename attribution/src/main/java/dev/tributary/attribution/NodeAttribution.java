@@ -2,6 +2,7 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.attribution.Node.BiasPart;
 import dev.tributary.attribution.Node.EmbeddingPart;
 import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
@@ -42,8 +43,8 @@ public final class NodeAttribution {
   /**
    * Takes the gradient of the metric at every site, nothing detached.
    *
-   * @throws IllegalArgumentException if the metric reads a token or a word that does not exist, or
-   *     there is no memory for the gradients
+   * @throws IllegalArgumentException if the metric reads a token or a word that does not exist,
+   *     there is no memory for the gradients, or they are too large for the element type
    */
   public static NodeAttribution of(Run run, Metric metric) {
     Scope.requireRoom(
@@ -80,8 +81,14 @@ public final class NodeAttribution {
       }
     }
     gradients.put(Site.LOGITS, List.of(logitGradient(run, metric)));
-    Reading reading = metric.reading(run);
-    return new NodeAttribution(run, metric, reading, explained.value().item(), gradients);
+    double value = explained.value().item();
+    NodeAttribution nodes = new NodeAttribution(run, metric, metric.reading(run), value, gradients);
+    // What is not finite at a later site is not finite here either: all of it was pulled.
+    requireArgument(
+        Double.isFinite(value) && nodes.gradient(Site.EMBEDDING).isFinite(),
+        "the gradients of this metric are not finite numbers in %s",
+        run.model().dtype());
+    return nodes;
   }
 
   /** The metric does not pass the recorded logits: it computes only those that it reads. */
@@ -151,8 +158,10 @@ public final class NodeAttribution {
         .matmulTransposed(autoencoder.decoder());
   }
 
-  /** Activation of every neuron and latent; probability of every head pair. */
-  public NodeScores activation() {
+  /**
+   * Activation of every neuron and latent; probability of every head pair. Nothing else has one.
+   */
+  public Readings activation() {
     List<NodeArray> arrays = new ArrayList<>();
     for (int layer = 0; layer < run.model().config().layers(); layer++) {
       arrays.add(NodeArray.headPairs(layer, 0, 0, run.value(Site.PATTERN, layer)));
@@ -162,27 +171,34 @@ public final class NodeAttribution {
       SparseAutoencoder autoencoder = encoding.autoencoder();
       arrays.add(NodeArray.latents(autoencoder.site(), autoencoder.layer(), 0, encoding.latents()));
     }
-    return new NodeScores(run, arrays);
+    return new Readings(run, arrays, List.of());
   }
 
   /**
    * Activation times gradient, the first-order estimate of what the metric would lose without the
-   * node: of neurons, head pairs (their probability) and embeddings.
+   * node, of every {@link Node.Source}. That of a head pair is of its probability. Embeddings,
+   * biases, reconstruction errors and pre-biases have no activation and are one themselves: theirs
+   * is ⟨vector, gradient at the site of which it is a part⟩. In every case it is how fast the
+   * metric grows with a factor on what the node writes.
    */
-  public NodeScores activationTimesGradient() {
+  public Readings activationTimesGradient() {
     try (Scope scope = Scope.open()) {
       return computeActivationTimesGradient().keptBy(scope);
     }
   }
 
-  private NodeScores computeActivationTimesGradient() {
+  private Readings computeActivationTimesGradient() {
     List<NodeArray> arrays = new ArrayList<>();
-    arrays.add(NodeArray.embeddings(EmbeddingPart.TOKEN, 0, product(Site.TOKEN_EMBEDDING).sum(-1)));
-    arrays.add(
-        NodeArray.embeddings(EmbeddingPart.POSITION, 0, product(Site.POSITION_EMBEDDING).sum(-1)));
+    arrays.add(ofEmbeddings(EmbeddingPart.TOKEN));
+    arrays.add(ofEmbeddings(EmbeddingPart.POSITION));
     for (int layer = 0; layer < run.model().config().layers(); layer++) {
       arrays.add(NodeArray.headPairs(layer, 0, 0, product(Site.PATTERN, layer)));
       arrays.add(NodeArray.neurons(layer, 0, product(Site.MLP_ACTIVATION, layer)));
+      for (BiasPart part : BiasPart.values()) {
+        Tensor gradient = gradient(part.site(), layer);
+        Tensor products = gradient.times(writes.bias(part, layer)).sum(-1);
+        arrays.add(NodeArray.biases(part, layer, 0, products));
+      }
     }
     for (Encoding encoding : run.encodings()) {
       SparseAutoencoder autoencoder = encoding.autoencoder();
@@ -190,31 +206,39 @@ public final class NodeAttribution {
       int layer = autoencoder.layer();
       Tensor latents = encoding.latents().times(latentGradient(autoencoder));
       arrays.add(NodeArray.latents(site, layer, 0, latents));
-      Tensor errors = encoding.error().times(gradient(site, layer)).sum(-1);
+      Tensor gradient = gradient(site, layer);
+      Tensor errors = encoding.error().times(gradient).sum(-1);
       arrays.add(NodeArray.errors(site, layer, 0, errors));
+      Tensor preBiases = gradient.times(autoencoder.preBias()).sum(-1);
+      arrays.add(NodeArray.preBiases(site, layer, 0, preBiases));
     }
-    return new NodeScores(run, arrays);
+    return new Readings(run, arrays, List.of(ofEmbeddings(EmbeddingPart.BOTH)));
   }
 
-  private Tensor product(Site site) {
-    return run.value(site).times(gradient(site));
+  private NodeArray ofEmbeddings(EmbeddingPart part) {
+    Tensor products = run.value(part.site()).times(gradient(part.site())).sum(-1);
+    return NodeArray.embeddings(part, 0, products);
   }
 
   private Tensor product(Site site, int layer) {
     return run.value(site, layer).times(gradient(site, layer));
   }
 
-  /** Euclidean norm of what every node writes, with the sign of its activation. */
-  public NodeScores writeNorm() {
+  /**
+   * Euclidean norm of what a node writes, of every {@link Node.Source}; with the sign of its
+   * activation, if it has one.
+   */
+  public Readings writeNorm() {
     try (Scope scope = Scope.open()) {
       return writes.norms().keptBy(scope);
     }
   }
 
   /**
-   * ⟨write, gradient in the final residual⟩: what reaches the metric without passing another node.
+   * ⟨write, gradient in the final residual⟩: what reaches the metric without passing another node,
+   * the edges from every source to the metric.
    */
-  public NodeScores directEffect() {
+  public EdgeScores directEffect() {
     try (Scope scope = Scope.open()) {
       return writes.dot(residualGradient()).keptBy(scope);
     }

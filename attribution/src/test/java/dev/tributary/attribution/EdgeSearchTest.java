@@ -14,7 +14,6 @@ import dev.tributary.attribution.Node.HeadPair;
 import dev.tributary.attribution.Node.Latent;
 import dev.tributary.attribution.Node.Neuron;
 import dev.tributary.attribution.Node.Target;
-import dev.tributary.attribution.NodeScores.NodeScore;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.AttentionPath;

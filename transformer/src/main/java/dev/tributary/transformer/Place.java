@@ -16,6 +16,11 @@ import java.util.TreeMap;
 public record Place(Site site, int layer, Map<Integer, Integer> fixed) {
   /** Keeps a copy of the indices. */
   public Place {
+    requireArgument(
+        site.perLayer() || layer == 0,
+        "site %s belongs to the whole model, not to layer %d",
+        site,
+        layer);
     fixed = Map.copyOf(fixed);
   }
 
@@ -73,6 +78,7 @@ public record Place(Site site, int layer, Map<Integer, Integer> fixed) {
 
   @Override
   public String toString() {
-    return (site.perLayer() ? "L" + layer + " " : "") + site + (fixed.isEmpty() ? "" : " " + fixed);
+    String indices = fixed.isEmpty() ? "" : " " + new TreeMap<>(fixed); // in the order of axes
+    return (site.perLayer() ? "L" + layer + " " : "") + site + indices;
   }
 }

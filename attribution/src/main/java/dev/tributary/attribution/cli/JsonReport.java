@@ -9,10 +9,12 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.EdgeSearch.Found;
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
+import dev.tributary.attribution.Node.Bias;
 import dev.tributary.attribution.Node.Embedding;
 import dev.tributary.attribution.Node.HeadPair;
 import dev.tributary.attribution.Node.Latent;
 import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.PreBias;
 import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.attribution.cli.AblateCommand.Outcome;
 import dev.tributary.attribution.cli.Explanation.Edges;
@@ -162,6 +164,16 @@ final class JsonReport {
       json.put("site", lower(error.site()));
       json.put("layer", error.layer());
       json.put("token", error.token());
+    } else if (node instanceof PreBias preBias) {
+      json.put("kind", "pre_bias");
+      json.put("site", lower(preBias.site()));
+      json.put("layer", preBias.layer());
+      json.put("token", preBias.token());
+    } else if (node instanceof Bias bias) {
+      json.put("kind", "bias");
+      json.put("part", lower(bias.part()));
+      json.put("layer", bias.layer());
+      json.put("token", bias.token());
     } else if (node instanceof HeadPair pair) {
       json.put("kind", "head");
       json.put("layer", pair.layer());

@@ -256,7 +256,7 @@ final class TextReport {
       }
       certificate(edges);
     }
-    if (!subject.nodes().run().encodings().isEmpty()) {
+    if (!subject.nodes().run().model().autoencoders().isEmpty()) {
       line(INDENT + AUTOENCODERS);
     }
   }
@@ -365,7 +365,7 @@ final class TextReport {
           number(edge.score()));
     }
     lines(table);
-    if (!subject.nodes().run().encodings().isEmpty()) {
+    if (!subject.nodes().run().model().autoencoders().isEmpty()) {
       line(INDENT + AUTOENCODERS);
     }
   }
