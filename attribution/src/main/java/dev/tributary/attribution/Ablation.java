@@ -17,7 +17,10 @@ import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 
-/** What it takes to change one node of a run, for {@link Run#with}. */
+/**
+ * What it takes to change one node of a run, for {@link Run#with} of that run. Of a latent, a bias,
+ * an error and a pre-bias it is a vector to be added, as long as it has to be in that run.
+ */
 public final class Ablation {
   private Ablation() {}
 
@@ -94,7 +97,7 @@ public final class Ablation {
         return add(l, run, factor * Effect.activation(run, l));
       }
       if (node instanceof Bias b) {
-        Tensor bias = new Writes(run).bias(b.part(), b.layer());
+        Tensor bias = Writes.bias(run, b.part(), b.layer());
         return addAt(b.part().site(), b.layer(), b.token(), bias.times(factor));
       }
       if (node instanceof ReconstructionError e) {

@@ -39,7 +39,6 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalDouble;
 import java.util.Set;
-import java.util.concurrent.CancellationException;
 
 /**
  * Makes a {@link Circuit} out of a run. Every node of it that reads something is pulled from once
@@ -248,9 +247,7 @@ final class CircuitBuilder {
 
   /** Pulls from a target, keeps what is needed of it, and says what every source adds to it. */
   private EdgeScores pull(Target target, Scope scope) {
-    if (Thread.currentThread().isInterrupted()) {
-      throw new CancellationException("interrupted while a circuit was being made");
-    }
+    EdgeAttribution.requireNotInterrupted("the making of a circuit");
     ResidualGradient gradient = edges.gradient(target);
     EdgeScores scores = nodes.writes().dot(gradient);
     scope.keep(gradient.rows());
@@ -281,8 +278,13 @@ final class CircuitBuilder {
       }
       progress.at(i + 1, sources.size() + 1);
     }
+    Readings attribution = nodes.activationTimesGradient();
     return new Circuit(
-        origin(), readings(sources), edges(sources, inputs, gradients), inputs, patterns(sources));
+        origin(),
+        readings(sources, attribution),
+        edges(sources, inputs, gradients),
+        inputs,
+        patterns(sources, attribution));
   }
 
   private List<Edge> edges(
@@ -316,9 +318,8 @@ final class CircuitBuilder {
         edges.measure());
   }
 
-  private List<NodeReading> readings(List<Source> sources) {
+  private List<NodeReading> readings(List<Source> sources, Readings attribution) {
     Readings activation = nodes.activation();
-    Readings attribution = nodes.activationTimesGradient();
     EdgeScores directEffect = nodes.directEffect();
     List<NodeReading> result = new ArrayList<>();
     for (Source source : sources) {
@@ -334,9 +335,8 @@ final class CircuitBuilder {
     return result;
   }
 
-  private List<Pattern> patterns(List<Source> sources) {
+  private List<Pattern> patterns(List<Source> sources, Readings attribution) {
     Map<List<Integer>, Double> heads = new LinkedHashMap<>();
-    Readings attribution = nodes.activationTimesGradient();
     for (Source source : sources) {
       if (source instanceof HeadPair pair) {
         double magnitude = Math.abs(attribution.of(pair).orElseThrow());

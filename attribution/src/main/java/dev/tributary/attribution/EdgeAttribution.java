@@ -40,6 +40,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.CancellationException;
 import java.util.function.DoubleUnaryOperator;
 import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
@@ -55,7 +56,7 @@ import java.util.stream.IntStream;
  * <ul>
  *   <li>{@link #into}: many sources into one target, dF/dr pulled once and multiplied with every
  *       write;
- *   <li>{@link #outOf}: one source out to many targets, w pushed once through each layer.
+ *   <li>{@link #outOf}: one source out to many targets, w pushed once through each block.
  * </ul>
  *
  * <p>Only what the target reads of r, and what the source changes, is computed again: rows of r and
@@ -77,6 +78,7 @@ public final class EdgeAttribution {
   private EdgeAttribution(NodeAttribution nodes, ScaleGradient scaleGradient, EdgeMeasure measure) {
     this.nodes = nodes;
     this.run = nodes.run();
+    run.requireComputed();
     this.scaleGradient = scaleGradient;
     this.measure = measure;
   }
@@ -86,15 +88,27 @@ public final class EdgeAttribution {
    *
    * @param scaleGradient whether the scale of the layer norm through which a target reads is seen
    *     to move
+   * @throws IllegalArgumentException if the run was changed after its embeddings
    */
   public static EdgeAttribution of(NodeAttribution nodes, ScaleGradient scaleGradient) {
     return of(nodes, scaleGradient, EdgeMeasure.ATTRIBUTION);
   }
 
-  /** Edges among the nodes of a run, as parts of attributions or of activations. */
+  /**
+   * Edges among the nodes of a run, as parts of attributions or of activations.
+   *
+   * @throws IllegalArgumentException if the run was changed after its embeddings
+   */
   public static EdgeAttribution of(
       NodeAttribution nodes, ScaleGradient scaleGradient, EdgeMeasure measure) {
     return new EdgeAttribution(nodes, scaleGradient, measure);
+  }
+
+  /** Ends work on many edges. Whoever called it finds the thread still interrupted. */
+  static void requireNotInterrupted(String work) {
+    if (Thread.currentThread().isInterrupted()) {
+      throw new CancellationException(work + " was interrupted");
+    }
   }
 
   /** The nodes whose edges they are. */
@@ -112,7 +126,10 @@ public final class EdgeAttribution {
     return measure;
   }
 
-  /** What the activations at a site are multiplied with and held at: of the site's shape. */
+  /**
+   * What targets at a site are multiplied with: the gradient there, held fixed, for parts of
+   * attributions, ones for parts of activations; of the site's shape.
+   */
   Tensor weights(Site site, int layer) {
     Tensor gradient = nodes.gradient(site, layer);
     return measure == EdgeMeasure.ATTRIBUTION
@@ -366,11 +383,20 @@ public final class EdgeAttribution {
     return row(writtenDirections(pair.layer(), pair.key()), 0, pair.head());
   }
 
-  /** For each head, the direction of what it writes of the value of a token, [head, 1, dHead]. */
+  /**
+   * For each head, the direction of what it writes of the value of a token, [head, 1, dHead]; 0 for
+   * a head that writes nothing.
+   */
   Tensor writtenDirections(int layer, int key) {
     Tensor weight = run.model().block(layer).attention().outputWeight();
     Tensor written = row(run.value(Site.VALUE, layer), 1, key).matmul(weight);
-    return written.matmulTransposed(weight).over(written.norm(-1));
+    double[] lengths = written.norm(-1).toDoubles();
+    Tensor divisors =
+        Tensor.of(
+            written.dtype(),
+            Shape.of(lengths.length, 1, 1),
+            Arrays.stream(lengths).map(length -> length == 0 ? 1 : length).toArray());
+    return written.matmulTransposed(weight).over(divisors);
   }
 
   // ---- how far to trust an edge ------------------------------------------------------------
@@ -475,9 +501,24 @@ public final class EdgeAttribution {
       double lost = reading.lostWithout(run, source.token(), write);
       return metricChange(Ablation.set(run, pair, Effect.activation(run, pair) - lost));
     }
-    return target instanceof Explained
-        ? -reading(target).lostWithout(run, source.token(), write)
-        : 0; // nothing reads a logit or a direction but whoever asked for it
+    double lost = reading(target).lostWithout(run, source.token(), write);
+    if (target instanceof Logit logit) {
+      return metricChange(logit, lost);
+    }
+    return target instanceof Explained ? -lost : 0; // nothing of the model reads a direction
+  }
+
+  /** How much the metric grows when a logit alone loses something. */
+  private double metricChange(Logit logit, double lost) {
+    if (!(nodes.metric() instanceof Metric.OfLogits metric) || metric.position() != logit.token()) {
+      return 0; // it does not read that logit
+    }
+    Tensor logits = row(run.value(Site.LOGITS), 0, logit.token());
+    Tensor change =
+        Tensor.of(logits.dtype(), Shape.of(1, 1), lost)
+            .scatterAdd(1, logits.shape().size(1), logit.word());
+    return metric.ofLogits(Variable.constant(logits.minus(change))).value().item()
+        - metric.ofLogits(Variable.constant(logits)).value().item();
   }
 
   private double metricChange(Change change) {
@@ -504,8 +545,8 @@ public final class EdgeAttribution {
   // ---- one source out to many targets ------------------------------------------------------
 
   /**
-   * Edges from one source to every neuron, head input and latent, and to the metric: one push for
-   * each layer after it.
+   * Edges from one source to every neuron, head input and latent, and to the metric: one push
+   * through each attention and each MLP after it, and what these feed.
    *
    * @throws IllegalArgumentException if the run has no such node
    */
@@ -668,7 +709,7 @@ public final class EdgeAttribution {
     Variable queries =
         Variable.constant(run.value(Site.QUERY, layer).slice(1, token, run.length()));
     Tensor scores = run.value(Site.SCORES, layer).slice(1, token, run.length());
-    return withRow(2, scores, token, attention.scores(queries, k, run.length()));
+    return withRow(2, scores, token, attention.products(queries, k));
   }
 
   /** How the attention's output moves, at the tokens from the source's on, [token, dModel]. */

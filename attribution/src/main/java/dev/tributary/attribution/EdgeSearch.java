@@ -140,7 +140,7 @@ public final class EdgeSearch {
    * @param count at most so many
    * @param progress hears of every product of weights
    * @throws IllegalArgumentException if {@code count} is not positive, or there is no memory for it
-   * @throws CancellationException if the thread is interrupted
+   * @throws CancellationException if the thread is interrupted, which it stays
    */
   public Found top(int count, Progress progress) {
     requireArgument(count > 0, "the %d largest edges: it must be 1 or more", count);
@@ -166,12 +166,6 @@ public final class EdgeSearch {
       }
       progress.at(steps, steps);
       return new Found(largest.inOrder(), searched);
-    }
-  }
-
-  private static void requireWanted() {
-    if (Thread.interrupted()) {
-      throw new CancellationException("the search for edges was interrupted");
     }
   }
 
@@ -239,7 +233,7 @@ public final class EdgeSearch {
     long walk() {
       int step = Math.max(1, product / Math.max(1, targets.columns()));
       for (int first = 0; first < sources.count(); first += step) {
-        requireWanted();
+        EdgeAttribution.requireNotInterrupted("the search for edges");
         try (Scope scope = Scope.open()) {
           walk(first, Math.min(sources.count(), first + step));
         }

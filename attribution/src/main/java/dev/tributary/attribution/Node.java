@@ -363,7 +363,15 @@ public sealed interface Node {
   }
 
   private static int blockOf(Site site, int layer) {
-    return site == Site.ATTENTION_OUTPUT ? 2 * layer + 1 : 2 * layer + 2;
+    return switch (site) {
+      case ATTENTION_OUTPUT -> 2 * layer + 1;
+      case MLP_ACTIVATION, MLP_OUTPUT -> 2 * layer + 2;
+      default -> throw notEncoded(site);
+    };
+  }
+
+  private static IllegalArgumentException notEncoded(Site site) {
+    return new IllegalArgumentException("no autoencoder encodes " + site);
   }
 
   private static String encoded(Site site, int layer, String what, int token) {
@@ -375,7 +383,7 @@ public sealed interface Node {
       case MLP_ACTIVATION -> "activation";
       case MLP_OUTPUT -> "mlp";
       case ATTENTION_OUTPUT -> "attention";
-      default -> throw new IllegalArgumentException("no autoencoder encodes " + site);
+      default -> throw notEncoded(site);
     };
   }
 
@@ -383,7 +391,8 @@ public sealed interface Node {
     return switch (word) {
       case "activation" -> Site.MLP_ACTIVATION;
       case "mlp" -> Site.MLP_OUTPUT;
-      default -> Site.ATTENTION_OUTPUT;
+      case "attention" -> Site.ATTENTION_OUTPUT;
+      default -> throw new AssertionError(word);
     };
   }
 

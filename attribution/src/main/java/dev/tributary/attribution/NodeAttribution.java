@@ -7,7 +7,6 @@ import dev.tributary.attribution.Node.EmbeddingPart;
 import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
-import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Run;
@@ -28,7 +27,6 @@ public final class NodeAttribution {
   private final Reading reading;
   private final double value;
   private final Map<Site, List<Tensor>> gradients;
-  private final Writes writes;
 
   private NodeAttribution(
       Run run, Metric metric, Reading reading, double value, Map<Site, List<Tensor>> gradients) {
@@ -37,14 +35,14 @@ public final class NodeAttribution {
     this.reading = reading;
     this.value = value;
     this.gradients = gradients;
-    this.writes = new Writes(run);
   }
 
   /**
    * Takes the gradient of the metric at every site, nothing detached.
    *
    * @throws IllegalArgumentException if the metric reads a token or a word that does not exist,
-   *     there is no memory for the gradients, or they are too large for the element type
+   *     there is no memory for the gradients, they are too large for the element type, or the run
+   *     is frozen
    */
   public static NodeAttribution of(Run run, Metric metric) {
     Scope.requireRoom(
@@ -69,6 +67,9 @@ public final class NodeAttribution {
       } else if (site != Site.LOGITS) {
         inputs.add(run.variable(site));
       }
+    }
+    for (Variable input : inputs) {
+      requireArgument(!input.isConstant(), "a frozen run holds fixed what gradients are taken of");
     }
     List<Tensor> pulled = Jacobian.of(explained, inputs).gradient();
     Map<Site, List<Tensor>> gradients = new EnumMap<>(Site.class);
@@ -180,6 +181,8 @@ public final class NodeAttribution {
    * biases, reconstruction errors and pre-biases have no activation and are one themselves: theirs
    * is ⟨vector, gradient at the site of which it is a part⟩. In every case it is how fast the
    * metric grows with a factor on what the node writes.
+   *
+   * @throws IllegalArgumentException if the run was changed after its embeddings
    */
   public Readings activationTimesGradient() {
     try (Scope scope = Scope.open()) {
@@ -196,7 +199,7 @@ public final class NodeAttribution {
       arrays.add(NodeArray.neurons(layer, 0, product(Site.MLP_ACTIVATION, layer)));
       for (BiasPart part : BiasPart.values()) {
         Tensor gradient = gradient(part.site(), layer);
-        Tensor products = gradient.times(writes.bias(part, layer)).sum(-1);
+        Tensor products = gradient.times(writes().bias(part, layer)).sum(-1);
         arrays.add(NodeArray.biases(part, layer, 0, products));
       }
     }
@@ -227,82 +230,28 @@ public final class NodeAttribution {
   /**
    * Euclidean norm of what a node writes, of every {@link Node.Source}; with the sign of its
    * activation, if it has one.
+   *
+   * @throws IllegalArgumentException if the run was changed after its embeddings
    */
   public Readings writeNorm() {
     try (Scope scope = Scope.open()) {
-      return writes.norms().keptBy(scope);
+      return writes().norms().keptBy(scope);
     }
   }
 
   /**
    * ⟨write, gradient in the final residual⟩: what reaches the metric without passing another node,
    * the edges from every source to the metric.
+   *
+   * @throws IllegalArgumentException if the run was changed after its embeddings
    */
   public EdgeScores directEffect() {
     try (Scope scope = Scope.open()) {
-      return writes.dot(residualGradient()).keptBy(scope);
+      return writes().dot(residualGradient()).keptBy(scope);
     }
-  }
-
-  /** Norm of the sum of what a head writes at each token, of one layer, [head, token]. */
-  public Tensor headWriteNorm(int layer) {
-    Tensor weight = run.model().block(layer).attention().outputWeight();
-    Tensor norm = run.value(Site.HEAD_OUTPUT, layer).matmul(weight).norm(-1);
-    return norm.reshape(norm.shape().size(0), norm.shape().size(1));
-  }
-
-  /** Euclidean norm of the vector at each token of a site of the whole model, [token]. */
-  public Tensor norm(Site site) {
-    return perToken(run.value(site).norm(-1));
-  }
-
-  /** Euclidean norm of the vector at each token of a site of one layer, [token]. */
-  public Tensor norm(Site site, int layer) {
-    return perToken(run.value(site, layer).norm(-1));
-  }
-
-  /**
-   * ⟨vector, gradient in the residual stream that the metric reads⟩ at each token of {@link
-   * Site#EMBEDDING}, [token]; zeros unless the metric reads a later residual stream.
-   *
-   * @throws IllegalArgumentException if the site is another one
-   */
-  public Tensor directEffect(Site site) {
-    requireArgument(site == Site.EMBEDDING, "site %s adds nothing to the residual stream", site);
-    return directEffect(run.variable(site), 0);
-  }
-
-  /**
-   * {@link #directEffect(Site)} for a site of one layer: a residual stream, which counts if it is
-   * strictly before the one that the metric reads, or the output of a block.
-   */
-  public Tensor directEffect(Site site, int layer) {
-    int after =
-        switch (site) {
-          case ATTENTION_OUTPUT -> 2 * layer;
-          case RESIDUAL_AFTER_ATTENTION, MLP_OUTPUT -> 2 * layer + 1;
-          case RESIDUAL_AFTER_MLP -> 2 * layer + 2;
-          default ->
-              throw new IllegalArgumentException(
-                  "site " + site + " adds nothing to the residual stream");
-        };
-    return directEffect(run.variable(site, layer), after);
-  }
-
-  private Tensor directEffect(Variable vectors, int after) {
-    ResidualGradient read = residualGradient();
-    if (after >= read.afterBlock()) {
-      return Tensor.zeros(vectors.value().dtype(), Shape.of(run.length()));
-    }
-    Tensor rows = read.rows().pad(0, read.firstToken(), run.length());
-    return perToken(vectors.value().times(rows).sum(-1));
-  }
-
-  private static Tensor perToken(Tensor column) {
-    return column.reshape(column.shape().size(0));
   }
 
   Writes writes() {
-    return writes;
+    return new Writes(run);
   }
 }

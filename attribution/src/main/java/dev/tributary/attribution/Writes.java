@@ -14,6 +14,7 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.core.TopK;
 import dev.tributary.transformer.Attention;
+import dev.tributary.transformer.Block;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Run;
@@ -35,7 +36,14 @@ import java.util.stream.IntStream;
 final class Writes {
   private final Run run;
 
+  /**
+   * What nodes write in a run.
+   *
+   * @throws IllegalArgumentException if the run was changed after its embeddings, so that this does
+   *     not make up its residual stream
+   */
   Writes(Run run) {
+    run.requireComputed();
     this.run = run;
   }
 
@@ -233,11 +241,16 @@ final class Writes {
     return run.value(part.site());
   }
 
-  /** What a bias writes at every token, [dModel]. */
   Tensor bias(BiasPart part, int layer) {
+    return bias(run, part, layer);
+  }
+
+  /** What a bias writes at every token of any run, [dModel]. */
+  static Tensor bias(Run run, BiasPart part, int layer) {
+    Block block = run.model().block(layer);
     return switch (part) {
-      case ATTENTION -> attention(layer).outputBias();
-      case MLP -> mlp(layer).output().bias();
+      case ATTENTION -> block.attention().outputBias();
+      case MLP -> block.mlp().output().bias();
     };
   }
 

@@ -416,14 +416,15 @@ class ReferenceValuesTest {
       perToken(
           "attn_write_to_final_residual_grad_per_sequence_token/loss",
           () -> nodes.directEffect()::of);
+      plain.put("attn_write_norm_per_sequence_token/loss", () -> stack(this::headWriteNorms));
+      plain.put("resid_post_embedding_norm/loss", () -> norms(run.value(Site.EMBEDDING)));
       plain.put(
-          "attn_write_norm_per_sequence_token/loss",
-          () -> stack(layer -> nodes.headWriteNorm(layer).permute(1, 0).toDoubles()));
-      stream("resid_post_embedding_norm", "resid_post_embedding_proj", Site.EMBEDDING);
-      stream("resid_post_attn_norm", "resid_post_attn_proj", Site.RESIDUAL_AFTER_ATTENTION);
-      stream("resid_post_mlp_norm", "resid_post_mlp_proj", Site.RESIDUAL_AFTER_MLP);
-      stream("attn_layer_write_norm", "attn_layer_write", Site.ATTENTION_OUTPUT);
-      stream("mlp_layer_write_norm", "mlp_layer_write", Site.MLP_OUTPUT);
+          "resid_post_embedding_proj_to_final_residual_grad/loss",
+          () -> projections(nodes, run.value(Site.EMBEDDING), 0));
+      stream("resid_post_attn", "_norm", "_proj", Site.RESIDUAL_AFTER_ATTENTION, 1);
+      stream("resid_post_mlp", "_norm", "_proj", Site.RESIDUAL_AFTER_MLP, 2);
+      stream("attn_layer_write", "_norm", "", Site.ATTENTION_OUTPUT, 0);
+      stream("mlp_layer_write", "_norm", "", Site.MLP_OUTPUT, 1);
     }
 
     private void autoencoders() {
@@ -544,7 +545,7 @@ class ReferenceValuesTest {
           () -> ofLatents(traced.get().directEffect()::of));
       plain.put(
           "resid_post_embedding_proj_to_final_residual_grad" + suffix,
-          () -> traced.get().directEffect(Site.EMBEDDING).toDoubles());
+          () -> projections(traced.get(), run.value(Site.EMBEDDING), 0));
     }
 
     private void reading(String name, Supplier<ToDoubleFunction<Node>> scores) {
@@ -567,16 +568,36 @@ class ReferenceValuesTest {
           });
     }
 
-    private void stream(String norm, String projection, Site site) {
-      String projectionName = projection + "_to_final_residual_grad/loss";
-      if (site.perLayer()) {
-        plain.put(norm + "/loss", () -> stack(layer -> nodes.norm(site, layer).toDoubles()));
-        plain.put(
-            projectionName, () -> stack(layer -> nodes.directEffect(site, layer).toDoubles()));
-      } else {
-        plain.put(norm + "/loss", () -> nodes.norm(site).toDoubles());
-        plain.put(projectionName, () -> nodes.directEffect(site).toDoubles());
-      }
+    /**
+     * Norms and projections of the vectors at a site of every layer.
+     *
+     * @param block of those of a layer, counted from its attention, that the vectors belong to
+     */
+    private void stream(String name, String norm, String projection, Site site, int block) {
+      plain.put(name + norm + "/loss", () -> stack(layer -> norms(run.value(site, layer))));
+      plain.put(
+          name + projection + "_to_final_residual_grad/loss",
+          () -> stack(layer -> projections(nodes, run.value(site, layer), 2 * layer + block)));
+    }
+
+    private static double[] norms(Tensor vectors) {
+      return vectors.norm(-1).toDoubles();
+    }
+
+    /** Of the sum of what a head writes at each token, [token][head]. */
+    private double[] headWriteNorms(int layer) {
+      Tensor weight = run.model().block(layer).attention().outputWeight();
+      Tensor written = run.value(Site.HEAD_OUTPUT, layer).matmul(weight);
+      return norms(written.permute(1, 0, 2));
+    }
+
+    /** On the gradient in the residual stream that is read; 0 where it is not strictly after. */
+    private double[] projections(NodeAttribution explained, Tensor vectors, int block) {
+      ResidualGradient read = explained.residualGradient();
+      Tensor rows = read.rows().pad(0, read.firstToken(), tokens);
+      return block < read.afterBlock()
+          ? vectors.times(rows).sum(-1).toDoubles()
+          : new double[tokens];
     }
 
     /** Readings that every node which is asked for has. */

@@ -80,7 +80,7 @@ public final class Shape {
     return new Shape(result);
   }
 
-  /** This shape with an axis added in front, e.g. {@code [3]} becomes {@code [count, 3]}. */
+  /** This shape with axes added in front, e.g. {@code [3]} becomes {@code [count, 3]}. */
   public Shape prepend(int... outer) {
     int[] result = Arrays.copyOf(outer, outer.length + rank());
     System.arraycopy(dimensions, 0, result, outer.length, rank());

@@ -74,4 +74,9 @@ public final class Frozen extends Change {
           variable;
     };
   }
+
+  @Override
+  public String toString() {
+    return "frozen";
+  }
 }

@@ -108,6 +108,11 @@ public final class Intervention extends Change {
   }
 
   @Override
+  boolean isOfInput() {
+    return place.site() == Site.TOKEN_EMBEDDING || place.site() == Site.POSITION_EMBEDDING;
+  }
+
+  @Override
   void requireFits(Run base) {
     place.requireIn(base);
   }
@@ -148,5 +153,10 @@ public final class Intervention extends Change {
 
   private static boolean isFinite(double number, DType dtype) {
     return dtype == DType.FLOAT ? Float.isFinite((float) number) : Double.isFinite(number);
+  }
+
+  @Override
+  public String toString() {
+    return place.toString();
   }
 }

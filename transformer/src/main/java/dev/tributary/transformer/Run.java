@@ -119,6 +119,21 @@ public final class Run {
     return model.rerun(this, all, firstLayer);
   }
 
+  /**
+   * Refuses a run in which more than its token and position embeddings was changed: there, what was
+   * recorded is not what the model computes from what came before.
+   *
+   * @throws IllegalArgumentException with what was changed
+   */
+  public void requireComputed() {
+    for (Change change : changes) {
+      requireArgument(
+          change.isOfInput(),
+          "this run was changed (%s): what its nodes read and write is not what the model says",
+          change);
+    }
+  }
+
   /** The model that ran. */
   public Transformer model() {
     return model;

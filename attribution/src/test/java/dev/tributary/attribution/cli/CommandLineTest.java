@@ -42,8 +42,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Objects;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -186,8 +189,16 @@ class CommandLineTest {
 
   @Test
   void json_describesNodesByTypedFields() throws IOException {
-    for (JsonNode json : items(json("--top", "40").get("nodes"))) {
+    List<JsonNode> nodes = new ArrayList<>(items(json("--top", "40").get("nodes")));
+    nodes.addAll(items(json("--top", "2000", "--autoencoders", "shipped").get("nodes")));
+    Set<String> kinds = new HashSet<>();
+    for (JsonNode json : nodes) {
+      kinds.add(json.get("kind").textValue());
       Node node = Node.parse(json.get("name").textValue());
+      assertEquals(
+          Set.of("neuron", "head", "latent").contains(json.get("kind").textValue()),
+          json.has("activation"),
+          json::toString);
       Node described =
           switch (json.get("kind").textValue()) {
             case "head" ->
@@ -201,15 +212,41 @@ class CommandLineTest {
                     json.get("layer").intValue(),
                     json.get("token").intValue(),
                     json.get("neuron").intValue());
-            default ->
-                Node.parse(
-                    json.get("part").textValue()
-                        + "_embedding["
-                        + json.get("token").intValue()
-                        + "]");
+            case "embedding" -> Node.parse(json.get("part").textValue() + "_embedding" + at(json));
+            case "bias" ->
+                Node.parse(layer(json) + json.get("part").textValue() + "_bias" + at(json));
+            case "latent" ->
+                new Node.Latent(
+                    Site.valueOf(json.get("site").textValue().toUpperCase(Locale.ROOT)),
+                    json.get("layer").intValue(),
+                    json.get("token").intValue(),
+                    json.get("latent").intValue());
+            case "error" -> Node.parse(layer(json) + encoded(json) + "_error" + at(json));
+            case "pre_bias" -> Node.parse(layer(json) + encoded(json) + "_pre_bias" + at(json));
+            default -> throw new AssertionError(json);
           };
       assertEquals(node, described);
     }
+    assertEquals(
+        Set.of("embedding", "neuron", "head", "bias", "latent", "error", "pre_bias"), kinds);
+  }
+
+  private static String layer(JsonNode json) {
+    return "L" + json.get("layer").intValue() + ".";
+  }
+
+  private static String at(JsonNode json) {
+    return "[" + json.get("token").intValue() + "]";
+  }
+
+  /** What names of nodes call the site of an autoencoder. */
+  private static String encoded(JsonNode json) {
+    return switch (json.get("site").textValue()) {
+      case "mlp_activation" -> "activation";
+      case "mlp_output" -> "mlp";
+      case "attention_output" -> "attention";
+      default -> throw new AssertionError(json);
+    };
   }
 
   private static void assertEdges(NodeAttribution nodes, ScaleGradient scale, JsonNode json) {
