@@ -127,7 +127,7 @@ public record Circuit(
           "the %s of %s is %s",
           what,
           node,
-          number);
+          number.orElse(Double.NaN));
     }
   }
 

@@ -34,7 +34,6 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalDouble;
@@ -123,7 +122,7 @@ final class CircuitBuilder {
             site -> {
               throw new IllegalArgumentException(
                   "%s is spoken for by the autoencoder of the %s there: choose its latents, error"
-                          .formatted(node, site.name().toLowerCase(Locale.ROOT).replace('_', ' '))
+                          .formatted(node, Lowercase.of(site).replace('_', ' '))
                       + " or pre-bias");
             });
     requireArgument(

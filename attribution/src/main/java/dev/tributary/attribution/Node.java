@@ -171,12 +171,7 @@ public sealed interface Node {
 
     @Override
     public String toString() {
-      return pair.name("." + path.name().toLowerCase(Locale.ROOT))
-          + "["
-          + pair.query
-          + "<-"
-          + pair.key
-          + "]";
+      return pair.name("." + Lowercase.of(path)) + "[" + pair.query + "<-" + pair.key + "]";
     }
   }
 

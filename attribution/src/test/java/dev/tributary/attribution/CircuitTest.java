@@ -450,6 +450,41 @@ class CircuitTest {
     }
   }
 
+  @Test
+  void circuit_nodeOutsideItsRunOrNoNumber_isRefused() {
+    Circuit.Origin origin =
+        new Circuit.Origin(
+            new Labels("m", "a b", List.of("a", "b"), "metric"),
+            List.of(1, 2),
+            3,
+            0.5,
+            1,
+            ScaleGradient.LIVE,
+            EdgeMeasure.ATTRIBUTION);
+    OptionalDouble none = OptionalDouble.empty();
+    NodeReading metric = new NodeReading(new Explained(), none, none, none);
+    for (String name :
+        List.of("embedding[2]", "L3.neuron0[1]", "L3.attention_bias[0]", "L0.head0[1<-2]")) {
+      NodeReading outside = new NodeReading(Node.parse(name), none, none, none);
+      assertRefused(
+          () -> new Circuit(origin, List.of(outside, metric), List.of(), List.of(), List.of()),
+          name + " is not in a run of 2 tokens through 3 layers");
+    }
+    for (String name :
+        List.of("embedding[1]", "L2.neuron0[1]", "L2.mlp_bias[0]", "L0.head0[1<-1]")) {
+      NodeReading inside = new NodeReading(Node.parse(name), none, none, none);
+      assertEquals(
+          2,
+          new Circuit(origin, List.of(inside, metric), List.of(), List.of(), List.of())
+              .nodes()
+              .size());
+    }
+    assertRefused(
+        () ->
+            new NodeReading(Node.parse("embedding[1]"), none, OptionalDouble.of(Double.NaN), none),
+        "the attribution of embedding[1] is NaN");
+  }
+
   /** By hand: two embeddings and an error into the metric, half of it left out. */
   @Test
   void scores_smallGraph_areThoseOfTheDefinition() {
