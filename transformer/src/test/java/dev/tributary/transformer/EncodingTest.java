@@ -104,6 +104,7 @@ class EncodingTest {
         error = encoding.error().toDoubles();
       }
       assertArrayEquals(error, encoding.error().toDoubles(), 0);
+      assertTrue(encoding.latents().isFinite());
       assertArrayEquals(
           run.value(Site.MLP_OUTPUT, 0).toDoubles(),
           encoding.reconstruction().plus(encoding.error()).toDoubles(),
