@@ -1,9 +1,7 @@
 package dev.tributary.attribution;
 
 import dev.tributary.attribution.Node.Bias;
-import dev.tributary.attribution.Node.BiasPart;
 import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.EmbeddingPart;
 import dev.tributary.attribution.Node.HeadPair;
 import dev.tributary.attribution.Node.Latent;
 import dev.tributary.attribution.Node.Neuron;
@@ -19,7 +17,10 @@ import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 
-/** What it takes to change one node of a run, for {@link Run#with}. */
+/**
+ * What it takes to change one node of a run, for {@link Run#with} of that run. Of a latent, a bias,
+ * an error and a pre-bias it is a vector to be added, as long as it has to be in that run.
+ */
 public final class Ablation {
   private Ablation() {}
 
@@ -47,7 +48,7 @@ public final class Ablation {
   public static Change scale(Run run, Source node, double factor) {
     node.requireIn(run);
     if (node instanceof Embedding e) {
-      return Intervention.scale(Place.of(site(e.part())).at(0, e.token()), factor);
+      return Intervention.scale(Place.of(e.part().site()).at(0, e.token()), factor);
     }
     if (node instanceof Neuron n) {
       return Intervention.scale(place(n), factor);
@@ -95,7 +96,7 @@ public final class Ablation {
   static Change add(Latent latent, Run run, double amount) {
     try (Scope scope = Scope.open()) {
       Tensor direction =
-          run.encoding(latent.site(), latent.layer()).autoencoder().direction(latent.latent());
+          run.model().autoencoder(latent.site(), latent.layer()).direction(latent.latent());
       return addAt(latent.site(), latent.layer(), latent.token(), direction.times(amount));
     }
   }
@@ -107,13 +108,8 @@ public final class Ablation {
         return add(l, run, factor * Effect.activation(run, l));
       }
       if (node instanceof Bias b) {
-        boolean attention = b.part() == BiasPart.ATTENTION;
-        Tensor bias =
-            attention
-                ? run.model().block(b.layer()).attention().outputBias()
-                : run.model().block(b.layer()).mlp().output().bias();
-        Site site = attention ? Site.ATTENTION_OUTPUT : Site.MLP_OUTPUT;
-        return addAt(site, b.layer(), b.token(), bias.times(factor));
+        Tensor bias = Writes.bias(run, b.part(), b.layer());
+        return addAt(b.part().site(), b.layer(), b.token(), bias.times(factor));
       }
       if (node instanceof ReconstructionError e) {
         Encoding encoding = run.encoding(e.site(), e.layer());
@@ -121,20 +117,12 @@ public final class Ablation {
         return addAt(e.site(), e.layer(), e.token(), error.times(factor));
       }
       PreBias b = (PreBias) node;
-      Tensor preBias = run.encoding(b.site(), b.layer()).autoencoder().preBias();
+      Tensor preBias = run.model().autoencoder(b.site(), b.layer()).preBias();
       return addAt(b.site(), b.layer(), b.token(), preBias.times(factor));
     }
   }
 
   private static Change addAt(Site site, int layer, int token, Tensor vector) {
     return Intervention.add(Place.of(site, layer).at(0, token), vector);
-  }
-
-  private static Site site(EmbeddingPart part) {
-    return switch (part) {
-      case TOKEN -> Site.TOKEN_EMBEDDING;
-      case POSITION -> Site.POSITION_EMBEDDING;
-      case BOTH -> Site.EMBEDDING;
-    };
   }
 }

@@ -4,9 +4,9 @@ import dev.tributary.attribution.Node.Embedding;
 import dev.tributary.attribution.Node.EmbeddingPart;
 import dev.tributary.attribution.Node.Source;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.Encoding;
-import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
+import dev.tributary.transformer.SparseAutoencoder;
+import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -18,16 +18,13 @@ import java.util.Optional;
  * block either the model's own nodes or those of one autoencoder.
  */
 final class Basis {
-  private final Run run;
-
   /** By block; an autoencoder of an MLP's output goes before one of its activations. */
   private final Map<Integer, Site> encoded = new HashMap<>();
 
-  Basis(Run run) {
-    this.run = run;
-    for (Encoding encoding : run.encodings()) {
-      Site site = encoding.autoencoder().site();
-      int layer = encoding.autoencoder().layer();
+  Basis(Transformer model) {
+    for (SparseAutoencoder autoencoder : model.autoencoders()) {
+      Site site = autoencoder.site();
+      int layer = autoencoder.layer();
       encoded.merge(
           new Node.ReconstructionError(site, layer, 0).block(),
           site,
@@ -39,17 +36,17 @@ final class Basis {
   Optional<Site> replacing(Source node) {
     Optional<Site> site = Optional.ofNullable(encoded.get(node.block()));
     int layer = (node.block() - 1) / 2;
-    if (NodeScores.isOfAutoencoder(node)) {
+    if (EdgeScores.isOfAutoencoder(node)) {
       return site.filter(one -> !EdgeAttribution.encodes(one, layer, node));
     }
     return site.filter(one -> EdgeAttribution.writesAt(one, layer, node));
   }
 
-  /** The scores of these nodes alone. */
-  NodeScores of(NodeScores scores) {
+  /** The numbers of these nodes alone, of all there are; numbers that add up. */
+  List<NodeArray> of(List<NodeArray> all) {
     List<NodeArray> arrays = new ArrayList<>();
     Optional<NodeArray> tokens = Optional.empty();
-    for (NodeArray array : scores.arrays()) {
+    for (NodeArray array : all) {
       Source node = (Source) array.node(0);
       if (node instanceof Embedding embedding) {
         if (embedding.part() == EmbeddingPart.TOKEN) {
@@ -62,6 +59,6 @@ final class Basis {
         arrays.add(array);
       }
     }
-    return new NodeScores(run, arrays);
+    return arrays;
   }
 }

@@ -123,14 +123,30 @@ public record Circuit(
    * What was read of a node.
    *
    * @param activation of a neuron, a latent or a head (its probability)
-   * @param attribution activation times gradient, of what has an activation, embeddings and errors
+   * @param attribution activation times gradient; not of the metric
    * @param directEffect what reaches the metric without passing another node; not of the metric
    */
   public record NodeReading(
       Node node,
       OptionalDouble activation,
       OptionalDouble attribution,
-      OptionalDouble directEffect) {}
+      OptionalDouble directEffect) {
+    /** Refuses what is no number. */
+    public NodeReading {
+      requireFinite(node, "activation", activation);
+      requireFinite(node, "attribution", attribution);
+      requireFinite(node, "direct effect", directEffect);
+    }
+
+    private static void requireFinite(Node node, String what, OptionalDouble number) {
+      requireArgument(
+          number.isEmpty() || Double.isFinite(number.getAsDouble()),
+          "the %s of %s is %s",
+          what,
+          node,
+          number.orElse(Double.NaN));
+    }
+  }
 
   /**
    * An edge.
@@ -192,11 +208,11 @@ public record Circuit(
     edges = List.copyOf(edges);
     inputs = List.copyOf(inputs);
     patterns = List.copyOf(patterns);
-    requireNodes(nodes);
+    requireNodes(origin, nodes);
     requireEdges(nodes, edges, inputs);
   }
 
-  private static void requireNodes(List<NodeReading> nodes) {
+  private static void requireNodes(Origin origin, List<NodeReading> nodes) {
     requireArgument(!nodes.isEmpty(), "a circuit without nodes");
     Set<Node> seen = new HashSet<>();
     for (int i = 0; i < nodes.size(); i++) {
@@ -206,8 +222,22 @@ public record Circuit(
           last ? node instanceof Explained : node instanceof Source,
           last ? "the last node is %s, expected the metric" : "%s is no node of a circuit",
           node);
+      requireArgument(
+          !(node instanceof Source source) || isIn(origin, source),
+          "%s is not in a run of %d tokens through %d layers",
+          node,
+          origin.tokens.size(),
+          origin.layers);
       requireArgument(seen.add(node), "%s is there twice", node);
     }
+  }
+
+  private static boolean isIn(Origin origin, Source source) {
+    return source.block() >= 0
+        && source.block() <= 2 * origin.layers
+        && source.token() >= 0
+        && source.token() < origin.tokens.size()
+        && !(source instanceof HeadPair pair && (pair.key() < 0 || pair.key() > pair.query()));
   }
 
   private static void requireEdges(List<NodeReading> nodes, List<Edge> edges, List<Input> inputs) {
@@ -270,7 +300,7 @@ public record Circuit(
    * @throws IllegalArgumentException if the run has no such node, it is not upstream of the metric,
    *     or it says what others say: one of those that an autoencoder encodes, or a part of an
    *     embedding that is there whole
-   * @throws java.util.concurrent.CancellationException if the thread is interrupted
+   * @throws java.util.concurrent.CancellationException if the thread is interrupted, which it stays
    */
   public static Circuit among(
       EdgeAttribution edges, Labels labels, List<? extends Node> nodes, Progress progress) {
@@ -285,7 +315,7 @@ public record Circuit(
    * @param count number of nodes besides the metric; fewer if no others have an attribution
    * @param progress hears how many nodes have been explained
    * @throws IllegalArgumentException if {@code count} is negative
-   * @throws java.util.concurrent.CancellationException if the thread is interrupted
+   * @throws java.util.concurrent.CancellationException if the thread is interrupted, which it stays
    */
   public static Circuit largest(
       EdgeAttribution edges, Labels labels, int count, Progress progress) {
@@ -303,7 +333,7 @@ public record Circuit(
    * @param count number of nodes besides the metric; fewer if no others lead to it
    * @param progress hears how many nodes have been found
    * @throws IllegalArgumentException if {@code count} is negative
-   * @throws java.util.concurrent.CancellationException if the thread is interrupted
+   * @throws java.util.concurrent.CancellationException if the thread is interrupted, which it stays
    */
   public static Circuit grown(EdgeAttribution edges, Labels labels, int count, Progress progress) {
     return new CircuitBuilder(edges, labels, progress).grown(count);

@@ -19,7 +19,6 @@ import dev.tributary.attribution.Node.PreBias;
 import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.attribution.Node.Source;
 import dev.tributary.attribution.Node.Target;
-import dev.tributary.attribution.NodeScores.NodeScore;
 import dev.tributary.core.Scope;
 import dev.tributary.core.TopK;
 import dev.tributary.transformer.AttentionPath;
@@ -35,12 +34,10 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalDouble;
 import java.util.Set;
-import java.util.concurrent.CancellationException;
 
 /**
  * Makes a {@link Circuit} out of a run. Every node of it that reads something is pulled from once
@@ -76,7 +73,7 @@ final class CircuitBuilder {
     this.run = nodes.run();
     this.labels = labels;
     this.progress = progress;
-    this.basis = new Basis(run);
+    this.basis = new Basis(run.model());
     requireArgument(
         labels.tokens().size() == run.length(),
         "texts of %d tokens for a run of %d",
@@ -125,7 +122,7 @@ final class CircuitBuilder {
             site -> {
               throw new IllegalArgumentException(
                   "%s is spoken for by the autoencoder of the %s there: choose its latents, error"
-                          .formatted(node, site.name().toLowerCase(Locale.ROOT).replace('_', ' '))
+                          .formatted(node, Lowercase.of(site).replace('_', ' '))
                       + " or pre-bias");
             });
     requireArgument(
@@ -139,7 +136,7 @@ final class CircuitBuilder {
     requireCount(count);
     try (Scope scope = Scope.open()) {
       List<Source> sources =
-          basis.of(nodes.activationTimesGradient()).top(count).stream()
+          NodeScore.largest(basis.of(nodes.activationTimesGradient().arrays()), count).stream()
               .map(found -> (Source) found.node())
               .toList();
       return circuit(sources);
@@ -220,9 +217,9 @@ final class CircuitBuilder {
       double sum = 0;
       for (Target target : node.targets()) {
         try (Scope scope = Scope.open()) {
-          NodeScores scores = basis.of(pull(target, scope));
-          sum += scores.sum(any -> true, Math::abs);
-          for (NodeScore score : scores.top(sourcesEach)) {
+          List<NodeArray> scores = basis.of(pull(target, scope).arrays());
+          sum += EdgeScores.sum(scores, any -> true, Math::abs);
+          for (NodeScore score : NodeScore.largest(scores, sourcesEach)) {
             magnitudes.merge((Source) score.node(), Math.abs(score.score()), Double::sum);
           }
         }
@@ -248,12 +245,10 @@ final class CircuitBuilder {
   // ---- which edges -------------------------------------------------------------------------
 
   /** Pulls from a target, keeps what is needed of it, and says what every source adds to it. */
-  private NodeScores pull(Target target, Scope scope) {
-    if (Thread.currentThread().isInterrupted()) {
-      throw new CancellationException("interrupted while a circuit was being made");
-    }
+  private EdgeScores pull(Target target, Scope scope) {
+    EdgeAttribution.requireNotInterrupted("the making of a circuit");
     ResidualGradient gradient = edges.gradient(target);
-    NodeScores scores = nodes.writes().dot(gradient);
+    EdgeScores scores = nodes.writes().dot(gradient);
     scope.keep(gradient.rows());
     pulled.put(target, new Pulled(gradient, edges.certificate(gradient, scores)));
     return scores;
@@ -282,8 +277,13 @@ final class CircuitBuilder {
       }
       progress.at(i + 1, sources.size() + 1);
     }
+    Readings attribution = nodes.activationTimesGradient();
     return new Circuit(
-        origin(), readings(sources), edges(sources, inputs, gradients), inputs, patterns(sources));
+        origin(),
+        readings(sources, attribution),
+        edges(sources, inputs, gradients),
+        inputs,
+        patterns(sources, attribution));
   }
 
   private List<Edge> edges(
@@ -317,17 +317,16 @@ final class CircuitBuilder {
         edges.measure());
   }
 
-  private List<NodeReading> readings(List<Source> sources) {
-    NodeScores activation = nodes.activation();
-    NodeScores attribution = nodes.activationTimesGradient();
-    NodeScores directEffect = nodes.directEffect();
+  private List<NodeReading> readings(List<Source> sources, Readings attribution) {
+    Readings activation = nodes.activation();
+    EdgeScores directEffect = nodes.directEffect();
     List<NodeReading> result = new ArrayList<>();
     for (Source source : sources) {
       result.add(
           new NodeReading(
               source,
-              reading(activation, source),
-              reading(attribution, source),
+              activation.of(source),
+              attribution.of(source),
               OptionalDouble.of(directEffect.of(source))));
     }
     OptionalDouble none = OptionalDouble.empty();
@@ -335,16 +334,11 @@ final class CircuitBuilder {
     return result;
   }
 
-  private static OptionalDouble reading(NodeScores scores, Source source) {
-    return scores.covers(source) ? OptionalDouble.of(scores.of(source)) : OptionalDouble.empty();
-  }
-
-  private List<Pattern> patterns(List<Source> sources) {
+  private List<Pattern> patterns(List<Source> sources, Readings attribution) {
     Map<List<Integer>, Double> heads = new LinkedHashMap<>();
-    NodeScores attribution = nodes.activationTimesGradient();
     for (Source source : sources) {
       if (source instanceof HeadPair pair) {
-        double magnitude = Math.abs(attribution.of(pair));
+        double magnitude = Math.abs(attribution.of(pair).orElseThrow());
         heads.merge(List.of(pair.layer(), pair.head()), magnitude, Math::max);
       }
     }

@@ -25,7 +25,6 @@ import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Block;
 import dev.tributary.transformer.Change;
-import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Linear;
 import dev.tributary.transformer.Mlp;
@@ -41,6 +40,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.CancellationException;
+import java.util.function.DoubleUnaryOperator;
+import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 
@@ -54,7 +56,7 @@ import java.util.stream.IntStream;
  * <ul>
  *   <li>{@link #into}: many sources into one target, dF/dr pulled once and multiplied with every
  *       write;
- *   <li>{@link #outOf}: one source out to many targets, w pushed once through each layer.
+ *   <li>{@link #outOf}: one source out to many targets, w pushed once through each block.
  * </ul>
  *
  * <p>Only what the target reads of r, and what the source changes, is computed again: rows of r and
@@ -76,6 +78,7 @@ public final class EdgeAttribution {
   private EdgeAttribution(NodeAttribution nodes, ScaleGradient scaleGradient, EdgeMeasure measure) {
     this.nodes = nodes;
     this.run = nodes.run();
+    run.requireComputed();
     this.scaleGradient = scaleGradient;
     this.measure = measure;
   }
@@ -86,6 +89,7 @@ public final class EdgeAttribution {
    * @param nodes of a run, with the gradients of a metric
    * @param scaleGradient whether the scale of the layer norm through which a target reads is seen
    *     to move
+   * @throws IllegalArgumentException if the run was changed after its embeddings
    */
   public static EdgeAttribution of(NodeAttribution nodes, ScaleGradient scaleGradient) {
     return of(nodes, scaleGradient, EdgeMeasure.ATTRIBUTION);
@@ -97,10 +101,18 @@ public final class EdgeAttribution {
    * @param nodes of a run, with the gradients of a metric
    * @param scaleGradient as in {@link #of(NodeAttribution, ScaleGradient)}
    * @param measure what an edge is a part of
+   * @throws IllegalArgumentException if the run was changed after its embeddings
    */
   public static EdgeAttribution of(
       NodeAttribution nodes, ScaleGradient scaleGradient, EdgeMeasure measure) {
     return new EdgeAttribution(nodes, scaleGradient, measure);
+  }
+
+  /** Ends work on many edges. Whoever called it finds the thread still interrupted. */
+  static void requireNotInterrupted(String work) {
+    if (Thread.currentThread().isInterrupted()) {
+      throw new CancellationException(work + " was interrupted");
+    }
   }
 
   /** The nodes whose edges they are. */
@@ -118,7 +130,10 @@ public final class EdgeAttribution {
     return measure;
   }
 
-  /** What the activations at a site are multiplied with and held at: of the site's shape. */
+  /**
+   * What targets at a site are multiplied with: the gradient there, held fixed, for parts of
+   * attributions, ones for parts of activations; of the site's shape.
+   */
   Tensor weights(Site site, int layer) {
     Tensor gradient = nodes.gradient(site, layer);
     return measure == EdgeMeasure.ATTRIBUTION
@@ -135,7 +150,7 @@ public final class EdgeAttribution {
    * @return a number for every source; exact zeros where none reaches the target
    * @throws IllegalArgumentException if the run has no such node
    */
-  public NodeScores into(Target target) {
+  public EdgeScores into(Target target) {
     try (Scope scope = Scope.open()) {
       return nodes.writes().dot(gradient(target)).keptBy(scope);
     }
@@ -208,7 +223,7 @@ public final class EdgeAttribution {
       if (pushes) {
         for (int i = 0; i < sources.size(); i++) {
           try (Scope one = Scope.open()) {
-            NodeScores scores = outOf(sources.get(i));
+            EdgeScores scores = outOf(sources.get(i));
             for (int j = 0; j < targets.size(); j++) {
               edges[i * targets.size() + j] = scores.of(targets.get(j));
             }
@@ -305,8 +320,8 @@ public final class EdgeAttribution {
   }
 
   /** Whether {@link #outOf} answers for a target. */
-  private static boolean isPushed(Target target) {
-    return !(target instanceof Logit || target instanceof Direction);
+  private static boolean isPushed(Node node) {
+    return node instanceof Target && !(node instanceof Logit || node instanceof Direction);
   }
 
   private void requireDownstream(Source source, Target target) {
@@ -354,7 +369,7 @@ public final class EdgeAttribution {
         return reading;
       }
       Tensor row = row(nodes.gradient(latent.site(), latent.layer()), 0, latent.token());
-      SparseAutoencoder autoencoder = run.encoding(latent.site(), latent.layer()).autoencoder();
+      SparseAutoencoder autoencoder = run.model().autoencoder(latent.site(), latent.layer());
       Tensor direction = row(autoencoder.decoder(), 0, latent.latent());
       return reading.times(row.times(direction).sum(-1).item());
     }
@@ -382,11 +397,20 @@ public final class EdgeAttribution {
     return row(writtenDirections(pair.layer(), pair.key()), 0, pair.head());
   }
 
-  /** For each head, the direction of what it writes of the value of a token, [head, 1, dHead]. */
+  /**
+   * For each head, the direction of what it writes of the value of a token, [head, 1, dHead]; 0 for
+   * a head that writes nothing.
+   */
   Tensor writtenDirections(int layer, int key) {
     Tensor weight = run.model().block(layer).attention().outputWeight();
     Tensor written = row(run.value(Site.VALUE, layer), 1, key).matmul(weight);
-    return written.matmulTransposed(weight).over(written.norm(-1));
+    double[] lengths = written.norm(-1).toDoubles();
+    Tensor divisors =
+        Tensor.of(
+            written.dtype(),
+            Shape.of(lengths.length, 1, 1),
+            Arrays.stream(lengths).map(length -> length == 0 ? 1 : length).toArray());
+    return written.matmulTransposed(weight).over(divisors);
   }
 
   // ---- how far to trust an edge ------------------------------------------------------------
@@ -406,26 +430,30 @@ public final class EdgeAttribution {
   }
 
   /** Of the edges from every source along a gradient. */
-  Certificate certificate(ResidualGradient gradient, NodeScores scores) {
+  Certificate certificate(ResidualGradient gradient, EdgeScores scores) {
     try (Scope scope = Scope.open()) {
       Tensor residual =
           run.residualAfter(gradient.afterBlock())
               .value()
               .slice(0, gradient.firstToken(), gradient.endToken());
       double autoencoders = 0;
-      for (Encoding encoding : run.encodings()) {
-        Site site = encoding.autoencoder().site();
-        int layer = encoding.autoencoder().layer();
-        double own = scores.sum(node -> writesAt(site, layer, node), value -> value);
-        double encoded = scores.sum(node -> encodes(site, layer, node), value -> value);
+      for (SparseAutoencoder autoencoder : run.model().autoencoders()) {
+        Site site = autoencoder.site();
+        int layer = autoencoder.layer();
+        double own = sum(scores, node -> writesAt(site, layer, node), value -> value);
+        double encoded = sum(scores, node -> encodes(site, layer, node), value -> value);
         autoencoders = Math.max(autoencoders, Math.abs(own - encoded));
       }
       return new Certificate(
           scores.sum(),
           gradient.rows().times(residual).sumTo(Shape.of()).item(),
-          scores.sum(node -> !NodeScores.isOfAutoencoder(node), Math::abs),
+          sum(scores, node -> !EdgeScores.isOfAutoencoder(node), Math::abs),
           autoencoders);
     }
+  }
+
+  private static double sum(EdgeScores scores, Predicate<Node> kinds, DoubleUnaryOperator of) {
+    return EdgeScores.sum(scores.arrays(), kinds, of);
   }
 
   /** Whether a node of the model is one of those that make up a site. */
@@ -492,9 +520,24 @@ public final class EdgeAttribution {
       double lost = reading.lostWithout(run, source.token(), write);
       return metricChange(Ablation.set(run, pair, Effect.activation(run, pair) - lost));
     }
-    return target instanceof Explained
-        ? -reading(target).lostWithout(run, source.token(), write)
-        : 0; // nothing reads a logit or a direction but whoever asked for it
+    double lost = reading(target).lostWithout(run, source.token(), write);
+    if (target instanceof Logit logit) {
+      return metricChange(logit, lost);
+    }
+    return target instanceof Explained ? -lost : 0; // nothing of the model reads a direction
+  }
+
+  /** How much the metric grows when a logit alone loses something. */
+  private double metricChange(Logit logit, double lost) {
+    if (!(nodes.metric() instanceof Metric.OfLogits metric) || metric.position() != logit.token()) {
+      return 0; // it does not read that logit
+    }
+    Tensor logits = row(run.value(Site.LOGITS), 0, logit.token());
+    Tensor change =
+        Tensor.of(logits.dtype(), Shape.of(1, 1), lost)
+            .scatterAdd(1, logits.shape().size(1), logit.word());
+    return metric.ofLogits(Variable.constant(logits.minus(change))).value().item()
+        - metric.ofLogits(Variable.constant(logits)).value().item();
   }
 
   private double metricChange(Change change) {
@@ -521,21 +564,21 @@ public final class EdgeAttribution {
   // ---- one source out to many targets ------------------------------------------------------
 
   /**
-   * Edges from one source to every neuron, head input and latent, and to the metric: one push for
-   * each layer after it.
+   * Edges from one source to every neuron, head input and latent, and to the metric: one push
+   * through each attention and each MLP after it, and what these feed.
    *
    * @param source what writes
    * @return a number for every target; exact zeros where the source does not reach
    * @throws IllegalArgumentException if the run has no such node
    */
-  public NodeScores outOf(Source source) {
+  public EdgeScores outOf(Source source) {
     source.requireIn(run);
     try (Scope scope = Scope.open()) {
       return computeOutOf(source).keptBy(scope);
     }
   }
 
-  private NodeScores computeOutOf(Source source) {
+  private EdgeScores computeOutOf(Source source) {
     int dModel = run.model().config().dModel();
     Tensor write = nodes.writes().of(source).reshape(1, 1, dModel);
     int token = source.token();
@@ -553,7 +596,7 @@ public final class EdgeAttribution {
       double edge = products(List.of(source), List.of(last))[0];
       arrays.add(NodeArray.explained(Tensor.of(write.dtype(), Shape.of(1), edge)));
     }
-    return new NodeScores(run, arrays);
+    return EdgeScores.into(run, EdgeAttribution::isPushed, arrays);
   }
 
   private List<NodeArray> intoMlp(int layer, int token, Tensor write) {
@@ -572,33 +615,30 @@ public final class EdgeAttribution {
     Tensor moved = withoutDirections(activation.tangents());
     Tensor gradient = row(nodes.gradient(Site.MLP_ACTIVATION, layer), 0, token);
     arrays.add(NodeArray.neurons(layer, token, weighted(moved, gradient)));
-    for (Encoding encoding : encodings(layer)) {
-      Site site = encoding.autoencoder().site();
-      if (site == Site.MLP_ACTIVATION) {
-        arrays.add(intoLatents(encoding, token, moved));
-      } else if (site == Site.MLP_OUTPUT) {
+    for (SparseAutoencoder autoencoder : autoencoders(layer)) {
+      if (autoencoder.site() == Site.MLP_ACTIVATION) {
+        arrays.add(intoLatents(autoencoder, token, moved));
+      } else if (autoencoder.site() == Site.MLP_OUTPUT) {
         Tensor output = moved.matmul(block.mlp().output().weight());
-        arrays.add(intoLatents(encoding, token, output));
+        arrays.add(intoLatents(autoencoder, token, output));
       }
     }
     return arrays;
   }
 
-  private List<Encoding> encodings(int layer) {
-    return run.encodings().stream()
-        .filter(encoding -> encoding.autoencoder().layer() == layer)
-        .toList();
+  private List<SparseAutoencoder> autoencoders(int layer) {
+    return run.model().autoencoders().stream().filter(one -> one.layer() == layer).toList();
   }
 
   /** Latents at the tokens whose rows of the site move; only active ones are computed. */
-  private NodeArray intoLatents(Encoding encoding, int firstToken, Tensor moved) {
-    SparseAutoencoder autoencoder = encoding.autoencoder();
+  private NodeArray intoLatents(SparseAutoencoder autoencoder, int firstToken, Tensor moved) {
     Site site = autoencoder.site();
     int layer = autoencoder.layer();
+    Tensor latents = run.encoding(site, layer).latents();
     List<Tensor> rows = new ArrayList<>();
     for (int i = 0; i < moved.shape().size(0); i++) {
       int token = firstToken + i;
-      int[] active = Writes.active(row(encoding.latents(), 0, token));
+      int[] active = Writes.active(row(latents, 0, token));
       Tensor edges =
           row(moved, 0, i)
               .matmulTransposed(autoencoder.encoder().gather(0, active))
@@ -667,10 +707,10 @@ public final class EdgeAttribution {
         NodeArray.headInputs(
             AttentionPath.KEY, layer, token, 0, weighted(throughKey, patternGradient)));
     arrays.add(NodeArray.headInputs(AttentionPath.VALUE, layer, token, token, throughValue));
-    for (Encoding encoding : encodings(layer)) {
-      if (encoding.autoencoder().site() == Site.ATTENTION_OUTPUT) {
+    for (SparseAutoencoder autoencoder : autoencoders(layer)) {
+      if (autoencoder.site() == Site.ATTENTION_OUTPUT) {
         Tensor moved = attentionOutput(layer, token, attention, query, key, value);
-        arrays.add(intoLatents(encoding, token, moved));
+        arrays.add(intoLatents(autoencoder, token, moved));
       }
     }
     return arrays;
@@ -690,7 +730,7 @@ public final class EdgeAttribution {
     Variable queries =
         Variable.constant(run.value(Site.QUERY, layer).slice(1, token, run.length()));
     Tensor scores = run.value(Site.SCORES, layer).slice(1, token, run.length());
-    return withRow(2, scores, token, attention.scores(queries, k, run.length()));
+    return withRow(2, scores, token, attention.products(queries, k));
   }
 
   /** How the attention's output moves, at the tokens from the source's on, [token, dModel]. */

@@ -168,7 +168,7 @@ public final class EdgeSearch {
    * @param progress hears of every product of weights
    * @throws IllegalArgumentException if {@code count} is not positive, there is no memory for it,
    *     or there is no edge between the nodes that were asked for
-   * @throws CancellationException if the thread is interrupted
+   * @throws CancellationException if the thread is interrupted, which it stays
    */
   public Found top(int count, Progress progress) {
     requireArgument(count > 0, "the %d largest edges: it must be 1 or more", count);
@@ -198,12 +198,6 @@ public final class EdgeSearch {
           "there is no edge from the nodes asked for into the targets asked for; latents, errors and"
               + " pre-biases are nodes only where there are autoencoders");
       return new Found(largest.inOrder(), searched);
-    }
-  }
-
-  private static void requireWanted() {
-    if (Thread.interrupted()) {
-      throw new CancellationException("the search for edges was interrupted");
     }
   }
 
@@ -271,7 +265,7 @@ public final class EdgeSearch {
     long walk() {
       int step = Math.max(1, product / Math.max(1, targets.columns()));
       for (int first = 0; first < sources.count(); first += step) {
-        requireWanted();
+        EdgeAttribution.requireNotInterrupted("the search for edges");
         try (Scope scope = Scope.open()) {
           walk(first, Math.min(sources.count(), first + step));
         }

@@ -65,22 +65,27 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
      */
     Variable ofNormalised(Transformer model, Variable normalised);
 
+    /** Refuses a run that lacks what the metric reads. */
+    private void requireIn(Run run) {
+      requireArgument(
+          position() >= 0 && position() < run.length(),
+          "position %d of a prompt of %d tokens, counted from 0",
+          position(),
+          run.length());
+      words().forEach(run.model()::requireToken);
+    }
+
     @Override
     default Variable value(Run run) {
-      reading(run);
+      requireIn(run);
       return ofNormalised(
           run.model(), run.variable(Site.FINAL_NORMALISED).slice(0, position(), position() + 1));
     }
 
     @Override
     default Reading reading(Run run) {
-      requireArgument(
-          position() >= 0 && position() < run.length(),
-          "position %d of a prompt of %d tokens, counted from 0",
-          position(),
-          run.length());
+      requireIn(run);
       Transformer model = run.model();
-      words().forEach(model::requireToken);
       return new Reading(
           2 * model.config().layers(),
           position(),

@@ -51,16 +51,23 @@ public sealed interface Node {
   /** What an embedding node stands for. */
   enum EmbeddingPart {
     /** The token's. */
-    TOKEN("token_embedding"),
+    TOKEN("token_embedding", Site.TOKEN_EMBEDDING),
     /** The position's. */
-    POSITION("position_embedding"),
+    POSITION("position_embedding", Site.POSITION_EMBEDDING),
     /** Their sum. */
-    BOTH("embedding");
+    BOTH("embedding", Site.EMBEDDING);
 
     private final String word;
+    private final Site site;
 
-    EmbeddingPart(String word) {
+    EmbeddingPart(String word, Site site) {
       this.word = word;
+      this.site = site;
+    }
+
+    /** Where it is recorded. */
+    Site site() {
+      return site;
     }
   }
 
@@ -173,26 +180,28 @@ public sealed interface Node {
 
     @Override
     public String toString() {
-      return pair.name("." + path.name().toLowerCase(Locale.ROOT))
-          + "["
-          + pair.query
-          + "<-"
-          + pair.key
-          + "]";
+      return pair.name("." + Lowercase.of(path)) + "[" + pair.query + "<-" + pair.key + "]";
     }
   }
 
   /** Which block a bias belongs to. */
   enum BiasPart {
     /** Attention. */
-    ATTENTION("attention_bias"),
+    ATTENTION("attention_bias", Site.ATTENTION_OUTPUT),
     /** MLP. */
-    MLP("mlp_bias");
+    MLP("mlp_bias", Site.MLP_OUTPUT);
 
     private final String word;
+    private final Site site;
 
-    BiasPart(String word) {
+    BiasPart(String word, Site site) {
       this.word = word;
+      this.site = site;
+    }
+
+    /** What it is a part of. */
+    Site site() {
+      return site;
     }
   }
 
@@ -229,7 +238,7 @@ public sealed interface Node {
     @Override
     public void requireIn(Run run) {
       requireEncoded(this, site, layer, token, run);
-      int latents = run.encoding(site, layer).autoencoder().latents();
+      int latents = run.model().autoencoder(site, layer).latents();
       requireIndex(this, "latent", latent, latents);
     }
 
@@ -357,11 +366,19 @@ public sealed interface Node {
   private static void requireEncoded(Node node, Site site, int layer, int token, Run run) {
     requireIndex(node, "layer", layer, run.model().config().layers());
     requireIndex(node, "token", token, run.length());
-    run.encoding(site, layer);
+    run.model().autoencoder(site, layer);
   }
 
   private static int blockOf(Site site, int layer) {
-    return site == Site.ATTENTION_OUTPUT ? 2 * layer + 1 : 2 * layer + 2;
+    return switch (site) {
+      case ATTENTION_OUTPUT -> 2 * layer + 1;
+      case MLP_ACTIVATION, MLP_OUTPUT -> 2 * layer + 2;
+      default -> throw notEncoded(site);
+    };
+  }
+
+  private static IllegalArgumentException notEncoded(Site site) {
+    return new IllegalArgumentException("no autoencoder encodes " + site);
   }
 
   private static String encoded(Site site, int layer, String what, int token) {
@@ -373,7 +390,7 @@ public sealed interface Node {
       case MLP_ACTIVATION -> "activation";
       case MLP_OUTPUT -> "mlp";
       case ATTENTION_OUTPUT -> "attention";
-      default -> throw new IllegalArgumentException("no autoencoder encodes " + site);
+      default -> throw notEncoded(site);
     };
   }
 
@@ -381,7 +398,8 @@ public sealed interface Node {
     return switch (word) {
       case "activation" -> Site.MLP_ACTIVATION;
       case "mlp" -> Site.MLP_OUTPUT;
-      default -> Site.ATTENTION_OUTPUT;
+      case "attention" -> Site.ATTENTION_OUTPUT;
+      default -> throw new AssertionError(word);
     };
   }
 

@@ -2,11 +2,11 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.attribution.Node.BiasPart;
 import dev.tributary.attribution.Node.EmbeddingPart;
 import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
-import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Run;
@@ -27,7 +27,6 @@ public final class NodeAttribution {
   private final Reading reading;
   private final double value;
   private final Map<Site, List<Tensor>> gradients;
-  private final Writes writes;
 
   private NodeAttribution(
       Run run, Metric metric, Reading reading, double value, Map<Site, List<Tensor>> gradients) {
@@ -36,7 +35,6 @@ public final class NodeAttribution {
     this.reading = reading;
     this.value = value;
     this.gradients = gradients;
-    this.writes = new Writes(run);
   }
 
   /**
@@ -45,8 +43,9 @@ public final class NodeAttribution {
    * @param run what the model computed
    * @param metric the scalar that is explained
    * @return the run with its gradients
-   * @throws IllegalArgumentException if the metric reads a token or a word that does not exist, or
-   *     there is no memory for the gradients
+   * @throws IllegalArgumentException if the metric reads a token or a word that does not exist,
+   *     there is no memory for the gradients, they are too large for the element type, or the run
+   *     is frozen
    */
   public static NodeAttribution of(Run run, Metric metric) {
     Scope.requireRoom(
@@ -72,6 +71,9 @@ public final class NodeAttribution {
         inputs.add(run.variable(site));
       }
     }
+    for (Variable input : inputs) {
+      requireArgument(!input.isConstant(), "a frozen run holds fixed what gradients are taken of");
+    }
     List<Tensor> pulled = Jacobian.of(explained, inputs).gradient();
     Map<Site, List<Tensor>> gradients = new EnumMap<>(Site.class);
     int next = 0;
@@ -83,8 +85,14 @@ public final class NodeAttribution {
       }
     }
     gradients.put(Site.LOGITS, List.of(logitGradient(run, metric)));
-    Reading reading = metric.reading(run);
-    return new NodeAttribution(run, metric, reading, explained.value().item(), gradients);
+    double value = explained.value().item();
+    NodeAttribution nodes = new NodeAttribution(run, metric, metric.reading(run), value, gradients);
+    // What is not finite at a later site is not finite here either: all of it was pulled.
+    requireArgument(
+        Double.isFinite(value) && nodes.gradient(Site.EMBEDDING).isFinite(),
+        "the gradients of this metric are not finite numbers in %s",
+        run.model().dtype());
+    return nodes;
   }
 
   /** The metric does not pass the recorded logits: it computes only those that it reads. */
@@ -166,8 +174,11 @@ public final class NodeAttribution {
         .matmulTransposed(autoencoder.decoder());
   }
 
-  /** {@return the activation of every neuron and latent; probability of every head pair} */
-  public NodeScores activation() {
+  /**
+   * {@return the activation of every neuron and latent; probability of every head pair} Nothing else
+   * has one.
+   */
+  public Readings activation() {
     List<NodeArray> arrays = new ArrayList<>();
     for (int layer = 0; layer < run.model().config().layers(); layer++) {
       arrays.add(NodeArray.headPairs(layer, 0, 0, run.value(Site.PATTERN, layer)));
@@ -177,27 +188,36 @@ public final class NodeAttribution {
       SparseAutoencoder autoencoder = encoding.autoencoder();
       arrays.add(NodeArray.latents(autoencoder.site(), autoencoder.layer(), 0, encoding.latents()));
     }
-    return new NodeScores(run, arrays);
+    return new Readings(run, arrays, List.of());
   }
 
   /**
    * {@return activation times gradient, the first-order estimate of what the metric would lose
-   * without the node: of neurons, head pairs (their probability) and embeddings}
+   * without the node, of every {@link Node.Source}} That of a head pair is of its probability.
+   * Embeddings, biases, reconstruction errors and pre-biases have no activation and are one
+   * themselves: theirs is ⟨vector, gradient at the site of which it is a part⟩. In every case it is
+   * how fast the metric grows with a factor on what the node writes.
+   *
+   * @throws IllegalArgumentException if the run was changed after its embeddings
    */
-  public NodeScores activationTimesGradient() {
+  public Readings activationTimesGradient() {
     try (Scope scope = Scope.open()) {
       return computeActivationTimesGradient().keptBy(scope);
     }
   }
 
-  private NodeScores computeActivationTimesGradient() {
+  private Readings computeActivationTimesGradient() {
     List<NodeArray> arrays = new ArrayList<>();
-    arrays.add(NodeArray.embeddings(EmbeddingPart.TOKEN, 0, product(Site.TOKEN_EMBEDDING).sum(-1)));
-    arrays.add(
-        NodeArray.embeddings(EmbeddingPart.POSITION, 0, product(Site.POSITION_EMBEDDING).sum(-1)));
+    arrays.add(ofEmbeddings(EmbeddingPart.TOKEN));
+    arrays.add(ofEmbeddings(EmbeddingPart.POSITION));
     for (int layer = 0; layer < run.model().config().layers(); layer++) {
       arrays.add(NodeArray.headPairs(layer, 0, 0, product(Site.PATTERN, layer)));
       arrays.add(NodeArray.neurons(layer, 0, product(Site.MLP_ACTIVATION, layer)));
+      for (BiasPart part : BiasPart.values()) {
+        Tensor gradient = gradient(part.site(), layer);
+        Tensor products = gradient.times(writes().bias(part, layer)).sum(-1);
+        arrays.add(NodeArray.biases(part, layer, 0, products));
+      }
     }
     for (Encoding encoding : run.encodings()) {
       SparseAutoencoder autoencoder = encoding.autoencoder();
@@ -205,114 +225,49 @@ public final class NodeAttribution {
       int layer = autoencoder.layer();
       Tensor latents = encoding.latents().times(latentGradient(autoencoder));
       arrays.add(NodeArray.latents(site, layer, 0, latents));
-      Tensor errors = encoding.error().times(gradient(site, layer)).sum(-1);
+      Tensor gradient = gradient(site, layer);
+      Tensor errors = encoding.error().times(gradient).sum(-1);
       arrays.add(NodeArray.errors(site, layer, 0, errors));
+      Tensor preBiases = gradient.times(autoencoder.preBias()).sum(-1);
+      arrays.add(NodeArray.preBiases(site, layer, 0, preBiases));
     }
-    return new NodeScores(run, arrays);
+    return new Readings(run, arrays, List.of(ofEmbeddings(EmbeddingPart.BOTH)));
   }
 
-  private Tensor product(Site site) {
-    return run.value(site).times(gradient(site));
+  private NodeArray ofEmbeddings(EmbeddingPart part) {
+    Tensor products = run.value(part.site()).times(gradient(part.site())).sum(-1);
+    return NodeArray.embeddings(part, 0, products);
   }
 
   private Tensor product(Site site, int layer) {
     return run.value(site, layer).times(gradient(site, layer));
   }
 
-  /** {@return the Euclidean norm of what every node writes, with the sign of its activation} */
-  public NodeScores writeNorm() {
+  /**
+   * {@return the Euclidean norm of what a node writes, of every {@link Node.Source}; with the sign of
+   * its activation, if it has one}
+   *
+   * @throws IllegalArgumentException if the run was changed after its embeddings
+   */
+  public Readings writeNorm() {
     try (Scope scope = Scope.open()) {
-      return writes.norms().keptBy(scope);
+      return writes().norms().keptBy(scope);
     }
   }
 
   /**
    * {@return ⟨write, gradient in the final residual⟩: what reaches the metric without passing
-   * another node}
+   * another node, the edges from every source to the metric}
+   *
+   * @throws IllegalArgumentException if the run was changed after its embeddings
    */
-  public NodeScores directEffect() {
+  public EdgeScores directEffect() {
     try (Scope scope = Scope.open()) {
-      return writes.dot(residualGradient()).keptBy(scope);
+      return writes().dot(residualGradient()).keptBy(scope);
     }
-  }
-
-  /**
-   * {@return the norm of the sum of what a head writes at each token, of one layer, [head, token]}
-   *
-   * @param layer from 0
-   */
-  public Tensor headWriteNorm(int layer) {
-    Tensor weight = run.model().block(layer).attention().outputWeight();
-    Tensor norm = run.value(Site.HEAD_OUTPUT, layer).matmul(weight).norm(-1);
-    return norm.reshape(norm.shape().size(0), norm.shape().size(1));
-  }
-
-  /**
-   * {@return the Euclidean norm of the vector at each token of a site of the whole model, [token]}
-   *
-   * @param site a site that is recorded
-   */
-  public Tensor norm(Site site) {
-    return perToken(run.value(site).norm(-1));
-  }
-
-  /**
-   * {@return the Euclidean norm of the vector at each token of a site of one layer, [token]}
-   *
-   * @param site a site that is recorded
-   * @param layer from 0
-   */
-  public Tensor norm(Site site, int layer) {
-    return perToken(run.value(site, layer).norm(-1));
-  }
-
-  /**
-   * {@return ⟨vector, gradient in the residual stream that the metric reads⟩ at each token of
-   * {@link Site#EMBEDDING}, [token]; zeros unless the metric reads a later residual stream}
-   *
-   * @param site a site that is recorded
-   * @throws IllegalArgumentException if the site is another one
-   */
-  public Tensor directEffect(Site site) {
-    requireArgument(site == Site.EMBEDDING, "site %s adds nothing to the residual stream", site);
-    return directEffect(run.variable(site), 0);
-  }
-
-  /**
-   * {@link #directEffect(Site)} for a site of one layer: a residual stream, which counts if it is
-   * strictly before the one that the metric reads, or the output of a block.
-   *
-   * @param site a site that is recorded
-   * @param layer from 0
-   * @return one number for each token, [token]
-   */
-  public Tensor directEffect(Site site, int layer) {
-    int after =
-        switch (site) {
-          case ATTENTION_OUTPUT -> 2 * layer;
-          case RESIDUAL_AFTER_ATTENTION, MLP_OUTPUT -> 2 * layer + 1;
-          case RESIDUAL_AFTER_MLP -> 2 * layer + 2;
-          default ->
-              throw new IllegalArgumentException(
-                  "site " + site + " adds nothing to the residual stream");
-        };
-    return directEffect(run.variable(site, layer), after);
-  }
-
-  private Tensor directEffect(Variable vectors, int after) {
-    ResidualGradient read = residualGradient();
-    if (after >= read.afterBlock()) {
-      return Tensor.zeros(vectors.value().dtype(), Shape.of(run.length()));
-    }
-    Tensor rows = read.rows().pad(0, read.firstToken(), run.length());
-    return perToken(vectors.value().times(rows).sum(-1));
-  }
-
-  private static Tensor perToken(Tensor column) {
-    return column.reshape(column.shape().size(0));
   }
 
   Writes writes() {
-    return writes;
+    return new Writes(run);
   }
 }

@@ -177,7 +177,7 @@ public record Reading(
 
   static Reading latent(Run run, Latent latent, Stage stage) {
     Vector vector = encoded(run, latent.site(), latent.layer(), latent.token());
-    SparseAutoencoder autoencoder = run.encoding(latent.site(), latent.layer()).autoencoder();
+    SparseAutoencoder autoencoder = run.model().autoencoder(latent.site(), latent.layer());
     return new Reading(
         vector.afterBlock,
         vector.firstToken,

@@ -13,7 +13,6 @@ import dev.tributary.attribution.Node.Source;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
-import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
@@ -126,9 +125,9 @@ final class SearchSources {
         }
       }
     }
-    for (Encoding encoding : run.encodings()) {
-      if (filter.wantsLayer(encoding.autoencoder().layer())) {
-        families.addAll(ofAutoencoder(run, encoding, filter));
+    for (SparseAutoencoder autoencoder : run.model().autoencoders()) {
+      if (filter.wantsLayer(autoencoder.layer())) {
+        families.addAll(ofAutoencoder(run, autoencoder, filter));
       }
     }
     return families;
@@ -187,8 +186,8 @@ final class SearchSources {
         (row, token) -> new Bias(node.part(), node.layer(), token));
   }
 
-  private static List<SearchSources> ofAutoencoder(Run run, Encoding encoding, NodeFilter filter) {
-    SparseAutoencoder autoencoder = encoding.autoencoder();
+  private static List<SearchSources> ofAutoencoder(
+      Run run, SparseAutoencoder autoencoder, NodeFilter filter) {
     Site site = autoencoder.site();
     int layer = autoencoder.layer();
     Writes writes = new Writes(run);
@@ -199,7 +198,7 @@ final class SearchSources {
           new SearchSources(
               block,
               writes.toResidual(site, layer, autoencoder.decoder()),
-              byToken(encoding.latents()),
+              byToken(run.encoding(site, layer).latents()),
               constant(run.length(), autoencoder.latents()),
               filter,
               (row, token) -> new Latent(site, layer, token, row)));
@@ -208,7 +207,7 @@ final class SearchSources {
       families.add(
           atOwnToken(
               block,
-              writes.toResidual(site, layer, encoding.error()),
+              writes.toResidual(site, layer, run.encoding(site, layer).error()),
               filter,
               (row, token) -> new ReconstructionError(site, layer, token)));
     }

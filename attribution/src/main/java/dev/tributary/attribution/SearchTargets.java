@@ -10,7 +10,6 @@ import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Block;
-import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.LayerNorm;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
@@ -159,12 +158,12 @@ final class SearchTargets {
         }
       }
     }
-    for (Encoding encoding : run.encodings()) {
-      if (filter.wantsKind(Latent.class) && filter.wantsLayer(encoding.autoencoder().layer())) {
+    for (SparseAutoencoder autoencoder : run.model().autoencoders()) {
+      if (filter.wantsKind(Latent.class) && filter.wantsLayer(autoencoder.layer())) {
         for (int i = 0; i < run.length(); i++) {
           int token = i;
           if (filter.wantsToken(token)) {
-            families.add(() -> latents(edges, encoding, token));
+            families.add(() -> latents(edges, autoencoder, token));
           }
         }
       }
@@ -457,12 +456,12 @@ final class SearchTargets {
   }
 
   /** The active latents at a token; column latent · rows + row, of the rows that they read. */
-  private static SearchTargets latents(EdgeAttribution edges, Encoding encoding, int token) {
+  private static SearchTargets latents(
+      EdgeAttribution edges, SparseAutoencoder autoencoder, int token) {
     Run run = edges.nodes().run();
-    SparseAutoencoder autoencoder = encoding.autoencoder();
     Site site = autoencoder.site();
     int layer = autoencoder.layer();
-    int[] active = Writes.active(encoding.latents().slice(0, token, token + 1));
+    int[] active = Writes.active(run.encoding(site, layer).latents().slice(0, token, token + 1));
     Reading.Vector read = Reading.encoded(run, site, layer, token);
     Tensor y = run.value(site, layer).slice(0, token, token + 1);
     Tensor weights = autoencoder.slopes(y).gather(1, active);

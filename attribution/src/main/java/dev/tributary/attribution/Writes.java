@@ -14,6 +14,7 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.core.TopK;
 import dev.tributary.transformer.Attention;
+import dev.tributary.transformer.Block;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Run;
@@ -35,7 +36,14 @@ import java.util.stream.IntStream;
 final class Writes {
   private final Run run;
 
+  /**
+   * What nodes write in a run.
+   *
+   * @throws IllegalArgumentException if the run was changed after its embeddings, so that this does
+   *     not make up its residual stream
+   */
   Writes(Run run) {
+    run.requireComputed();
     this.run = run;
   }
 
@@ -81,8 +89,8 @@ final class Writes {
       return toResidual(e.site(), e.layer(), token(error, e.token()));
     }
     PreBias b = (PreBias) source;
-    Tensor preBias = run.encoding(b.site(), b.layer()).autoencoder().preBias();
-    return toResidual(b.site(), b.layer(), preBias.reshape(1, preBias.shape().length()));
+    Tensor preBias = run.model().autoencoder(b.site(), b.layer()).preBias();
+    return toResidual(b.site(), b.layer(), asRow(preBias));
   }
 
   /** What vectors at a site add to the residual stream, [row, n] to [row, dModel]. */
@@ -94,7 +102,7 @@ final class Writes {
    * ⟨write, gradient⟩ of every node that writes before what the gradient reads, at the tokens it
    * reads.
    */
-  NodeScores dot(ResidualGradient gradient) {
+  EdgeScores dot(ResidualGradient gradient) {
     Tensor rows = gradient.rows();
     int from = gradient.firstToken();
     int to = gradient.endToken();
@@ -140,7 +148,7 @@ final class Writes {
             NodeArray.preBiases(site, layer, from, atSite.times(autoencoder.preBias()).sum(-1)));
       }
     }
-    return new NodeScores(run, arrays);
+    return EdgeScores.from(run, arrays);
   }
 
   /**
@@ -186,12 +194,11 @@ final class Writes {
     return NodeArray.biases(part, layer, gradient.firstToken(), products);
   }
 
-  /** Euclidean norm of every write, with the sign of the activation. */
-  NodeScores norms() {
+  /** Euclidean norm of every write, with the sign of the activation if there is one. */
+  Readings norms() {
     List<NodeArray> arrays = new ArrayList<>();
-    for (EmbeddingPart part : List.of(EmbeddingPart.TOKEN, EmbeddingPart.POSITION)) {
-      arrays.add(NodeArray.embeddings(part, 0, embedding(part).norm(-1)));
-    }
+    arrays.add(embeddingNorms(EmbeddingPart.TOKEN));
+    arrays.add(embeddingNorms(EmbeddingPart.POSITION));
     for (int layer = 0; layer < run.model().blocks().size(); layer++) {
       Tensor written = run.value(Site.VALUE, layer).matmul(attention(layer).outputWeight());
       Tensor norm = written.norm(-1).permute(0, 2, 1);
@@ -200,8 +207,7 @@ final class Writes {
       Tensor rowNorm = weight.norm(-1).reshape(weight.shape().size(0));
       arrays.add(NodeArray.neurons(layer, 0, run.value(Site.MLP_ACTIVATION, layer).times(rowNorm)));
       for (BiasPart part : BiasPart.values()) {
-        Tensor norms = bias(part, layer).norm(-1).broadcastTo(Shape.of(run.length()));
-        arrays.add(NodeArray.biases(part, layer, 0, norms));
+        arrays.add(NodeArray.biases(part, layer, 0, atEveryToken(bias(part, layer).norm(-1))));
       }
     }
     for (Encoding encoding : run.encodings()) {
@@ -212,23 +218,39 @@ final class Writes {
       arrays.add(NodeArray.latents(site, layer, 0, encoding.latents().times(norm)));
       Tensor errors = toResidual(site, layer, encoding.error()).norm(-1);
       arrays.add(NodeArray.errors(site, layer, 0, errors));
+      Tensor preBias = toResidual(site, layer, asRow(encoding.autoencoder().preBias()));
+      Tensor ofPreBias = preBias.norm(-1).reshape(1);
+      arrays.add(NodeArray.preBiases(site, layer, 0, atEveryToken(ofPreBias)));
     }
-    return new NodeScores(run, arrays);
+    return new Readings(run, arrays, List.of(embeddingNorms(EmbeddingPart.BOTH)));
+  }
+
+  private NodeArray embeddingNorms(EmbeddingPart part) {
+    return NodeArray.embeddings(part, 0, embedding(part).norm(-1));
+  }
+
+  private Tensor atEveryToken(Tensor number) {
+    return number.broadcastTo(Shape.of(run.length()));
+  }
+
+  private static Tensor asRow(Tensor vector) {
+    return vector.reshape(1, vector.shape().length());
   }
 
   private Tensor embedding(EmbeddingPart part) {
-    return run.value(
-        switch (part) {
-          case TOKEN -> Site.TOKEN_EMBEDDING;
-          case POSITION -> Site.POSITION_EMBEDDING;
-          case BOTH -> Site.EMBEDDING;
-        });
+    return run.value(part.site());
   }
 
-  private Tensor bias(BiasPart part, int layer) {
+  Tensor bias(BiasPart part, int layer) {
+    return bias(run, part, layer);
+  }
+
+  /** What a bias writes at every token of any run, [dModel]. */
+  static Tensor bias(Run run, BiasPart part, int layer) {
+    Block block = run.model().block(layer);
     return switch (part) {
-      case ATTENTION -> attention(layer).outputBias();
-      case MLP -> mlp(layer).output().bias();
+      case ATTENTION -> block.attention().outputBias();
+      case MLP -> block.mlp().output().bias();
     };
   }
 

@@ -5,10 +5,11 @@
  * run; a {@link dev.tributary.attribution.Metric} is the scalar that is explained, of the logits or
  * a {@link dev.tributary.attribution.Trace} of another node; {@link
  * dev.tributary.attribution.NodeAttribution} says what each node has to do with it, {@link
- * dev.tributary.attribution.EdgeAttribution} how much of that arrived from which other node. Both
- * answer with {@link dev.tributary.attribution.NodeScores}: arrays with named axes. A {@link
- * dev.tributary.attribution.Circuit} is some nodes and all edges among them, as plain numbers; an
- * {@link dev.tributary.attribution.EdgeSearch} finds the largest edges of all.
+ * dev.tributary.attribution.EdgeAttribution} how much of that arrived from which other node. The
+ * first answers with {@link dev.tributary.attribution.Readings}, which a node has or has not, the
+ * second with {@link dev.tributary.attribution.EdgeScores}, which every node has: arrays with named
+ * axes. A {@link dev.tributary.attribution.Circuit} is some nodes and all edges among them, as
+ * plain numbers; an {@link dev.tributary.attribution.EdgeSearch} finds the largest edges of all.
  *
  * <p>How: {@code Writes} is what nodes add to the residual stream, a {@link
  * dev.tributary.attribution.Reading} what one node computes from it, a {@link

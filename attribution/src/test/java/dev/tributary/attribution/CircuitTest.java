@@ -175,7 +175,7 @@ class CircuitTest {
       int found = 0;
       for (Input input : circuit.inputs()) {
         Target target = target(circuit, input.target(), input.path());
-        NodeScores into = edges.into(target);
+        EdgeScores into = edges.into(target);
         double tolerance = ROUNDING * magnitude(edges, target);
         for (int source = 0; source < circuit.nodes().size() - 1; source++) {
           Source node = (Source) circuit.nodes().get(source).node();
@@ -226,7 +226,7 @@ class CircuitTest {
       NodeAttribution nodes = NodeAttribution.of(run, metric);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       Circuit circuit = Circuit.grown(edges, labels(run), 1000, Progress.NONE);
-      NodeScores into = edges.into(new Explained());
+      EdgeScores into = edges.into(new Explained());
       int last = circuit.nodes().size() - 1;
       for (Edge edge : circuit.edges()) {
         if (edge.target() == last) {
@@ -331,18 +331,18 @@ class CircuitTest {
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       Circuit circuit = Circuit.largest(edges, labels(nodes.run()), 30, Progress.NONE);
       assertEquals(31, circuit.nodes().size());
-      NodeScores attribution = nodes.activationTimesGradient();
+      Readings attribution = nodes.activationTimesGradient();
       double least = Double.POSITIVE_INFINITY;
       Set<Node> chosen = new HashSet<>();
       for (NodeReading reading : circuit.nodes().subList(0, 30)) {
         chosen.add(reading.node());
         double value = reading.attribution().orElseThrow();
-        assertEquals(attribution.of(reading.node()), value, 0);
+        assertEquals(attribution.of(reading.node()).orElseThrow(), value, 0);
         least = Math.min(least, Math.abs(value));
       }
       for (Source other : all(false, true)) {
         if (!chosen.contains(other)) {
-          assertTrue(Math.abs(attribution.of(other)) <= least, other.toString());
+          assertTrue(Math.abs(attribution.of(other).orElseThrow()) <= least, other.toString());
         }
       }
     }
@@ -435,7 +435,7 @@ class CircuitTest {
               .<Source>mapToObj(i -> new Neuron(LAYERS - 1, TOKENS - 1, i))
               .toList(); // no edges among them
       Circuit circuit = Circuit.among(edges, labels(nodes.run()), last, Progress.NONE);
-      NodeScores direct = nodes.directEffect();
+      EdgeScores direct = nodes.directEffect();
       double sum = last.stream().mapToDouble(node -> Math.abs(direct.of(node))).sum();
       double[] influence = circuit.influence();
       for (int i = 0; i < last.size(); i++) {
@@ -448,6 +448,41 @@ class CircuitTest {
       assertEquals(0, scores.replacement(), 0);
       assertTrue(scores.completeness() < 1 && remainder > 0);
     }
+  }
+
+  @Test
+  void circuit_nodeOutsideItsRunOrNoNumber_isRefused() {
+    Circuit.Origin origin =
+        new Circuit.Origin(
+            new Labels("m", "a b", List.of("a", "b"), "metric"),
+            List.of(1, 2),
+            3,
+            0.5,
+            1,
+            ScaleGradient.LIVE,
+            EdgeMeasure.ATTRIBUTION);
+    OptionalDouble none = OptionalDouble.empty();
+    NodeReading metric = new NodeReading(new Explained(), none, none, none);
+    for (String name :
+        List.of("embedding[2]", "L3.neuron0[1]", "L3.attention_bias[0]", "L0.head0[1<-2]")) {
+      NodeReading outside = new NodeReading(Node.parse(name), none, none, none);
+      assertRefused(
+          () -> new Circuit(origin, List.of(outside, metric), List.of(), List.of(), List.of()),
+          name + " is not in a run of 2 tokens through 3 layers");
+    }
+    for (String name :
+        List.of("embedding[1]", "L2.neuron0[1]", "L2.mlp_bias[0]", "L0.head0[1<-1]")) {
+      NodeReading inside = new NodeReading(Node.parse(name), none, none, none);
+      assertEquals(
+          2,
+          new Circuit(origin, List.of(inside, metric), List.of(), List.of(), List.of())
+              .nodes()
+              .size());
+    }
+    assertRefused(
+        () ->
+            new NodeReading(Node.parse("embedding[1]"), none, OptionalDouble.of(Double.NaN), none),
+        "the attribution of embedding[1] is NaN");
   }
 
   /** By hand: two embeddings and an error into the metric, half of it left out. */

@@ -84,7 +84,7 @@ class EdgeAgreementTest {
         EdgeAttribution detached = EdgeAttribution.of(nodes, ScaleGradient.DETACHED, measure);
         for (Map.Entry<String, RandomNodes.Kind<Source>> s : sources.entrySet()) {
           Source source = s.getValue().apply(random, 0);
-          NodeScores pushed = edges.outOf(source);
+          EdgeScores pushed = edges.outOf(source);
           for (Map.Entry<String, RandomNodes.Kind<Target>> t : targets.entrySet()) {
             try (Scope inner = Scope.open()) {
               int layer = 1 + random.nextInt(RandomNodes.LAYERS - 1);
@@ -131,7 +131,7 @@ class EdgeAgreementTest {
     }
 
     void check(
-        Cell cell, ScaleGradient scale, NodeScores pushed, EdgeAttribution detached, String where) {
+        Cell cell, ScaleGradient scale, EdgeScores pushed, EdgeAttribution detached, String where) {
       String name = where + ": " + source + " to " + target;
       double edge = edges.between(source, target);
       double magnitude = 1;

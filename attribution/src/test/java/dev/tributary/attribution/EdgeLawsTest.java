@@ -31,6 +31,7 @@ import dev.tributary.transformer.TransformerConfig;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.function.ToDoubleFunction;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
 import net.jqwik.api.Combinators;
@@ -155,7 +156,7 @@ class EdgeLawsTest {
       NodeAttribution nodes = drawn.attribution();
       EdgeAttribution edges = EdgeAttribution.of(nodes, drawn.scaleGradient);
       for (Source source : drawn.sources(new Random(drawn.seed))) {
-        NodeScores pushed = edges.outOf(source);
+        EdgeScores pushed = edges.outOf(source);
         for (Target target : everyTarget(drawn)) {
           double forward = pushed.of(target);
           if (isDownstream(edges, source, target)) {
@@ -321,12 +322,12 @@ class EdgeLawsTest {
       Random random = new Random(drawn.seed);
       for (Target target : drawn.targets(random)) {
         long open = Scope.liveTensors();
-        NodeScores scores = edges.into(target);
+        EdgeScores scores = edges.into(target);
         assertEquals(open + scores.arrays().size(), Scope.liveTensors(), target::toString);
       }
       for (Source source : drawn.sources(random)) {
         long open = Scope.liveTensors();
-        NodeScores scores = edges.outOf(source);
+        EdgeScores scores = edges.outOf(source);
         assertEquals(open + scores.arrays().size(), Scope.liveTensors(), source::toString);
       }
     }
@@ -338,24 +339,25 @@ class EdgeLawsTest {
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = drawn.attribution();
       EdgeAttribution edges = EdgeAttribution.of(nodes, drawn.scaleGradient);
-      List<NodeScores> all = new ArrayList<>();
+      List<EdgeScores> scores = new ArrayList<>(List.of(nodes.directEffect()));
       Random random = new Random(drawn.seed);
-      drawn.targets(random).forEach(target -> all.add(edges.into(target)));
-      drawn.sources(random).forEach(source -> all.add(edges.outOf(source)));
-      all.add(nodes.activation());
-      all.add(nodes.activationTimesGradient());
-      all.add(nodes.writeNorm());
-      all.add(nodes.directEffect());
-      for (NodeScores scores : all) {
-        List<NodeScores.NodeScore> top = scores.top(5);
-        double previous = Double.POSITIVE_INFINITY;
-        for (NodeScores.NodeScore entry : top) {
-          assertTrue(Math.abs(entry.score()) <= previous && entry.score() != 0);
-          previous = Math.abs(entry.score());
-          assertEquals(entry.score(), scores.of(entry.node()), entry.node().toString());
-          assertEquals(entry.node(), Node.parse(entry.node().toString()));
-        }
+      drawn.targets(random).forEach(target -> scores.add(edges.into(target)));
+      drawn.sources(random).forEach(source -> scores.add(edges.outOf(source)));
+      scores.forEach(one -> requireAgreement(one.top(5), one::of));
+      for (Readings readings :
+          List.of(nodes.activation(), nodes.activationTimesGradient(), nodes.writeNorm())) {
+        requireAgreement(readings.top(5), node -> readings.of(node).orElseThrow());
       }
+    }
+  }
+
+  private static void requireAgreement(List<NodeScore> top, ToDoubleFunction<Node> of) {
+    double previous = Double.POSITIVE_INFINITY;
+    for (NodeScore entry : top) {
+      assertTrue(Math.abs(entry.score()) <= previous && entry.score() != 0);
+      previous = Math.abs(entry.score());
+      assertEquals(entry.score(), of.applyAsDouble(entry.node()), entry.node().toString());
+      assertEquals(entry.node(), Node.parse(entry.node().toString()));
     }
   }
 }

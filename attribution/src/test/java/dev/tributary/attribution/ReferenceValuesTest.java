@@ -42,6 +42,7 @@ import java.util.Set;
 import java.util.function.Function;
 import java.util.function.IntFunction;
 import java.util.function.Supplier;
+import java.util.function.ToDoubleFunction;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.DynamicNode;
@@ -309,10 +310,10 @@ class ReferenceValuesTest {
               ResidualGradient gradient = edge.gradient(target);
               return gradient.rows().pad(0, gradient.firstToken(), tokens).toDoubles();
             };
-        case "mlp_out_edge_attribution" -> () -> ofNeurons(edge.into(target));
-        case "attn_out_edge_attribution" -> () -> ofPairs(edge.into(target), pair -> pair);
-        case "token_out_edge_attribution" -> () -> ofEmbeddings(edge.into(target));
-        case "online_autoencoder_out_edge_attribution" -> () -> ofLatents(edge.into(target));
+        case "mlp_out_edge_attribution" -> () -> ofNeurons(edge.into(target)::of);
+        case "attn_out_edge_attribution" -> () -> ofPairs(edge.into(target)::of, pair -> pair);
+        case "token_out_edge_attribution" -> () -> ofEmbeddings(edge.into(target)::of);
+        case "online_autoencoder_out_edge_attribution" -> () -> ofLatents(edge.into(target)::of);
         default -> null;
       };
     }
@@ -320,14 +321,14 @@ class ReferenceValuesTest {
     private @Nullable Supplier<double[]> outOf(
         String quantity, Source source, EdgeAttribution edge) {
       return switch (quantity) {
-        case "mlp_in_edge_attribution" -> () -> ofNeurons(edge.outOf(source));
-        case "online_autoencoder_in_edge_attribution" -> () -> ofLatents(edge.outOf(source));
+        case "mlp_in_edge_attribution" -> () -> ofNeurons(edge.outOf(source)::of);
+        case "online_autoencoder_in_edge_attribution" -> () -> ofLatents(edge.outOf(source)::of);
         case "attn_query_in_edge_attribution" ->
-            () -> ofPairs(edge.outOf(source), pair -> pair.through(AttentionPath.QUERY));
+            () -> ofPairs(edge.outOf(source)::of, pair -> pair.through(AttentionPath.QUERY));
         case "attn_key_in_edge_attribution" ->
-            () -> ofPairs(edge.outOf(source), pair -> pair.through(AttentionPath.KEY));
+            () -> ofPairs(edge.outOf(source)::of, pair -> pair.through(AttentionPath.KEY));
         case "attn_value_in_edge_attribution" ->
-            () -> ofPairs(edge.outOf(source), pair -> pair.through(AttentionPath.VALUE));
+            () -> ofPairs(edge.outOf(source)::of, pair -> pair.through(AttentionPath.VALUE));
         default -> null;
       };
     }
@@ -404,35 +405,40 @@ class ReferenceValuesTest {
     }
 
     private void readings() {
-      reading("act_times_grad", nodes::activationTimesGradient);
-      reading("write_norm", nodes::writeNorm);
-      reading("write_to_final_residual_grad", nodes::directEffect);
-      plain.put("token_attribution/loss", () -> ofEmbeddings(nodes.activationTimesGradient()));
-      plain.put("flattened_attn_post_softmax/loss", () -> lowerTriangle(nodes.activation()));
-      perToken("attn_act_times_grad_per_sequence_token/loss", nodes::activationTimesGradient);
-      perToken("attn_write_to_final_residual_grad_per_sequence_token/loss", nodes::directEffect);
+      reading("act_times_grad", () -> all(nodes.activationTimesGradient()));
+      reading("write_norm", () -> all(nodes.writeNorm()));
+      reading("write_to_final_residual_grad", () -> nodes.directEffect()::of);
+      plain.put("token_attribution/loss", () -> ofEmbeddings(all(nodes.activationTimesGradient())));
+      plain.put("flattened_attn_post_softmax/loss", () -> lowerTriangle(all(nodes.activation())));
+      perToken(
+          "attn_act_times_grad_per_sequence_token/loss",
+          () -> all(nodes.activationTimesGradient()));
+      perToken(
+          "attn_write_to_final_residual_grad_per_sequence_token/loss",
+          () -> nodes.directEffect()::of);
+      plain.put("attn_write_norm_per_sequence_token/loss", () -> stack(this::headWriteNorms));
+      plain.put("resid_post_embedding_norm/loss", () -> norms(run.value(Site.EMBEDDING)));
       plain.put(
-          "attn_write_norm_per_sequence_token/loss",
-          () -> stack(layer -> nodes.headWriteNorm(layer).permute(1, 0).toDoubles()));
-      stream("resid_post_embedding_norm", "resid_post_embedding_proj", Site.EMBEDDING);
-      stream("resid_post_attn_norm", "resid_post_attn_proj", Site.RESIDUAL_AFTER_ATTENTION);
-      stream("resid_post_mlp_norm", "resid_post_mlp_proj", Site.RESIDUAL_AFTER_MLP);
-      stream("attn_layer_write_norm", "attn_layer_write", Site.ATTENTION_OUTPUT);
-      stream("mlp_layer_write_norm", "mlp_layer_write", Site.MLP_OUTPUT);
+          "resid_post_embedding_proj_to_final_residual_grad/loss",
+          () -> projections(nodes, run.value(Site.EMBEDDING), 0));
+      stream("resid_post_attn", "_norm", "_proj", Site.RESIDUAL_AFTER_ATTENTION, 1);
+      stream("resid_post_mlp", "_norm", "_proj", Site.RESIDUAL_AFTER_MLP, 2);
+      stream("attn_layer_write", "_norm", "", Site.ATTENTION_OUTPUT, 0);
+      stream("mlp_layer_write", "_norm", "", Site.MLP_OUTPUT, 1);
     }
 
     private void autoencoders() {
-      plain.put("online_autoencoder_latent/forward", () -> ofLatents(nodes.activation()));
+      plain.put("online_autoencoder_latent/forward", () -> ofLatents(all(nodes.activation())));
       plain.put(
           "online_autoencoder_latent/backward",
           () -> encoded(Encoding::latents, e -> nodes.latentGradient(e.autoencoder())));
       plain.put(
           "online_autoencoder_act_times_grad/loss",
-          () -> ofLatents(nodes.activationTimesGradient()));
-      plain.put("online_autoencoder_write_norm/loss", () -> ofLatents(nodes.writeNorm()));
+          () -> ofLatents(all(nodes.activationTimesGradient())));
+      plain.put("online_autoencoder_write_norm/loss", () -> ofLatents(all(nodes.writeNorm())));
       plain.put(
           "online_autoencoder_write_to_final_residual_grad/loss",
-          () -> ofLatents(nodes.directEffect()));
+          () -> ofLatents(nodes.directEffect()::of));
       String error =
           switch (run.encodings().get(0).autoencoder().site()) {
             case MLP_ACTIVATION -> "online_mlp_autoencoder_error";
@@ -517,36 +523,38 @@ class ReferenceValuesTest {
       String suffix = "/" + id;
       plain.put("traced_activation" + suffix, () -> new double[] {traced.get().value()});
       plain.put(
-          "token_attribution" + suffix, () -> ofEmbeddings(traced.get().activationTimesGradient()));
+          "token_attribution" + suffix,
+          () -> ofEmbeddings(all(traced.get().activationTimesGradient())));
       plain.put(
-          "mlp_act_times_grad" + suffix, () -> ofNeurons(traced.get().activationTimesGradient()));
+          "mlp_act_times_grad" + suffix,
+          () -> ofNeurons(all(traced.get().activationTimesGradient())));
       plain.put(
           "mlp_write_to_final_residual_grad" + suffix,
-          () -> ofNeurons(traced.get().directEffect()));
+          () -> ofNeurons(traced.get().directEffect()::of));
       plain.put(
           "unflattened_attn_act_times_grad" + suffix,
-          () -> ofPairs(traced.get().activationTimesGradient(), pair -> pair));
+          () -> ofPairs(all(traced.get().activationTimesGradient()), pair -> pair));
       plain.put(
           "unflattened_attn_write_to_final_residual_grad" + suffix,
-          () -> ofPairs(traced.get().directEffect(), pair -> pair));
+          () -> ofPairs(traced.get().directEffect()::of, pair -> pair));
       plain.put(
           "online_autoencoder_act_times_grad" + suffix,
-          () -> ofLatents(traced.get().activationTimesGradient()));
+          () -> ofLatents(all(traced.get().activationTimesGradient())));
       plain.put(
           "online_autoencoder_write_to_final_residual_grad" + suffix,
-          () -> ofLatents(traced.get().directEffect()));
+          () -> ofLatents(traced.get().directEffect()::of));
       plain.put(
           "resid_post_embedding_proj_to_final_residual_grad" + suffix,
-          () -> traced.get().directEffect(Site.EMBEDDING).toDoubles());
+          () -> projections(traced.get(), run.value(Site.EMBEDDING), 0));
     }
 
-    private void reading(String name, Supplier<NodeScores> scores) {
+    private void reading(String name, Supplier<ToDoubleFunction<Node>> scores) {
       plain.put("mlp_" + name + "/loss", () -> ofNeurons(scores.get()));
       plain.put("unflattened_attn_" + name + "/loss", () -> ofPairs(scores.get(), pair -> pair));
       plain.put("attn_" + name + "/loss", () -> lowerTriangle(scores.get()));
     }
 
-    private void perToken(String name, Supplier<NodeScores> scores) {
+    private void perToken(String name, Supplier<ToDoubleFunction<Node>> scores) {
       plain.put(
           name,
           () -> {
@@ -560,36 +568,61 @@ class ReferenceValuesTest {
           });
     }
 
-    private void stream(String norm, String projection, Site site) {
-      String projectionName = projection + "_to_final_residual_grad/loss";
-      if (site.perLayer()) {
-        plain.put(norm + "/loss", () -> stack(layer -> nodes.norm(site, layer).toDoubles()));
-        plain.put(
-            projectionName, () -> stack(layer -> nodes.directEffect(site, layer).toDoubles()));
-      } else {
-        plain.put(norm + "/loss", () -> nodes.norm(site).toDoubles());
-        plain.put(projectionName, () -> nodes.directEffect(site).toDoubles());
-      }
+    /**
+     * Norms and projections of the vectors at a site of every layer.
+     *
+     * @param block of those of a layer, counted from its attention, that the vectors belong to
+     */
+    private void stream(String name, String norm, String projection, Site site, int block) {
+      plain.put(name + norm + "/loss", () -> stack(layer -> norms(run.value(site, layer))));
+      plain.put(
+          name + projection + "_to_final_residual_grad/loss",
+          () -> stack(layer -> projections(nodes, run.value(site, layer), 2 * layer + block)));
     }
 
-    private double[] ofEmbeddings(NodeScores scores) {
+    private static double[] norms(Tensor vectors) {
+      return vectors.norm(-1).toDoubles();
+    }
+
+    /** Of the sum of what a head writes at each token, [token][head]. */
+    private double[] headWriteNorms(int layer) {
+      Tensor weight = run.model().block(layer).attention().outputWeight();
+      Tensor written = run.value(Site.HEAD_OUTPUT, layer).matmul(weight);
+      return norms(written.permute(1, 0, 2));
+    }
+
+    /** On the gradient in the residual stream that is read; 0 where it is not strictly after. */
+    private double[] projections(NodeAttribution explained, Tensor vectors, int block) {
+      ResidualGradient read = explained.residualGradient();
+      Tensor rows = read.rows().pad(0, read.firstToken(), tokens);
+      return block < read.afterBlock()
+          ? vectors.times(rows).sum(-1).toDoubles()
+          : new double[tokens];
+    }
+
+    /** Readings that every node which is asked for has. */
+    private static ToDoubleFunction<Node> all(Readings readings) {
+      return node -> readings.of(node).orElseThrow();
+    }
+
+    private double[] ofEmbeddings(ToDoubleFunction<Node> scores) {
       double[] result = new double[tokens];
       for (int token = 0; token < tokens; token++) {
-        result[token] = scores.of(new Embedding(EmbeddingPart.BOTH, token));
+        result[token] = scores.applyAsDouble(new Embedding(EmbeddingPart.BOTH, token));
       }
       return result;
     }
 
-    private double[] ofNeurons(NodeScores scores) {
+    private double[] ofNeurons(ToDoubleFunction<Node> scores) {
       double[] result = new double[layers * tokens * neurons];
       for (int i = 0; i < result.length; i++) {
         int token = i / neurons;
-        result[i] = scores.of(new Neuron(token / tokens, token % tokens, i % neurons));
+        result[i] = scores.applyAsDouble(new Neuron(token / tokens, token % tokens, i % neurons));
       }
       return result;
     }
 
-    private double[] ofLatents(NodeScores scores) {
+    private double[] ofLatents(ToDoubleFunction<Node> scores) {
       return encoded(
           Encoding::latents,
           encoding -> {
@@ -598,7 +631,7 @@ class ReferenceValuesTest {
             double[] result = new double[tokens * latents];
             for (int i = 0; i < result.length; i++) {
               result[i] =
-                  scores.of(
+                  scores.applyAsDouble(
                       new Latent(
                           autoencoder.site(), autoencoder.layer(), i / latents, i % latents));
             }
@@ -606,14 +639,14 @@ class ReferenceValuesTest {
           });
     }
 
-    private double[] ofPairs(NodeScores scores, Function<HeadPair, Node> node) {
+    private double[] ofPairs(ToDoubleFunction<Node> scores, Function<HeadPair, Node> node) {
       double[] result = new double[layers * tokens * tokens * heads];
       for (int i = 0; i < result.length; i++) {
         int key = i / heads;
         int query = key / tokens;
         if (key % tokens <= query % tokens) {
           result[i] =
-              scores.of(
+              scores.applyAsDouble(
                   node.apply(
                       new HeadPair(query / tokens, i % heads, query % tokens, key % tokens)));
         }
@@ -621,14 +654,14 @@ class ReferenceValuesTest {
       return result;
     }
 
-    private double[] lowerTriangle(NodeScores scores) {
+    private double[] lowerTriangle(ToDoubleFunction<Node> scores) {
       double[] result = new double[layers * tokens * (tokens + 1) / 2 * heads];
       int next = 0;
       for (int layer = 0; layer < layers; layer++) {
         for (int query = 0; query < tokens; query++) {
           for (int key = 0; key <= query; key++) {
             for (int head = 0; head < heads; head++) {
-              result[next++] = scores.of(new HeadPair(layer, head, query, key));
+              result[next++] = scores.applyAsDouble(new HeadPair(layer, head, query, key));
             }
           }
         }

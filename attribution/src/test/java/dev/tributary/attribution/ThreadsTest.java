@@ -111,9 +111,9 @@ class ThreadsTest {
       }
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
       HeadPair pair = new HeadPair(1, 3, last, last / 2);
-      List<NodeScores> scores =
+      nodes.activationTimesGradient().arrays().forEach(array -> tensors.add(array.values()));
+      List<EdgeScores> scores =
           List.of(
-              nodes.activationTimesGradient(),
               edges.into(new Neuron(1, last, 5)),
               edges.into(pair.through(AttentionPath.QUERY)),
               edges.into(pair.through(AttentionPath.KEY)),

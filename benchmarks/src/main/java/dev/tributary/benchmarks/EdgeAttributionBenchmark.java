@@ -1,6 +1,7 @@
 package dev.tributary.benchmarks;
 
 import dev.tributary.attribution.EdgeAttribution;
+import dev.tributary.attribution.EdgeScores;
 import dev.tributary.attribution.Node.Explained;
 import dev.tributary.attribution.Node.HeadPair;
 import dev.tributary.attribution.Node.Latent;
@@ -8,7 +9,6 @@ import dev.tributary.attribution.Node.Neuron;
 import dev.tributary.attribution.Node.Source;
 import dev.tributary.attribution.Node.Target;
 import dev.tributary.attribution.NodeAttribution;
-import dev.tributary.attribution.NodeScores;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
@@ -48,36 +48,36 @@ public class EdgeAttributionBenchmark {
 
   /** All sources into a neuron. */
   @Benchmark
-  public NodeScores intoNeuron(RandomGpt2 gpt2) {
+  public EdgeScores intoNeuron(RandomGpt2 gpt2) {
     return into(gpt2.nodes, new Neuron(TARGET_LAYER, gpt2.tokens - 1, 100));
   }
 
   /** All sources into a query. */
   @Benchmark
-  public NodeScores intoQuery(RandomGpt2 gpt2) {
+  public EdgeScores intoQuery(RandomGpt2 gpt2) {
     return intoHead(gpt2, AttentionPath.QUERY);
   }
 
   /** All sources into a key. */
   @Benchmark
-  public NodeScores intoKey(RandomGpt2 gpt2) {
+  public EdgeScores intoKey(RandomGpt2 gpt2) {
     return intoHead(gpt2, AttentionPath.KEY);
   }
 
   /** All sources into a value. */
   @Benchmark
-  public NodeScores intoValue(RandomGpt2 gpt2) {
+  public EdgeScores intoValue(RandomGpt2 gpt2) {
     return intoHead(gpt2, AttentionPath.VALUE);
   }
 
-  private static NodeScores intoHead(RandomGpt2 gpt2, AttentionPath path) {
+  private static EdgeScores intoHead(RandomGpt2 gpt2, AttentionPath path) {
     HeadPair pair = new HeadPair(TARGET_LAYER, 3, gpt2.tokens - 1, gpt2.tokens / 2);
     return into(gpt2.nodes, pair.through(path));
   }
 
   /** All sources into the metric. */
   @Benchmark
-  public NodeScores intoMetric(RandomGpt2 gpt2) {
+  public EdgeScores intoMetric(RandomGpt2 gpt2) {
     return into(gpt2.nodes, new Explained());
   }
 
@@ -121,11 +121,11 @@ public class EdgeAttributionBenchmark {
 
   /** All sources into an active latent. */
   @Benchmark
-  public NodeScores intoLatent(Encoded encoded) {
+  public EdgeScores intoLatent(Encoded encoded) {
     return into(encoded.nodes, encoded.latent);
   }
 
-  private static NodeScores into(NodeAttribution nodes, Target target) {
+  private static EdgeScores into(NodeAttribution nodes, Target target) {
     try (Scope scope = Scope.open()) {
       return Measured.edges(edges(nodes).into(target));
     }
@@ -133,17 +133,17 @@ public class EdgeAttributionBenchmark {
 
   /** A neuron at the last token out to all neurons and all queries, keys and values of heads. */
   @Benchmark
-  public NodeScores outOfNeuronAtLast(RandomGpt2 gpt2) {
+  public EdgeScores outOfNeuronAtLast(RandomGpt2 gpt2) {
     return outOf(gpt2, gpt2.tokens - 1);
   }
 
   /** The same at the middle token, which more queries see. */
   @Benchmark
-  public NodeScores outOfNeuronAtMiddle(RandomGpt2 gpt2) {
+  public EdgeScores outOfNeuronAtMiddle(RandomGpt2 gpt2) {
     return outOf(gpt2, gpt2.tokens / 2);
   }
 
-  private static NodeScores outOf(RandomGpt2 gpt2, int token) {
+  private static EdgeScores outOf(RandomGpt2 gpt2, int token) {
     try (Scope scope = Scope.open()) {
       return Measured.edges(edges(gpt2.nodes).outOf(new Neuron(SOURCE_LAYER, token, 100)));
     }

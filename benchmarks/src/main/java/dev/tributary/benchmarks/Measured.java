@@ -1,6 +1,6 @@
 package dev.tributary.benchmarks;
 
-import dev.tributary.attribution.NodeScores;
+import dev.tributary.attribution.EdgeScores;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -33,7 +33,7 @@ public final class Measured implements InternalProfiler {
   private static long edges;
 
   /** Notes how many edges an answer has. */
-  static NodeScores edges(NodeScores answer) {
+  static EdgeScores edges(EdgeScores answer) {
     edges = answer.arrays().stream().mapToLong(array -> array.values().shape().length()).sum();
     return answer;
   }

@@ -4,10 +4,10 @@ import static dev.tributary.benchmarks.EdgeAttributionBenchmark.TARGET_LAYER;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
+import dev.tributary.attribution.EdgeScores;
 import dev.tributary.attribution.Node.HeadPair;
 import dev.tributary.attribution.Node.Neuron;
 import dev.tributary.attribution.NodeAttribution;
-import dev.tributary.attribution.NodeScores;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Run;
@@ -89,7 +89,7 @@ public class PeerBenchmark {
 
     private void compareEdges(RandomGpt2 gpt2, NDManager inside) {
       int token = gpt2.tokens - 1;
-      NodeScores ours = into(gpt2.nodes, token);
+      EdgeScores ours = into(gpt2.nodes, token);
       List<PyTorchGpt2.Edges> theirs = model.into(inside, recorded, TARGET_LAYER, token, NEURON);
       for (int l = 0; l <= TARGET_LAYER; l++) {
         int layer = l;
@@ -185,7 +185,7 @@ public class PeerBenchmark {
 
   /** All sources into a neuron of layer 9, ours. */
   @Benchmark
-  public NodeScores intoNeuronTributary(RandomGpt2 gpt2) {
+  public EdgeScores intoNeuronTributary(RandomGpt2 gpt2) {
     try (Scope scope = Scope.open()) {
       return into(gpt2.nodes, gpt2.tokens - 1);
     }
@@ -199,7 +199,7 @@ public class PeerBenchmark {
     }
   }
 
-  private static NodeScores into(NodeAttribution nodes, int token) {
+  private static EdgeScores into(NodeAttribution nodes, int token) {
     return EdgeAttributionBenchmark.edges(nodes).into(new Neuron(TARGET_LAYER, token, NEURON));
   }
 }

@@ -30,6 +30,10 @@ public final class Scope implements AutoCloseable {
   private final Thread thread = Thread.currentThread();
   private final @Nullable Scope enclosing = INNERMOST.get();
   private final List<Memory.Lease> leases = new ArrayList<>();
+
+  /** Handed over by {@link #keepIn}, perhaps on other threads: guarded by itself, as is closing. */
+  private final List<Memory.Lease> adopted = new ArrayList<>();
+
   private boolean open = true;
 
   private Scope() {}
@@ -43,6 +47,16 @@ public final class Scope implements AutoCloseable {
     Scope scope = new Scope();
     INNERMOST.set(scope);
     return scope;
+  }
+
+  /**
+   * {@return the innermost scope of this thread: that of the tensors that are made now}
+   *
+   * @throws IllegalStateException if none is open
+   */
+  public static Scope innermost() {
+    return requirePresent(
+        INNERMOST.get(), "no Scope is open on thread %s", Thread.currentThread().getName());
   }
 
   /**
@@ -107,6 +121,27 @@ public final class Scope implements AutoCloseable {
   }
 
   /**
+   * Hands a tensor of this scope to one that stays open longer: an outer one, or one of another
+   * thread. A tensor of an outer scope stays where it is.
+   *
+   * @return the same tensor
+   * @throws IllegalStateException if the other scope is closed, or the tensor is dead
+   */
+  public Tensor keepIn(Scope other, Tensor tensor) {
+    requireInnermost("keepIn");
+    Memory.Lease lease = tensor.lease();
+    lease.block(tensor.shape());
+    if (lease.owner == this && other != this) {
+      synchronized (other.adopted) {
+        requireState(other.open, "keepIn: the scope of tensor %s is closed", tensor.shape());
+        lease.owner = other;
+        other.adopted.add(lease);
+      }
+    }
+    return tensor;
+  }
+
+  /**
    * Ends the life of every tensor of this scope.
    *
    * @throws IllegalStateException if a scope opened later on this thread is still open, or another
@@ -118,7 +153,10 @@ public final class Scope implements AutoCloseable {
       return;
     }
     requireInnermost("close");
-    open = false;
+    synchronized (adopted) {
+      open = false;
+      leases.addAll(adopted);
+    }
     if (enclosing == null) {
       INNERMOST.remove();
     } else {

@@ -87,7 +87,7 @@ public final class Shape {
   }
 
   /**
-   * {@return this shape with an axis added in front, e.g. {@code [3]} becomes {@code [count, 3]}}
+   * {@return this shape with axes added in front, e.g. {@code [3]} becomes {@code [count, 3]}}
    *
    * @param outer sizes of the axes added, outermost first
    */

@@ -9,9 +9,11 @@ import java.util.List;
 import java.util.Locale;
 
 /**
- * An immutable row-major array of numbers with any number of axes. Every operation gives a new
- * tensor in the innermost open {@link Scope}, except {@link #reshape} and {@link #slice} along the
- * first axis, which are views and live as long as what they look at.
+ * An immutable row-major array of numbers with any number of axes. An operation that has something
+ * to compute gives a new tensor in the innermost open {@link Scope}. One whose result is in this
+ * tensor already gives a view or this tensor itself, which live as long as this: {@link #reshape}
+ * and {@link #slice} along the first axis that has more than one entry, {@link #broadcastTo},
+ * {@link #sumTo} and {@link #pad} where the shape has it so already.
  *
  * <p>Axes may be counted from the end: -1 is the last. Element-wise operations broadcast, see
  * {@link Shape#broadcast}. Operands must have the same {@link DType}.
@@ -788,7 +790,7 @@ public final class Tensor {
 
   /**
    * {@return the part of one axis from {@code from} (inclusive) to {@code to} (exclusive)} A view
-   * if nothing but that axis has more than one entry before it.
+   * if every axis before it has size 1.
    *
    * @param axis from 0, or from the end: -1 is the last
    * @param from the first entry

@@ -59,6 +59,55 @@ class ScopeTest {
   }
 
   @Test
+  void keepIn_scopeFurtherOut_livesAsLongAsThat() {
+    Tensor kept;
+    try (Scope outer = Scope.open()) {
+      try (Scope middle = Scope.open()) {
+        assertSame(middle, Scope.innermost());
+        try (Scope inner = Scope.open()) {
+          kept = ones();
+          assertSame(kept, inner.keepIn(inner, kept));
+          assertSame(kept, inner.keepIn(outer, kept));
+        }
+      }
+      assertEquals(1, kept.get(1, 2));
+      assertEquals(liveBefore + 1, Scope.liveTensors());
+    }
+    Tensor dead = kept;
+    assertBroken("tensor [2, 3] was used after its scope closed", dead::toDoubles);
+  }
+
+  @Test
+  void keepIn_scopeOfAnotherThread_diesWithThatOne() {
+    Tensor kept;
+    try (Scope scope = Scope.open()) {
+      kept =
+          CompletableFuture.supplyAsync(
+                  () -> {
+                    try (Scope other = Scope.open()) {
+                      return other.keepIn(scope, ones());
+                    }
+                  })
+              .join();
+      assertEquals(1, kept.get(1, 2));
+    }
+    assertBroken("tensor [2, 3] was used after its scope closed", kept::toDoubles);
+  }
+
+  @Test
+  void keepIn_closedScope_isRefused() {
+    Scope closed = Scope.open();
+    closed.close();
+    assertBroken(
+        "no Scope is open on thread " + Thread.currentThread().getName(), Scope::innermost);
+    try (Scope scope = Scope.open()) {
+      Tensor x = ones();
+      assertBroken("keepIn: the scope of tensor [2, 3] is closed", () -> scope.keepIn(closed, x));
+      assertEquals(1, x.get(0, 0));
+    }
+  }
+
+  @Test
   void close_deadOperand_isRefusedByEveryKindOfUse() {
     Tensor dead;
     try (Scope scope = Scope.open()) {

@@ -1047,6 +1047,21 @@ class TensorTest {
   }
 
   @Example
+  void layout_nothingToCompute_makesNoTensor() {
+    Tensor x = Tensor.full(DType.FLOAT, Shape.of(1, 2, 3), 1);
+    long live = Scope.liveTensors();
+    assertSame(x, x.pad(1, 0, 2));
+    assertSame(x, x.broadcastTo(Shape.of(1, 2, 3)));
+    assertSame(x, x.sumTo(Shape.of(1, 2, 3)));
+    for (Tensor view : List.of(x.sumTo(Shape.of(2, 3)), x.reshape(6), x.slice(1, 0, 1))) {
+      assertEquals(1, view.toDoubles()[0]);
+    }
+    assertEquals(live, Scope.liveTensors());
+    assertEquals(Shape.of(1, 2, 1), x.slice(2, 0, 1).shape());
+    assertEquals(live + 1, Scope.liveTensors());
+  }
+
+  @Example
   void slice_outside_saysBothSides() {
     Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
     assertRefused("slice: 1 to 4 is not inside axis -1 of [2, 3]", () -> x.slice(-1, 1, 4));

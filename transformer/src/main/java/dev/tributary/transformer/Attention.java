@@ -126,7 +126,18 @@ public final class Attention {
    * @return [head, query, key]
    */
   public Variable scores(Variable q, Variable k, int firstQuery) {
-    return q.times(scoreScale()).matmulTransposed(k).causalMask(firstQuery + 1);
+    return products(q, k).causalMask(firstQuery + 1);
+  }
+
+  /**
+   * Scaled query-key products of any tokens, whichever is later.
+   *
+   * @param q [head, query, dHead]
+   * @param k [head, key, dHead]
+   * @return [head, query, key]
+   */
+  public Variable products(Variable q, Variable k) {
+    return q.times(scoreScale()).matmulTransposed(k);
   }
 
   /** {@return what query-key products are multiplied with: 1 / √dHead} */

@@ -12,6 +12,11 @@ public abstract sealed class Change permits Intervention, Frozen {
   /** The earliest layer that must be computed again; 0 also where the embeddings change. */
   abstract int firstLayer(TransformerConfig config);
 
+  /** Whether only what the model reads is changed, and nothing of what it computes from that. */
+  boolean isOfInput() {
+    return false;
+  }
+
   /** Refuses a base run that this change does not fit. */
   abstract void requireFits(Run base);
 

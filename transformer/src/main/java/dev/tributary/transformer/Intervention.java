@@ -12,7 +12,8 @@ import java.util.function.Function;
 
 /**
  * A change of numbers at one {@link Place} of the forward pass. Attention scores that causality
- * hides stay hidden.
+ * hides stay hidden. {@link Run#with} refuses what would leave a number that is not finite there,
+ * or a layer norm's scale of 0.
  */
 public final class Intervention extends Change {
   private final Place place;
@@ -93,7 +94,8 @@ public final class Intervention extends Change {
   }
 
   /**
-   * What another run has there; it must have as many tokens.
+   * What another run has there, perhaps one of another model; it must have a tensor of the same
+   * shape there.
    *
    * @param place where
    * @param from where the values come from
@@ -129,6 +131,11 @@ public final class Intervention extends Change {
   }
 
   @Override
+  boolean isOfInput() {
+    return place.site() == Site.TOKEN_EMBEDDING || place.site() == Site.POSITION_EMBEDDING;
+  }
+
+  @Override
   void requireFits(Run base) {
     place.requireIn(base);
   }
@@ -141,17 +148,38 @@ public final class Intervention extends Change {
     Shape shape = variable.shape();
     boolean[] meant = place.mask(shape);
     double[] addends = addend.apply(shape);
+    DType dtype = variable.value().dtype();
     double[] values = variable.value().toDoubles();
     double[] slopes = new double[values.length];
     for (int i = 0; i < values.length; i++) {
       slopes[i] = meant[i] ? factor : 1;
       if (meant[i] && values[i] != Double.NEGATIVE_INFINITY) {
-        values[i] = factor * values[i] + addends[i];
+        values[i] = sound(factor * values[i] + addends[i], dtype);
       }
     }
-    Tensor slope = Tensor.of(variable.value().dtype(), shape, slopes);
+    requireArgument(isFinite(factor, dtype), "%s: times %s", place, factor);
+    Tensor slope = Tensor.of(dtype, shape, slopes);
     return variable.through(
-        LinearMap.of(u -> u.times(slope), v -> v.times(slope)),
-        Tensor.of(variable.value().dtype(), shape, values));
+        LinearMap.of(u -> u.times(slope), v -> v.times(slope)), Tensor.of(dtype, shape, values));
+  }
+
+  private double sound(double value, DType dtype) {
+    if (!isFinite(value, dtype)) {
+      throw new IllegalArgumentException(
+          place + ": a number becomes " + value + ", which is no finite " + dtype);
+    }
+    if (value == 0 && place.site().isScale()) {
+      throw new IllegalArgumentException(place + ": what rows are divided by becomes 0");
+    }
+    return value;
+  }
+
+  private static boolean isFinite(double number, DType dtype) {
+    return dtype == DType.FLOAT ? Float.isFinite((float) number) : Double.isFinite(number);
+  }
+
+  @Override
+  public String toString() {
+    return place.toString();
   }
 }

@@ -22,6 +22,11 @@ public record Place(Site site, int layer, Map<Integer, Integer> fixed) {
    * @param fixed {@link #fixed()}
    */
   public Place {
+    requireArgument(
+        site.perLayer() || layer == 0,
+        "site %s belongs to the whole model, not to layer %d",
+        site,
+        layer);
     fixed = Map.copyOf(fixed);
   }
 
@@ -92,6 +97,7 @@ public record Place(Site site, int layer, Map<Integer, Integer> fixed) {
 
   @Override
   public String toString() {
-    return (site.perLayer() ? "L" + layer + " " : "") + site + (fixed.isEmpty() ? "" : " " + fixed);
+    String indices = fixed.isEmpty() ? "" : " " + new TreeMap<>(fixed); // in the order of axes
+    return (site.perLayer() ? "L" + layer + " " : "") + site + indices;
   }
 }

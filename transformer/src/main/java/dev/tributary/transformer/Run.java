@@ -7,6 +7,7 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
 import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -19,7 +20,11 @@ public final class Run {
   private final int[] tokens;
   private final Map<Site, List<Variable>> sites;
 
-  private final List<Encoding> encodings;
+  /** The scope in which the model was run. */
+  private final Scope scope = Scope.innermost();
+
+  /** Made when asked for, by whichever thread asks first: guarded by itself. */
+  private final Map<SparseAutoencoder, Encoding> encodings = new HashMap<>();
 
   /** What is different from the plain run of these tokens, in the order in which it was changed. */
   private final List<Change> changes;
@@ -30,19 +35,24 @@ public final class Run {
     this.tokens = tokens;
     this.changes = changes;
     this.sites = sites;
-    this.encodings = model.autoencoders().stream().map(this::encoding).toList();
   }
 
   private Encoding encoding(SparseAutoencoder autoencoder) {
+    synchronized (encodings) {
+      return encodings.computeIfAbsent(autoencoder, this::encode);
+    }
+  }
+
+  private Encoding encode(SparseAutoencoder autoencoder) {
     Tensor y = value(autoencoder.site(), autoencoder.layer());
-    try (Scope scope = Scope.open()) {
+    try (Scope here = Scope.open()) {
       Variable latents = autoencoder.latents(Variable.constant(y));
       Tensor reconstruction = autoencoder.reconstruction(latents).value();
       return new Encoding(
           autoencoder,
-          scope.keep(latents.value()),
-          scope.keep(reconstruction),
-          scope.keep(y.minus(reconstruction)));
+          here.keepIn(scope, latents.value()),
+          here.keepIn(scope, reconstruction),
+          here.keepIn(scope, y.minus(reconstruction)));
     }
   }
 
@@ -109,6 +119,21 @@ public final class Run {
     List<Change> all = new ArrayList<>(changes);
     all.addAll(List.of(more));
     return model.rerun(this, all, firstLayer);
+  }
+
+  /**
+   * Refuses a run in which more than its token and position embeddings was changed: there, what was
+   * recorded is not what the model computes from what came before.
+   *
+   * @throws IllegalArgumentException with what was changed
+   */
+  public void requireComputed() {
+    for (Change change : changes) {
+      requireArgument(
+          change.isOfInput(),
+          "this run was changed (%s): what its nodes read and write is not what the model says",
+          change);
+    }
   }
 
   /** {@return the model that ran} */
@@ -178,26 +203,21 @@ public final class Run {
     return variable(site, layer).value();
   }
 
-  /** {@return what each autoencoder of the model made of this run} */
+  /** {@return what each autoencoder of the model makes of this run, computed when first asked for} */
   public List<Encoding> encodings() {
-    return encodings;
+    return model.autoencoders().stream().map(this::encoding).toList();
   }
 
   /**
-   * {@return what the autoencoder of a site and layer made of this run}
+   * {@return what the autoencoder of a site and layer makes of this run, computed when first asked
+   * for}
    *
    * @param site a site that is recorded
    * @param layer from 0
    * @throws IllegalArgumentException if none is loaded there
    */
   public Encoding encoding(Site site, int layer) {
-    for (Encoding encoding : encodings) {
-      if (encoding.autoencoder().site() == site && encoding.autoencoder().layer() == layer) {
-        return encoding;
-      }
-    }
-    throw new IllegalArgumentException(
-        "no autoencoder of " + site + " of layer " + layer + " is loaded");
+    return encoding(model.autoencoder(site, layer));
   }
 
   /**

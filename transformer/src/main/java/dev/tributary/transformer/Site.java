@@ -61,6 +61,11 @@ public enum Site {
     return perLayer;
   }
 
+  /** Whether it is the scale of a layer norm, which rows are divided by. */
+  boolean isScale() {
+    return this == ATTENTION_SCALE || this == MLP_SCALE || this == FINAL_SCALE;
+  }
+
   /** Sees a variable of the forward pass as it passes a site, and says what goes on from there. */
   @FunctionalInterface
   interface Visitor {

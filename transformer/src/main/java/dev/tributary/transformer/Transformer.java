@@ -109,6 +109,26 @@ public final class Transformer {
     return autoencoders;
   }
 
+  /**
+   * The autoencoder of a site and layer.
+   *
+   * @throws IllegalArgumentException if none is loaded there
+   */
+  public SparseAutoencoder autoencoder(Site site, int layer) {
+    return autoencoders.stream()
+        .filter(one -> one.site() == site && one.layer() == layer)
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new IllegalArgumentException(
+                    "no autoencoder of " + site + " of layer " + layer + " is loaded"));
+  }
+
+  /** Whether another is this one, perhaps with other autoencoders, which change no run. */
+  boolean hasWeightsOf(Transformer other) {
+    return blocks == other.blocks;
+  }
+
   private static Block block(Weights weights, String name, TransformerConfig config)
       throws IOException {
     return new Block(

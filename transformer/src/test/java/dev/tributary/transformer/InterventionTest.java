@@ -15,6 +15,7 @@ import dev.tributary.core.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
@@ -260,6 +261,74 @@ class InterventionTest {
         assertTrue(message.length() > 10, message);
       }
     }
+  }
+
+  private static void assertRefused(String part, org.junit.jupiter.api.function.Executable call) {
+    String message =
+        String.valueOf(assertThrows(IllegalArgumentException.class, call).getMessage());
+    assertTrue(message.contains(part), message);
+  }
+
+  /** The same weights in another model are another model: nothing compares weights. */
+  @Test
+  void frozen_asRunOfAnotherModel_isRefused() {
+    try (Scope scope = Scope.open()) {
+      Run run = run(1, 1);
+      Run other = run(1, 1);
+      assertRefused(
+          "frozen: the run that is held is of another model, random weights",
+          () -> run.with(Frozen.as(other)));
+      Transformer encoded = run.model().with(List.of(EncodingTest.autoencoder(1, WIDTH)));
+      Run same = encoded.run(run.tokens());
+      assertClose(run.value(Site.LOGITS), same.with(Frozen.as(run)).value(Site.LOGITS));
+      assertClose(run.value(Site.LOGITS), run.with(Frozen.as(same)).value(Site.LOGITS));
+    }
+  }
+
+  @Test
+  void with_numbersThatAreNotFinite_isRefused() {
+    try (Scope scope = Scope.open()) {
+      Run run = run(1, 1);
+      Place neuron = Place.of(Site.MLP_ACTIVATION, 1).at(0, 2).at(1, 3);
+      for (double wrong :
+          new double[] {Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY}) {
+        assertRefused(
+            "L1 MLP_ACTIVATION {0=2, 1=3}: a number becomes " + wrong + ", which is no finite",
+            () -> run.with(Intervention.set(neuron, wrong)));
+        assertRefused("a number becomes", () -> run.with(Intervention.scale(neuron, wrong)));
+        Tensor direction = Tensor.full(DType.DOUBLE, Shape.of(5), wrong);
+        assertRefused("a number becomes", () -> run.with(Intervention.add(neuron, direction)));
+      }
+      assertRefused(
+          "a number becomes -Infinity",
+          () -> run.with(Intervention.set(Place.of(Site.SCORES, 0), Double.NEGATIVE_INFINITY)));
+      Run single = Transformer.random(run.model().config(), DType.FLOAT, 1).run(run.tokens());
+      assertRefused("no finite FLOAT", () -> single.with(Intervention.set(neuron, 1e39)));
+      assertRefused("times 1.0E39", () -> single.with(Intervention.scale(neuron, 1e39)));
+      assertTrue(run.with(Intervention.set(neuron, 1e39)).value(Site.LOGITS).isFinite());
+    }
+  }
+
+  @Test
+  void with_scaleOfALayerNormThatIsZero_isRefused() {
+    try (Scope scope = Scope.open()) {
+      Run run = run(1, 1);
+      for (Site site : List.of(Site.ATTENTION_SCALE, Site.MLP_SCALE)) {
+        assertRefused(
+            "what rows are divided by becomes 0",
+            () -> run.with(Intervention.ablate(Place.of(site, 2).at(0, 1))));
+      }
+      assertRefused(
+          "FINAL_SCALE: what rows are divided by becomes 0",
+          () -> run.with(Intervention.set(Place.of(Site.FINAL_SCALE), 0)));
+    }
+  }
+
+  @Test
+  void place_layerOfASiteOfTheWholeModel_isRefused() {
+    assertRefused(
+        "site EMBEDDING belongs to the whole model, not to layer 5",
+        () -> new Place(Site.EMBEDDING, 5, Map.of()));
   }
 
   private static Tensor value(Run run, Site site, int layer) {

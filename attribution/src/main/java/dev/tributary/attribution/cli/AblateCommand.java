@@ -7,7 +7,7 @@ import dev.tributary.attribution.Effect;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.Node.Source;
 import dev.tributary.attribution.NodeAttribution;
-import dev.tributary.attribution.NodeScores;
+import dev.tributary.attribution.Readings;
 import dev.tributary.attribution.cli.Subject.Prediction;
 import dev.tributary.attribution.cli.SubjectOptions.NodeConverter;
 import dev.tributary.core.Scope;
@@ -108,7 +108,7 @@ final class AblateCommand implements Callable<Integer> {
 
   private List<Outcome> outcomes(Subject subject) {
     NodeAttribution nodes = subject.nodes();
-    NodeScores attribution = nodes.activationTimesGradient();
+    Readings attribution = nodes.activationTimesGradient();
     List<Change> all = new ArrayList<>();
     List<Outcome> outcomes = new ArrayList<>();
     for (Node node : named) {
@@ -119,9 +119,9 @@ final class AblateCommand implements Callable<Integer> {
               : Ablation.scale(nodes.run(), source, scale);
       all.add(change);
       OptionalDouble predicted =
-          set.isPresent() || !attribution.covers(source)
+          set.isPresent()
               ? OptionalDouble.empty()
-              : OptionalDouble.of((scale - 1) * attribution.of(source));
+              : OptionalDouble.of((scale - 1) * attribution.of(source).orElseThrow());
       outcomes.add(outcome(subject, node.toString(), predicted, List.of(change)));
     }
     if (named.size() > 1) {

@@ -1,14 +1,15 @@
 package dev.tributary.attribution.cli;
 
 import dev.tributary.attribution.EdgeAttribution;
+import dev.tributary.attribution.EdgeScores;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.Node.HeadPair;
 import dev.tributary.attribution.Node.Neuron;
 import dev.tributary.attribution.Node.Source;
 import dev.tributary.attribution.Node.Target;
 import dev.tributary.attribution.NodeAttribution;
-import dev.tributary.attribution.NodeScores;
-import dev.tributary.attribution.NodeScores.NodeScore;
+import dev.tributary.attribution.NodeScore;
+import dev.tributary.attribution.Readings;
 import dev.tributary.attribution.cli.Explanation.Edge;
 import dev.tributary.attribution.cli.Explanation.Edges;
 import dev.tributary.attribution.cli.Explanation.NodeReading;
@@ -17,12 +18,11 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalDouble;
 
 /** Finds the most important nodes and edges of one run. */
 final class Explainer {
   private final NodeAttribution nodes;
-  private final NodeScores attribution;
+  private final Readings attribution;
   private final EdgeAttribution edges;
   private final int top;
 
@@ -40,16 +40,14 @@ final class Explainer {
 
   /** The nodes of largest attribution. */
   List<NodeReading> nodes() {
-    NodeScores activation = nodes.activation();
-    NodeScores directEffect = nodes.directEffect();
+    Readings activation = nodes.activation();
+    EdgeScores directEffect = nodes.directEffect();
     return attribution.top(top).stream()
         .map(
             found ->
                 new NodeReading(
                     found.node(),
-                    activation.covers(found.node())
-                        ? OptionalDouble.of(activation.of(found.node()))
-                        : OptionalDouble.empty(),
+                    activation.of(found.node()),
                     found.score(),
                     directEffect.of(found.node())))
         .toList();
@@ -88,7 +86,7 @@ final class Explainer {
     List<Found> found = new ArrayList<>();
     List<Sum> sums = new ArrayList<>();
     for (Target target : node.targets()) {
-      NodeScores scores = edges.into(target);
+      EdgeScores scores = edges.into(target);
       for (NodeScore score : scores.top(top)) {
         found.add(new Found((Source) score.node(), target, score.score()));
       }

@@ -2,6 +2,7 @@ package dev.tributary.attribution.cli;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.attribution.Lowercase;
 import dev.tributary.transformer.Checkpoint;
 import dev.tributary.transformer.TensorFile;
 import dev.tributary.transformer.Tokenizer;
@@ -138,7 +139,7 @@ final class InspectCommand implements Callable<Integer> {
     lines.add(
         "  %s, layer norm epsilon %s, unembedding %s"
             .formatted(
-                config.activation().name().toLowerCase(Locale.ROOT).replace('_', ' '),
+                Lowercase.of(config.activation()).replace('_', ' '),
                 config.layerNormEpsilon(),
                 config.tied() ? "tied to the token embedding" : "of its own"));
     table(checkpoint.weights());

@@ -7,12 +7,15 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.EdgeSearch.Found;
+import dev.tributary.attribution.Lowercase;
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
+import dev.tributary.attribution.Node.Bias;
 import dev.tributary.attribution.Node.Embedding;
 import dev.tributary.attribution.Node.HeadPair;
 import dev.tributary.attribution.Node.Latent;
 import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.Node.PreBias;
 import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.attribution.cli.AblateCommand.Outcome;
 import dev.tributary.attribution.cli.Explanation.Edges;
@@ -23,7 +26,6 @@ import dev.tributary.attribution.cli.Subject.Word;
 import dev.tributary.attribution.cli.VerifyCommand.Verified;
 import java.util.Collection;
 import java.util.List;
-import java.util.Locale;
 import java.util.function.Function;
 
 /** An explanation as one JSON object. */
@@ -61,7 +63,7 @@ final class JsonReport {
     ObjectNode json = json(subject);
     ObjectNode edge = json.putObject("edge");
     edge.put("from", verified.source().toString()).put("to", verified.target().toString());
-    edge.put("layerNormScale", lower(subject.scaleGradient()));
+    edge.put("layerNormScale", Lowercase.of(subject.scaleGradient()));
     edge.put("pulled", verified.pulled());
     edge.put("pushed", verified.pushed());
     edge.put("withOtherScale", verified.otherScale());
@@ -78,7 +80,7 @@ final class JsonReport {
   static String of(Subject subject, Found found) {
     ObjectNode json = json(subject);
     ObjectNode edges = json.putObject("search");
-    edges.put("layerNormScale", lower(subject.scaleGradient()));
+    edges.put("layerNormScale", Lowercase.of(subject.scaleGradient()));
     edges.put("searched", found.searched());
     edges.set(
         "edges",
@@ -95,7 +97,7 @@ final class JsonReport {
   private static ObjectNode json(Subject subject) {
     ObjectNode json = object();
     json.put("model", subject.model());
-    json.put("dtype", lower(subject.nodes().run().model().dtype()));
+    json.put("dtype", Lowercase.of(subject.nodes().run().model().dtype()));
     ArrayNode tokens = json.putArray("tokens");
     for (Word word : subject.tokens()) {
       ObjectNode token = tokens.addObject().put("index", tokens.size() - 1);
@@ -128,7 +130,8 @@ final class JsonReport {
     explained
         .trace()
         .ifPresent(
-            node -> json.put("trace", node.toString()).put("stage", lower(explained.stage())));
+            node ->
+                json.put("trace", node.toString()).put("stage", Lowercase.of(explained.stage())));
     String ofLogits = logarithm ? "log-probability" : "logit difference";
     json.put("kind", explained.trace().isPresent() ? "trace" : ofLogits);
     json.put("position", explained.ofLogits().position());
@@ -144,7 +147,7 @@ final class JsonReport {
     json.put("name", node.toString());
     if (node instanceof Embedding embedding) {
       json.put("kind", "embedding");
-      json.put("part", lower(embedding.part()));
+      json.put("part", Lowercase.of(embedding.part()));
       json.put("token", embedding.token());
     } else if (node instanceof Neuron neuron) {
       json.put("kind", "neuron");
@@ -153,15 +156,25 @@ final class JsonReport {
       json.put("token", neuron.token());
     } else if (node instanceof Latent latent) {
       json.put("kind", "latent");
-      json.put("site", lower(latent.site()));
+      json.put("site", Lowercase.of(latent.site()));
       json.put("layer", latent.layer());
       json.put("latent", latent.latent());
       json.put("token", latent.token());
     } else if (node instanceof ReconstructionError error) {
       json.put("kind", "error");
-      json.put("site", lower(error.site()));
+      json.put("site", Lowercase.of(error.site()));
       json.put("layer", error.layer());
       json.put("token", error.token());
+    } else if (node instanceof PreBias preBias) {
+      json.put("kind", "pre_bias");
+      json.put("site", Lowercase.of(preBias.site()));
+      json.put("layer", preBias.layer());
+      json.put("token", preBias.token());
+    } else if (node instanceof Bias bias) {
+      json.put("kind", "bias");
+      json.put("part", Lowercase.of(bias.part()));
+      json.put("layer", bias.layer());
+      json.put("token", bias.token());
     } else if (node instanceof HeadPair pair) {
       json.put("kind", "head");
       json.put("layer", pair.layer());
@@ -176,7 +189,7 @@ final class JsonReport {
 
   private static ObjectNode json(Edges edges, Subject subject) {
     ObjectNode json = object();
-    json.put("layerNormScale", lower(subject.scaleGradient()));
+    json.put("layerNormScale", Lowercase.of(subject.scaleGradient()));
     edges.into().ifPresent(node -> json.put("into", node.toString()));
     edges.from().ifPresent(node -> json.put("from", node.toString()));
     json.set(
@@ -209,9 +222,5 @@ final class JsonReport {
 
   private static ObjectNode object() {
     return JsonNodeFactory.instance.objectNode();
-  }
-
-  private static String lower(Enum<?> value) {
-    return value.name().toLowerCase(Locale.ROOT);
   }
 }

@@ -223,10 +223,6 @@ final class SubjectOptions {
 
     progress.enter(Phase.GRADIENTS);
     NodeAttribution nodes = NodeAttribution.of(run, metric);
-    requireArgument(
-        Double.isFinite(nodes.activationTimesGradient().sum()),
-        "the gradients of this metric are not finite numbers in %s",
-        dtype);
     return new Subject(
         model.isEmpty() ? TEXTBOOK : name(model.get()),
         prompt.orElse(PROMPT),

@@ -3,6 +3,7 @@ package dev.tributary.attribution.cli;
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.EdgeSearch.EdgeScore;
 import dev.tributary.attribution.EdgeSearch.Found;
+import dev.tributary.attribution.Lowercase;
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.Node.HeadInput;
@@ -237,7 +238,7 @@ final class TextReport {
     List<String> pieces = new ArrayList<>(List.of("Edges"));
     edges.from().ifPresent(node -> pieces.add("from " + described(node)));
     edges.into().ifPresent(node -> pieces.add("into " + described(node)));
-    pieces.add("layer-norm scale " + lower(subject.scaleGradient()));
+    pieces.add("layer-norm scale " + Lowercase.of(subject.scaleGradient()));
     wrapped(pieces);
     if (edges.largest().isEmpty()) {
       line(INDENT + ALL_ZERO);
@@ -256,7 +257,7 @@ final class TextReport {
       }
       certificate(edges);
     }
-    if (!subject.nodes().run().encodings().isEmpty()) {
+    if (!subject.nodes().run().model().autoencoders().isEmpty()) {
       line(INDENT + AUTOENCODERS);
     }
   }
@@ -349,7 +350,7 @@ final class TextReport {
     wrapped(
         List.of(
             "The largest of " + String.format(Locale.ROOT, "%,d", found.searched()) + " edges,",
-            "layer-norm scale " + lower(subject.scaleGradient())));
+            "layer-norm scale " + Lowercase.of(subject.scaleGradient())));
     if (found.edges().isEmpty()) {
       line(INDENT + "(there is none of that magnitude that is not exactly 0)");
       return;
@@ -365,7 +366,7 @@ final class TextReport {
           number(edge.score()));
     }
     lines(table);
-    if (!subject.nodes().run().encodings().isEmpty()) {
+    if (!subject.nodes().run().model().autoencoders().isEmpty()) {
       line(INDENT + AUTOENCODERS);
     }
   }
@@ -403,7 +404,7 @@ final class TextReport {
     List<String> pieces = new ArrayList<>();
     pieces.add("Circuit: " + count + " nodes and " + circuit.edges().size() + " edges;");
     steps.forEach(step -> pieces.add(step + ","));
-    pieces.add("layer-norm scale " + lower(circuit.origin().scaleGradient()));
+    pieces.add("layer-norm scale " + Lowercase.of(circuit.origin().scaleGradient()));
     wrapped(pieces);
     line(
         INDENT
@@ -444,7 +445,7 @@ final class TextReport {
   }
 
   private static String edge(Circuit circuit, Circuit.Edge edge) {
-    String path = edge.path() == AttentionPath.ALL ? "" : " " + lower(edge.path());
+    String path = edge.path() == AttentionPath.ALL ? "" : " " + Lowercase.of(edge.path());
     return String.format(Locale.ROOT, "%.3g", edge.weight())
         + " "
         + circuit.nodes().get(edge.source()).node()
@@ -465,10 +466,6 @@ final class TextReport {
     return result;
   }
 
-  private static String lower(Enum<?> value) {
-    return value.name().toLowerCase(Locale.ROOT);
-  }
-
   private static String sums(List<Sum> sums) {
     return sums.size() == 1
         ? number(sums.get(0).sum())
@@ -478,7 +475,7 @@ final class TextReport {
   }
 
   private static String input(Node node) {
-    return node instanceof HeadInput input ? lower(input.path()) : "";
+    return node instanceof HeadInput input ? Lowercase.of(input.path()) : "";
   }
 
   private String described(Node node) {

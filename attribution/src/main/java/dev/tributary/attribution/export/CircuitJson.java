@@ -24,6 +24,7 @@ import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Circuit.Pattern;
 import dev.tributary.attribution.Circuit.Scores;
 import dev.tributary.attribution.EdgeMeasure;
+import dev.tributary.attribution.Lowercase;
 import dev.tributary.attribution.Node;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.ScaleGradient;
@@ -164,7 +165,8 @@ public final class CircuitJson {
         .put("text", origin.labels().metric())
         .put("value", origin.metric())
         .put("position", origin.position());
-    json.put("scale", lower(origin.scaleGradient())).put("measure", lower(origin.measure()));
+    json.put("scale", Lowercase.of(origin.scaleGradient()))
+        .put("measure", Lowercase.of(origin.measure()));
     double[] remainders = circuit.remainders();
     nodes(circuit, remainders, json.putArray("nodes"));
     double[] scores = circuit.edgeScores();
@@ -228,12 +230,8 @@ public final class CircuitJson {
 
   private static void path(AttentionPath path, ObjectNode json) {
     if (path != AttentionPath.ALL) {
-      json.put("path", lower(path));
+      json.put("path", Lowercase.of(path));
     }
-  }
-
-  private static String lower(Enum<?> value) {
-    return value.name().toLowerCase(Locale.ROOT);
   }
 
   // ---- reading -----------------------------------------------------------------------------
@@ -385,7 +383,7 @@ public final class CircuitJson {
   private static <E extends Enum<E>> E one(Class<E> type, JsonNode json, String field) {
     String word = string(json, field);
     for (E value : type.getEnumConstants()) {
-      if (lower(value).equals(word)) {
+      if (Lowercase.of(value).equals(word)) {
         return value;
       }
     }

@@ -2,9 +2,9 @@ package dev.tributary.attribution.export;
 
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Circuit.Edge;
+import dev.tributary.attribution.Lowercase;
 import dev.tributary.transformer.AttentionPath;
 import java.util.List;
-import java.util.Locale;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
@@ -43,7 +43,7 @@ public final class EdgeTable {
               token(circuit, edge.source()),
               name(circuit, edge.target()),
               token(circuit, edge.target()),
-              edge.path() == AttentionPath.ALL ? "" : edge.path().name().toLowerCase(Locale.ROOT),
+              edge.path() == AttentionPath.ALL ? "" : Lowercase.of(edge.path()),
               String.valueOf(edge.weight()),
               String.valueOf(scores[i])),
           text);

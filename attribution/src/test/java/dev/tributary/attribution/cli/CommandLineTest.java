@@ -11,14 +11,15 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.EdgeAttribution;
+import dev.tributary.attribution.EdgeScores;
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.Node.HeadPair;
 import dev.tributary.attribution.Node.Source;
 import dev.tributary.attribution.Node.Target;
 import dev.tributary.attribution.NodeAttribution;
-import dev.tributary.attribution.NodeScores;
-import dev.tributary.attribution.NodeScores.NodeScore;
+import dev.tributary.attribution.NodeScore;
+import dev.tributary.attribution.Readings;
 import dev.tributary.attribution.export.CircuitJson;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
@@ -45,8 +46,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Objects;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -166,9 +170,9 @@ class CommandLineTest {
       NodeAttribution library = library();
       assertSame(library.value(), json.at("/metric/value"));
       assertEquals(LAST, json.at("/metric/position").intValue());
-      NodeScores activation = library.activation();
-      NodeScores attribution = library.activationTimesGradient();
-      NodeScores directEffect = library.directEffect();
+      Readings activation = library.activation();
+      Readings attribution = library.activationTimesGradient();
+      EdgeScores directEffect = library.directEffect();
       List<NodeScore> top = attribution.top(40);
       List<JsonNode> nodes = items(json.get("nodes"));
       assertEquals(top.size(), nodes.size());
@@ -177,10 +181,10 @@ class CommandLineTest {
         assertEquals(node, Node.parse(nodes.get(i).get("name").textValue()));
         assertSame(top.get(i).score(), nodes.get(i).get("attribution"));
         assertSame(directEffect.of(node), nodes.get(i).get("directEffect"));
-        if (node instanceof Node.Embedding) {
+        if (activation.of(node).isEmpty()) {
           assertFalse(nodes.get(i).has("activation"));
         } else {
-          assertSame(activation.of(node), nodes.get(i).get("activation"));
+          assertSame(activation.of(node).orElseThrow(), nodes.get(i).get("activation"));
         }
       }
       assertEdges(library, ScaleGradient.LIVE, json);
@@ -189,8 +193,16 @@ class CommandLineTest {
 
   @Test
   void json_describesNodesByTypedFields() throws IOException {
-    for (JsonNode json : items(json("--top", "40").get("nodes"))) {
+    List<JsonNode> nodes = new ArrayList<>(items(json("--top", "40").get("nodes")));
+    nodes.addAll(items(json("--top", "2000", "--autoencoders", "shipped").get("nodes")));
+    Set<String> kinds = new HashSet<>();
+    for (JsonNode json : nodes) {
+      kinds.add(json.get("kind").textValue());
       Node node = Node.parse(json.get("name").textValue());
+      assertEquals(
+          Set.of("neuron", "head", "latent").contains(json.get("kind").textValue()),
+          json.has("activation"),
+          json::toString);
       Node described =
           switch (json.get("kind").textValue()) {
             case "head" ->
@@ -204,15 +216,41 @@ class CommandLineTest {
                     json.get("layer").intValue(),
                     json.get("token").intValue(),
                     json.get("neuron").intValue());
-            default ->
-                Node.parse(
-                    json.get("part").textValue()
-                        + "_embedding["
-                        + json.get("token").intValue()
-                        + "]");
+            case "embedding" -> Node.parse(json.get("part").textValue() + "_embedding" + at(json));
+            case "bias" ->
+                Node.parse(layer(json) + json.get("part").textValue() + "_bias" + at(json));
+            case "latent" ->
+                new Node.Latent(
+                    Site.valueOf(json.get("site").textValue().toUpperCase(Locale.ROOT)),
+                    json.get("layer").intValue(),
+                    json.get("token").intValue(),
+                    json.get("latent").intValue());
+            case "error" -> Node.parse(layer(json) + encoded(json) + "_error" + at(json));
+            case "pre_bias" -> Node.parse(layer(json) + encoded(json) + "_pre_bias" + at(json));
+            default -> throw new AssertionError(json);
           };
       assertEquals(node, described);
     }
+    assertEquals(
+        Set.of("embedding", "neuron", "head", "bias", "latent", "error", "pre_bias"), kinds);
+  }
+
+  private static String layer(JsonNode json) {
+    return "L" + json.get("layer").intValue() + ".";
+  }
+
+  private static String at(JsonNode json) {
+    return "[" + json.get("token").intValue() + "]";
+  }
+
+  /** What names of nodes call the site of an autoencoder. */
+  private static String encoded(JsonNode json) {
+    return switch (json.get("site").textValue()) {
+      case "mlp_activation" -> "activation";
+      case "mlp_output" -> "mlp";
+      case "attention_output" -> "attention";
+      default -> throw new AssertionError(json);
+    };
   }
 
   private static void assertEdges(NodeAttribution nodes, ScaleGradient scale, JsonNode json) {

@@ -1,0 +1,108 @@
+package dev.tributary.attribution;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.Node.Embedding;
+import dev.tributary.attribution.Node.EmbeddingPart;
+import dev.tributary.attribution.Node.Latent;
+import dev.tributary.attribution.Node.PreBias;
+import dev.tributary.attribution.Node.ReconstructionError;
+import dev.tributary.core.Scope;
+import dev.tributary.transformer.Run;
+import java.util.List;
+import java.util.OptionalDouble;
+import java.util.function.DoubleUnaryOperator;
+import java.util.function.Predicate;
+
+/**
+ * The edges between one node and every node that may be at their other end. A score is there for
+ * each of these: one that has no path, since it writes too late or at a token that is not read, has
+ * exactly 0. Lives in the scope in which it was made.
+ */
+public final class EdgeScores {
+  private final Run run;
+  private final Predicate<Node> others;
+  private final String end;
+  private final List<NodeArray> arrays;
+
+  private EdgeScores(Run run, Predicate<Node> others, String end, List<NodeArray> arrays) {
+    this.run = run;
+    this.others = others;
+    this.end = end;
+    this.arrays = List.copyOf(arrays);
+  }
+
+  /** Edges from every source. */
+  static EdgeScores from(Run run, List<NodeArray> arrays) {
+    return new EdgeScores(
+        run, Node.Source.class::isInstance, "the source of an edge: it writes nothing", arrays);
+  }
+
+  /** Edges into every target of some kinds. */
+  static EdgeScores into(Run run, Predicate<Node> targets, List<NodeArray> arrays) {
+    return new EdgeScores(run, targets, "among the targets whose edges these are", arrays);
+  }
+
+  /** Hands the numbers to the scope around the one in which they were computed. */
+  EdgeScores keptBy(Scope scope) {
+    arrays.forEach(array -> scope.keep(array.values()));
+    return this;
+  }
+
+  /** The scores, by kind and layer. No node is in two arrays; what is in none has exactly 0. */
+  public List<NodeArray> arrays() {
+    return arrays;
+  }
+
+  /**
+   * The score of one node; of an embedding, that of its parts together.
+   *
+   * @throws IllegalArgumentException if the run has no such node, or these edges do not end in
+   *     nodes of its kind
+   */
+  public double of(Node node) {
+    node.requireIn(run);
+    requireArgument(others.test(node), "%s is not %s", node, end);
+    if (node instanceof Embedding embedding && embedding.part() == EmbeddingPart.BOTH) {
+      return of(new Embedding(EmbeddingPart.TOKEN, embedding.token()))
+          + of(new Embedding(EmbeddingPart.POSITION, embedding.token()));
+    }
+    for (NodeArray array : arrays) {
+      OptionalDouble score = array.of(node);
+      if (score.isPresent()) {
+        return score.getAsDouble();
+      }
+    }
+    return 0;
+  }
+
+  /** The {@code count} nodes of largest magnitude, largest first; exact zeros are left out. */
+  public List<NodeScore> top(int count) {
+    return NodeScore.largest(arrays, count);
+  }
+
+  /**
+   * The sum over all nodes of the model itself. Latents, errors and pre-biases, which say once more
+   * what the nodes at the site of their autoencoder say, are left out.
+   */
+  public double sum() {
+    return sum(arrays, node -> !isOfAutoencoder(node), value -> value);
+  }
+
+  static boolean isOfAutoencoder(Node node) {
+    return node instanceof Latent || node instanceof ReconstructionError || node instanceof PreBias;
+  }
+
+  /** Sums over arrays, each of which holds one kind of node. */
+  static double sum(List<NodeArray> arrays, Predicate<Node> kinds, DoubleUnaryOperator of) {
+    double sum = 0;
+    for (NodeArray array : arrays) {
+      if (kinds.test(array.node(0))) {
+        for (double value : array.values().toDoubles()) {
+          sum += of.applyAsDouble(value);
+        }
+      }
+    }
+    return sum;
+  }
+}
