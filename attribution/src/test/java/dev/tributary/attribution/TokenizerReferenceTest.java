@@ -27,8 +27,8 @@ import org.junit.jupiter.api.TestFactory;
  * <p>There are two, transformers 5.24 and 4.57, and where they disagree that one is followed which
  * keeps the steps of tokenizer.json as they are written: the newer where it reads the file by its
  * class for all of them, the older where the newer has a class that builds steps of its own. So
- * {@code add_prefix_space} and {@code add_bos_token} beside a tokenizer.json of no such class change
- * nothing, and GPT2Tokenizer keeps the Split and Digits of its file.
+ * {@code add_prefix_space} and {@code add_bos_token} beside a tokenizer.json of no such class
+ * change nothing, and GPT2Tokenizer keeps the Split and Digits of its file.
  */
 class TokenizerReferenceTest {
   private static final ObjectMapper JSON = new ObjectMapper();

@@ -76,9 +76,9 @@ public final class Tokenizer {
    * Reads a tokenizer: a {@code tokenizer.json}, or GPT-2's byte-level pair of {@code vocab.json}
    * and {@code merges.txt}. What {@code tokenizer_config.json}, {@code special_tokens_map.json},
    * {@code added_tokens.json} and the model's {@code config.json} beside it say is heard: further
-   * tokens, which get the next free ids, and how a pair puts a space or a token before a text. Where
-   * Hugging Face's readers disagree, the steps are those of tokenizer.json as it is written and the
-   * tokens those of transformers 4.57.
+   * tokens, which get the next free ids, and how a pair puts a space or a token before a text.
+   * Where Hugging Face's readers disagree, the steps are those of tokenizer.json as it is written
+   * and the tokens those of transformers 4.57.
    *
    * @param path one of these files, or a folder with them; tokenizer.json first if there are both
    * @throws IOException if there is none, a file cannot be read, contradicts itself or another, or

@@ -41,7 +41,8 @@ final class TokenizerFile {
 
   private final TokenizerFolder folder;
   private final JsonFile json;
-  private final Map<String, Integer> ids = new HashMap<>();
+  private final JsonFile vocabulary;
+  private final Map<String, Integer> ids;
   private final Map<Integer, String> contents = new HashMap<>();
   private final Map<String, Integer> added = new HashMap<>();
   private final boolean byteLevel;
@@ -50,6 +51,8 @@ final class TokenizerFile {
   private TokenizerFile(TokenizerFolder folder) throws IOException {
     this.folder = folder;
     this.json = folder.description();
+    this.vocabulary = folder.vocabulary();
+    this.ids = folder.ids();
     steps(json, "normalizer", "normalizers", NORMALIZERS);
     boolean bytes = false;
     for (JsonFile step : steps(json, "pre_tokenizer", "pretokenizers", PRE_TOKENIZERS)) {
@@ -59,7 +62,7 @@ final class TokenizerFile {
       }
     }
     this.byteLevel = bytes;
-    readVocabulary(folder.vocabulary());
+    readContents();
     JsonFile model = json.object("model");
     this.unknown = checkModel(model);
     if (type(model).equals(BYTE_PAIRS)) {
@@ -70,8 +73,13 @@ final class TokenizerFile {
     // A prompt is neither cut nor filled up: whoever runs the model says what does not fit.
     json.root().putNull("truncation").putNull("padding");
     json.root().putNull("decoder"); // one token at a time needs none
-    if (!StandardCharsets.UTF_8.newEncoder().canEncode(toJson())) {
-      throw BadFile.because(json.path(), "a text in this file has half of a surrogate pair");
+    requireText(json);
+  }
+
+  /** The library would read something else in the place of half of a surrogate pair. */
+  static void requireText(JsonFile file) throws IOException {
+    if (!StandardCharsets.UTF_8.newEncoder().canEncode(file.root().toString())) {
+      throw BadFile.because(file.path(), "a text in this file has half of a surrogate pair");
     }
   }
 
@@ -164,22 +172,17 @@ final class TokenizerFile {
     }
   }
 
-  private void readVocabulary(JsonFile vocabulary) throws IOException {
-    for (Map.Entry<String, JsonNode> entry : vocabulary.root().properties()) {
-      put(vocabulary, entry.getKey(), vocabulary.id(entry.getKey()));
-    }
-  }
-
-  private void put(JsonFile part, String content, int id) throws IOException {
-    ids.put(content, id);
-    String other = contents.put(id, content);
-    if (other != null && !other.equals(content)) {
-      throw BadFile.because(
-          part.path(),
-          "tokens %s and %s both have id %d",
-          BadFile.quoted(other),
-          BadFile.quoted(content),
-          id);
+  private void readContents() throws IOException {
+    for (Map.Entry<String, Integer> token : ids.entrySet()) {
+      String other = contents.put(token.getValue(), token.getKey());
+      if (other != null) {
+        throw BadFile.because(
+            json.path(),
+            "tokens %s and %s both have id %d",
+            BadFile.quoted(other),
+            BadFile.quoted(token.getKey()),
+            token.getValue());
+      }
     }
   }
 
@@ -198,7 +201,8 @@ final class TokenizerFile {
         throw model.wrong(affix, "none");
       }
     }
-    boolean complete = !words && byteLevel && ids.keySet().containsAll(ByteCharacters.all());
+    boolean complete =
+        !words && byteLevel && ByteCharacters.ofTexts().stream().allMatch(vocabulary::has);
     if (complete) {
       return null;
     }
@@ -207,7 +211,7 @@ final class TokenizerFile {
           "unk_token", "a token of the vocabulary, unless there is one for each byte");
     }
     String token = model.text("unk_token", "");
-    if (!ids.containsKey(token)) {
+    if (!vocabulary.has(token)) {
       throw model.wrong("unk_token", "a token of the vocabulary");
     }
     return token;
@@ -226,8 +230,8 @@ final class TokenizerFile {
         merge.forEach(part -> parts.add(part.textValue()));
       }
       if (parts.size() != 2
-          || !ids.keySet().containsAll(parts)
-          || !ids.containsKey(String.join("", parts))) {
+          || !parts.stream().allMatch(vocabulary::has)
+          || !vocabulary.has(String.join("", parts))) {
         throw BadFile.because(
             file,
             "merge %s does not make a token out of two tokens of the vocabulary",
@@ -250,21 +254,19 @@ final class TokenizerFile {
           tokens.size(),
           ADDED_LIMIT);
     }
-    int next = ids.size();
+    int next = vocabulary.root().size();
     for (JsonFile token : tokens) {
       String content = token.text("content", "");
       int id = token.id("id");
       // The library counts on from the size of the vocabulary and does not ask for the id.
-      int given = ids.containsKey(content) ? ids.get(content) : next++;
-      if (id != given) {
+      if (!vocabulary.has(content) && id != next++) {
         throw BadFile.because(
             json.path(),
             "added token %s has id %d, expected %d, which is the next",
             BadFile.quoted(content),
             id,
-            given);
+            next - 1);
       }
-      put(token, content, id);
       added.put(content, id);
     }
   }

@@ -11,7 +11,6 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -21,7 +20,6 @@ import java.util.Objects;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import java.util.TreeSet;
 
 /**
  * The files of a tokenizer, folded into the one {@code tokenizer.json} that says the same. Beside
@@ -45,22 +43,16 @@ import java.util.TreeSet;
  * does not (5.x obeys it). How decoded text is tidied up, cut or padded is not read.
  */
 final class TokenizerFolder {
-  /** Everything that a tokenizer may consist of, without the model's own config. */
-  static final List<String> NAMES =
-      List.of(
-          "tokenizer.json",
-          "vocab.json",
-          "merges.txt",
-          "tokenizer_config.json",
-          "special_tokens_map.json",
-          "added_tokens.json");
+  private static final String DESCRIPTION = "tokenizer.json";
+  private static final String VOCABULARY = "vocab.json";
+  private static final String MERGES = "merges.txt";
+  private static final String CONFIG = "tokenizer_config.json";
+  private static final String SPECIAL_TOKENS = "special_tokens_map.json";
+  private static final String ADDED_TOKENS = "added_tokens.json";
 
-  private static final String DESCRIPTION = NAMES.get(0);
-  private static final String VOCABULARY = NAMES.get(1);
-  private static final String MERGES = NAMES.get(2);
-  private static final String CONFIG = NAMES.get(3);
-  private static final String SPECIAL_TOKENS = NAMES.get(4);
-  private static final String ADDED_TOKENS = NAMES.get(5);
+  /** All of them. */
+  static final List<String> NAMES =
+      List.of(DESCRIPTION, VOCABULARY, MERGES, CONFIG, SPECIAL_TOKENS, ADDED_TOKENS);
 
   /** The config of the model, which names its family. */
   private static final String MODEL = "config.json";
@@ -74,9 +66,13 @@ final class TokenizerFolder {
   /** Largest file, bytes; GPT-2's have one or two million. */
   private static final int FILE_LIMIT = 32 << 20;
 
-  /** Classes that read text as GPT-2's does: in bytes, the end of a text being their every name. */
-  private static final Set<String> BYTE_LEVEL_CLASSES =
-      Set.of("GPT2Tokenizer", "CodeGenTokenizer", "GPTNeoXTokenizer");
+  /** Classes whose vocabularies are of bytes, and what they call the end of a text unasked. */
+  private static final Map<String, List<String>> BYTE_LEVEL_CLASSES =
+      Map.of(
+          "GPT2Tokenizer", List.of("bos_token", "eos_token", "unk_token"),
+          "CodeGenTokenizer", List.of("bos_token", "eos_token", "unk_token"),
+          "GPTNeoXTokenizer", List.of("bos_token", "eos_token", "unk_token"),
+          "Qwen2Tokenizer", List.of("eos_token", "unk_token", "pad_token"));
 
   /** Those of them that vocab.json and merges.txt are enough for. */
   private static final Set<String> PAIR_CLASSES = Set.of("GPT2Tokenizer", "CodeGenTokenizer");
@@ -91,7 +87,9 @@ final class TokenizerFolder {
           "starcoder2", "GPT2Tokenizer",
           "codegen", "CodeGenTokenizer",
           "phi", "CodeGenTokenizer",
-          "gpt_neox", "GPTNeoXTokenizer");
+          "gpt_neox", "GPTNeoXTokenizer",
+          "qwen2", "Qwen2Tokenizer",
+          "qwen3", "Qwen2Tokenizer");
 
   /** Families of language models for which transformers 5.24 asks no class. */
   private static final Set<String> DESCRIBED_FAMILIES =
@@ -119,10 +117,17 @@ final class TokenizerFolder {
   /** Names of special tokens, in the order in which their tokens are added. */
   private static final List<String> ROLES =
       List.of(
-          "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token");
+          "bos_token",
+          "eos_token",
+          "unk_token",
+          "sep_token",
+          "pad_token",
+          "cls_token",
+          "mask_token");
 
-  /** The roles that a byte-level class gives to the end of a text. */
-  private static final List<String> BYTE_LEVEL_ROLES = ROLES.subList(0, 3);
+  /** Roles whose tokens are looked for after the others in the text of a pair, if a name is all. */
+  private static final List<String> NORMALIZED_ROLES =
+      List.of("bos_token", "eos_token", "unk_token", "pad_token");
 
   /** Lists of further special tokens. */
   private static final List<String> LISTS =
@@ -142,30 +147,28 @@ final class TokenizerFolder {
       boolean rightStrip,
       boolean normalized,
       boolean special) {
-    /** The token that is called something: a text, or an object that has more to say. */
-    static AddedToken named(JsonFile file, String key) throws IOException {
-      JsonNode node = file.root().path(key);
-      if (node.isTextual()) {
-        return new AddedToken(node.textValue(), false, false, false, false, true);
-      }
-      if (!node.isObject()) {
-        throw file.wrong(key, "a token: a text, or an object with its content");
-      }
-      return of(file.object(key)).asSpecial();
+    /** The special token of a content that nothing more is said about. */
+    static AddedToken special(String content, boolean normalized) {
+      return new AddedToken(content, false, false, false, normalized, true);
     }
 
-    static AddedToken of(JsonFile json) throws IOException {
+    /** A token of a list, which says itself whether it is special. */
+    static AddedToken listed(JsonFile json) throws IOException {
+      boolean special = json.flag("special", false);
+      return of(json, !special, special);
+    }
+
+    static AddedToken of(JsonFile json, boolean normalized, boolean special) throws IOException {
       String content = json.text("content", "");
       if (content.isEmpty()) {
         throw json.wrong("content", "a text that is not empty");
       }
-      boolean special = json.flag("special", false);
       return new AddedToken(
           content,
           json.flag("single_word", false),
           json.flag("lstrip", false),
           json.flag("rstrip", false),
-          json.flag("normalized", json.has("special") && !special),
+          json.flag("normalized", normalized),
           special);
     }
 
@@ -188,11 +191,14 @@ final class TokenizerFolder {
 
   private final Path folder;
 
+  /** Whether the files are vocab.json and merges.txt. */
+  private final boolean pair;
+
   /** Whether the file has a name by which it belongs to those beside it. */
   private final boolean named;
 
   private final List<Path> read = new ArrayList<>();
-  private final Map<String, Integer> ids = new HashMap<>();
+  private final Map<String, Integer> ids = new LinkedHashMap<>();
   private final Map<String, AddedToken> added = new LinkedHashMap<>();
   private final Set<String> everSpecial = new LinkedHashSet<>();
   private final JsonFile description;
@@ -201,20 +207,20 @@ final class TokenizerFolder {
 
   private TokenizerFolder(Path folder, Path file) throws IOException {
     this.folder = folder;
-    boolean pair = file.endsWith(VOCABULARY);
+    this.pair = file.endsWith(VOCABULARY);
     read.add(file);
     if (pair) {
       this.merges = folder.resolve(MERGES);
       read.add(merges);
       this.vocabulary = JsonFile.read(file, FILE_LIMIT);
-      this.description = JsonFile.of(file, pair());
+      this.description = JsonFile.of(file, readPair());
     } else {
       this.merges = file;
       this.description = JsonFile.read(file, FILE_LIMIT);
       this.vocabulary = description.object("model").object("vocab");
     }
     this.named = pair || file.endsWith(DESCRIPTION);
-    fold(pair);
+    fold();
   }
 
   /**
@@ -253,6 +259,11 @@ final class TokenizerFolder {
     return description;
   }
 
+  /** Ids of all tokens, by their content. */
+  Map<String, Integer> ids() {
+    return ids;
+  }
+
   /** The tokens of the model, which may come from a file of their own. */
   JsonFile vocabulary() {
     return vocabulary;
@@ -270,7 +281,7 @@ final class TokenizerFolder {
 
   // ---- vocab.json and merges.txt -------------------------------------------------------------
 
-  private ObjectNode pair() throws IOException {
+  private ObjectNode readPair() throws IOException {
     long missing =
         ByteCharacters.all().stream().filter(byteText -> !vocabulary.has(byteText)).count();
     if (missing > 0) {
@@ -316,10 +327,12 @@ final class TokenizerFolder {
       return JsonFile.of(file, JsonNodeFactory.instance.objectNode());
     }
     read.add(file);
-    return JsonFile.read(file, FILE_LIMIT);
+    JsonFile json = JsonFile.read(file, FILE_LIMIT);
+    TokenizerFile.requireText(json);
+    return json;
   }
 
-  private void fold(boolean pair) throws IOException {
+  private void fold() throws IOException {
     JsonFile config = beside(CONFIG);
     JsonFile specialTokens = beside(SPECIAL_TOKENS);
     JsonFile addedTokens = beside(ADDED_TOKENS);
@@ -338,11 +351,13 @@ final class TokenizerFolder {
     if (pair) {
       requirePair(tokenizerClass, config, model);
     }
+    JsonNode steps = description.root().path("pre_tokenizer");
     boolean ofBytes =
-        BYTE_LEVEL_CLASSES.contains(tokenizerClass)
-            && (pair || !DESCRIBED_FAMILIES.contains(family));
+        BYTE_LEVEL_CLASSES.containsKey(tokenizerClass)
+            && (pair || !DESCRIBED_FAMILIES.contains(family))
+            && steps.findValuesAsText("type").contains(TokenizerFile.BYTE_LEVEL);
     if (ofBytes
-        && description.root().get("pre_tokenizer") instanceof ObjectNode step
+        && steps instanceof ObjectNode step
         && step.path("type").asText().equals(TokenizerFile.BYTE_LEVEL)) {
       step.put("add_prefix_space", addPrefixSpace);
     }
@@ -357,9 +372,12 @@ final class TokenizerFolder {
     Map<String, AddedToken> special =
         special(
             decoder ? List.of(config) : List.of(config, specialTokens),
-            ofBytes || (pair && vocabulary.has(END_OF_TEXT)),
+            ofBytes ? BYTE_LEVEL_CLASSES.getOrDefault(tokenizerClass, List.of()) : List.of(),
             roles);
-    add(decoder ? decoder(config) : listed(addedTokens, special.keySet()), special);
+    if (tokenizerClass.isEmpty() && pair && vocabulary.has(END_OF_TEXT)) {
+      special.put(END_OF_TEXT, AddedToken.special(END_OF_TEXT, true));
+    }
+    add(decoder ? decoder(config) : listed(addedTokens, special), special);
     if (splitSpecialTokens) {
       split(config);
     }
@@ -387,11 +405,16 @@ final class TokenizerFolder {
       throws IOException {
     boolean silent = tokenizerClass.isEmpty() && !model.has("model_type");
     if (!silent && !PAIR_CLASSES.contains(tokenizerClass)) {
-      JsonFile says = config.has("tokenizer_class") || tokenizerClass.isEmpty() ? config : model;
-      String expected =
-          String.join(" or ", new TreeSet<>(PAIR_CLASSES))
-              + ", or tokenizer.json in the place of vocab.json and merges.txt";
-      throw says.wrong("tokenizer_class", expected);
+      JsonFile file = config.has("tokenizer_class") ? config : model;
+      String key = file.has("tokenizer_class") ? "tokenizer_class" : "model_type";
+      throw file.wrong(
+          key,
+          "one that reads "
+              + VOCABULARY
+              + " and "
+              + MERGES
+              + " as GPT2Tokenizer does, or a "
+              + DESCRIPTION);
     }
   }
 
@@ -405,7 +428,7 @@ final class TokenizerFolder {
       return;
     }
     for (JsonFile json : description.objects("added_tokens")) {
-      AddedToken token = AddedToken.of(json);
+      AddedToken token = AddedToken.listed(json);
       int id = json.id("id");
       Integer other = ids.put(token.content, id);
       if (other != null && other != id) {
@@ -421,19 +444,21 @@ final class TokenizerFolder {
   /**
    * Special tokens, by their content.
    *
-   * @param files that name them, each before what it adds to or replaces of the one before
-   * @param ofBytes whether what has no name is the end of a text
-   * @param roles what has a name of its own, by that name
+   * @param files that name them, each before what adds to it or has the last word
+   * @param unasked what is called the end of a text if no file says otherwise
+   * @param roles receives what has a name of its own, by that name
    */
-  private static Map<String, AddedToken> special(
-      List<JsonFile> files, boolean ofBytes, Map<String, AddedToken> roles) throws IOException {
+  private Map<String, AddedToken> special(
+      List<JsonFile> files, List<String> unasked, Map<String, AddedToken> roles)
+      throws IOException {
     for (String role : ROLES) {
-      if (ofBytes && BYTE_LEVEL_ROLES.contains(role)) {
-        roles.put(role, new AddedToken(END_OF_TEXT, false, false, false, false, true));
+      boolean normalized = pair && NORMALIZED_ROLES.contains(role);
+      if (unasked.contains(role)) {
+        roles.put(role, AddedToken.special(END_OF_TEXT, normalized));
       }
       for (JsonFile file : files) {
         if (file.has(role)) {
-          roles.put(role, AddedToken.named(file, role));
+          roles.put(role, special(file, role, normalized));
         } else if (file.root().has(role)) { // null: there is none
           roles.remove(role);
         }
@@ -446,7 +471,7 @@ final class TokenizerFolder {
         if (file.has(key)) {
           JsonFile list = file.root().get(key).isObject() ? file.object(key) : file.list(key);
           for (Map.Entry<String, JsonNode> entry : list.root().properties()) {
-            AddedToken token = AddedToken.named(list, entry.getKey());
+            AddedToken token = special(list, entry.getKey(), false);
             result.putIfAbsent(token.content, token);
           }
         }
@@ -454,6 +479,19 @@ final class TokenizerFolder {
     }
     result.remove(""); // names nothing
     return result;
+  }
+
+  /** The token at a key: a text, or an object that has more to say. */
+  private static AddedToken special(JsonFile file, String key, boolean normalized)
+      throws IOException {
+    JsonNode node = file.root().path(key);
+    if (node.isTextual()) {
+      return AddedToken.special(node.textValue(), normalized);
+    }
+    if (!node.isObject()) {
+      throw file.wrong(key, "a token: a text, or an object with its content");
+    }
+    return AddedToken.of(file.object(key), false, true);
   }
 
   /** The list of the config, by id. */
@@ -464,13 +502,13 @@ final class TokenizerFolder {
       if (!entry.getKey().matches("0|[1-9]\\d{0,8}")) {
         throw list.wrong(entry.getKey(), "a token id as the key");
       }
-      result.put(Integer.valueOf(entry.getKey()), AddedToken.of(list.object(entry.getKey())));
+      result.put(Integer.valueOf(entry.getKey()), AddedToken.listed(list.object(entry.getKey())));
     }
     return result;
   }
 
   /** The list of added_tokens.json, by id, where tokenizer.json is believed first. */
-  private SortedMap<Integer, AddedToken> listed(JsonFile file, Set<String> special)
+  private SortedMap<Integer, AddedToken> listed(JsonFile file, Map<String, AddedToken> special)
       throws IOException {
     SortedMap<Integer, AddedToken> result = new TreeMap<>();
     added.values().forEach(token -> result.put(id(token.content), token));
@@ -480,8 +518,8 @@ final class TokenizerFolder {
       if (content.isEmpty()) {
         throw file.wrong(content, "a token that is not empty");
       }
-      boolean isSpecial = special.contains(content);
-      AddedToken token = new AddedToken(content, false, false, false, !isSpecial, isSpecial);
+      AddedToken token =
+          special.getOrDefault(content, new AddedToken(content, false, false, false, true, false));
       AddedToken other = result.putIfAbsent(id, token);
       if (other != null && !other.content.equals(content)) {
         throw file.wrong(content, "an id that " + BadFile.quoted(other.content) + " has not");
@@ -490,7 +528,9 @@ final class TokenizerFolder {
     return result;
   }
 
-  /** Adds what is new, or has other flags than before; an id that is claimed for it is not asked. */
+  /**
+   * Adds what is new, or has other flags than before; an id that is claimed for it is not asked.
+   */
   private void add(SortedMap<Integer, AddedToken> listed, Map<String, AddedToken> special) {
     int largest = added.keySet().stream().mapToInt(this::id).max().orElse(-1);
     int next = Math.max(vocabulary.root().size(), largest + 1);
@@ -503,6 +543,7 @@ final class TokenizerFolder {
     Set<String> known = new HashSet<>(added.keySet());
     tokens.forEach(token -> known.add(token.content));
     for (AddedToken token : special.values()) {
+      added.computeIfPresent(token.content, (content, before) -> before.asSpecial());
       if (known.add(token.content)) {
         tokens.add(token);
       }
@@ -518,20 +559,17 @@ final class TokenizerFolder {
     }
   }
 
-  /** Special tokens become tokens like any other, which no text makes. */
+  /** Special tokens become tokens like any other, which no text makes, and keep their ids. */
   private void split(JsonFile config) throws IOException {
     ObjectNode model = description.object("model").root();
-    boolean bytePairs = model.has("merges") && !model.path("ignore_merges").asBoolean();
-    added.forEach(
-        (content, token) -> {
-          if (token.special) {
-            everSpecial.add(content);
-          }
-        });
-    for (String content : everSpecial) {
-      added.remove(content);
+    boolean made = !model.has("merges") || model.path("ignore_merges").asBoolean();
+    for (Map.Entry<String, AddedToken> token : added.entrySet()) {
+      String content = token.getKey();
+      if (token.getValue().special) {
+        everSpecial.add(content);
+      }
       if (!vocabulary.root().has(content)) {
-        if (!bytePairs || content.codePointCount(0, content.length()) < 2) {
+        if (made || content.codePointCount(0, content.length()) < 2) {
           throw config.wrong(
               "split_special_tokens",
               "false, for " + BadFile.quoted(content) + " is not in the vocabulary of the model");
@@ -539,14 +577,12 @@ final class TokenizerFolder {
         vocabulary.root().put(content, id(content));
       }
     }
+    everSpecial.forEach(added::remove);
   }
 
   private void beginWith(String content) {
     ObjectNode template =
-        description
-            .root()
-            .putObject("post_processor")
-            .put("type", TokenizerFile.TEMPLATE);
+        description.root().putObject("post_processor").put("type", TokenizerFile.TEMPLATE);
     for (String key : List.of("single", "pair")) {
       ArrayNode pieces = template.putArray(key);
       pieces.addObject().putObject("SpecialToken").put("id", content).put("type_id", 0);

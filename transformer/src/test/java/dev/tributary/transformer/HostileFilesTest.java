@@ -64,11 +64,15 @@ class HostileFilesTest {
   static Stream<Format> formats() throws IOException {
     Map<Map<String, byte[]>, Loader> folders =
         Map.of(
-            Map.of("tokenizer.json", utf8(TokenizerTest.bytes())),
+            Map.of(
+                "tokenizer.json", utf8(TokenizerTest.bytes()),
+                "special_tokens_map.json", utf8(TokenizerFolderTest.VALID_SPECIAL_TOKENS),
+                "added_tokens.json", utf8(TokenizerFolderTest.VALID_ADDED_TOKENS)),
             Tokenizer::load,
             Map.of(
                 "vocab.json", utf8(Gpt2TokenizerTest.smallVocabulary()),
-                "merges.txt", utf8(Gpt2TokenizerTest.SMALL_MERGES)),
+                "merges.txt", utf8(Gpt2TokenizerTest.SMALL_MERGES),
+                "tokenizer_config.json", utf8(TokenizerFolderTest.VALID_CONFIG)),
             Tokenizer::load,
             Map.of(
                 "config.json", utf8(CheckpointTest.CONFIG),

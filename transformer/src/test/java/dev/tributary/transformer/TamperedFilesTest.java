@@ -72,6 +72,42 @@ class TamperedFilesTest {
         });
   }
 
+  /** One of the files beside a tokenizer, or two that then contradict each other. */
+  @Test
+  void filesBesideATokenizer_loadOrAreRefused() throws IOException {
+    Map<String, JsonNode> files =
+        Map.of(
+            "tokenizer_config.json", JSON.readTree(TokenizerFolderTest.VALID_CONFIG),
+            "special_tokens_map.json", JSON.readTree(TokenizerFolderTest.VALID_SPECIAL_TOKENS),
+            "added_tokens.json", JSON.readTree(TokenizerFolderTest.VALID_ADDED_TOKENS),
+            "config.json", JSON.readTree("{\"model_type\": \"gpt2\", \"tokenizer_class\": null}"));
+    List<String> names = files.keySet().stream().sorted().toList();
+    Files.writeString(folder.resolve("vocab.json"), Gpt2TokenizerTest.smallVocabulary().toString());
+    Files.writeString(folder.resolve("merges.txt"), Gpt2TokenizerTest.SMALL_MERGES);
+    Path description = folder.resolve("tokenizer.json");
+    Tampering.check(
+        folder,
+        random -> {
+          Files.deleteIfExists(description);
+          if (random.nextBoolean()) {
+            Files.writeString(description, TokenizerTest.bytes().toString());
+          }
+          for (String name : names) {
+            Path file = folder.resolve(name);
+            Files.deleteIfExists(file);
+            if (random.nextInt(4) > 0) {
+              JsonNode valid = Objects.requireNonNull(files.get(name));
+              Files.write(
+                  file,
+                  random.nextInt(3) == 0
+                      ? Tampering.json(valid, random)
+                      : valid.toString().getBytes(StandardCharsets.UTF_8));
+            }
+          }
+          use(Tokenizer.load(folder));
+        });
+  }
+
   private static void use(Tokenizer tokenizer) {
     for (String text : TEXTS) {
       try {
