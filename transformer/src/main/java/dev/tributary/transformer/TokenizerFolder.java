@@ -35,11 +35,11 @@ import java.util.TreeMap;
  *       a LlamaTokenizerFast away), and {@code add_prefix_space} only for one of {@link
  *       #BYTE_LEVEL_CLASSES} (4.57 obeys it for every class, 5.x for these);
  *   <li>those classes keep the file's other steps (5.x puts a ByteLevel of its own in their place)
- *       and call three tokens {@code <|endoftext|>} that nobody names, unless the model is of a
+ *       and name {@code <|endoftext|>} where no file names a token, unless the model is of a
  *       {@linkplain #DESCRIBED_FAMILIES family} that 5.x reads from its tokenizer.json alone.
  * </ul>
  *
- * Of a pair, {@code add_bos_token} and {@code add_prefix_space} count, and {@code add_eos_token}
+ * <p>Of a pair, {@code add_bos_token} and {@code add_prefix_space} count, and {@code add_eos_token}
  * does not (5.x obeys it). How decoded text is tidied up, cut or padded is not read.
  */
 final class TokenizerFolder {
@@ -338,7 +338,8 @@ final class TokenizerFolder {
     JsonFile addedTokens = beside(ADDED_TOKENS);
     JsonFile model = beside(MODEL);
     for (String key : REPLACEMENTS) {
-      if (config.has(key) && !config.root().get(key).isEmpty()) {
+      JsonNode value = config.root().path(key);
+      if (config.has(key) && (value.isValueNode() || !value.isEmpty())) {
         throw config.wrong(key, "none: it names what is read in the place of this tokenizer");
       }
     }

@@ -41,12 +41,27 @@ class TamperedFilesTest {
   @Test
   void tokenizerJson_loadsOrIsRefused() throws IOException {
     JsonNode words = JSON.readTree(Files.readString(Textbook.folder().resolve("tokenizer.json")));
-    JsonNode bytes = TokenizerTest.bytes();
+    ObjectNode steps = TokenizerTest.bytes();
+    steps.set(
+        "pre_tokenizer",
+        JSON.readTree(
+            """
+            {"type": "Sequence", "pretokenizers": [
+             {"type": "Split", "pattern": {"Regex": "\\\\p{N}{1,3}"}, "behavior": "Isolated",
+              "invert": false},
+             {"type": "Split", "pattern": {"String": "a"}, "behavior": "MergedWithPrevious",
+              "invert": true},
+             {"type": "Digits", "individual_digits": true},
+             {"type": "Punctuation", "behavior": "Contiguous"},
+             {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+              "use_regex": false}]}
+            """));
+    List<JsonNode> valid = List.of(words, TokenizerTest.bytes(), steps);
     Path file = folder.resolve("tokenizer.json");
     Tampering.check(
         file,
         random -> {
-          Files.write(file, Tampering.json(random.nextBoolean() ? words : bytes, random));
+          Files.write(file, Tampering.json(valid.get(random.nextInt(valid.size())), random));
           use(Tokenizer.load(file));
         });
   }

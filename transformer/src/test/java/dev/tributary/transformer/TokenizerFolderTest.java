@@ -254,6 +254,7 @@ class TokenizerFolderTest {
         arguments(CONFIG, "{'split_special_tokens': 'x'}", "split_special_tokens is \"x\""),
         arguments(CONFIG, "{'tokenizer_class': 7}", "tokenizer_class is 7, expected a text"),
         arguments(CONFIG, "{'auto_map': {'AutoTokenizer': ['a.B', null]}}", "auto_map is {"),
+        arguments(CONFIG, "{'auto_map': 'a.B'}", "auto_map is \"a.B\", expected none"),
         arguments(CONFIG, "{'fast_tokenizer_files': ['x.json']}", "fast_tokenizer_files is ["),
         arguments(CONFIG, "{'pad_token': 7}", "pad_token is 7, expected a token: a text, or"),
         arguments(CONFIG, "{'pad_token': {}}", "pad_token.content is missing"),
@@ -275,7 +276,8 @@ class TokenizerFolderTest {
             CONFIG,
             "{'added_tokens_decoder': {'300': {'content': ''}}}",
             "added_tokens_decoder.300.content is \"\", expected a text that is not empty"),
-        arguments(CONFIG, "{'pad_token': '\\ud800'}", "this file is not valid JSON"),
+        arguments(
+            CONFIG, "{'pad_token': '\\ud800'}", "a text in this file has half of a surrogate pair"),
         arguments(SPECIAL_TOKENS, "{'mask_token': [1]}", "mask_token is [1]"),
         arguments(ADDED_TOKENS, "{'': 300}", " is 300, expected a token that is not empty"),
         arguments(ADDED_TOKENS, "{'x': '300'}", "x is \"300\", expected a token id from 0"),
@@ -360,7 +362,7 @@ class TokenizerFolderTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {" ", "\n", "ab", "\u4e2d"})
+  @ValueSource(strings = {" ", "ab"})
   void encode_longerThanTheLibraryBears_isRefused(String piece) throws IOException {
     write(true);
     Tokenizer tokenizer = Tokenizer.load(folder);
