@@ -7,6 +7,7 @@ import java.util.HashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
  * The characters that stand for bytes in a byte-level vocabulary: printable ones for themselves,
@@ -28,6 +29,14 @@ final class ByteCharacters {
   /** All 256. */
   static Set<String> all() {
     return BYTES.keySet();
+  }
+
+  /** Those of the bytes that texts consist of; the others are in no UTF-8. */
+  static Set<String> ofTexts() {
+    return BYTES.entrySet().stream()
+        .filter(byteText -> byteText.getValue() < 0xf5 && (byteText.getValue() & 0xfe) != 0xc0)
+        .map(Map.Entry::getKey)
+        .collect(Collectors.toUnmodifiableSet());
   }
 
   /** The text that a token stands for, its bytes as {@code \xe2} where they are no text alone. */

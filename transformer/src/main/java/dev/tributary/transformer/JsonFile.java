@@ -14,6 +14,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.exc.MismatchedInputException;
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -156,6 +157,18 @@ final class JsonFile {
       return new JsonFile(path, inside + key + ".", object);
     }
     throw wrong(key, "an object");
+  }
+
+  /** The list at a key, as an object whose keys are {@code [0]}, {@code [1]}, and so on. */
+  JsonFile list(String key) throws IOException {
+    if (!(root.get(key) instanceof ArrayNode list)) {
+      throw wrong(key, "a list");
+    }
+    ObjectNode items = JsonNodeFactory.instance.objectNode();
+    for (JsonNode item : list) {
+      items.set("[" + items.size() + "]", item);
+    }
+    return new JsonFile(path, inside + key, items);
   }
 
   /** Whether there is a value at a key; null is none. */

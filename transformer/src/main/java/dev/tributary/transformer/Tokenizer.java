@@ -15,6 +15,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
@@ -29,8 +30,17 @@ import org.jspecify.annotations.Nullable;
  * when this object is garbage.
  */
 public final class Tokenizer {
+  /** Names of the files that a tokenizer may consist of, without the model's own config.json. */
+  public static final List<String> FILE_NAMES = TokenizerFolder.NAMES;
+
   /** Unknown words that a refusal names. */
   private static final int NAMED = 5;
+
+  /**
+   * Longest text, UTF-16 units: the library ends the process at ten million spaces in a row, and no
+   * model reads as many tokens.
+   */
+  private static final int TEXT_LIMIT = 1_000_000;
 
   static {
     setUnlessSet("OPT_OUT_TRACKING", "true"); // or the library reports to its makers
@@ -40,12 +50,14 @@ public final class Tokenizer {
   private final HuggingFaceTokenizer library;
   private final Map<Integer, String> texts;
   private final int vocabulary;
+  private final List<Path> files;
   private final @Nullable Integer unknown;
 
   private Tokenizer(HuggingFaceTokenizer library, TokenizerFile file) {
     this.library = library;
     this.texts = file.contents();
     this.vocabulary = Collections.max(texts.keySet()) + 1;
+    this.files = List.copyOf(file.files());
     this.unknown = file.unknown();
     if (file.byteLevel()) {
       texts.replaceAll(
@@ -62,7 +74,11 @@ public final class Tokenizer {
 
   /**
    * Reads a tokenizer: a {@code tokenizer.json}, or GPT-2's byte-level pair of {@code vocab.json}
-   * and {@code merges.txt}, in which {@code <|endoftext|>} is a special token.
+   * and {@code merges.txt}. What {@code tokenizer_config.json}, {@code special_tokens_map.json},
+   * {@code added_tokens.json} and the model's {@code config.json} beside it say is heard: further
+   * tokens, which get the next free ids, and how a pair puts a space or a token before a text.
+   * Where Hugging Face's readers disagree, the steps are those of tokenizer.json as it is written
+   * and the tokens those of transformers 4.57.
    *
    * @param path one of these files, or a folder with them; tokenizer.json first if there are both
    * @return the tokenizer
@@ -73,25 +89,9 @@ public final class Tokenizer {
   public static Tokenizer load(Path path) throws IOException {
     try {
       TokenizerFile description = TokenizerFile.read(path);
-      Tokenizer tokenizer = new Tokenizer(library(description), description);
-      tokenizer.requireAdded(description);
-      return tokenizer;
+      return new Tokenizer(library(description), description);
     } catch (OutOfMemoryError e) {
       throw BadFile.causedBy(e, path, "what is described here does not fit into memory");
-    }
-  }
-
-  private void requireAdded(TokenizerFile description) throws IOException {
-    for (Map.Entry<String, Integer> added : description.added().entrySet()) {
-      int[] ids = ids(split(added.getKey(), false));
-      if (!Arrays.equals(ids, new int[] {added.getValue()})) {
-        throw BadFile.because(
-            description.path(),
-            "added token %s has id %d, and splitting its text gives %s",
-            BadFile.quoted(added.getKey()),
-            added.getValue(),
-            Arrays.toString(ids));
-      }
     }
   }
 
@@ -124,16 +124,29 @@ public final class Tokenizer {
   }
 
   /**
-   * {@return the tokens of a prompt, with the special tokens that the file puts around one, e.g.
+   * {@return the tokens of a prompt, with the special tokens that the files put around one, e.g.
    * {@code <bos>}}
    *
    * @param text the prompt
-   * @throws IllegalArgumentException if the prompt is empty, or a word is not in the vocabulary
+   * @throws IllegalArgumentException if the prompt is empty, has more than a million characters or
+   *     half of a surrogate pair, or if a word is not in the vocabulary
    */
   public int[] encode(String text) {
     Encoding encoding = split(text, true);
     boolean empty = Arrays.stream(encoding.getSpecialTokenMask()).allMatch(mask -> mask == 1);
     requireArgument(!empty, "the prompt is empty");
+    requireKnown(text, encoding);
+    return ids(encoding);
+  }
+
+  /**
+   * {@return the tokens of a piece of text, without special tokens around it; none if it is empty}
+   *
+   * @param text the piece
+   * @throws IllegalArgumentException if it is refused as a prompt would be
+   */
+  public int[] tokens(String text) {
+    Encoding encoding = split(text, false);
     requireKnown(text, encoding);
     return ids(encoding);
   }
@@ -145,9 +158,7 @@ public final class Tokenizer {
    * @throws IllegalArgumentException if it is none or several, or not in the vocabulary
    */
   public int token(String text) {
-    Encoding encoding = split(text, false);
-    requireKnown(text, encoding);
-    int[] ids = ids(encoding);
+    int[] ids = tokens(text);
     requireArgument(
         ids.length == 1,
         "%s is %d tokens%s, expected one",
@@ -173,12 +184,22 @@ public final class Tokenizer {
     return Objects.requireNonNull(text);
   }
 
+  /** {@return the files that say what this tokenizer is} */
+  public List<Path> files() {
+    return files;
+  }
+
   /** {@return the number of token ids: one more than the largest} */
   public int vocabulary() {
     return vocabulary;
   }
 
   private Encoding split(String text, boolean withSpecialTokens) {
+    requireArgument(
+        text.length() <= TEXT_LIMIT,
+        "the text has %d characters, expected at most %d",
+        text.length(),
+        TEXT_LIMIT);
     requireArgument(
         StandardCharsets.UTF_8.newEncoder().canEncode(text),
         "%s has half of a surrogate pair",

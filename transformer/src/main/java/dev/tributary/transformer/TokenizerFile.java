@@ -2,17 +2,11 @@ package dev.tributary.transformer;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
-import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.BufferedReader;
 import java.io.IOException;
-import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -22,66 +16,70 @@ import org.jspecify.annotations.Nullable;
 /**
  * What a {@code tokenizer.json} says, checked before the native library sees it: that library ends
  * the process where one part of the file breaks what another promises, and silently leaves out of a
- * prompt what it does not know. GPT-2's older pair of {@code vocab.json} and {@code merges.txt} is
- * read as the tokenizer.json that says the same.
+ * prompt what it does not know.
  */
 final class TokenizerFile {
-  private static final String DESCRIPTION = "tokenizer.json";
-  private static final String VOCABULARY = "vocab.json";
-  private static final String MERGES = "merges.txt";
-
-  /** First line of a merges.txt, as far as it is always the same. */
-  private static final String MERGES_VERSION = "#version";
-
-  /** The token that ends a text in GPT-2's vocabulary. */
-  private static final String END_OF_TEXT = "<|endoftext|>";
-
-  /** Largest file, bytes; GPT-2's have one or two million. */
-  private static final int FILE_LIMIT = 32 << 20;
-
-  private static final String BYTE_PAIRS = "BPE";
-  private static final String BYTE_LEVEL = "ByteLevel";
-  private static final String TEMPLATE = "TemplateProcessing";
+  static final String BYTE_PAIRS = "BPE";
+  static final String BYTE_LEVEL = "ByteLevel";
+  static final String TEMPLATE = "TemplateProcessing";
+  private static final String SPLIT = "Split";
   private static final Set<String> MODELS = Set.of(BYTE_PAIRS, "WordLevel");
   private static final Set<String> NORMALIZERS = Set.of("Lowercase", "NFC", "NFD", "NFKC", "NFKD");
   private static final Set<String> PRE_TOKENIZERS =
-      Set.of(BYTE_LEVEL, "BertPreTokenizer", "Whitespace", "WhitespaceSplit");
+      Set.of(
+          BYTE_LEVEL,
+          "BertPreTokenizer",
+          "Digits",
+          "Punctuation",
+          SPLIT,
+          "Whitespace",
+          "WhitespaceSplit");
   private static final Set<String> POST_PROCESSORS = Set.of(BYTE_LEVEL, TEMPLATE);
 
+  /** Most tokens that are looked for in a text; the time that they take grows with their square. */
+  private static final int ADDED_LIMIT = 8192;
+
+  private final TokenizerFolder folder;
   private final JsonFile json;
-  private final Map<String, Integer> ids = new HashMap<>();
+  private final JsonFile vocabulary;
+  private final Map<String, Integer> ids;
   private final Map<Integer, String> contents = new HashMap<>();
   private final Map<String, Integer> added = new HashMap<>();
   private final boolean byteLevel;
   private final @Nullable String unknown;
 
-  /**
-   * Checks a description.
-   *
-   * @param vocabulary its tokens, which may come from a file of their own
-   * @param merges the file that has its merges
-   */
-  private TokenizerFile(JsonFile json, JsonFile vocabulary, Path merges) throws IOException {
-    this.json = json;
+  private TokenizerFile(TokenizerFolder folder) throws IOException {
+    this.folder = folder;
+    this.json = folder.description();
+    this.vocabulary = folder.vocabulary();
+    this.ids = folder.ids();
     steps(json, "normalizer", "normalizers", NORMALIZERS);
     boolean bytes = false;
     for (JsonFile step : steps(json, "pre_tokenizer", "pretokenizers", PRE_TOKENIZERS)) {
       bytes |= type(step).equals(BYTE_LEVEL);
+      if (type(step).equals(SPLIT)) {
+        checkPattern(step);
+      }
     }
     this.byteLevel = bytes;
-    readVocabulary(vocabulary);
+    readContents();
     JsonFile model = json.object("model");
     this.unknown = checkModel(model);
     if (type(model).equals(BYTE_PAIRS)) {
-      checkMerges(model, merges);
+      checkMerges(model, folder.merges());
     }
     readAddedTokens();
     checkPostProcessor();
     // A prompt is neither cut nor filled up: whoever runs the model says what does not fit.
     json.root().putNull("truncation").putNull("padding");
     json.root().putNull("decoder"); // one token at a time needs none
-    if (!StandardCharsets.UTF_8.newEncoder().canEncode(toJson())) {
-      throw BadFile.because(json.path(), "a text in this file has half of a surrogate pair");
+    requireText(json);
+  }
+
+  /** The library would read something else in the place of half of a surrogate pair. */
+  static void requireText(JsonFile file) throws IOException {
+    if (!StandardCharsets.UTF_8.newEncoder().canEncode(file.root().toString())) {
+      throw BadFile.because(file.path(), "a text in this file has half of a surrogate pair");
     }
   }
 
@@ -92,81 +90,7 @@ final class TokenizerFile {
    *     uses what is not known here
    */
   static TokenizerFile read(Path path) throws IOException {
-    if (!Files.isDirectory(path)) {
-      boolean half = path.endsWith(VOCABULARY) || path.endsWith(MERGES);
-      return half
-          ? pair(path.resolveSibling(VOCABULARY), path.resolveSibling(MERGES))
-          : described(path);
-    }
-    Path description = path.resolve(DESCRIPTION);
-    Path vocabulary = path.resolve(VOCABULARY);
-    Path merges = path.resolve(MERGES);
-    if (Files.exists(description)) {
-      return described(description);
-    }
-    if (Files.notExists(vocabulary) && Files.notExists(merges)) {
-      throw BadFile.because(
-          path,
-          "there is no tokenizer in this folder, expected %s, or %s and %s",
-          DESCRIPTION,
-          VOCABULARY,
-          MERGES);
-    }
-    return pair(vocabulary, merges);
-  }
-
-  private static TokenizerFile described(Path file) throws IOException {
-    JsonFile json = JsonFile.read(file, FILE_LIMIT);
-    return new TokenizerFile(json, json.object("model").object("vocab"), file);
-  }
-
-  private static TokenizerFile pair(Path vocabularyFile, Path mergesFile) throws IOException {
-    JsonFile vocabulary = JsonFile.read(vocabularyFile, FILE_LIMIT);
-    long missing =
-        ByteCharacters.all().stream().filter(byteText -> !vocabulary.has(byteText)).count();
-    if (missing > 0) {
-      throw BadFile.because(vocabularyFile, "there is no token for %d of the 256 bytes", missing);
-    }
-    ObjectNode root = JsonNodeFactory.instance.objectNode().put("version", "1.0");
-    root.putObject("pre_tokenizer")
-        .put("type", BYTE_LEVEL)
-        .put("add_prefix_space", false)
-        .put("trim_offsets", true)
-        .put("use_regex", true);
-    ObjectNode model = root.putObject("model").put("type", BYTE_PAIRS);
-    model.set("vocab", vocabulary.root());
-    readMerges(mergesFile, model.putArray("merges"));
-    if (vocabulary.has(END_OF_TEXT)) {
-      root.putArray("added_tokens")
-          .addObject()
-          .put("id", vocabulary.id(END_OF_TEXT))
-          .put("content", END_OF_TEXT)
-          .put("single_word", false)
-          .put("lstrip", false)
-          .put("rstrip", false)
-          .put("normalized", false)
-          .put("special", true);
-    }
-    return new TokenizerFile(JsonFile.of(vocabularyFile, root), vocabulary, mergesFile);
-  }
-
-  private static void readMerges(Path file, ArrayNode merges) throws IOException {
-    byte[] bytes = BadFile.bytes(file, FILE_LIMIT);
-    Set<String> seen = new HashSet<>();
-    try (BufferedReader reader = new BufferedReader(JsonFile.reader(bytes))) {
-      String line = reader.readLine();
-      if (line != null && line.startsWith(MERGES_VERSION)) {
-        line = reader.readLine();
-      }
-      for (; line != null; line = reader.readLine()) {
-        if (!seen.add(line)) {
-          throw BadFile.because(file, "merge %s is listed twice", BadFile.quoted(line));
-        }
-        merges.add(line);
-      }
-    } catch (CharacterCodingException e) {
-      throw BadFile.causedBy(e, file, "this file is not UTF-8");
-    }
+    return new TokenizerFile(TokenizerFolder.read(path));
   }
 
   /** The file that says what the tokenizer is. */
@@ -174,7 +98,12 @@ final class TokenizerFile {
     return json.path();
   }
 
-  /** The file as it was understood. */
+  /** The files that were read. */
+  List<Path> files() {
+    return folder.files();
+  }
+
+  /** The files as they were understood. */
   String toJson() {
     return json.root().toString();
   }
@@ -232,22 +161,28 @@ final class TokenizerFile {
     }
   }
 
-  private void readVocabulary(JsonFile vocabulary) throws IOException {
-    for (Map.Entry<String, JsonNode> entry : vocabulary.root().properties()) {
-      put(vocabulary, entry.getKey(), vocabulary.id(entry.getKey()));
+  private static void checkPattern(JsonFile step) throws IOException {
+    JsonFile pattern = step.object("pattern");
+    boolean known =
+        pattern.has("Regex")
+            ? SplitPatterns.KNOWN.contains(pattern.text("Regex", ""))
+            : !pattern.text("String", "").isEmpty();
+    if (!known || pattern.root().size() != 1) {
+      throw step.wrong("pattern", "a text, or a regular expression of a published tokenizer");
     }
   }
 
-  private void put(JsonFile part, String content, int id) throws IOException {
-    ids.put(content, id);
-    String other = contents.put(id, content);
-    if (other != null && !other.equals(content)) {
-      throw BadFile.because(
-          part.path(),
-          "tokens %s and %s both have id %d",
-          BadFile.quoted(other),
-          BadFile.quoted(content),
-          id);
+  private void readContents() throws IOException {
+    for (Map.Entry<String, Integer> token : ids.entrySet()) {
+      String other = contents.put(token.getValue(), token.getKey());
+      if (other != null) {
+        throw BadFile.because(
+            json.path(),
+            "tokens %s and %s both have id %d",
+            BadFile.quoted(other),
+            BadFile.quoted(token.getKey()),
+            token.getValue());
+      }
     }
   }
 
@@ -261,10 +196,13 @@ final class TokenizerFile {
     if (!words && model.has("dropout") && model.root().get("dropout").doubleValue() != 0) {
       throw model.wrong("dropout", "none: the tokens of a text would be random");
     }
-    if (!model.text("continuing_subword_prefix", "").isEmpty()) {
-      throw model.wrong("continuing_subword_prefix", "none");
+    for (String affix : List.of("continuing_subword_prefix", "end_of_word_suffix")) {
+      if (!model.text(affix, "").isEmpty()) {
+        throw model.wrong(affix, "none");
+      }
     }
-    boolean complete = !words && byteLevel && ids.keySet().containsAll(ByteCharacters.all());
+    boolean complete =
+        !words && byteLevel && ByteCharacters.ofTexts().stream().allMatch(vocabulary::has);
     if (complete) {
       return null;
     }
@@ -273,7 +211,7 @@ final class TokenizerFile {
           "unk_token", "a token of the vocabulary, unless there is one for each byte");
     }
     String token = model.text("unk_token", "");
-    if (!ids.containsKey(token)) {
+    if (!vocabulary.has(token)) {
       throw model.wrong("unk_token", "a token of the vocabulary");
     }
     return token;
@@ -292,8 +230,8 @@ final class TokenizerFile {
         merge.forEach(part -> parts.add(part.textValue()));
       }
       if (parts.size() != 2
-          || !ids.keySet().containsAll(parts)
-          || !ids.containsKey(String.join("", parts))) {
+          || !parts.stream().allMatch(vocabulary::has)
+          || !vocabulary.has(String.join("", parts))) {
         throw BadFile.because(
             file,
             "merge %s does not make a token out of two tokens of the vocabulary",
@@ -308,17 +246,27 @@ final class TokenizerFile {
     if (!json.has("added_tokens")) {
       return;
     }
-    for (JsonFile token : json.objects("added_tokens")) {
+    List<JsonFile> tokens = json.objects("added_tokens");
+    if (tokens.size() > ADDED_LIMIT) {
+      throw BadFile.because(
+          json.path(),
+          "there are %d added tokens, with those of the files beside this one, expected at most %d",
+          tokens.size(),
+          ADDED_LIMIT);
+    }
+    int next = vocabulary.root().size();
+    for (JsonFile token : tokens) {
       String content = token.text("content", "");
       int id = token.id("id");
-      if (content.isEmpty()) {
-        throw token.wrong("content", "a text that is not empty");
+      // The library counts on from the size of the vocabulary and does not ask for the id.
+      if (!vocabulary.has(content) && id != next++) {
+        throw BadFile.because(
+            json.path(),
+            "added token %s has id %d, expected %d, which is the next",
+            BadFile.quoted(content),
+            id,
+            next - 1);
       }
-      Integer other = ids.get(content);
-      if (other != null && other != id) {
-        throw token.wrong("id", other + ", which " + BadFile.quoted(content) + " has elsewhere");
-      }
-      put(token, content, id);
       added.put(content, id);
     }
   }

@@ -72,11 +72,15 @@ class HostileFilesTest {
   static Stream<Format> formats() throws IOException {
     Map<Map<String, byte[]>, Loader> folders =
         Map.of(
-            Map.of("tokenizer.json", utf8(TokenizerTest.bytes())),
+            Map.of(
+                "tokenizer.json", utf8(TokenizerTest.bytes()),
+                "special_tokens_map.json", utf8(TokenizerFolderTest.VALID_SPECIAL_TOKENS.strip()),
+                "added_tokens.json", utf8(TokenizerFolderTest.VALID_ADDED_TOKENS)),
             Tokenizer::load,
             Map.of(
                 "vocab.json", utf8(Gpt2TokenizerTest.smallVocabulary()),
-                "merges.txt", utf8(Gpt2TokenizerTest.SMALL_MERGES)),
+                "merges.txt", utf8(Gpt2TokenizerTest.SMALL_MERGES),
+                "tokenizer_config.json", utf8(TokenizerFolderTest.VALID_CONFIG.strip())),
             Tokenizer::load,
             Map.of(
                 "config.json", utf8(CheckpointTest.CONFIG),
@@ -384,7 +388,7 @@ class HostileFilesTest {
       for (int bit = 0; bit < 16; bit++) {
         name.append((i >> bit & 1) == 0 ? "Aa" : "BB");
       }
-      vocabulary.put(name.toString(), 300 + i);
+      vocabulary.put(name.toString(), vocabulary.size());
     }
     write(format("vocab.json"), vocabulary.toString().getBytes(UTF_8));
     load(format("vocab.json"));

@@ -41,12 +41,27 @@ class TamperedFilesTest {
   @Test
   void tokenizerJson_loadsOrIsRefused() throws IOException {
     JsonNode words = JSON.readTree(Files.readString(Textbook.folder().resolve("tokenizer.json")));
-    JsonNode bytes = TokenizerTest.bytes();
+    ObjectNode steps = TokenizerTest.bytes();
+    steps.set(
+        "pre_tokenizer",
+        JSON.readTree(
+            """
+            {"type": "Sequence", "pretokenizers": [
+             {"type": "Split", "pattern": {"Regex": "\\\\p{N}{1,3}"}, "behavior": "Isolated",
+              "invert": false},
+             {"type": "Split", "pattern": {"String": "a"}, "behavior": "MergedWithPrevious",
+              "invert": true},
+             {"type": "Digits", "individual_digits": true},
+             {"type": "Punctuation", "behavior": "Contiguous"},
+             {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+              "use_regex": false}]}
+            """));
+    List<JsonNode> valid = List.of(words, TokenizerTest.bytes(), steps);
     Path file = folder.resolve("tokenizer.json");
     Tampering.check(
         file,
         random -> {
-          Files.write(file, Tampering.json(random.nextBoolean() ? words : bytes, random));
+          Files.write(file, Tampering.json(valid.get(random.nextInt(valid.size())), random));
           use(Tokenizer.load(file));
         });
   }
@@ -68,6 +83,42 @@ class TamperedFilesTest {
           Files.write(
               folder.resolve("merges.txt"),
               both || !first ? Tampering.bytes(merges, random) : merges);
+          use(Tokenizer.load(folder));
+        });
+  }
+
+  /** One of the files beside a tokenizer, or two that then contradict each other. */
+  @Test
+  void filesBesideATokenizer_loadOrAreRefused() throws IOException {
+    Map<String, JsonNode> files =
+        Map.of(
+            "tokenizer_config.json", JSON.readTree(TokenizerFolderTest.VALID_CONFIG),
+            "special_tokens_map.json", JSON.readTree(TokenizerFolderTest.VALID_SPECIAL_TOKENS),
+            "added_tokens.json", JSON.readTree(TokenizerFolderTest.VALID_ADDED_TOKENS),
+            "config.json", JSON.readTree("{\"model_type\": \"gpt2\", \"tokenizer_class\": null}"));
+    List<String> names = files.keySet().stream().sorted().toList();
+    Files.writeString(folder.resolve("vocab.json"), Gpt2TokenizerTest.smallVocabulary().toString());
+    Files.writeString(folder.resolve("merges.txt"), Gpt2TokenizerTest.SMALL_MERGES);
+    Path description = folder.resolve("tokenizer.json");
+    Tampering.check(
+        folder,
+        random -> {
+          Files.deleteIfExists(description);
+          if (random.nextBoolean()) {
+            Files.writeString(description, TokenizerTest.bytes().toString());
+          }
+          for (String name : names) {
+            Path file = folder.resolve(name);
+            Files.deleteIfExists(file);
+            if (random.nextInt(4) > 0) {
+              JsonNode valid = Objects.requireNonNull(files.get(name));
+              Files.write(
+                  file,
+                  random.nextInt(3) == 0
+                      ? Tampering.json(valid, random)
+                      : valid.toString().getBytes(StandardCharsets.UTF_8));
+            }
+          }
           use(Tokenizer.load(folder));
         });
   }

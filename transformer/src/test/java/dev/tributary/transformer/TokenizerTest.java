@@ -303,7 +303,21 @@ class TokenizerTest {
             "[{\"id\":230,\"content\":\"\\ud800\"}]",
             "a text in this file has half of a surrogate pair"),
         arguments("", "normalizer", "{\"type\":\"Precompiled\"}", "normalizer.type is \"Precomp"),
-        arguments("", "pre_tokenizer", "{\"type\":\"Split\"}", "pre_tokenizer.type is \"Split\""),
+        arguments("", "pre_tokenizer", "{\"type\":\"Split\"}", "pre_tokenizer.pattern is missing"),
+        arguments(
+            "",
+            "pre_tokenizer",
+            "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a+)+$\"}}",
+            "pre_tokenizer.pattern is {\"Regex\":\"(a+)+$\"}, expected a text, or a regular"),
+        arguments(
+            "",
+            "pre_tokenizer",
+            "{\"type\":\"Split\",\"pattern\":{\"String\":\"\"}}",
+            "pre_tokenizer.pattern is {\"String\":\"\"}"),
+        arguments(
+            "", "pre_tokenizer", "{\"type\":\"Metaspace\"}", "pre_tokenizer.type is \"Metaspace\""),
+        arguments("/model", "continuing_subword_prefix", "\"##\"", "subword_prefix is \"##\""),
+        arguments("/model", "end_of_word_suffix", "\"</w>\"", "end_of_word_suffix is \"</w>\""),
         arguments("", "pre_tokenizer", "{}", "pre_tokenizer.type is missing"),
         arguments(
             "",
@@ -354,7 +368,7 @@ class TokenizerTest {
             "added_tokens",
             "[{\"id\":777,\"content\":\"Zebedee\",\"single_word\":false,\"lstrip\":false,"
                 + "\"rstrip\":false,\"normalized\":false,\"special\":true}]",
-            "\"Zebedee\" has id 777, and splitting its text gives [230]"));
+            "added token \"Zebedee\" has id 777, expected 230, which is the next"));
   }
 
   @ParameterizedTest(name = "{0} {1} {2}")

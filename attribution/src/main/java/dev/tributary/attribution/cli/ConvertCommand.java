@@ -8,6 +8,7 @@ import dev.tributary.transformer.AtomicFile;
 import dev.tributary.transformer.Checkpoint;
 import dev.tributary.transformer.ElementType;
 import dev.tributary.transformer.TensorFile;
+import dev.tributary.transformer.Tokenizer;
 import dev.tributary.transformer.Transformer;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -33,16 +34,6 @@ import picocli.CommandLine.Parameters;
     footer = {"", "Example:", "  convert transformer-debugger-checkpoint gpt2-folder --dtype F16"})
 final class ConvertCommand implements Callable<Integer> {
   private static final List<String> WRITTEN = List.of("config.json", "model.safetensors");
-
-  /** What a tokenizer may consist of. */
-  private static final List<String> TOKENIZER =
-      List.of(
-          "tokenizer.json",
-          "vocab.json",
-          "merges.txt",
-          "tokenizer_config.json",
-          "special_tokens_map.json",
-          "added_tokens.json");
 
   private static final Set<ElementType> TYPES =
       EnumSet.of(ElementType.F64, ElementType.F32, ElementType.F16, ElementType.BF16);
@@ -84,7 +75,7 @@ final class ConvertCommand implements Callable<Integer> {
         Scope scope = Scope.open()) {
       progress.enter(TerminalProgress.Phase.WEIGHTS);
       Checkpoint checkpoint = Checkpoint.open(from);
-      for (String name : TOKENIZER) {
+      for (String name : Tokenizer.FILE_NAMES) {
         if (Files.exists(checkpoint.folder().resolve(name))) {
           copied.add(checkpoint.folder().resolve(name));
         }

@@ -19,6 +19,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Parameters;
@@ -146,7 +147,12 @@ final class InspectCommand implements Callable<Integer> {
   }
 
   private void tokenizer() throws IOException {
-    lines.add(path + ": tokenizer of " + Tokenizer.load(path).vocabulary() + " tokens");
+    Tokenizer tokenizer = Tokenizer.load(path);
+    lines.add(path + ": tokenizer of " + tokenizer.vocabulary() + " tokens");
+    lines.add(
+        tokenizer.files().stream()
+            .map(file -> String.valueOf(file.getFileName()))
+            .collect(Collectors.joining(", ", "  read from ", "")));
   }
 
   private void tensors(TensorFile file) throws IOException {

@@ -956,6 +956,15 @@ class CommandLineTest {
   }
 
   @Test
+  void inspect_tokenizer_saysWhatItWasReadFrom(@TempDir Path folder) throws IOException {
+    copyModel(folder);
+    Files.writeString(folder.resolve("added_tokens.json"), "{\"<more>\": 230}");
+    List<String> lines = Output.of("inspect", folder.toString()).lines();
+    int line = lines.indexOf(folder + ": tokenizer of 231 tokens");
+    assertEquals("  read from tokenizer.json, added_tokens.json, config.json", lines.get(line + 1));
+  }
+
+  @Test
   void inspect_partThatIsBroken_doesNotHideTheRest(@TempDir Path folder) throws IOException {
     saved(folder);
     Files.writeString(folder.resolve("vocab.json"), "{");
