@@ -163,7 +163,18 @@ public final class Transformer {
    *     not those that the config describes
    */
   public static Transformer load(Path path, DType dtype, Progress progress) throws IOException {
-    Checkpoint checkpoint = Checkpoint.open(path);
+    return load(Checkpoint.open(path), dtype, progress);
+  }
+
+  /**
+   * Reads a model, such as one with an adapter that lies elsewhere.
+   *
+   * @param dtype in which to compute, whatever the file holds
+   * @param progress hears of every layer
+   * @throws IOException if a weight is broken, or not what the config describes
+   */
+  public static Transformer load(Checkpoint checkpoint, DType dtype, Progress progress)
+      throws IOException {
     return new Transformer(
         checkpoint.config(),
         dtype,
@@ -224,9 +235,15 @@ public final class Transformer {
    * @param folder made if it is not there
    * @param type to which weights are rounded: F64, F32, F16 or BF16
    * @throws IllegalArgumentException if a weight is too large for this type
-   * @throws IOException if the folder cannot be written to
+   * @throws IOException if the folder cannot be written to, or holds an adapter, which whoever
+   *     reads the model there would merge into it
    */
   public void save(Path folder, ElementType type) throws IOException {
+    if (Adapter.isIn(folder)) {
+      throw BadFile.because(
+          folder,
+          "there is an adapter in this folder, which would be merged into the model written here");
+    }
     SafetensorsWriter writer = new SafetensorsWriter();
     writer.put("transformer.wte.weight", type, tokenEmbedding);
     writer.put("transformer.wpe.weight", type, positionEmbedding);
