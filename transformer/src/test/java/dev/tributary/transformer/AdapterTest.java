@@ -65,6 +65,12 @@ class AdapterTest {
         .toDoubles();
   }
 
+  /** A model with an adapter, by the names of both. */
+  private static Checkpoint adapted(String name) throws IOException {
+    int slash = name.indexOf('/');
+    return Checkpoint.open(resource(name.substring(0, slash)), resource(name.substring(slash + 1)));
+  }
+
   private static double[] logits(Checkpoint checkpoint) throws IOException {
     return Transformer.load(checkpoint, DType.DOUBLE, Progress.NONE).logits(TOKENS).toDoubles();
   }
@@ -83,12 +89,11 @@ class AdapterTest {
   @ParameterizedTest
   @MethodSource("cases")
   void load_adapter_computesWhatPeftDoes(String name) throws IOException {
-    String[] names = name.split("/");
     try (Scope scope = Scope.open()) {
-      Checkpoint checkpoint = Checkpoint.open(resource(names[0]), resource(names[1]));
+      Checkpoint checkpoint = adapted(name);
       double error = largestError(expected(name), logits(checkpoint));
       assertTrue(error < TOLERANCE, () -> "off by " + error);
-      double[] base = logits(Checkpoint.open(resource(names[0])));
+      double[] base = logits(Checkpoint.open(resource(name.substring(0, name.indexOf('/')))));
       assertTrue(largestError(expected(name), base) > 0.1, "the adapter does next to nothing");
     }
   }
@@ -97,8 +102,7 @@ class AdapterTest {
   @ParameterizedTest
   @ValueSource(strings = {"base/rslora", "base/dora", "untied/dora-tables", "base/lora-bias"})
   void load_asFloat_roundsOnce(String name) throws IOException {
-    String[] names = name.split("/");
-    Checkpoint checkpoint = Checkpoint.open(resource(names[0]), resource(names[1]));
+    Checkpoint checkpoint = adapted(name);
     try (Scope scope = Scope.open()) {
       TransformerConfig config = checkpoint.config();
       for (String weight :
@@ -155,16 +159,13 @@ class AdapterTest {
         });
   }
 
-  /** The adapter of transformer-debugger's layout is the same: [output, input]. */
   @Test
   void save_adapted_isTheMergedModel() throws IOException {
     for (String name :
         new String[] {"base/rslora", "base/embeddings-base", "untied/saved-untied"}) {
-      String[] names = name.split("/");
-      Path merged = folder.resolve(names[1]);
+      Path merged = folder.resolve(name);
       try (Scope scope = Scope.open()) {
-        Checkpoint checkpoint = Checkpoint.open(resource(names[0]), resource(names[1]));
-        Transformer.load(checkpoint, DType.DOUBLE, Progress.NONE).save(merged, ElementType.F64);
+        Transformer.load(adapted(name), DType.DOUBLE, Progress.NONE).save(merged, ElementType.F64);
         assertTrue(largestError(expected(name), logits(Checkpoint.open(merged))) < TOLERANCE);
       }
     }

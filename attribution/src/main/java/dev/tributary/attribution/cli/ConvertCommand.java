@@ -60,6 +60,14 @@ final class ConvertCommand implements Callable<Integer> {
   private Path to = Path.of("");
 
   @Option(
+      names = "--adapter",
+      paramLabel = "DIR",
+      description =
+          "Folder with a LoRA adapter of PEFT to merge into what is written. One beside the weights"
+              + " is merged without being named.")
+  private Optional<Path> adapter = Optional.empty();
+
+  @Option(
       names = "--dtype",
       paramLabel = "F64|F32|F16|BF16",
       description = "How to store the weights. Default: as they are.")
@@ -83,7 +91,8 @@ final class ConvertCommand implements Callable<Integer> {
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       progress.enter(TerminalProgress.Phase.WEIGHTS);
-      Checkpoint checkpoint = Checkpoint.open(from);
+      Checkpoint checkpoint =
+          adapter.isEmpty() ? Checkpoint.open(from) : Checkpoint.open(from, adapter.get());
       for (String name : TOKENIZER) {
         if (Files.exists(checkpoint.folder().resolve(name))) {
           copied.add(checkpoint.folder().resolve(name));
@@ -94,7 +103,7 @@ final class ConvertCommand implements Callable<Integer> {
       ElementType target =
           type.orElse(stored.size() == 1 ? stored.iterator().next() : ElementType.F32);
       boolean wide = target == ElementType.F64 || stored.contains(ElementType.F64);
-      Transformer model = Transformer.load(from, wide ? DType.DOUBLE : DType.FLOAT, progress);
+      Transformer model = Transformer.load(checkpoint, wide ? DType.DOUBLE : DType.FLOAT, progress);
       progress.enter(TerminalProgress.Phase.SAVE);
       model.save(to, target);
       for (Path file : copied) {
