@@ -653,6 +653,13 @@ class AdapterTest {
     void run() throws IOException;
   }
 
+  /** Reads the small model with an adapter. */
+  static void load(Path adapter) throws IOException {
+    Checkpoint checkpoint = Checkpoint.open(resource("base"), adapter);
+    Transformer.load(checkpoint, DType.FLOAT, Progress.NONE).logits(TOKENS);
+  }
+
+  /** The files of some folders, by their names. */
   static Map<String, byte[]> files(String... names) throws IOException {
     Map<String, byte[]> result = new LinkedHashMap<>();
     for (String name : names) {

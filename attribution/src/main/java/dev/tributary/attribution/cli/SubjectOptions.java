@@ -245,7 +245,7 @@ final class SubjectOptions {
         model.map(Path::toString).orElse(TEXTBOOK)
             + checkpoint
                 .flatMap(Checkpoint::adapter)
-                .map(merged -> " with " + merged.description())
+                .map(merged -> " with adapter " + merged.folder())
                 .orElse(""),
         prompt.orElse(PROMPT),
         nodes,
