@@ -5,6 +5,7 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.io.IOException;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Map;
@@ -147,29 +148,39 @@ final class AdaptedWeights {
     @Nullable StoredTensor other = replaced.get(stored);
     StoredTensor begin = base;
     if (other != null) {
-      requireShape(other, storedShape);
+      requireShape(other, storedShape.dimensions());
       begin = NAMES.view(name, other);
     }
     @Nullable Addend addend = addends.get(stored);
     @Nullable Factors product = factors.get(stored);
+    StoredTensor last = addend != null ? addend.bias : product != null ? product.b : begin;
     try (Scope scope = Scope.open()) {
-      if (addend != null) {
-        requireShape(addend.bias, storedShape);
-        Tensor bias = NAMES.view(name, addend.bias).read(DType.DOUBLE).times(addend.scale);
-        double[] sum = begin.read(DType.DOUBLE).plus(bias).toDoubles();
-        return scope.keep(Tensor.of(dtype, shape, sum));
+      Tensor result =
+          addend != null
+              ? sum(name, storedShape, begin, addend, dtype)
+              : product != null ? sum(name, storedShape, begin, product, dtype) : begin.read(dtype);
+      if (!result.isFinite()) {
+        StoredTensor cause = begin.read(dtype).isFinite() ? last : begin;
+        throw StoredTensor.because(
+            cause.path(), cause.name(), "makes a number of %s infinite or NaN", stored);
       }
-      if (product != null) {
-        return scope.keep(sum(name, storedShape, begin, product, dtype));
-      }
-      return scope.keep(begin.read(dtype));
+      return scope.keep(result);
     } catch (OutOfMemoryError e) {
       throw BadFile.causedBy(
           e,
-          base.path(),
-          "tensor %s and its adapter do not fit into memory",
-          BadFile.quoted(stored));
+          last.path(),
+          "tensor %s does not fit into memory with its model",
+          BadFile.quoted(last.name()));
     }
+  }
+
+  private static Tensor sum(
+      String name, Shape stored, StoredTensor begin, Addend addend, DType dtype)
+      throws IOException {
+    requireShape(addend.bias, stored.dimensions());
+    Tensor bias = NAMES.view(name, addend.bias).read(DType.DOUBLE).times(addend.scale);
+    double[] sum = begin.read(DType.DOUBLE).plus(bias).toDoubles();
+    return Tensor.of(dtype, Shape.of(sum.length), sum);
   }
 
   private static Tensor sum(
@@ -182,8 +193,8 @@ final class AdaptedWeights {
     boolean outputsFirst = name.equals(WeightNames.UNEMBEDDING);
     int inputs = stored.size(outputsFirst ? 1 : 0);
     int outputs = stored.size(outputsFirst ? 0 : 1);
-    requireShape(product.a, Shape.of(product.rank, inputs));
-    requireShape(product.b, Shape.of(outputs, product.rank));
+    requireShape(product.a, product.rank, inputs);
+    requireShape(product.b, outputs, product.rank);
     StoredTensor left = outputsFirst ? product.b : product.a.transposed();
     StoredTensor right = outputsFirst ? product.a : NAMES.view(name, product.b.transposed());
     Tensor base = begin.read(begin.type() == ElementType.F64 ? DType.DOUBLE : DType.FLOAT);
@@ -193,19 +204,20 @@ final class AdaptedWeights {
       return sum.tensor(dtype);
     }
     StoredTensor lengths = product.lengths.get();
-    requireShape(lengths, Shape.of(outputs));
+    requireShape(lengths, outputs);
     return sum.tensor(
         dtype, outputsFirst ? 0 : 1, NAMES.view(name, lengths).read(DType.DOUBLE).toDoubles());
   }
 
-  private static void requireShape(StoredTensor tensor, Shape expected) throws IOException {
-    if (!tensor.shape().equals(expected)) {
+  /** The rank may be any number, so the sizes need not be a shape that a tensor can have. */
+  private static void requireShape(StoredTensor tensor, int... expected) throws IOException {
+    if (!Arrays.equals(tensor.shape().dimensions(), expected)) {
       throw StoredTensor.because(
           tensor.path(),
           tensor.name(),
           "is %s, and the model and the config of the adapter say %s",
           tensor.shape(),
-          expected);
+          Arrays.toString(expected));
     }
   }
 }

@@ -215,10 +215,7 @@ public final class Checkpoint {
         adapted.isEmpty() ? view.read(dtype) : adapted.get().read(name, view, expected, dtype);
     if (!result.isFinite()) {
       throw StoredTensor.because(
-          tensor.path(),
-          tensor.name(),
-          "holds a number that is infinite or NaN%s",
-          adapted.isEmpty() ? "" : ", or does with its adapter");
+          tensor.path(), tensor.name(), "holds a number that is infinite or NaN");
     }
     return result;
   }
