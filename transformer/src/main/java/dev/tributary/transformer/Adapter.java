@@ -14,6 +14,7 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Matcher;
@@ -397,16 +398,17 @@ public final class Adapter {
     double scale = config.scale(key(module));
     result.add(
         module + ".weight",
-        found.get(first),
-        found.get(second),
+        Objects.requireNonNull(found.get(first)),
+        Objects.requireNonNull(found.get(second)),
         rank,
         scale,
         Optional.ofNullable(found.get(Role.LENGTHS)));
     if (config.loraBias()) {
+      StoredTensor bias = Objects.requireNonNull(found.get(Role.B_BIAS));
       if (module.equals(HEAD) || embedding) {
-        throw because(found.get(Role.B_BIAS), "is a bias of a module that has none");
+        throw because(bias, "is a bias of a module that has none");
       }
-      result.addBias(module + ".bias", found.get(Role.B_BIAS), scale);
+      result.addBias(module + ".bias", bias, scale);
     }
   }
 

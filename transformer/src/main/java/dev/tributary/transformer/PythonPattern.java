@@ -130,7 +130,7 @@ final class PythonPattern {
   }
 
   private static boolean isWord(int c) {
-    return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || isDigit(c) || c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || isDigit(c) || c == '_';
   }
 
   private static boolean isDigit(int c) {
@@ -283,8 +283,9 @@ final class PythonPattern {
 
     private Part group(int depth) {
       if (take("?P<")) {
-        while (next() != '>') {
-          continue;
+        at = pattern.indexOf('>', at) + 1;
+        if (at == 0) {
+          throw new IllegalArgumentException("the name of a group does not end");
         }
         return closed(choice(depth + 1));
       }
@@ -333,7 +334,7 @@ final class PythonPattern {
         case 's' -> isSpace;
         case 'S' -> isSpace.negate();
         default -> {
-          if (c > '~' || isWord(c) && c != '_') {
+          if (c > '~' || (isWord(c) && c != '_')) {
             throw new IllegalArgumentException("\\" + c + " is not known");
           }
           yield other -> other == c;
