@@ -122,6 +122,7 @@ public record Circuit(
   /**
    * What was read of a node.
    *
+   * @param node of the circuit
    * @param activation of a neuron, a latent or a head (its probability)
    * @param attribution activation times gradient; not of the metric
    * @param directEffect what reaches the metric without passing another node; not of the metric
@@ -131,7 +132,14 @@ public record Circuit(
       OptionalDouble activation,
       OptionalDouble attribution,
       OptionalDouble directEffect) {
-    /** Refuses what is no number. */
+    /**
+     * Refuses what is no number.
+     *
+     * @param node {@link #node()}
+     * @param activation {@link #activation()}
+     * @param attribution {@link #attribution()}
+     * @param directEffect {@link #directEffect()}
+     */
     public NodeReading {
       requireFinite(node, "activation", activation);
       requireFinite(node, "attribution", attribution);

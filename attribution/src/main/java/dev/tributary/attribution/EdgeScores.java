@@ -49,14 +49,18 @@ public final class EdgeScores {
     return this;
   }
 
-  /** The scores, by kind and layer. No node is in two arrays; what is in none has exactly 0. */
+  /**
+   * {@return the scores, by kind and layer} No node is in two arrays; what is in none has exactly
+   * 0.
+   */
   public List<NodeArray> arrays() {
     return arrays;
   }
 
   /**
-   * The score of one node; of an embedding, that of its parts together.
+   * {@return the score of one node; of an embedding, that of its parts together}
    *
+   * @param node at the other end of the edge
    * @throws IllegalArgumentException if the run has no such node, or these edges do not end in
    *     nodes of its kind
    */
@@ -76,14 +80,18 @@ public final class EdgeScores {
     return 0;
   }
 
-  /** The {@code count} nodes of largest magnitude, largest first; exact zeros are left out. */
+  /**
+   * {@return the nodes of largest magnitude, largest first; exact zeros are left out}
+   *
+   * @param count at most so many
+   */
   public List<NodeScore> top(int count) {
     return NodeScore.largest(arrays, count);
   }
 
   /**
-   * The sum over all nodes of the model itself. Latents, errors and pre-biases, which say once more
-   * what the nodes at the site of their autoencoder say, are left out.
+   * {@return the sum over all nodes of the model itself} Latents, errors and pre-biases, which say
+   * once more what the nodes at the site of their autoencoder say, are left out.
    */
   public double sum() {
     return sum(arrays, node -> !isOfAutoencoder(node), value -> value);

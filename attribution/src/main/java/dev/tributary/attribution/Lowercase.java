@@ -6,7 +6,11 @@ import java.util.Locale;
 public final class Lowercase {
   private Lowercase() {}
 
-  /** The name in lower case, in every locale. */
+  /**
+   * {@return the name in lower case, in every locale}
+   *
+   * @param constant of any enum
+   */
   public static String of(Enum<?> constant) {
     return constant.name().toLowerCase(Locale.ROOT);
   }

@@ -175,8 +175,8 @@ public final class NodeAttribution {
   }
 
   /**
-   * {@return the activation of every neuron and latent; probability of every head pair} Nothing else
-   * has one.
+   * {@return the activation of every neuron and latent; probability of every head pair} Nothing
+   * else has one.
    */
   public Readings activation() {
     List<NodeArray> arrays = new ArrayList<>();
@@ -244,8 +244,8 @@ public final class NodeAttribution {
   }
 
   /**
-   * {@return the Euclidean norm of what a node writes, of every {@link Node.Source}; with the sign of
-   * its activation, if it has one}
+   * {@return the Euclidean norm of what a node writes, of every {@link Node.Source}; with the sign
+   * of its activation, if it has one}
    *
    * @throws IllegalArgumentException if the run was changed after its embeddings
    */

@@ -34,16 +34,17 @@ public final class Readings {
   }
 
   /**
-   * The numbers, by kind and layer. No node is in two arrays, and of embeddings only the parts are
-   * there.
+   * {@return the numbers, by kind and layer} No node is in two arrays, and of embeddings only the
+   * parts are there.
    */
   public List<NodeArray> arrays() {
     return arrays;
   }
 
   /**
-   * The reading of one node, if it has this reading.
+   * {@return the reading of one node, if it has this reading}
    *
+   * @param node of the run
    * @throws IllegalArgumentException if the run has no such node
    */
   public OptionalDouble of(Node node) {
@@ -56,8 +57,10 @@ public final class Readings {
   }
 
   /**
-   * The {@code count} nodes of largest magnitude, largest first; exact zeros are left out, and so
-   * are embeddings as wholes.
+   * {@return the nodes of largest magnitude, largest first; exact zeros are left out, and so are
+   * embeddings as wholes}
+   *
+   * @param count at most so many
    */
   public List<NodeScore> top(int count) {
     return NodeScore.largest(arrays, count);

@@ -48,10 +48,10 @@ class ReadmeTest {
     Path program = folder.resolve("Explain.java");
     Files.writeString(program, block("java", "class Explain"));
     try (Scope scope = Scope.open()) {
-      NodeScores edges =
+      EdgeScores edges =
           EdgeAttribution.of(nodes(), ScaleGradient.DETACHED)
               .into((Node.Target) Node.parse("L2.head5.value[14<-7]"));
-      assertPrinted(edges, tool("java"), "-cp", classPath(), program.toString());
+      assertPrinted(edges.top(10), tool("java"), "-cp", classPath(), program.toString());
     }
   }
 
@@ -64,7 +64,7 @@ class ReadmeTest {
     Files.writeString(session, lines + "/exit\n");
     try (Scope scope = Scope.open()) {
       assertPrinted(
-          nodes().activationTimesGradient(),
+          nodes().activationTimesGradient().top(10),
           tool("jshell"),
           "-J-Djava.util.prefs.userRoot=" + folder,
           "--class-path",
@@ -102,7 +102,7 @@ class ReadmeTest {
     return System.getProperty("java.class.path");
   }
 
-  private void assertPrinted(NodeScores scores, String... command) throws Exception {
+  private void assertPrinted(List<NodeScore> scores, String... command) throws Exception {
     Path output = folder.resolve("output");
     Path errors = folder.resolve("errors");
     Process process =
@@ -115,7 +115,7 @@ class ReadmeTest {
     } finally {
       process.destroyForcibly();
     }
-    List<String> expected = scores.top(10).stream().map(Object::toString).toList();
+    List<String> expected = scores.stream().map(Object::toString).toList();
     assertEquals(expected, Files.readAllLines(output), Files.readString(errors));
     assertEquals(0, process.exitValue());
   }

@@ -124,6 +124,8 @@ public final class Scope implements AutoCloseable {
    * Hands a tensor of this scope to one that stays open longer: an outer one, or one of another
    * thread. A tensor of an outer scope stays where it is.
    *
+   * @param other where it is to live
+   * @param tensor of this scope
    * @return the same tensor
    * @throws IllegalStateException if the other scope is closed, or the tensor is dead
    */

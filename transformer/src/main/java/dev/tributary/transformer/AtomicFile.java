@@ -31,7 +31,12 @@ public final class AtomicFile {
   /** Writes what a file is to hold. */
   @FunctionalInterface
   public interface Content {
-    /** Writes all of it. */
+    /**
+     * Writes all of it.
+     *
+     * @param out the file
+     * @throws IOException if it cannot be had
+     */
     void writeTo(OutputStream out) throws IOException;
   }
 
@@ -39,6 +44,8 @@ public final class AtomicFile {
    * Writes a file; through a link into the file to which it leads, and into a device or pipe as it
    * comes.
    *
+   * @param file made or replaced
+   * @param content all of it
    * @throws IOException if it cannot be written, or {@code content} throws it
    */
   public static void write(Path file, Content content) throws IOException {
@@ -66,6 +73,8 @@ public final class AtomicFile {
   /**
    * Copies a file.
    *
+   * @param from what is copied
+   * @param to made or replaced
    * @throws IOException if one cannot be read or the other cannot be written
    */
   public static void copy(Path from, Path to) throws IOException {

@@ -11,7 +11,9 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A model on disk: its sizes, and where its weights lie. All names are checked when it is opened: a
@@ -34,12 +36,22 @@ public final class Checkpoint {
   private final String kind;
   private final TensorFile weights;
   private final WeightNames names;
+
+  /** As it is stored, without an adapter. */
   private final TransformerConfig config;
+
+  private final Optional<Adapter> adapter;
+  private final Optional<AdaptedWeights> adapted;
 
   /** By their bare names. */
   private final Map<String, StoredTensor> stored = new HashMap<>();
 
-  private Checkpoint(Path folder, Path configFile, TransformerConfig config, TensorFile weights)
+  private Checkpoint(
+      Path folder,
+      Path configFile,
+      TransformerConfig config,
+      TensorFile weights,
+      Optional<Adapter> adapter)
       throws IOException {
     this.folder = folder;
     this.configFile = configFile;
@@ -47,12 +59,14 @@ public final class Checkpoint {
     this.kind = "Hugging Face GPT-2";
     this.names = WeightNames.HUGGING_FACE;
     this.config = config;
+    this.adapter = adapter;
+    this.adapted = adapted();
     requireNames();
     requireTie();
   }
 
   /** Of transformer-debugger, whose config says neither how many tokens there are nor of a tie. */
-  private Checkpoint(Path folder, JsonFile json) throws IOException {
+  private Checkpoint(Path folder, JsonFile json, Optional<Adapter> adapter) throws IOException {
     this.folder = folder;
     this.configFile = json.path();
     this.weights = TensorFolder.pieces(folder.resolve(PIECES));
@@ -67,7 +81,13 @@ public final class Checkpoint {
     }
     boolean tied = weights.sameNumbers(embedding, unembedding);
     this.config = TransformerConfig.ofDebugger(json, shape.size(0), tied);
+    this.adapter = adapter;
+    this.adapted = adapted();
     requireNames();
+  }
+
+  private Optional<AdaptedWeights> adapted() throws IOException {
+    return adapter.isEmpty() ? Optional.empty() : Optional.of(adapter.get().on(config));
   }
 
   /**
@@ -81,18 +101,41 @@ public final class Checkpoint {
    *   <li>a file with weights in either format, {@code config.json} beside it
    * </ul>
    *
+   * and the {@link Adapter} that lies beside the weights, if there is one: it is merged into every
+   * weight that is read.
+   *
    * @param path a folder or a file
    * @return the model, its weights not yet read
-   * @throws IOException if there is nothing there, a file is missing or broken, or the weights are
-   *     not those that the config describes
+   * @throws IOException if there is nothing there, a file is missing or broken, the weights are not
+   *     those that the config describes, or an adapter cannot be merged exactly
    */
   public static Checkpoint open(Path path) throws IOException {
+    return open(path, Optional.empty());
+  }
+
+  /**
+   * The same with an adapter that lies elsewhere.
+   *
+   * @param path a folder or a file with the model
+   * @param adapter its folder
+   * @return the model, its weights not yet read
+   * @throws IOException as {@link #open(Path)}, or if there is an adapter beside the weights too
+   */
+  public static Checkpoint open(Path path, Path adapter) throws IOException {
+    return open(path, Optional.of(adapter));
+  }
+
+  private static Checkpoint open(Path path, Optional<Path> named) throws IOException {
     if (Files.notExists(path)) {
       throw BadFile.because(path, "there is no such file or folder");
     }
     boolean isFolder = Files.isDirectory(path);
     Path folder =
         isFolder ? path : Objects.requireNonNullElse(path.toAbsolutePath().getParent(), path);
+    if (isFolder && Adapter.isIn(folder) && !hasWeights(folder)) {
+      throw Adapter.open(folder).withoutModel();
+    }
+    Optional<Adapter> adapter = Adapter.of(folder, named);
     if (Files.notExists(folder.resolve(CONFIG))) {
       throw BadFile.because(
           path,
@@ -105,11 +148,16 @@ public final class Checkpoint {
       if (!pieces) {
         throw BadFile.because(folder, "there is no folder %s in this folder", PIECES);
       }
-      return new Checkpoint(folder, json);
+      return new Checkpoint(folder, json, adapter);
     }
     TransformerConfig config = TransformerConfig.of(json);
     Path weights = isFolder || path.endsWith(CONFIG) ? weights(folder) : path;
-    return new Checkpoint(folder, json.path(), config, TensorFile.open(weights));
+    return new Checkpoint(folder, json.path(), config, TensorFile.open(weights), adapter);
+  }
+
+  private static boolean hasWeights(Path folder) {
+    return Files.exists(folder.resolve(PIECES))
+        || WEIGHTS.stream().anyMatch(name -> Files.exists(folder.resolve(name)));
   }
 
   private static Path weights(Path folder) throws IOException {
@@ -126,9 +174,14 @@ public final class Checkpoint {
     return folder;
   }
 
-  /** {@return its sizes} */
+  /** {@return its sizes, with its adapter} */
   public TransformerConfig config() {
-    return config;
+    return adapted.map(AdaptedWeights::config).orElse(config);
+  }
+
+  /** {@return the adapter that is merged into its weights} */
+  public Optional<Adapter> adapter() {
+    return adapter;
   }
 
   /** {@return what is stored, by the names that the files use} */
@@ -138,7 +191,12 @@ public final class Checkpoint {
 
   /** {@return what was found, such as "Hugging Face GPT-2, model.safetensors, 148 tensors F32"} */
   public String description() {
-    return kind + ", " + weights.path().getFileName() + ", " + weights.summary();
+    return kind
+        + ", "
+        + weights.path().getFileName()
+        + ", "
+        + weights.summary()
+        + adapted.map(with -> ", merged with " + with.description()).orElse("");
   }
 
   /**
@@ -148,7 +206,7 @@ public final class Checkpoint {
    * @throws IOException if its shape is another one, or a number is infinite or NaN
    */
   Tensor read(String name, Shape expected, DType dtype) throws IOException {
-    StoredTensor tensor = stored.get(names.stored(name));
+    StoredTensor tensor = stored(name);
     if (tensor == null) {
       throw BadFile.because(
           weights.path(), "there is no tensor %s", BadFile.quoted(names.stored(name)));
@@ -164,7 +222,9 @@ public final class Checkpoint {
           storedShape,
           names.keys(name));
     }
-    Tensor result = names.view(name, tensor).read(dtype);
+    StoredTensor view = names.view(name, tensor);
+    Tensor result =
+        adapted.isEmpty() ? view.read(dtype) : adapted.get().read(name, view, expected, dtype);
     if (!result.isFinite()) {
       throw StoredTensor.because(
           tensor.path(), tensor.name(), "holds a number that is infinite or NaN");
@@ -172,12 +232,18 @@ public final class Checkpoint {
     return result;
   }
 
+  /** By our name. An unembedding that an adapter untied begins as the token embedding. */
+  private @Nullable StoredTensor stored(String name) {
+    boolean shared = name.equals(WeightNames.UNEMBEDDING) && config.tied() && !config().tied();
+    return stored.get(names.stored(shared ? WeightNames.TOKEN_EMBEDDING : name));
+  }
+
   /** The type in which a weight is stored that Hugging Face's files have under this name. */
   ElementType writtenType(String name) {
     WeightNames written = WeightNames.HUGGING_FACE;
     Set<ElementType> types = EnumSet.noneOf(ElementType.class);
     for (String ours : written.ours(written.bare(name))) {
-      types.add(Objects.requireNonNull(stored.get(names.stored(ours)), ours).type());
+      types.add(Objects.requireNonNull(stored(ours), ours).type());
     }
     return ElementType.holding(types);
   }

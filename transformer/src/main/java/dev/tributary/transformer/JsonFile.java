@@ -203,6 +203,21 @@ final class JsonFile {
     return result;
   }
 
+  /** The texts of a list. */
+  List<String> texts(String key) throws IOException {
+    if (!(root.get(key) instanceof ArrayNode list)) {
+      throw wrong(key, "a list of texts");
+    }
+    List<String> result = new ArrayList<>();
+    for (JsonNode node : list) {
+      if (!node.isTextual()) {
+        throw wrong(key, "a list of texts");
+      }
+      result.add(node.textValue());
+    }
+    return result;
+  }
+
   int id(String key) throws IOException {
     JsonNode node = value(key);
     // The number of ids, one more than the largest, is an int as well.
@@ -233,6 +248,17 @@ final class JsonFile {
       return node.doubleValue();
     }
     throw wrong(key, "a positive number");
+  }
+
+  double number(String key, double otherwise) throws IOException {
+    JsonNode node = value(key);
+    if (node == null) {
+      return otherwise;
+    }
+    if (node.isNumber() && Double.isFinite(node.doubleValue())) {
+      return node.doubleValue();
+    }
+    throw wrong(key, "a number");
   }
 
   boolean flag(String key, boolean otherwise) throws IOException {

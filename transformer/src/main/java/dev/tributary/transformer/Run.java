@@ -203,7 +203,9 @@ public final class Run {
     return variable(site, layer).value();
   }
 
-  /** {@return what each autoencoder of the model makes of this run, computed when first asked for} */
+  /**
+   * {@return what each autoencoder of the model makes of this run, computed when first asked for}
+   */
   public List<Encoding> encodings() {
     return model.autoencoders().stream().map(this::encoding).toList();
   }

@@ -50,9 +50,10 @@ public abstract sealed class TensorFile permits Safetensors, TorchFile, TensorFo
   }
 
   /**
-   * The files in a folder that may hold tensors, to judge by the ends of their names: those in it
-   * and those in folders below it, of which links to folders are some.
+   * {@return the files in a folder that may hold tensors, to judge by the ends of their names:
+   * those in it and those in folders below it, of which links to folders are some}
    *
+   * @param folder where to look
    * @param depth how far below
    * @throws IOException if a folder cannot be read, or a link leads nowhere
    */

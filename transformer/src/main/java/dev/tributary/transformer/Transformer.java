@@ -110,8 +110,10 @@ public final class Transformer {
   }
 
   /**
-   * The autoencoder of a site and layer.
+   * {@return the autoencoder of a site and layer}
    *
+   * @param site what it encodes
+   * @param layer from 0
    * @throws IllegalArgumentException if none is loaded there
    */
   public SparseAutoencoder autoencoder(Site site, int layer) {
@@ -193,7 +195,20 @@ public final class Transformer {
    *     not those that the config describes
    */
   public static Transformer load(Path path, DType dtype, Progress progress) throws IOException {
-    Checkpoint checkpoint = Checkpoint.open(path);
+    return load(Checkpoint.open(path), dtype, progress);
+  }
+
+  /**
+   * Reads a model, such as one with an adapter that lies elsewhere.
+   *
+   * @param checkpoint what was opened
+   * @param dtype in which to compute, whatever the file holds
+   * @param progress hears of every layer
+   * @return the model
+   * @throws IOException if a weight is broken, or not what the config describes
+   */
+  public static Transformer load(Checkpoint checkpoint, DType dtype, Progress progress)
+      throws IOException {
     return new Transformer(
         checkpoint.config(),
         dtype,
@@ -263,7 +278,8 @@ public final class Transformer {
    * @param folder made if it is not there
    * @param type to which weights are rounded: F64, F32, F16 or BF16
    * @throws IllegalArgumentException if a weight is too large for this type
-   * @throws IOException if the folder cannot be written to
+   * @throws IOException if the folder cannot be written to, or holds an adapter, which whoever
+   *     reads the model there would merge into it
    */
   public void save(Path folder, ElementType type) throws IOException {
     save(folder, name -> type);
@@ -272,15 +288,21 @@ public final class Transformer {
   /**
    * The same, each weight rounded to the type in which a checkpoint stores it.
    *
+   * @param folder made if it is not there
    * @param types of the model that this is
    * @throws IllegalArgumentException if a weight is too large for its type
-   * @throws IOException if the folder cannot be written to
+   * @throws IOException as {@link #save(Path, ElementType)}
    */
   public void save(Path folder, Checkpoint types) throws IOException {
     save(folder, types::writtenType);
   }
 
   private void save(Path folder, Function<String, ElementType> types) throws IOException {
+    if (Adapter.isIn(folder)) {
+      throw BadFile.because(
+          folder,
+          "there is an adapter in this folder, which would be merged into the model written here");
+    }
     SafetensorsWriter writer = new SafetensorsWriter();
     SafetensorsWriter.Weights weights =
         (name, shape, tensor) -> writer.put(name, types.apply(name), shape, tensor);

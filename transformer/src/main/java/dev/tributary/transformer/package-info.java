@@ -12,10 +12,12 @@
  * of a run, beside the model.
  *
  * <p>A {@link dev.tributary.transformer.Checkpoint} is a model on disk ({@link
- * dev.tributary.transformer.TransformerConfig}, {@code WeightNames}); {@code AutoencoderFiles}
- * reads autoencoders and {@link dev.tributary.transformer.Tokenizer} text. Tensors come out of a
- * {@link dev.tributary.transformer.TensorFile}: {@link dev.tributary.transformer.Safetensors}, a
- * {@link dev.tributary.transformer.TorchFile} ({@code TorchArchive} or {@code TorchStream}, {@code
+ * dev.tributary.transformer.TransformerConfig}, {@code WeightNames}), with an {@link
+ * dev.tributary.transformer.Adapter} or without ({@code AdapterConfig} says which weights it
+ * changes, {@code AdaptedWeights} what becomes of them); {@code AutoencoderFiles} reads
+ * autoencoders and {@link dev.tributary.transformer.Tokenizer} text. Tensors come out of a {@link
+ * dev.tributary.transformer.TensorFile}: {@link dev.tributary.transformer.Safetensors}, a {@link
+ * dev.tributary.transformer.TorchFile} ({@code TorchArchive} or {@code TorchStream}, {@code
  * Pickle}) or a {@link dev.tributary.transformer.TensorFolder} of several; {@code StoredTensor} is
  * one tensor of it. A {@link dev.tributary.transformer.SafetensorsWriter} writes them, and an
  * {@link dev.tributary.transformer.AtomicFile} every file. {@code FileTree} looks into folders.

@@ -86,6 +86,8 @@ class HostileFilesTest {
                 "config.json", utf8(CheckpointTest.CONFIG),
                 "model.safetensors", CheckpointTest.model("").build()),
             Transformer::load,
+            AdapterTest.files("patterns"),
+            AdapterTest::load,
             genuine("tied-bin"),
             Transformer::load,
             genuine("sharded-bin"),

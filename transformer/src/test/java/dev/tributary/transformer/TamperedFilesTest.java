@@ -253,6 +253,29 @@ class TamperedFilesTest {
         });
   }
 
+  @Test
+  void adapter_loadsOrIsRefused() throws IOException {
+    List<String> names = List.of("patterns", "regex", "dora", "bias-all-saved", "embeddings-base");
+    Tampering.check(
+        folder,
+        random -> {
+          Map<String, byte[]> files = AdapterTest.files(names.get(random.nextInt(names.size())));
+          boolean first = random.nextBoolean();
+          for (Map.Entry<String, byte[]> file : files.entrySet()) {
+            boolean json = file.getKey().endsWith(".json");
+            byte[] content = file.getValue();
+            byte[] tampered =
+                json == first
+                    ? json
+                        ? Tampering.json(JSON.readTree(content), random)
+                        : Tampering.safetensors(content, random)
+                    : content;
+            Files.write(folder.resolve(file.getKey()), tampered);
+          }
+          AdapterTest.load(folder);
+        });
+  }
+
   // ---- autoencoders ------------------------------------------------------------------------
 
   @Test

@@ -51,6 +51,14 @@ final class ConvertCommand implements Callable<Integer> {
   private Path to = Path.of("");
 
   @Option(
+      names = "--adapter",
+      paramLabel = "DIR",
+      description =
+          "Folder with a LoRA adapter of PEFT to merge into what is written. One beside the weights"
+              + " is merged without being named.")
+  private Optional<Path> adapter = Optional.empty();
+
+  @Option(
       names = "--dtype",
       paramLabel = "F64|F32|F16|BF16",
       description = "How to store the weights. Default: as they are.")
@@ -74,7 +82,8 @@ final class ConvertCommand implements Callable<Integer> {
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       progress.enter(TerminalProgress.Phase.WEIGHTS);
-      Checkpoint checkpoint = Checkpoint.open(from);
+      Checkpoint checkpoint =
+          adapter.isEmpty() ? Checkpoint.open(from) : Checkpoint.open(from, adapter.get());
       for (String name : Tokenizer.FILE_NAMES) {
         if (Files.exists(checkpoint.folder().resolve(name))) {
           copied.add(checkpoint.folder().resolve(name));
@@ -82,7 +91,7 @@ final class ConvertCommand implements Callable<Integer> {
       }
       requireFree(copied);
       boolean wide = holdsDoubles(checkpoint.weights());
-      Transformer model = Transformer.load(from, wide ? DType.DOUBLE : DType.FLOAT, progress);
+      Transformer model = Transformer.load(checkpoint, wide ? DType.DOUBLE : DType.FLOAT, progress);
       progress.enter(TerminalProgress.Phase.SAVE);
       if (type.isPresent()) {
         model.save(to, type.get());

@@ -3,6 +3,7 @@ package dev.tributary.attribution.cli;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Lowercase;
+import dev.tributary.transformer.Adapter;
 import dev.tributary.transformer.Checkpoint;
 import dev.tributary.transformer.TensorFile;
 import dev.tributary.transformer.Tokenizer;
@@ -22,12 +23,13 @@ import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 /** Says what is in a file or folder, without reading its numbers. */
 @Command(
     name = "inspect",
-    header = "Says what is in a file or folder: model, tokenizer, tensors.",
+    header = "Says what is in a file or folder: model, adapter, tokenizer, tensors.",
     description = {
       "",
       "Reads Hugging Face folders of the GPT-2 family, transformer-debugger checkpoints,"
@@ -49,6 +51,14 @@ final class InspectCommand implements Callable<Integer> {
 
   @Parameters(paramLabel = "PATH", description = "File or folder.")
   private Path path = Path.of("");
+
+  @Option(
+      names = "--adapter",
+      paramLabel = "DIR",
+      description =
+          "Folder with a LoRA adapter of PEFT that the model at PATH would be read with. One beside"
+              + " the weights is shown without being named.")
+  private Optional<Path> adapter = Optional.empty();
 
   private final List<String> lines = new ArrayList<>();
   private Optional<IOException> problem = Optional.empty();
@@ -86,8 +96,11 @@ final class InspectCommand implements Callable<Integer> {
 
   private void folder() throws IOException {
     Set<Path> described = new HashSet<>();
-    if (Files.exists(path.resolve("config.json"))) {
+    boolean model = adapter.isPresent() || Files.exists(path.resolve("config.json"));
+    if (model) {
       attempt(() -> model(described));
+    } else if (Files.exists(path.resolve("adapter_config.json"))) {
+      attempt(() -> adapter(Adapter.open(path), described));
     }
     if (Files.exists(path.resolve("tokenizer.json")) || Files.exists(path.resolve("vocab.json"))) {
       attempt(this::tokenizer);
@@ -121,7 +134,8 @@ final class InspectCommand implements Callable<Integer> {
 
   private void model(Set<Path> described) throws IOException {
     described.add(path); // whatever is wrong with it is said once
-    Checkpoint checkpoint = Checkpoint.open(path);
+    Checkpoint checkpoint =
+        adapter.isEmpty() ? Checkpoint.open(path) : Checkpoint.open(path, adapter.get());
     described.clear();
     described.addAll(checkpoint.weights().files());
     TransformerConfig config = checkpoint.config();
@@ -144,6 +158,15 @@ final class InspectCommand implements Callable<Integer> {
                 config.layerNormEpsilon(),
                 config.tied() ? "tied to the token embedding" : "of its own"));
     table(checkpoint.weights());
+    if (checkpoint.adapter().isPresent()) {
+      adapter(checkpoint.adapter().get(), described);
+    }
+  }
+
+  private void adapter(Adapter found, Set<Path> described) throws IOException {
+    described.addAll(found.weights().files());
+    lines.add(found.folder() + ": " + found.description());
+    table(found.weights());
   }
 
   private void tokenizer() throws IOException {

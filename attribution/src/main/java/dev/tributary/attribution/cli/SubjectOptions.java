@@ -19,6 +19,7 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Tensor;
 import dev.tributary.core.TopK;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Checkpoint;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
@@ -57,6 +58,15 @@ final class SubjectOptions {
               + " tokenizer.json (or vocab.json and merges.txt). Default: the small model that"
               + " comes with the program.")
   private Optional<Path> model = Optional.empty();
+
+  @Option(
+      names = "--adapter",
+      paramLabel = "DIR",
+      description =
+          "Folder with a LoRA adapter of PEFT (adapter_config.json, adapter_model.safetensors) to"
+              + " merge into the model. One in the model's own folder is merged without being"
+              + " named.")
+  private Optional<Path> adapter = Optional.empty();
 
   @Option(
       names = "--prompt",
@@ -173,6 +183,8 @@ final class SubjectOptions {
     prompt.ifPresent(text -> requireArgument(!text.isBlank(), "the prompt is empty"));
     requireArgument(model.isEmpty() || prompt.isPresent(), "--model needs a --prompt");
     requireArgument(
+        adapter.isEmpty() || model.isPresent(), "--adapter needs the --model that it adapts");
+    requireArgument(
         model.isEmpty() || autoencoders.isEmpty() || !autoencoders.get().equals(SHIPPED),
         "the shipped autoencoders belong to the shipped model, not to --model");
     model.ifPresent(folder -> requireFolder(folder, "config.json, weights and a tokenizer"));
@@ -196,6 +208,7 @@ final class SubjectOptions {
   /** Runs the model and takes the gradient of what is explained, in the innermost scope. */
   Subject open(TerminalProgress progress) throws IOException {
     requireOptions();
+    Optional<Checkpoint> checkpoint = checkpoint();
     Tokenizer tokenizer = model.isEmpty() ? Tokenizer.textbook() : Tokenizer.load(model.get());
     int[] tokens = tokenizer.encode(prompt.orElse(PROMPT));
     boolean example = prompt.isEmpty() && targets.isEmpty() && distractors.isEmpty();
@@ -205,7 +218,7 @@ final class SubjectOptions {
     int at = position(tokens.length);
 
     progress.enter(Phase.WEIGHTS);
-    Transformer transformer = load(progress);
+    Transformer transformer = load(checkpoint, progress);
     progress.enter(Phase.RUN);
     Run run = transformer.run(tokens);
     List<Prediction> predictions = predictions(tokenizer, run, at);
@@ -224,7 +237,11 @@ final class SubjectOptions {
     progress.enter(Phase.GRADIENTS);
     NodeAttribution nodes = NodeAttribution.of(run, metric);
     return new Subject(
-        model.isEmpty() ? TEXTBOOK : name(model.get()),
+        (model.isEmpty() ? TEXTBOOK : name(model.get()))
+            + checkpoint
+                .flatMap(Checkpoint::adapter)
+                .map(merged -> " with adapter " + merged.folder())
+                .orElse(""),
         prompt.orElse(PROMPT),
         nodes,
         scaleGradient(),
@@ -240,11 +257,23 @@ final class SubjectOptions {
     return last.matches("\\.{0,2}") ? folder.toRealPath().toString() : folder.toString();
   }
 
-  private Transformer load(TerminalProgress progress) throws IOException {
+  /** The model that was named. */
+  private Optional<Checkpoint> checkpoint() throws IOException {
+    if (model.isEmpty()) {
+      return Optional.empty();
+    }
+    return Optional.of(
+        adapter.isEmpty()
+            ? Checkpoint.open(model.get())
+            : Checkpoint.open(model.get(), adapter.get()));
+  }
+
+  private Transformer load(Optional<Checkpoint> checkpoint, TerminalProgress progress)
+      throws IOException {
     Transformer transformer =
-        model.isEmpty()
+        checkpoint.isEmpty()
             ? Transformer.textbook(dtype)
-            : Transformer.load(model.get(), dtype, progress);
+            : Transformer.load(checkpoint.get(), dtype, progress);
     if (autoencoders.isEmpty()) {
       return transformer;
     }

@@ -870,7 +870,7 @@ class CommandLineTest {
   @Test
   void model_broken_isOneSentence(@TempDir Path folder) throws IOException {
     String[] options = {"--model", folder.toString(), "--prompt", "The keys near"};
-    Output.attribute(options).assertRefused(folder.toString(), "tokenizer.json");
+    Output.attribute(options).assertRefused(folder.toString(), "config.json");
     copyModel(folder);
     Path weights = folder.resolve("model.safetensors");
     byte[] whole = Files.readAllBytes(weights);
