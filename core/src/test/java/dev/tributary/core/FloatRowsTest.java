@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 /** Every route of a matrix product in FLOAT gives what the product in DOUBLE does. */
 @AddLifecycleHook(InScope.class)
 class FloatRowsTest {
+  @AddLifecycleHook(KernelsTest.NeedsJavaKernels.class)
   @Property(tries = 300)
   void gemm_anySizeAndLayout_agreesWithDouble(
       @ForAll("sizes") int m,

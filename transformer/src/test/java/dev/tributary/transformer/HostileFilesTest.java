@@ -18,11 +18,14 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.TimeUnit;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.Timeout.ThreadMode;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -287,13 +290,17 @@ class HostileFilesTest {
     }
   }
 
-  /** "Aa" and "BB" have the same hash code, and so has every text of them. */
+  /**
+   * "Aa" and "BB" have the same hash code, and so has every text of them. Each compared with all
+   * others would take many minutes.
+   */
   @Test
+  @Timeout(value = 2, unit = TimeUnit.MINUTES, threadMode = ThreadMode.SEPARATE_THREAD)
   void load_namesOfOneHashCode_doNotTakeForever() throws IOException {
     ObjectNode vocabulary = Gpt2TokenizerTest.smallVocabulary();
-    for (int i = 0; i < 1 << 16; i++) {
+    for (int i = 0; i < 1 << 17; i++) {
       StringBuilder name = new StringBuilder();
-      for (int bit = 0; bit < 16; bit++) {
+      for (int bit = 0; bit < 17; bit++) {
         name.append((i >> bit & 1) == 0 ? "Aa" : "BB");
       }
       vocabulary.put(name.toString(), 300 + i);

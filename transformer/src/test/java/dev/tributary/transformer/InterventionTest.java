@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
@@ -12,7 +11,6 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
@@ -22,6 +20,7 @@ import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 /** The laws of running a model again with something changed. */
 class InterventionTest {
@@ -241,25 +240,37 @@ class InterventionTest {
     try (Scope scope = Scope.open()) {
       Run run = run(1, 1);
       Run shorter = run.model().run(1, 2);
-      List<org.junit.jupiter.api.function.Executable> mistakes = new ArrayList<>();
-      mistakes.add(() -> Place.of(Site.LOGITS, 0));
-      mistakes.add(() -> Place.of(Site.PATTERN));
-      mistakes.add(() -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 3))));
-      mistakes.add(() -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 0).at(0, 2))));
-      mistakes.add(() -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 0).at(3, 0))));
-      mistakes.add(() -> run.with(Intervention.patch(Place.of(Site.MLP_OUTPUT, 0), shorter)));
-      mistakes.add(
-          () ->
-              run.with(
-                  Intervention.add(
-                      Place.of(Site.MLP_OUTPUT, 0), Tensor.zeros(DType.DOUBLE, Shape.of(5)))));
-      mistakes.add(() -> run.with(Frozen.as(shorter)));
-      for (org.junit.jupiter.api.function.Executable mistake : mistakes) {
-        String message =
-            String.valueOf(assertThrows(IllegalArgumentException.class, mistake).getMessage());
-        assertTrue(message.length() > 10, message);
+      assertRefused(
+          "site LOGITS belongs to the whole model, not to a layer", () -> Place.of(Site.LOGITS, 0));
+      assertRefused(
+          "site PATTERN needs a layer: every layer has one", () -> Place.of(Site.PATTERN));
+      assertRefused(
+          "layer 3 of a model that has 3, counted from 0",
+          () -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 3))));
+      assertRefused(
+          "site PATTERN of shape [2, 4, 4] has no index 2 along axis 0",
+          () -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 0).at(0, 2))));
+      assertRefused(
+          "site PATTERN of shape [2, 4, 4] has no index 0 along axis 3",
+          () -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 0).at(3, 0))));
+      assertRefused(
+          "L0 MLP_OUTPUT: the run to patch from has [2, 7] there and this one [4, 7]",
+          () -> run.with(Intervention.patch(Place.of(Site.MLP_OUTPUT, 0), shorter)));
+      for (Shape misfit : List.of(Shape.of(5), Shape.of(2, 7), Shape.of(3, 1, 7))) {
+        Tensor direction = Tensor.zeros(DType.DOUBLE, misfit);
+        assertRefused(
+            "L0 MLP_OUTPUT: a direction of shape " + misfit + " does not fit the site's [4, 7]",
+            () -> run.with(Intervention.add(Place.of(Site.MLP_OUTPUT, 0), direction)));
       }
+      assertRefused(
+          "frozen: the run that is held has tokens [1, 2] and the one that is changed "
+              + Arrays.toString(run.tokens()),
+          () -> run.with(Frozen.as(shorter)));
     }
+  }
+
+  private static void assertRefused(String message, Executable mistake) {
+    assertEquals(message, assertThrows(IllegalArgumentException.class, mistake).getMessage());
   }
 
   private static Tensor value(Run run, Site site, int layer) {
