@@ -150,6 +150,38 @@ class EdgeSearchTest {
     }
   }
 
+  /**
+   * Bounds are tightest in tiles of one entry, and an edge as large as what is asked for has
+   * nothing to spare: a bound that is too low by a rounding error loses it.
+   */
+  @ParameterizedTest(name = "seed {0}")
+  @ValueSource(longs = {24, 25, 26, 27})
+  void atLeast_magnitudeOfAnEdge_findsItAndAllThatAreLarger(long seed) {
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = edges(seed);
+      EdgeSearch all = EdgeSearch.of(edges);
+      EdgeSearch heads = all.into(NodeFilter.ALL.kinds(Set.of(HeadInput.class)));
+      for (EdgeSearch search : List.of(all, heads)) {
+        List<EdgeScore> expected = search.atLeast(0).top(ALL, Progress.NONE).edges();
+        for (int i = 0; i < expected.size(); i += 1 + expected.size() / 10) {
+          double magnitude = Math.abs(expected.get(i).score());
+          assertEquals(
+              expected.stream().filter(edge -> Math.abs(edge.score()) >= magnitude).toList(),
+              search.inStepsOf(1, 1).atLeast(magnitude).top(ALL, Progress.NONE).edges());
+        }
+      }
+    }
+  }
+
+  @Test
+  void edgeScore_toString_namesBothEnds() {
+    assertEquals(
+        "L0.neuron3[1]->L1.head0.key[2<-1] -0.1235",
+        new EdgeScore(
+                new Neuron(0, 1, 3), new HeadPair(1, 0, 2, 1).through(AttentionPath.KEY), -0.123456)
+            .toString());
+  }
+
   @Test
   void top_textbookInFloat_findsWhatIntoFinds() {
     try (Scope scope = Scope.open()) {
