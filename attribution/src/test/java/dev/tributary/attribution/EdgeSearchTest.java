@@ -26,7 +26,9 @@ import dev.tributary.transformer.Tokenizer;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -165,12 +167,21 @@ class EdgeSearchTest {
         List<EdgeScore> expected = search.atLeast(0).top(ALL, Progress.NONE).edges();
         for (int i = 0; i < expected.size(); i += 1 + expected.size() / 10) {
           double magnitude = Math.abs(expected.get(i).score());
-          assertEquals(
-              expected.stream().filter(edge -> Math.abs(edge.score()) >= magnitude).toList(),
-              search.inStepsOf(1, 1).atLeast(magnitude).top(ALL, Progress.NONE).edges());
+          List<EdgeScore> larger =
+              expected.stream().filter(edge -> Math.abs(edge.score()) >= magnitude).toList();
+          List<EdgeScore> found =
+              search.inStepsOf(1, 1).atLeast(magnitude).top(ALL, Progress.NONE).edges();
+          assertEquals(Set.of(), difference(larger, found), "not found from " + magnitude + " on");
+          assertEquals(larger, found);
         }
       }
     }
+  }
+
+  private static Set<EdgeScore> difference(List<EdgeScore> all, List<EdgeScore> some) {
+    Set<EdgeScore> rest = new LinkedHashSet<>(all);
+    rest.removeAll(new HashSet<>(some));
+    return rest;
   }
 
   @Test
