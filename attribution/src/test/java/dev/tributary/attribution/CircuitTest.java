@@ -44,7 +44,6 @@ import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -563,28 +562,17 @@ class CircuitTest {
   /** By hand: two embeddings and an error into the metric, half of it left out. */
   @Test
   void scores_smallGraph_areThoseOfTheDefinition() {
-    Labels labels = new Labels("m", "a b", List.of("a", "b"), "metric");
-    Circuit.Origin origin =
-        new Circuit.Origin(
-            labels, List.of(1, 2), 1, 0.5, 1, ScaleGradient.LIVE, EdgeMeasure.ATTRIBUTION);
-    List<NodeReading> nodes =
-        Stream.of("embedding[0]", "embedding[1]", "L0.mlp_error[1]", "L0.mlp_latent3[1]", "metric")
-            .map(CircuitTest::unread)
-            .toList();
-    AttentionPath all = AttentionPath.ALL;
     Circuit circuit =
-        new Circuit(
-            origin,
-            nodes,
+        circuit(
             List.of(
-                new Edge(1, 3, all, -3), // of the latent: 3/4 embedding, 1/4 left out
-                new Edge(1, 4, all, 2), // of the metric: 2/8 embedding,
-                new Edge(2, 4, all, -1), // 1/8 error,
-                new Edge(3, 4, all, 4)), // 4/8 latent, 1/8 left out
+                "embedding[0]", "embedding[1]", "L0.mlp_error[1]", "L0.mlp_latent3[1]", "metric"),
             List.of(
-                new Input(3, all, new Certificate(-4, -4, 9, 0)),
-                new Input(4, all, new Certificate(6, 6, 9, 0))),
-            List.of());
+                new Edge(1, 3, ALL, -3), // of the latent: 3/4 embedding, 1/4 left out
+                new Edge(1, 4, ALL, 2), // of the metric: 2/8 embedding,
+                new Edge(2, 4, ALL, -1), // 1/8 error,
+                new Edge(3, 4, ALL, 4)), // 4/8 latent, 1/8 left out
+            input(3, -4),
+            input(4, 6));
     double embeddings = 2.0 / 8 + 3.0 / 4 * 4 / 8;
     double errors = 1.0 / 8 + 1.0 / 8 + 1.0 / 4 * 4 / 8;
     assertEquals(embeddings / (embeddings + errors), circuit.scores().replacement(), ROUNDING);
