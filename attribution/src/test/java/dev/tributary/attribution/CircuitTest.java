@@ -266,14 +266,14 @@ class CircuitTest {
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       List<Node> some =
           List.of(
-              new HeadPair(2, 1, 3, 0),
+              new HeadPair(2, 0, 3, 0),
               new HeadPair(0, 1, 2, 2),
               new HeadPair(0, 0, 3, 1),
               new HeadPair(0, 1, 3, 1),
               new Neuron(1, 3, 0));
       Circuit circuit = Circuit.among(edges, labels(nodes.run()), some, Progress.NONE);
       assertEquals(
-          List.of(List.of(0, 0), List.of(0, 1), List.of(2, 1)),
+          List.of(List.of(0, 0), List.of(0, 1), List.of(2, 0)),
           circuit.patterns().stream().map(one -> List.of(one.layer(), one.head())).toList());
       for (Circuit.Pattern pattern : circuit.patterns()) {
         Tensor recorded = nodes.run().value(Site.PATTERN, pattern.layer());

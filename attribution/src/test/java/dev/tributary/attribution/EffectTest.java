@@ -361,6 +361,9 @@ class EffectTest {
       HeadPair pair = RandomNodes.pair(random, 0);
       List<Metric> downstream = new ArrayList<>(traces(random));
       downstream.add(logits.metric());
+      downstream.add( // reads right after the head has written
+          new Trace.NeuronTrace(
+              RandomNodes.neuron(random, 0), Stage.ACTIVATION, ScaleGradient.LIVE));
       downstream.add(new Trace.ValueTrace(RandomNodes.pair(random, 1), logits.metric()));
       for (Metric metric : downstream) {
         NodeAttribution nodes = NodeAttribution.of(run, new Trace.ValueTrace(pair, metric));
