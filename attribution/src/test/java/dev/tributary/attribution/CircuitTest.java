@@ -23,6 +23,7 @@ import dev.tributary.attribution.Node.Source;
 import dev.tributary.attribution.Node.Target;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
@@ -43,7 +44,6 @@ import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -214,6 +214,110 @@ class CircuitTest {
       some.addAll(all(false, false).subList(10, 20));
       Collections.shuffle(some, RandomNodes.random(2));
       assertEquals(circuit, Circuit.among(edges, labels(nodes.run()), some, Progress.NONE));
+    }
+  }
+
+  @Test
+  void among_nodesThatWriteToOnePlace_areInAnOrderOfTheirOwn() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = attribution(18, Site.MLP_OUTPUT, Site.ATTENTION_OUTPUT);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      List<Source> some = new ArrayList<>(all(true, true));
+      some.removeIf(node -> node instanceof Embedding || node.token() != 1);
+      some.add(new Embedding(EmbeddingPart.TOKEN, 1));
+      some.add(new Embedding(EmbeddingPart.POSITION, 1));
+      Circuit circuit = Circuit.among(edges, labels(nodes.run()), some, Progress.NONE);
+      for (int seed = 0; seed < 4; seed++) {
+        Collections.shuffle(some, RandomNodes.random(seed));
+        assertEquals(circuit, Circuit.among(edges, labels(nodes.run()), some, Progress.NONE));
+      }
+      for (int i = 1; i < circuit.edges().size(); i++) {
+        Edge one = circuit.edges().get(i - 1);
+        Edge next = circuit.edges().get(i);
+        int order = Integer.compare(one.target(), next.target());
+        order = order != 0 ? order : Integer.compare(one.source(), next.source());
+        assertTrue(order != 0 ? order < 0 : one.path().compareTo(next.path()) < 0);
+      }
+    }
+  }
+
+  @Test
+  void among_someNodes_countsThemAndTheMetric() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = attribution(19);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      List<Integer> heard = new ArrayList<>();
+      Progress progress =
+          (done, total) -> {
+            heard.add(done);
+            assertEquals(5, total);
+          };
+      Circuit.among(edges, labels(nodes.run()), all(false, false).subList(0, 4), progress);
+      assertEquals(List.of(1, 2, 3, 4, 5), heard);
+    }
+  }
+
+  // ---- patterns ----------------------------------------------------------------------------
+
+  @Test
+  void patterns_headsOfACircuit_areThoseOfTheRun() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = attribution(20);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      List<Node> some =
+          List.of(
+              new HeadPair(2, 0, 3, 0),
+              new HeadPair(0, 1, 2, 2),
+              new HeadPair(0, 0, 3, 1),
+              new HeadPair(0, 1, 3, 1),
+              new Neuron(1, 3, 0));
+      Circuit circuit = Circuit.among(edges, labels(nodes.run()), some, Progress.NONE);
+      assertEquals(
+          List.of(List.of(0, 0), List.of(0, 1), List.of(2, 0)),
+          circuit.patterns().stream().map(one -> List.of(one.layer(), one.head())).toList());
+      for (Circuit.Pattern pattern : circuit.patterns()) {
+        Tensor recorded = nodes.run().value(Site.PATTERN, pattern.layer());
+        assertEquals(TOKENS, pattern.probabilities().size());
+        for (int query = 0; query < TOKENS; query++) {
+          List<Double> row = pattern.probabilities().get(query);
+          assertEquals(query + 1, row.size());
+          for (int key = 0; key <= query; key++) {
+            assertEquals(recorded.get(pattern.head(), query, key), row.get(key), 0.5001e-5);
+            assertEquals(Math.rint(row.get(key) * 1e5), row.get(key) * 1e5, 1e-6);
+          }
+        }
+      }
+      Circuit pruned = circuit.above(Double.MAX_VALUE);
+      assertEquals(List.of(), pruned.patterns());
+    }
+  }
+
+  /** 250 tokens have 31,375 probabilities in each head: half a million hold those of 15. */
+  @Test
+  void patterns_moreThanHalfAMillionProbabilities_areOfTheLargestHeads() {
+    int tokens = 250;
+    int heads = 16;
+    TransformerConfig config = new TransformerConfig(1, 4, heads, 1, 1, tokens, 5, 1e-5, true);
+    try (Scope scope = Scope.open()) {
+      Run run =
+          Transformer.random(config, DType.DOUBLE, 3)
+              .run(RandomNodes.random(4).ints(tokens, 0, 5).toArray());
+      NodeAttribution nodes =
+          NodeAttribution.of(run, Metric.logitDifference(run.lastToken(), 1, 2));
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      List<Node> pairs = new ArrayList<>();
+      int least = 0;
+      for (int head = 0; head < heads; head++) {
+        pairs.add(new HeadPair(0, head, tokens - 1, 7));
+        double magnitude = Math.abs(nodes.activationTimesGradient().of(pairs.get(head)));
+        double lowest = Math.abs(nodes.activationTimesGradient().of(pairs.get(least)));
+        least = magnitude < lowest ? head : least;
+      }
+      int leftOut = least;
+      Circuit circuit = Circuit.among(edges, labels(run), pairs, Progress.NONE);
+      assertEquals(
+          IntStream.range(0, heads).filter(head -> head != leftOut).boxed().toList(),
+          circuit.patterns().stream().map(Circuit.Pattern::head).toList());
     }
   }
 
@@ -390,6 +494,11 @@ class CircuitTest {
           "token_embedding[2] is a part of the embedding of that token");
       assertRefused(
           () -> Circuit.grown(edges, labels(nodes.run()), -1, Progress.NONE), "of -1 nodes");
+      assertRefused(
+          () -> Circuit.largest(edges, labels(nodes.run()), -1, Progress.NONE), "of -1 nodes");
+      Circuit nothing = Circuit.grown(edges, labels(nodes.run()), 0, Progress.NONE);
+      assertEquals(1, nothing.nodes().size());
+      assertEquals(nothing, Circuit.largest(edges, labels(nodes.run()), 0, Progress.NONE));
       Labels other = new Labels("m", "p", List.of("one"), "metric");
       assertRefused(
           () -> Circuit.grown(edges, other, 1, Progress.NONE), "texts of 1 tokens for a run of 4");
@@ -488,28 +597,17 @@ class CircuitTest {
   /** By hand: two embeddings and an error into the metric, half of it left out. */
   @Test
   void scores_smallGraph_areThoseOfTheDefinition() {
-    Labels labels = new Labels("m", "a b", List.of("a", "b"), "metric");
-    Circuit.Origin origin =
-        new Circuit.Origin(
-            labels, List.of(1, 2), 1, 0.5, 1, ScaleGradient.LIVE, EdgeMeasure.ATTRIBUTION);
-    List<NodeReading> nodes =
-        Stream.of("embedding[0]", "embedding[1]", "L0.mlp_error[1]", "L0.mlp_latent3[1]", "metric")
-            .map(CircuitTest::unread)
-            .toList();
-    AttentionPath all = AttentionPath.ALL;
     Circuit circuit =
-        new Circuit(
-            origin,
-            nodes,
+        circuit(
             List.of(
-                new Edge(1, 3, all, -3), // of the latent: 3/4 embedding, 1/4 left out
-                new Edge(1, 4, all, 2), // of the metric: 2/8 embedding,
-                new Edge(2, 4, all, -1), // 1/8 error,
-                new Edge(3, 4, all, 4)), // 4/8 latent, 1/8 left out
+                "embedding[0]", "embedding[1]", "L0.mlp_error[1]", "L0.mlp_latent3[1]", "metric"),
             List.of(
-                new Input(3, all, new Certificate(-4, -4, 9, 0)),
-                new Input(4, all, new Certificate(6, 6, 9, 0))),
-            List.of());
+                new Edge(1, 3, ALL, -3), // of the latent: 3/4 embedding, 1/4 left out
+                new Edge(1, 4, ALL, 2), // of the metric: 2/8 embedding,
+                new Edge(2, 4, ALL, -1), // 1/8 error,
+                new Edge(3, 4, ALL, 4)), // 4/8 latent, 1/8 left out
+            input(3, -4),
+            input(4, 6));
     double embeddings = 2.0 / 8 + 3.0 / 4 * 4 / 8;
     double errors = 1.0 / 8 + 1.0 / 8 + 1.0 / 4 * 4 / 8;
     assertEquals(embeddings / (embeddings + errors), circuit.scores().replacement(), ROUNDING);
@@ -525,6 +623,110 @@ class CircuitTest {
   static NodeReading unread(String name) {
     OptionalDouble none = OptionalDouble.empty();
     return new NodeReading(Node.parse(name), none, none, none);
+  }
+
+  private static final AttentionPath ALL = AttentionPath.ALL;
+
+  /** Of nodes with these names; inputs have what their edges sum to. */
+  private static Circuit circuit(List<String> names, List<Edge> edges, Input... inputs) {
+    Labels labels = new Labels("m", "a b", List.of("a", "b"), "metric");
+    Circuit.Origin origin =
+        new Circuit.Origin(
+            labels, List.of(1, 2), 1, 0.5, 1, ScaleGradient.LIVE, EdgeMeasure.ATTRIBUTION);
+    return new Circuit(
+        origin,
+        names.stream().map(CircuitTest::unread).toList(),
+        edges,
+        List.of(inputs),
+        List.of());
+  }
+
+  private static Input input(int target, double sum) {
+    return new Input(target, ALL, new Certificate(sum, sum, 9, 0));
+  }
+
+  /** A bias is neither an embedding nor an error: it counts in completeness alone. */
+  @Test
+  void scores_bias_isNoErrorAndNoEmbedding() {
+    Circuit circuit =
+        circuit(
+            List.of("embedding[0]", "L0.mlp_error[1]", "L0.mlp_bias[1]", "metric"),
+            List.of(new Edge(0, 3, ALL, 1), new Edge(1, 3, ALL, 1), new Edge(2, 3, ALL, -6)),
+            input(3, -4));
+    assertEquals(1.0 / 2, circuit.scores().replacement(), ROUNDING);
+    // complete are the metric by 7/8 and the three that read nothing, of influence 1 together
+    assertEquals((7.0 / 8 + 1) / 2, circuit.scores().completeness(), ROUNDING);
+  }
+
+  @Test
+  void prune_weakEmbedding_staysWithItsPath() {
+    Circuit circuit =
+        circuit(
+            List.of("embedding[0]", "L0.mlp_bias[1]", "L0.neuron1[1]", "metric"),
+            List.of(new Edge(0, 3, ALL, 1), new Edge(1, 3, ALL, 2), new Edge(2, 3, ALL, 7)),
+            input(2, 0),
+            input(3, 10));
+    List<NodeReading> left = circuit.prune(0, 1).nodes();
+    assertEquals(List.of(unread("embedding[0]"), unread("metric")), left);
+  }
+
+  @Test
+  void prune_neuronThatNothingFeeds_goes() {
+    Circuit circuit =
+        circuit(
+            List.of("embedding[0]", "L0.mlp_bias[1]", "L0.neuron1[1]", "metric"),
+            List.of(new Edge(1, 3, ALL, 5), new Edge(2, 3, ALL, 5)),
+            input(2, 0),
+            input(3, 10));
+    Circuit pruned = circuit.prune(1, 1);
+    assertEquals(List.of(unread("L0.mlp_bias[1]"), unread("metric")), pruned.nodes());
+    assertEquals(List.of(new Edge(0, 1, ALL, 5)), pruned.edges());
+    assertEquals(List.of(input(1, 10)), pruned.inputs());
+  }
+
+  @Test
+  void new_whatIsNoCircuit_isRefused() {
+    List<String> names = List.of("embedding[0]", "L0.neuron1[1]", "L0.head0[1<-0]", "metric");
+    Input[] inputs = {input(3, 1)};
+    assertRefused(() -> circuit(List.of(), List.of()), "a circuit without nodes");
+    assertRefused(
+        () -> circuit(List.of("embedding[0]"), List.of()),
+        "the last node is embedding[0], expected the metric");
+    assertRefused(
+        () -> circuit(List.of("metric", "metric"), List.of()), "metric is no node of a circuit");
+    assertRefused(
+        () -> circuit(List.of("embedding[0]", "embedding[0]", "metric"), List.of()),
+        "embedding[0] is there twice");
+    assertRefused(
+        () -> circuit(names, List.of(), input(3, 1), input(3, 1)),
+        "two certificates of node 3 through ALL");
+    assertRefused(() -> circuit(names, List.of(), input(4, 1)), "node 4 of 4");
+    assertRefused(() -> circuit(names, List.of(), input(-1, 1)), "node -1 of 4");
+    assertRefused(
+        () -> circuit(names, List.of(), input(0, 1)), "embedding[0], which reads nothing");
+    assertRefused(() -> circuit(names, List.of(), input(2, 1)), "L0.head0[1<-0] through ALL");
+    assertRefused(
+        () ->
+            circuit(names, List.of(), new Input(1, AttentionPath.KEY, new Certificate(1, 1, 1, 0))),
+        "L0.neuron1[1] through KEY");
+    assertRefused(() -> circuit(names, List.of(new Edge(0, 4, ALL, 1)), inputs), "node 4 of 4");
+    assertRefused(
+        () -> circuit(names, List.of(new Edge(3, 3, ALL, 1)), inputs),
+        "an edge into node 3 from node 3, expected one before it");
+    assertRefused(
+        () -> circuit(names, List.of(new Edge(-1, 3, ALL, 1)), inputs),
+        "an edge into node 3 from node -1, expected one before it");
+    assertRefused(
+        () -> circuit(names, List.of(new Edge(0, 3, ALL, Double.NaN)), inputs),
+        "an edge of weight NaN into node 3");
+    assertRefused(
+        () -> circuit(names, List.of(new Edge(0, 3, ALL, 1), new Edge(0, 3, ALL, 2)), inputs),
+        "two edges from node 0 to node 3 through ALL");
+    assertRefused(
+        () -> circuit(names, List.of(new Edge(0, 1, ALL, 1)), inputs),
+        "an edge into node 1 through ALL, of which there is no certificate");
+    assertRefused(() -> circuit(names, List.of()).prune(-0.1, 1), "node share is -0.1");
+    assertRefused(() -> circuit(names, List.of()).above(-0.1), "threshold is -0.1");
   }
 
   @Test

@@ -26,7 +26,9 @@ import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -150,6 +152,47 @@ class EdgeSearchTest {
             EdgeSearch.of(edges).inStepsOf(steps[0], steps[1]).top(200, Progress.NONE).edges());
       }
     }
+  }
+
+  /**
+   * Bounds are tightest in tiles of one entry, and an edge as large as what is asked for has
+   * nothing to spare: a bound that is too low by a rounding error loses it.
+   */
+  @ParameterizedTest(name = "seed {0}")
+  @ValueSource(longs = {24, 25, 26, 27})
+  void atLeast_magnitudeOfAnEdge_findsItAndAllThatAreLarger(long seed) {
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = edges(seed);
+      EdgeSearch all = EdgeSearch.of(edges);
+      EdgeSearch heads = all.into(NodeFilter.ALL.kinds(Set.of(HeadInput.class)));
+      for (EdgeSearch search : List.of(all, heads)) {
+        List<EdgeScore> expected = search.atLeast(0).top(ALL, Progress.NONE).edges();
+        for (int i = 0; i < expected.size(); i += 1 + expected.size() / 10) {
+          double magnitude = Math.abs(expected.get(i).score());
+          List<EdgeScore> larger =
+              expected.stream().filter(edge -> Math.abs(edge.score()) >= magnitude).toList();
+          List<EdgeScore> found =
+              search.inStepsOf(1, 1).atLeast(magnitude).top(ALL, Progress.NONE).edges();
+          assertEquals(Set.of(), difference(larger, found), "not found from " + magnitude + " on");
+          assertEquals(larger, found);
+        }
+      }
+    }
+  }
+
+  private static Set<EdgeScore> difference(List<EdgeScore> all, List<EdgeScore> some) {
+    Set<EdgeScore> rest = new LinkedHashSet<>(all);
+    rest.removeAll(new HashSet<>(some));
+    return rest;
+  }
+
+  @Test
+  void edgeScore_toString_namesBothEnds() {
+    assertEquals(
+        "L0.neuron3[1]->L1.head0.key[2<-1] -0.1235",
+        new EdgeScore(
+                new Neuron(0, 1, 3), new HeadPair(1, 0, 2, 1).through(AttentionPath.KEY), -0.123456)
+            .toString());
   }
 
   @Test

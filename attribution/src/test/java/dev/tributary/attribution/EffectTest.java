@@ -36,6 +36,7 @@ import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 /** What really happens when a node or an edge is changed, and what a trace explains. */
 class EffectTest {
@@ -360,6 +361,9 @@ class EffectTest {
       HeadPair pair = RandomNodes.pair(random, 0);
       List<Metric> downstream = new ArrayList<>(traces(random));
       downstream.add(logits.metric());
+      downstream.add( // reads right after the head has written
+          new Trace.NeuronTrace(
+              RandomNodes.neuron(random, 0), Stage.ACTIVATION, ScaleGradient.LIVE));
       downstream.add(new Trace.ValueTrace(RandomNodes.pair(random, 1), logits.metric()));
       for (Metric metric : downstream) {
         NodeAttribution nodes = NodeAttribution.of(run, new Trace.ValueTrace(pair, metric));
@@ -411,5 +415,81 @@ class EffectTest {
           IllegalArgumentException.class,
           () -> NodeAttribution.of(nodes.run(), Metric.logProbability(1, 5)));
     }
+  }
+
+  @Test
+  void anyQuestion_nodeThatTheRunHasNot_isRefused() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = RandomNodes.attribution(3);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      Neuron here = new Neuron(0, 1, 2);
+      Neuron later = new Neuron(2, 1, 2);
+      Neuron none = new Neuron(1, RandomNodes.TOKENS, 2);
+      assertOutOfRange(none, () -> edges.between(none, later));
+      assertOutOfRange(none, () -> edges.between(here, none));
+      assertOutOfRange(none, () -> edges.between(List.of(here, none), List.of(later)));
+      assertOutOfRange(none, () -> edges.between(List.of(here), List.of(later, none)));
+      assertOutOfRange(none, () -> edges.pushed(none, later));
+      assertOutOfRange(none, () -> edges.pushed(here, none));
+      assertOutOfRange(none, () -> edges.patch(none, later));
+      assertOutOfRange(none, () -> edges.patch(here, none));
+      assertOutOfRange(none, () -> edges.outOf(none));
+      assertOutOfRange(none, () -> edges.into(none));
+      assertOutOfRange(none, () -> edges.certify(none));
+      assertOutOfRange(none, () -> edges.gradient(none));
+      Latent latent = new Latent(Site.MLP_OUTPUT, 1, 0, RandomNodes.LATENTS);
+      HeadPair pair = new HeadPair(0, RandomNodes.HEADS, 1, 1);
+      ScaleGradient live = ScaleGradient.LIVE;
+      Set<AttentionPath> paths = Set.of(AttentionPath.KEY);
+      for (Stage stage : Stage.values()) {
+        assertNotTraced(none, nodes, new Trace.NeuronTrace(none, stage, live));
+        assertNotTraced(latent, nodes, new Trace.LatentTrace(latent, stage, live));
+        assertNotTraced(pair, nodes, new Trace.PatternTrace(pair, paths, stage, live));
+      }
+      assertNotTraced(pair, nodes, new Trace.ValueTrace(pair, nodes.metric()));
+      for (Set<AttentionPath> others :
+          List.of(Set.<AttentionPath>of(), Set.of(AttentionPath.KEY, AttentionPath.VALUE))) {
+        HeadPair head = new HeadPair(0, 0, 1, 1);
+        String message =
+            String.valueOf(
+                assertThrows(
+                        IllegalArgumentException.class,
+                        () ->
+                            NodeAttribution.of(
+                                nodes.run(),
+                                new Trace.PatternTrace(head, others, Stage.ACTIVATION, live)))
+                    .getMessage());
+        assertTrue(message.contains("a pattern is entered through query or key"), message);
+      }
+      String message =
+          String.valueOf(
+              assertThrows(IllegalArgumentException.class, () -> edges.pushed(later, here))
+                  .getMessage());
+      assertTrue(message.contains("the source writes after the target has read"), message);
+    }
+  }
+
+  private static void assertNotTraced(Node node, NodeAttribution nodes, Trace trace) {
+    assertOutOfRange(node, () -> NodeAttribution.of(nodes.run(), trace));
+  }
+
+  private static void assertOutOfRange(Node node, Executable question) {
+    String message =
+        String.valueOf(assertThrows(IllegalArgumentException.class, question).getMessage());
+    assertTrue(message.startsWith(node + ": ") && message.contains("is out of range"), message);
+  }
+
+  @Test
+  void linearisationError_isRelativeToTheLarger() {
+    assertEquals(1.5, new EdgePatch(2, -1, 9).linearisationError());
+    assertEquals(0.75, new EdgePatch(1, 4, 9).linearisationError());
+    assertEquals(0, new EdgePatch(0, 0, 9).linearisationError());
+  }
+
+  @Test
+  void relativeResidual_isTheLargestDisagreementOverTheMagnitude() {
+    assertEquals(0.25, new Certificate(3, 1, 8, 0.5).relativeResidual());
+    assertEquals(0.5, new Certificate(3, 1, 8, 4).relativeResidual());
+    assertEquals(0, new Certificate(0, 0, 0, 0).relativeResidual());
   }
 }

@@ -326,14 +326,93 @@ class WeightedGraphTest {
     assertArrayEquals(new double[] {0.5, 0.5}, graph.shares(), 0);
   }
 
+  // ---- borders -------------------------------------------------------------------------------
+
+  /** Edges of some weights from nodes 0, 1, ... into the last. */
+  private static WeightedGraph star(double... weights) {
+    int[] targets = new int[weights.length];
+    Arrays.fill(targets, weights.length);
+    return new WeightedGraph(
+        weights.length + 1, IntStream.range(0, weights.length).toArray(), targets, weights);
+  }
+
+  private static double[] center(int edges) {
+    double[] outputs = new double[edges + 1];
+    outputs[edges] = 1;
+    return outputs;
+  }
+
   @Test
-  void new_cycle_isRefused() {
+  void prune_all_keepsWhatIsAboveZero() {
+    Kept kept = star(1, 0, Double.MIN_VALUE).prune(center(3), 1, 1, new BitSet(), bits(0, 1, 2));
+    assertEquals(bits(0, 2, 3), kept.nodes());
+    assertEquals(bits(0, 2), kept.edges());
+    kept = star(1, 0).prune(center(2), 1, 1, bits(1), bits(0, 1)); // spared, but a dead end
+    assertEquals(bits(0, 2), kept.nodes());
+  }
+
+  @Test
+  void prune_shareThatIsReachedExactly_keepsNoMore() {
+    assertEquals(bits(0), star(7, 3).prune(center(2), 1, 0.7, new BitSet(), bits(0, 1)).edges());
+    assertEquals(bits(0, 2), star(7, 3).prune(center(2), 0.7, 1, new BitSet(), bits(0, 1)).nodes());
+  }
+
+  @Test
+  void prune_shareThatOnlyAllReach_keepsAll() {
+    assertEquals(bits(0, 1), star(7, 3).prune(center(2), 1, 0.8, new BitSet(), bits(0, 1)).edges());
+  }
+
+  @Test
+  void above_magnitudeOfAnEdge_keepsThatEdge() {
+    assertEquals(bits(0, 1), star(3, -2, 1).above(2, center(3)).edges());
+    assertEquals(bits(0), star(3, 0).above(0, center(2)).edges());
+    assertEquals(bits(0, 2), star(3, 0).above(0, center(2)).nodes());
+  }
+
+  @Test
+  void top_moreThanThereAre_keepsNoneOfZero() {
+    assertEquals(bits(0, 2), star(3, 0, 1).top(3, center(3)).edges());
+    assertEquals(bits(0), star(3, 0, 1).top(1, center(3)).edges());
+  }
+
+  @Test
+  void new_whatIsNoGraph_isRefused() {
+    assertRefused(
+        "edges with 1 sources, 2 targets and 2 weights",
+        3,
+        new int[] {0},
+        new int[] {1, 2},
+        new double[] {1, 1});
+    assertRefused(
+        "edges with 2 sources, 2 targets and 1 weights",
+        3,
+        new int[] {0, 1},
+        new int[] {1, 2},
+        new double[] {1});
+    assertRefused("edge 0 leads from node -1 to node 1 of 3 nodes", 3, -1, 1, 1);
+    assertRefused("edge 0 leads from node 1 to node 3 of 3 nodes", 3, 1, 3, 1);
+    assertRefused("edge 0 has weight NaN", 3, 0, 1, Double.NaN);
+    assertRefused("edge 0 has weight -Infinity", 3, 0, 1, Double.NEGATIVE_INFINITY);
+    assertRefused(
+        "the edges among 3 of 4 nodes form a cycle",
+        4,
+        new int[] {0, 1, 2, 2},
+        new int[] {1, 2, 1, 3},
+        new double[] {1, 1, 1, 1});
+    assertRefused("the edges among 1 of 2 nodes form a cycle", 2, 0, 0, 1);
+  }
+
+  private static void assertRefused(
+      String message, int nodes, int source, int target, double weight) {
+    assertRefused(message, nodes, new int[] {source}, new int[] {target}, new double[] {weight});
+  }
+
+  private static void assertRefused(
+      String message, int nodes, int[] sources, int[] targets, double[] weights) {
     IllegalArgumentException e =
         assertThrows(
             IllegalArgumentException.class,
-            () ->
-                new WeightedGraph(
-                    3, new int[] {0, 1, 2}, new int[] {1, 2, 1}, new double[] {1, 1, 1}));
-    assertEquals("the edges among 3 of 3 nodes form a cycle", e.getMessage());
+            () -> new WeightedGraph(nodes, sources, targets, weights));
+    assertEquals(message, e.getMessage());
   }
 }

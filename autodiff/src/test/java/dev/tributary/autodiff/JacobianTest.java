@@ -181,7 +181,7 @@ class JacobianTest {
             });
     Variable x = Variable.input(vector(3));
     Variable site = x.through(trap, vector(9));
-    Variable beside = x.through(trap, vector(2));
+    Variable beside = x.through(trap, vector(7)).through(trap, vector(2));
     Variable y = site.times(beside);
     site.through(trap, vector(0)); // leads elsewhere
     Jacobian jacobian = Jacobian.of(y, site);

@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 /** Every route of a matrix product in FLOAT gives what the product in DOUBLE does. */
 @AddLifecycleHook(InScope.class)
 class FloatRowsTest {
+  @AddLifecycleHook(KernelsTest.NeedsJavaKernels.class)
   @Property(tries = 300)
   void gemm_anySizeAndLayout_agreesWithDouble(
       @ForAll("sizes") int m,
@@ -59,7 +60,7 @@ class FloatRowsTest {
     requireClose(exact, blas, tolerance);
   }
 
-  /** On both sides of every size at which a route changes. */
+  /** From one row or column to several strips; {@link KernelsTest} has the larger ones. */
   @Provide
   Arbitrary<Integer> sizes() {
     return Arbitraries.of(1, 2, 4, 5, 8, 9, 16, 63, 64, 65, 127, 200, 300).withoutEdgeCases();

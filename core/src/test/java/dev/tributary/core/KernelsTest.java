@@ -1,5 +1,6 @@
 package dev.tributary.core;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import dev.tributary.core.Kernels.Binary;
@@ -11,6 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.SplittableRandom;
 import java.util.TreeSet;
 import java.util.function.Function;
 import java.util.stream.Collectors;
@@ -22,6 +24,8 @@ import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
 import net.jqwik.api.lifecycle.AddLifecycleHook;
+import net.jqwik.api.lifecycle.LifecycleContext;
+import net.jqwik.api.lifecycle.SkipExecutionHook;
 
 /** The two implementations of {@link Kernels} give the same. */
 @AddLifecycleHook(InScope.class)
@@ -91,8 +95,18 @@ class KernelsTest {
         "access(Block)",
         draw ->
             kernels -> {
-              Memory.Block block = draw.operandTensor().block();
-              return draw.out(Shape.of(kernels.access(block) == null ? 0 : 1));
+              Tensor x = draw.operandTensor();
+              Memory.Block block = x.block();
+              Kernels.Access access = kernels.access(block);
+              Rows<?> rows = draw.dtype() == DType.FLOAT ? FloatRows.INSTANCE : DoubleRows.INSTANCE;
+              double[] values = new double[x.shape().length()];
+              for (int i = 0; i < values.length; i++) {
+                values[i] =
+                    kernels == ND4J // it remembers nothing and reads ND4J's array
+                        ? block.array.getDouble((long) block.start + x.offset() + i)
+                        : rows.get(access, x.offset() + i);
+              }
+              return Tensor.of(draw.dtype(), x.shape(), values);
             });
     cases.put(
         "write(double[], int, Tensor, int)",
@@ -417,16 +431,20 @@ class KernelsTest {
   }
 
   /** Blocks remember what the implementation in use wants: {@link JavaKernels} needs its own. */
-  private static boolean javaKernelsAreInUse() {
-    return Backend.kernels() instanceof JavaKernels;
+  static final class NeedsJavaKernels implements SkipExecutionHook {
+    @Override
+    public SkipResult shouldBeSkipped(LifecycleContext context) {
+      Kernels used = Backend.kernels();
+      return used instanceof JavaKernels
+          ? SkipResult.doNotSkip()
+          : SkipResult.skip("blocks are those of " + used.getClass().getSimpleName());
+    }
   }
 
+  @AddLifecycleHook(NeedsJavaKernels.class)
   @Property(tries = 1700)
   void everyMethod_bothImplementations_giveTheSame(
       @ForAll("methods") String method, @ForAll("operands") Operand operand) {
-    if (!javaKernelsAreInUse()) {
-      return;
-    }
     Case tested = Checks.requirePresent(CASES.get(method), "no case for %s", method);
     Function<Kernels, Tensor> call = tested.prepare(new Draw(operand, operand.random()));
     assertSame(call.apply(JAVA), call.apply(ND4J), roundings(operand));
@@ -436,11 +454,76 @@ class KernelsTest {
     Reference.generate(theirs.shape(), theirs::get).assertClose(ours, roundings);
   }
 
+  /** Rows of products: one, a few, and both sides of what fills caches and strips. */
+  private static final int[] ROWS = {1, 2, 4, 5, 8, 9, 16, 17, 64, 65, 127, 130, 300};
+
+  /** Columns and inner sizes of products. */
+  private static final int[][] SIZES = {
+    {1, 4100}, {4100, 1}, {16, 17}, {65, 1024}, {300, 300}, {1000, 400}, {4096, 300}, {768, 3072}
+  };
+
+  /** Takes a few milliseconds. */
+  private static final long MOST_PRODUCTS = 1 << 26;
+
+  /** Products of all sizes at which one is routed, shared or turned in another way. */
+  @AddLifecycleHook(NeedsJavaKernels.class)
+  @Property(tries = 1)
+  void matmul_sizesOfEveryRoute_bothImplementations_giveTheSame(@ForAll long seed) {
+    SplittableRandom random = new SplittableRandom(seed);
+    for (int[] size : SIZES) {
+      for (int rows : ROWS) {
+        if ((long) rows * size[0] * size[1] <= MOST_PRODUCTS) {
+          requireSameProducts(1, 1, rows, size[0], size[1], random);
+        }
+      }
+    }
+    for (int rows : ROWS) {
+      requireSameProducts(3, 3, rows, 65, 130, random);
+      requireSameProducts(3, 1, rows, 130, 65, random);
+    }
+  }
+
+  /** Of small whole numbers, so that products are exact in whatever order they are summed. */
+  private static void requireSameProducts(
+      int batch, int rightBatch, int m, int n, int k, SplittableRandom random) {
+    for (DType dtype : DType.values()) {
+      try (Scope scope = Scope.open()) {
+        Tensor lefts = wholeNumbers(dtype, batch * m * k, random);
+        Tensor rights = wholeNumbers(dtype, rightBatch * k * n, random);
+        for (int bits = 0; bits < 8; bits++) {
+          boolean xTransposed = (bits & 1) != 0;
+          boolean yTransposed = (bits & 2) != 0;
+          boolean accumulate = (bits & 4) != 0;
+          Tensor x = xTransposed ? lefts.reshape(batch, k, m) : lefts.reshape(batch, m, k);
+          Tensor y =
+              yTransposed ? rights.reshape(rightBatch, n, k) : rights.reshape(rightBatch, k, n);
+          Shape product = Shape.of(batch, m, n);
+          Tensor ours = Tensor.full(dtype, product, accumulate ? 0.5 : Double.NaN);
+          Tensor theirs = Tensor.full(dtype, product, accumulate ? 0.5 : Double.NaN);
+          JAVA.matmul(x, xTransposed, y, yTransposed, ours, accumulate);
+          ND4J.matmul(x, xTransposed, y, yTransposed, theirs, accumulate);
+          String left = x + (xTransposed ? " transposed" : "");
+          String right = y + (yTransposed ? " transposed" : "");
+          assertArrayEquals(theirs.toDoubles(), ours.toDoubles(), left + " times " + right);
+        }
+      }
+    }
+  }
+
+  private static Tensor wholeNumbers(DType dtype, int length, SplittableRandom random) {
+    return Tensor.generate(
+        dtype,
+        Shape.of(length),
+        (from, values, count) -> {
+          for (int i = 0; i < count; i++) {
+            values[i] = random.nextInt(9) - 4;
+          }
+        });
+  }
+
+  @AddLifecycleHook(NeedsJavaKernels.class)
   @Example
   void softmax_oddRows_bothImplementations_giveTheSame() {
-    if (!javaKernelsAreInUse()) {
-      return;
-    }
     double hidden = Double.NEGATIVE_INFINITY;
     double[] rows = {
       hidden, 1, 2, hidden, hidden, hidden, Double.NaN, 1, 2, 1e30, 1e30, -1e30, 0, -200, -90

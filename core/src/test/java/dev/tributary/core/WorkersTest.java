@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.stream.IntStream;
 import net.jqwik.api.Example;
@@ -123,16 +124,35 @@ class WorkersTest {
     throw (RuntimeException) failure;
   }
 
+  /** Every piece waits for all others, so each needs a thread of its own. */
   @Example
-  void run_afterAPause_wakesWorkersThatSleep() throws InterruptedException {
+  void run_allWorkersAsleep_wakesEachOfThem() throws InterruptedException {
     for (int pause = 0; pause < 20; pause++) {
-      Thread.sleep(pause % 4);
-      run_withinAPiece_isDone();
+      CountDownLatch begun = new CountDownLatch(Workers.THREADS);
+      Workers.run(Workers.THREADS, MUCH, (from, to) -> meet(begun));
+      for (Thread worker : workers()) {
+        while (worker.getState() != Thread.State.WAITING) {
+          Thread.sleep(1);
+        }
+      }
     }
-    assertTrue(
-        Thread.getAllStackTraces().keySet().stream()
-            .filter(thread -> thread.getName().startsWith("tributary-"))
-            .allMatch(Thread::isDaemon));
+    assertEquals(Workers.THREADS - 1, workers().size());
+    assertTrue(workers().stream().allMatch(Thread::isDaemon));
+  }
+
+  private static List<Thread> workers() {
+    return Thread.getAllStackTraces().keySet().stream()
+        .filter(thread -> thread.getName().startsWith("tributary-"))
+        .toList();
+  }
+
+  private static void meet(CountDownLatch begun) {
+    begun.countDown();
+    try {
+      assertTrue(begun.await(1, TimeUnit.MINUTES), begun.getCount() + " threads did not come");
+    } catch (InterruptedException e) {
+      throw new IllegalStateException(e);
+    }
   }
 
   @Example

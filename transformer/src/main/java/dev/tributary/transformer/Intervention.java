@@ -84,13 +84,21 @@ public final class Intervention extends Change {
         1,
         shape -> {
           requireArgument(
-              own.broadcast(shape).equals(shape),
+              broadcasts(own, shape),
               "%s: a direction of shape %s does not fit the site's %s",
               place,
               own,
               shape);
           return Tensor.of(dtype, own, numbers).broadcastTo(shape).toDoubles();
         });
+  }
+
+  private static boolean broadcasts(Shape own, Shape shape) {
+    boolean broadcasts = own.rank() <= shape.rank();
+    for (int axis = 1; broadcasts && axis <= own.rank(); axis++) {
+      broadcasts = own.size(-axis) == 1 || own.size(-axis) == shape.size(-axis);
+    }
+    return broadcasts;
   }
 
   /**

@@ -12,7 +12,6 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -23,6 +22,7 @@ import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 /** The laws of running a model again with something changed. */
 class InterventionTest {
@@ -242,28 +242,36 @@ class InterventionTest {
     try (Scope scope = Scope.open()) {
       Run run = run(1, 1);
       Run shorter = run.model().run(1, 2);
-      List<org.junit.jupiter.api.function.Executable> mistakes = new ArrayList<>();
-      mistakes.add(() -> Place.of(Site.LOGITS, 0));
-      mistakes.add(() -> Place.of(Site.PATTERN));
-      mistakes.add(() -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 3))));
-      mistakes.add(() -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 0).at(0, 2))));
-      mistakes.add(() -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 0).at(3, 0))));
-      mistakes.add(() -> run.with(Intervention.patch(Place.of(Site.MLP_OUTPUT, 0), shorter)));
-      mistakes.add(
-          () ->
-              run.with(
-                  Intervention.add(
-                      Place.of(Site.MLP_OUTPUT, 0), Tensor.zeros(DType.DOUBLE, Shape.of(5)))));
-      mistakes.add(() -> run.with(Frozen.as(shorter)));
-      for (org.junit.jupiter.api.function.Executable mistake : mistakes) {
-        String message =
-            String.valueOf(assertThrows(IllegalArgumentException.class, mistake).getMessage());
-        assertTrue(message.length() > 10, message);
+      assertRefused(
+          "site LOGITS belongs to the whole model, not to a layer", () -> Place.of(Site.LOGITS, 0));
+      assertRefused(
+          "site PATTERN needs a layer: every layer has one", () -> Place.of(Site.PATTERN));
+      assertRefused(
+          "layer 3 of a model that has 3, counted from 0",
+          () -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 3))));
+      assertRefused(
+          "site PATTERN of shape [2, 4, 4] has no index 2 along axis 0",
+          () -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 0).at(0, 2))));
+      assertRefused(
+          "site PATTERN of shape [2, 4, 4] has no index 0 along axis 3",
+          () -> run.with(Intervention.ablate(Place.of(Site.PATTERN, 0).at(3, 0))));
+      assertRefused(
+          "L0 MLP_OUTPUT: the run to patch from has [2, 7] there and this one [4, 7]",
+          () -> run.with(Intervention.patch(Place.of(Site.MLP_OUTPUT, 0), shorter)));
+      for (Shape misfit : List.of(Shape.of(5), Shape.of(2, 7), Shape.of(3, 1, 7))) {
+        Tensor direction = Tensor.zeros(DType.DOUBLE, misfit);
+        assertRefused(
+            "L0 MLP_OUTPUT: a direction of shape " + misfit + " does not fit the site's [4, 7]",
+            () -> run.with(Intervention.add(Place.of(Site.MLP_OUTPUT, 0), direction)));
       }
+      assertRefused(
+          "frozen: the run that is held has tokens [1, 2] and the one that is changed "
+              + Arrays.toString(run.tokens()),
+          () -> run.with(Frozen.as(shorter)));
     }
   }
 
-  private static void assertRefused(String part, org.junit.jupiter.api.function.Executable call) {
+  private static void assertRefusedSaying(String part, Executable call) {
     String message =
         String.valueOf(assertThrows(IllegalArgumentException.class, call).getMessage());
     assertTrue(message.contains(part), message);
@@ -275,7 +283,7 @@ class InterventionTest {
     try (Scope scope = Scope.open()) {
       Run run = run(1, 1);
       Run other = run(1, 1);
-      assertRefused(
+      assertRefusedSaying(
           "frozen: the run that is held is of another model, random weights",
           () -> run.with(Frozen.as(other)));
       Transformer encoded = run.model().with(List.of(EncodingTest.autoencoder(1, WIDTH)));
@@ -292,19 +300,20 @@ class InterventionTest {
       Place neuron = Place.of(Site.MLP_ACTIVATION, 1).at(0, 2).at(1, 3);
       for (double wrong :
           new double[] {Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY}) {
-        assertRefused(
+        assertRefusedSaying(
             "L1 MLP_ACTIVATION {0=2, 1=3}: a number becomes " + wrong + ", which is no finite",
             () -> run.with(Intervention.set(neuron, wrong)));
-        assertRefused("a number becomes", () -> run.with(Intervention.scale(neuron, wrong)));
+        assertRefusedSaying("a number becomes", () -> run.with(Intervention.scale(neuron, wrong)));
         Tensor direction = Tensor.full(DType.DOUBLE, Shape.of(5), wrong);
-        assertRefused("a number becomes", () -> run.with(Intervention.add(neuron, direction)));
+        assertRefusedSaying(
+            "a number becomes", () -> run.with(Intervention.add(neuron, direction)));
       }
-      assertRefused(
+      assertRefusedSaying(
           "a number becomes -Infinity",
           () -> run.with(Intervention.set(Place.of(Site.SCORES, 0), Double.NEGATIVE_INFINITY)));
       Run single = Transformer.random(run.model().config(), DType.FLOAT, 1).run(run.tokens());
-      assertRefused("no finite FLOAT", () -> single.with(Intervention.set(neuron, 1e39)));
-      assertRefused("times 1.0E39", () -> single.with(Intervention.scale(neuron, 1e39)));
+      assertRefusedSaying("no finite FLOAT", () -> single.with(Intervention.set(neuron, 1e39)));
+      assertRefusedSaying("times 1.0E39", () -> single.with(Intervention.scale(neuron, 1e39)));
       assertTrue(run.with(Intervention.set(neuron, 1e39)).value(Site.LOGITS).isFinite());
     }
   }
@@ -314,11 +323,11 @@ class InterventionTest {
     try (Scope scope = Scope.open()) {
       Run run = run(1, 1);
       for (Site site : List.of(Site.ATTENTION_SCALE, Site.MLP_SCALE)) {
-        assertRefused(
+        assertRefusedSaying(
             "what rows are divided by becomes 0",
             () -> run.with(Intervention.ablate(Place.of(site, 2).at(0, 1))));
       }
-      assertRefused(
+      assertRefusedSaying(
           "FINAL_SCALE: what rows are divided by becomes 0",
           () -> run.with(Intervention.set(Place.of(Site.FINAL_SCALE), 0)));
     }
@@ -326,9 +335,13 @@ class InterventionTest {
 
   @Test
   void place_layerOfASiteOfTheWholeModel_isRefused() {
-    assertRefused(
+    assertRefusedSaying(
         "site EMBEDDING belongs to the whole model, not to layer 5",
         () -> new Place(Site.EMBEDDING, 5, Map.of()));
+  }
+
+  private static void assertRefused(String message, Executable mistake) {
+    assertEquals(message, assertThrows(IllegalArgumentException.class, mistake).getMessage());
   }
 
   private static Tensor value(Run run, Site site, int layer) {
