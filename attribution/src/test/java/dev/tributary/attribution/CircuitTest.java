@@ -309,8 +309,10 @@ class CircuitTest {
       int least = 0;
       for (int head = 0; head < heads; head++) {
         pairs.add(new HeadPair(0, head, tokens - 1, 7));
-        double magnitude = Math.abs(nodes.activationTimesGradient().of(pairs.get(head)));
-        double lowest = Math.abs(nodes.activationTimesGradient().of(pairs.get(least)));
+        double magnitude =
+            Math.abs(nodes.activationTimesGradient().of(pairs.get(head)).orElseThrow());
+        double lowest =
+            Math.abs(nodes.activationTimesGradient().of(pairs.get(least)).orElseThrow());
         least = magnitude < lowest ? head : least;
       }
       int leftOut = least;
