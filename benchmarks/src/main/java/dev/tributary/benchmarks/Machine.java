@@ -5,7 +5,6 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.time.LocalDate;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -14,7 +13,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.openjdk.jmh.util.Version;
 
-/** On what, how long and when it was measured. */
+/** On what and when it was measured. */
 final class Machine {
   private static final Path CPU = Path.of("/proc/cpuinfo");
   private static final Path MEMORY = Path.of("/proc/meminfo");
@@ -30,8 +29,7 @@ final class Machine {
   }
 
   /** Notes it beside the measurements. */
-  static void write(Path results, Duration duration, boolean quick, LocalDate date)
-      throws IOException {
+  static void write(Path results, boolean quick, LocalDate date) throws IOException {
     Map<String, String> machine = new LinkedHashMap<>();
     machine.put("Processor", field(CPU, "model name", System.getProperty("os.arch")));
     machine.put(
@@ -43,8 +41,7 @@ final class Machine {
         "Java", System.getProperty("java.vm.name") + " " + System.getProperty("java.vm.version"));
     machine.put("OpenBLAS", openBlas(results));
     machine.put("JMH", Version.getPlainVersion());
-    machine.put("Date", date.toString());
-    machine.put("Took", duration.toMinutes() + " minutes" + (quick ? ", with --quick" : ""));
+    machine.put("Date", date + (quick ? ", with --quick" : ""));
     new ObjectMapper()
         .writerWithDefaultPrettyPrinter()
         .writeValue(results.resolve("machine.json").toFile(), machine);

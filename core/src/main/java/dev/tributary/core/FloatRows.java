@@ -640,7 +640,8 @@ final class FloatRows implements Rows<float[]> {
   }
 
   private static void dnn(Matrix x, Matrix y, Matrix out, boolean accumulate, int m, int n, int k) {
-    int width = y.transposed() && OneDnn.READS_IN_PLACE ? TRANSPOSED_COLUMNS : n;
+    boolean inStrips = y.transposed() && OneDnn.READS_IN_PLACE && m > FEW_ROWS;
+    int width = inStrips ? TRANSPOSED_COLUMNS : n;
     for (int column = 0; column < n; column += width) {
       OneDnn.sgemm(
           pointer(x),
