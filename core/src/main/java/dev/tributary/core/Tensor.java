@@ -685,9 +685,12 @@ public final class Tensor {
    *
    * @param u [.., *shape of this]
    * @param visible entries in the first row, as many as p was made with
+   * @throws IllegalArgumentException if {@code visible} is not positive, or {@code u} does not end
+   *     in this shape
    */
   public Tensor softmaxDerivative(Tensor u, int visible) {
     requireSameType("softmaxDerivative", u);
+    requireArgument(visible > 0, "softmaxDerivative: %d visible entries in the first row", visible);
     requireArgument(shape.rank() > 0, "softmaxDerivative: %s has no rows", shape);
     requireEnding("softmaxDerivative", u.shape, shape);
     Tensor result = allocate(dtype, u.shape);

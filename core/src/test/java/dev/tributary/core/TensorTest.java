@@ -940,6 +940,8 @@ class TensorTest {
   void softmaxDerivative_misfit_saysBothShapes() {
     Tensor p = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
     assertRefused(
+        "softmaxDerivative: 0 visible entries in the first row", () -> p.softmaxDerivative(p, 0));
+    assertRefused(
         "softmaxDerivative: [4, 3] does not end in [2, 3]",
         () -> p.softmaxDerivative(Tensor.zeros(DType.FLOAT, Shape.of(4, 3)), 1));
     assertRefused(
