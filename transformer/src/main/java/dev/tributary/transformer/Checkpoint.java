@@ -223,8 +223,10 @@ public final class Checkpoint {
           names.keys(name));
     }
     StoredTensor view = names.view(name, tensor);
-    Tensor result =
-        adapted.isEmpty() ? view.read(dtype) : adapted.get().read(name, view, expected, dtype);
+    if (adapted.isPresent()) {
+      return adapted.get().read(name, view, expected, dtype); // looks at its numbers itself
+    }
+    Tensor result = view.read(dtype);
     if (!result.isFinite()) {
       throw StoredTensor.because(
           tensor.path(), tensor.name(), "holds a number that is infinite or NaN");

@@ -82,8 +82,7 @@ final class ConvertCommand implements Callable<Integer> {
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       progress.enter(TerminalProgress.Phase.WEIGHTS);
-      Checkpoint checkpoint =
-          adapter.isEmpty() ? Checkpoint.open(from) : Checkpoint.open(from, adapter.get());
+      Checkpoint checkpoint = SubjectOptions.open(from, adapter);
       for (String name : Tokenizer.FILE_NAMES) {
         if (Files.exists(checkpoint.folder().resolve(name))) {
           copied.add(checkpoint.folder().resolve(name));

@@ -134,8 +134,7 @@ final class InspectCommand implements Callable<Integer> {
 
   private void model(Set<Path> described) throws IOException {
     described.add(path); // whatever is wrong with it is said once
-    Checkpoint checkpoint =
-        adapter.isEmpty() ? Checkpoint.open(path) : Checkpoint.open(path, adapter.get());
+    Checkpoint checkpoint = SubjectOptions.open(path, adapter);
     described.clear();
     described.addAll(checkpoint.weights().files());
     TransformerConfig config = checkpoint.config();

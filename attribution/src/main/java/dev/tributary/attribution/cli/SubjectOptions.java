@@ -262,10 +262,12 @@ final class SubjectOptions {
     if (model.isEmpty()) {
       return Optional.empty();
     }
-    return Optional.of(
-        adapter.isEmpty()
-            ? Checkpoint.open(model.get())
-            : Checkpoint.open(model.get(), adapter.get()));
+    return Optional.of(open(model.get(), adapter));
+  }
+
+  /** A model, with the adapter that {@code --adapter} names if it names one. */
+  static Checkpoint open(Path model, Optional<Path> adapter) throws IOException {
+    return adapter.isEmpty() ? Checkpoint.open(model) : Checkpoint.open(model, adapter.get());
   }
 
   private Transformer load(Optional<Checkpoint> checkpoint, TerminalProgress progress)
