@@ -21,7 +21,8 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>A scope belongs to the thread that opened it, and scopes close innermost first. Tensors may be
- * read by any thread while their scope is open.
+ * read by any thread while their scope is open. Bytes are those of the device on which this thread
+ * computes.
  */
 public final class Scope implements AutoCloseable {
   private static final ThreadLocal<@Nullable Scope> INNERMOST = new ThreadLocal<>();
@@ -29,10 +30,10 @@ public final class Scope implements AutoCloseable {
 
   private final Thread thread = Thread.currentThread();
   private final @Nullable Scope enclosing = INNERMOST.get();
-  private final List<Memory.Lease> leases = new ArrayList<>();
+  private final List<Lease> leases = new ArrayList<>();
 
   /** Handed over by {@link #keepIn}, perhaps on other threads: guarded by itself, as is closing. */
-  private final List<Memory.Lease> adopted = new ArrayList<>();
+  private final List<Lease> adopted = new ArrayList<>();
 
   private boolean open = true;
 
@@ -72,7 +73,7 @@ public final class Scope implements AutoCloseable {
    * threads}
    */
   public static long reservedBytes() {
-    return Memory.reservedBytes();
+    return Device.current().reservedBytes();
   }
 
   /**
@@ -83,19 +84,20 @@ public final class Scope implements AutoCloseable {
    * @throws IllegalArgumentException if this process cannot have so many
    */
   public static void requireRoom(long bytes, String what) {
-    long room = Memory.limitBytes() - Memory.usedBytes();
+    Device device = Device.current();
+    long room = device.room();
     requireArgument(
         bytes <= room,
         "%s needs %.1f GB of memory, and there is room for %.1f GB beside the %.1f GB in use",
         what,
         bytes / 1e9,
         Math.max(0, room) / 1e9,
-        Memory.usedBytes() / 1e9);
+        device.usedBytes() / 1e9);
   }
 
   /** Gives the memory that waits for new tensors back to the operating system. */
   public static void releaseUnused() {
-    Memory.trim();
+    Device.current().trim();
   }
 
   /**
@@ -108,7 +110,7 @@ public final class Scope implements AutoCloseable {
    */
   public Tensor keep(Tensor tensor) {
     requireInnermost("keep");
-    Memory.Lease lease = tensor.lease();
+    Lease lease = tensor.lease();
     lease.block(tensor.shape());
     if (lease.owner == this) {
       Scope outer =
@@ -131,7 +133,7 @@ public final class Scope implements AutoCloseable {
    */
   public Tensor keepIn(Scope other, Tensor tensor) {
     requireInnermost("keepIn");
-    Memory.Lease lease = tensor.lease();
+    Lease lease = tensor.lease();
     lease.block(tensor.shape());
     if (lease.owner == this && other != this) {
       synchronized (other.adopted) {
@@ -164,10 +166,35 @@ public final class Scope implements AutoCloseable {
     } else {
       INNERMOST.set(enclosing);
     }
-    for (Memory.Lease lease : leases) {
+    for (Lease lease : leases) {
       if (lease.owner == this) {
         lease.end();
         LIVE.decrementAndGet();
+      }
+    }
+  }
+
+  /** The hold of one tensor, and of the views of it, on a block until the owning scope closes. */
+  static final class Lease {
+    final Device device;
+    private Device.@Nullable Block block;
+    private Scope owner;
+
+    private Lease(Device device, Device.Block block, Scope owner) {
+      this.device = device;
+      this.block = block;
+      this.owner = owner;
+    }
+
+    Device.Block block(Shape shape) {
+      return requirePresent(block, "tensor %s was used after its scope closed", shape);
+    }
+
+    private void end() {
+      Device.Block held = block;
+      block = null;
+      if (held != null) {
+        device.give(held);
       }
     }
   }
@@ -177,14 +204,14 @@ public final class Scope implements AutoCloseable {
    *
    * @param elements that it takes, gaps between its rows included
    */
-  static Memory.Lease lease(DType dtype, Shape shape, int elements) {
+  static Lease lease(Device device, DType dtype, Shape shape, int elements) {
     Scope scope =
         requirePresent(
             INNERMOST.get(),
             "a tensor %s needs a scope: no Scope is open on thread %s",
             shape,
             Thread.currentThread().getName());
-    Memory.Lease lease = new Memory.Lease(dtype, elements, scope);
+    Lease lease = new Lease(device, device.take(dtype, elements), scope);
     scope.leases.add(lease);
     LIVE.incrementAndGet();
     return lease;

@@ -27,12 +27,9 @@ import net.jqwik.api.lifecycle.AddLifecycleHook;
 import net.jqwik.api.lifecycle.LifecycleContext;
 import net.jqwik.api.lifecycle.SkipExecutionHook;
 
-/** The two implementations of {@link Kernels} give the same. */
+/** The kernels of the CPU and those of its twin, the operations of ND4J, give the same. */
 @AddLifecycleHook(InScope.class)
 class KernelsTest {
-  private static final Kernels JAVA = new JavaKernels();
-  private static final Kernels ND4J = new Nd4jKernels();
-
   /** ND4J's exponential and its sums round in more steps than ours. */
   private static final double ROUNDINGS = 32;
 
@@ -41,7 +38,7 @@ class KernelsTest {
     return ROUNDINGS + Arrays.stream(operand.shape().dimensions()).max().orElse(0);
   }
 
-  /** One call with drawn operands; what it gives with either implementation must be the same. */
+  /** One call with drawn operands; what it gives on either device must be the same. */
   private interface Case {
     Function<Kernels, Tensor> prepare(Draw draw);
   }
@@ -92,23 +89,6 @@ class KernelsTest {
   private static Map<String, Case> cases() {
     Map<String, Case> cases = new LinkedHashMap<>();
     cases.put(
-        "access(Block)",
-        draw ->
-            kernels -> {
-              Tensor x = draw.operandTensor();
-              Memory.Block block = x.block();
-              Kernels.Access access = kernels.access(block);
-              Rows<?> rows = draw.dtype() == DType.FLOAT ? FloatRows.INSTANCE : DoubleRows.INSTANCE;
-              double[] values = new double[x.shape().length()];
-              for (int i = 0; i < values.length; i++) {
-                values[i] =
-                    kernels == ND4J // it remembers nothing and reads ND4J's array
-                        ? block.array.getDouble((long) block.start + x.offset() + i)
-                        : rows.get(access, x.offset() + i);
-              }
-              return Tensor.of(draw.dtype(), x.shape(), values);
-            });
-    cases.put(
         "write(double[], int, Tensor, int)",
         draw -> {
           double[] values = draw.random.doubles(draw.shape().length() + 3).toArray();
@@ -150,13 +130,6 @@ class KernelsTest {
             return out;
           };
         });
-    cases.put(
-        "rowStride(DType, int)",
-        draw ->
-            kernels -> {
-              int stride = kernels.rowStride(draw.dtype(), 1024);
-              return draw.out(Shape.of(stride < 1024 || stride > 1040 ? 1 : 0));
-            });
     cases.put(
         "unaryWithDerivative(Unary, Tensor, Tensor, Tensor)",
         draw -> {
@@ -430,24 +403,32 @@ class KernelsTest {
     return Operand.any(0);
   }
 
-  /** Blocks remember what the implementation in use wants: {@link JavaKernels} needs its own. */
-  static final class NeedsJavaKernels implements SkipExecutionHook {
+  /** The twin is another way to compute on the CPU. */
+  static final class NeedsCpu implements SkipExecutionHook {
     @Override
     public SkipResult shouldBeSkipped(LifecycleContext context) {
-      Kernels used = Backend.kernels();
-      return used instanceof JavaKernels
+      return Device.current() == Cpu.INSTANCE
           ? SkipResult.doNotSkip()
-          : SkipResult.skip("blocks are those of " + used.getClass().getSimpleName());
+          : SkipResult.skip("tensors live on " + Device.current());
     }
   }
 
-  @AddLifecycleHook(NeedsJavaKernels.class)
+  @AddLifecycleHook(NeedsCpu.class)
   @Property(tries = 1700)
-  void everyMethod_bothImplementations_giveTheSame(
+  void everyMethod_bothDevices_giveTheSame(
       @ForAll("methods") String method, @ForAll("operands") Operand operand) {
     Case tested = Checks.requirePresent(CASES.get(method), "no case for %s", method);
-    Function<Kernels, Tensor> call = tested.prepare(new Draw(operand, operand.random()));
-    assertSame(call.apply(JAVA), call.apply(ND4J), roundings(operand));
+    requireSame(tested, operand, roundings(operand));
+  }
+
+  private static void requireSame(Case tested, Operand operand, double roundings) {
+    Tensor ours = on(Cpu.INSTANCE, tested, operand);
+    assertSame(ours, on(Nd4jDevice.INSTANCE, tested, operand), roundings);
+  }
+
+  private static Tensor on(Device device, Case tested, Operand operand) {
+    return device.during(
+        () -> tested.prepare(new Draw(operand, operand.random())).apply(device.kernels()));
   }
 
   private static void assertSame(Tensor ours, Tensor theirs, double roundings) {
@@ -466,9 +447,9 @@ class KernelsTest {
   private static final long MOST_PRODUCTS = 1 << 26;
 
   /** Products of all sizes at which one is routed, shared or turned in another way. */
-  @AddLifecycleHook(NeedsJavaKernels.class)
+  @AddLifecycleHook(NeedsCpu.class)
   @Property(tries = 1)
-  void matmul_sizesOfEveryRoute_bothImplementations_giveTheSame(@ForAll long seed) {
+  void matmul_sizesOfEveryRoute_bothDevices_giveTheSame(@ForAll long seed) {
     SplittableRandom random = new SplittableRandom(seed);
     for (int[] size : SIZES) {
       for (int rows : ROWS) {
@@ -486,58 +467,66 @@ class KernelsTest {
   /** Of small whole numbers, so that products are exact in whatever order they are summed. */
   private static void requireSameProducts(
       int batch, int rightBatch, int m, int n, int k, SplittableRandom random) {
+    double[] lefts = wholeNumbers(batch * m * k, random);
+    double[] rights = wholeNumbers(rightBatch * k * n, random);
     for (DType dtype : DType.values()) {
-      try (Scope scope = Scope.open()) {
-        Tensor lefts = wholeNumbers(dtype, batch * m * k, random);
-        Tensor rights = wholeNumbers(dtype, rightBatch * k * n, random);
-        for (int bits = 0; bits < 8; bits++) {
-          boolean xTransposed = (bits & 1) != 0;
-          boolean yTransposed = (bits & 2) != 0;
-          boolean accumulate = (bits & 4) != 0;
-          Tensor x = xTransposed ? lefts.reshape(batch, k, m) : lefts.reshape(batch, m, k);
-          Tensor y =
-              yTransposed ? rights.reshape(rightBatch, n, k) : rights.reshape(rightBatch, k, n);
-          Shape product = Shape.of(batch, m, n);
-          Tensor ours = Tensor.full(dtype, product, accumulate ? 0.5 : Double.NaN);
-          Tensor theirs = Tensor.full(dtype, product, accumulate ? 0.5 : Double.NaN);
-          JAVA.matmul(x, xTransposed, y, yTransposed, ours, accumulate);
-          ND4J.matmul(x, xTransposed, y, yTransposed, theirs, accumulate);
-          String left = x + (xTransposed ? " transposed" : "");
-          String right = y + (yTransposed ? " transposed" : "");
-          assertArrayEquals(theirs.toDoubles(), ours.toDoubles(), left + " times " + right);
-        }
+      for (int bits = 0; bits < 8; bits++) {
+        boolean xTransposed = (bits & 1) != 0;
+        boolean yTransposed = (bits & 2) != 0;
+        boolean accumulate = (bits & 4) != 0;
+        Shape left = (xTransposed ? Shape.of(k, m) : Shape.of(m, k)).prepend(batch);
+        Shape right = (yTransposed ? Shape.of(n, k) : Shape.of(k, n)).prepend(rightBatch);
+        Function<Device, double[]> product =
+            device ->
+                device.during(
+                    () -> {
+                      try (Scope scope = Scope.open()) {
+                        Tensor x = Tensor.of(dtype, left, lefts);
+                        Tensor y = Tensor.of(dtype, right, rights);
+                        double before = accumulate ? 0.5 : Double.NaN;
+                        Tensor out = Tensor.full(dtype, Shape.of(batch, m, n), before);
+                        device.kernels().matmul(x, xTransposed, y, yTransposed, out, accumulate);
+                        return out.toDoubles();
+                      }
+                    });
+        assertArrayEquals(
+            product.apply(Nd4jDevice.INSTANCE),
+            product.apply(Cpu.INSTANCE),
+            () -> dtype + " " + left + " " + xTransposed + " " + right + " " + yTransposed);
       }
     }
   }
 
-  private static Tensor wholeNumbers(DType dtype, int length, SplittableRandom random) {
-    return Tensor.generate(
-        dtype,
-        Shape.of(length),
-        (from, values, count) -> {
-          for (int i = 0; i < count; i++) {
-            values[i] = random.nextInt(9) - 4;
-          }
-        });
+  private static double[] wholeNumbers(int length, SplittableRandom random) {
+    double[] values = new double[length];
+    for (int i = 0; i < length; i++) {
+      values[i] = random.nextInt(9) - 4;
+    }
+    return values;
   }
 
-  @AddLifecycleHook(NeedsJavaKernels.class)
+  @AddLifecycleHook(NeedsCpu.class)
   @Example
-  void softmax_oddRows_bothImplementations_giveTheSame() {
+  void softmax_oddRows_bothDevices_giveTheSame() {
     double hidden = Double.NEGATIVE_INFINITY;
     double[] rows = {
       hidden, 1, 2, hidden, hidden, hidden, Double.NaN, 1, 2, 1e30, 1e30, -1e30, 0, -200, -90
     };
     for (DType dtype : DType.values()) {
-      Tensor x = Tensor.of(dtype, Shape.of(5, 3), rows);
-      Tensor ours = Tensor.zeros(dtype, x.shape());
-      Tensor theirs = Tensor.zeros(dtype, x.shape());
-      JAVA.softmax(x, Integer.MAX_VALUE, ours);
-      ND4J.softmax(x, Integer.MAX_VALUE, theirs);
-      assertSame(ours, theirs, ROUNDINGS);
-      JAVA.logSoftmax(x, ours);
-      ND4J.logSoftmax(x, theirs);
-      assertSame(ours, theirs, ROUNDINGS);
+      Operand operand = new Operand(dtype, Shape.of(5, 3), 0, false);
+      requireSame(
+          draw -> {
+            Tensor x = Tensor.of(dtype, draw.shape(), rows);
+            return kernels -> {
+              Tensor softmax = draw.out(draw.shape());
+              Tensor logarithms = draw.out(draw.shape());
+              kernels.softmax(x, Integer.MAX_VALUE, softmax);
+              kernels.logSoftmax(x, logarithms);
+              return Tensor.concat(0, List.of(softmax, logarithms));
+            };
+          },
+          operand,
+          ROUNDINGS);
     }
   }
 
