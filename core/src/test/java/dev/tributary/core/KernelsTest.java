@@ -16,6 +16,7 @@ import java.util.SplittableRandom;
 import java.util.TreeSet;
 import java.util.function.Function;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
 import net.jqwik.api.Assume;
@@ -421,6 +422,29 @@ class KernelsTest {
     requireSame(tested, operand, roundings(operand));
   }
 
+  /**
+   * Long enough to be shared by threads, in rows of several pieces, of one, and of many together.
+   */
+  private static final Shape[] LARGE = {
+    Shape.of(70_000),
+    Shape.of(2, 50_000),
+    Shape.of(40, 2500),
+    Shape.of(3, 40, 700),
+    Shape.of(45, 9, 130)
+  };
+
+  @Provide
+  Arbitrary<Operand> largeOperands() {
+    return Operand.of(Arbitraries.of(LARGE));
+  }
+
+  @AddLifecycleHook(NeedsCpu.class)
+  @Property(tries = 200)
+  void everyMethod_largeOperands_bothDevices_giveTheSame(
+      @ForAll("methods") String method, @ForAll("largeOperands") Operand operand) {
+    everyMethod_bothDevices_giveTheSame(method, operand);
+  }
+
   private static void requireSame(Case tested, Operand operand, double roundings) {
     Tensor ours = on(Cpu.INSTANCE, tested, operand);
     assertSame(ours, on(Nd4jDevice.INSTANCE, tested, operand), roundings);
@@ -432,7 +456,7 @@ class KernelsTest {
   }
 
   private static void assertSame(Tensor ours, Tensor theirs, double roundings) {
-    Reference.generate(theirs.shape(), theirs::get).assertClose(ours, roundings);
+    Reference.of(theirs).assertClose(ours, roundings);
   }
 
   /** Rows of products: one, a few, and both sides of what fills caches and strips. */
@@ -469,32 +493,51 @@ class KernelsTest {
       int batch, int rightBatch, int m, int n, int k, SplittableRandom random) {
     double[] lefts = wholeNumbers(batch * m * k, random);
     double[] rights = wholeNumbers(rightBatch * k * n, random);
+    int spaced = random.nextInt(256); // a bit for each layout
     for (DType dtype : DType.values()) {
-      for (int bits = 0; bits < 8; bits++) {
-        boolean xTransposed = (bits & 1) != 0;
-        boolean yTransposed = (bits & 2) != 0;
-        boolean accumulate = (bits & 4) != 0;
-        Shape left = (xTransposed ? Shape.of(k, m) : Shape.of(m, k)).prepend(batch);
-        Shape right = (yTransposed ? Shape.of(n, k) : Shape.of(k, n)).prepend(rightBatch);
-        Function<Device, double[]> product =
-            device ->
-                device.during(
-                    () -> {
-                      try (Scope scope = Scope.open()) {
-                        Tensor x = Tensor.of(dtype, left, lefts);
-                        Tensor y = Tensor.of(dtype, right, rights);
-                        double before = accumulate ? 0.5 : Double.NaN;
-                        Tensor out = Tensor.full(dtype, Shape.of(batch, m, n), before);
-                        device.kernels().matmul(x, xTransposed, y, yTransposed, out, accumulate);
-                        return out.toDoubles();
-                      }
-                    });
-        assertArrayEquals(
-            product.apply(Nd4jDevice.INSTANCE),
-            product.apply(Cpu.INSTANCE),
-            () -> dtype + " " + left + " " + xTransposed + " " + right + " " + yTransposed);
+      Function<Device, List<double[]>> products =
+          device ->
+              device.during(
+                  () -> {
+                    try (Scope scope = Scope.open()) {
+                      Tensor x = Tensor.of(dtype, Shape.of(batch, m, k), lefts);
+                      Tensor y = Tensor.of(dtype, Shape.of(rightBatch, k, n), rights);
+                      return IntStream.range(0, 8)
+                          .mapToObj(bits -> product(device, x, y, bits, spaced))
+                          .toList();
+                    }
+                  });
+      List<double[]> ours = products.apply(Cpu.INSTANCE);
+      List<double[]> theirs = products.apply(Nd4jDevice.INSTANCE);
+      for (int bits = 0; bits < ours.size(); bits++) {
+        String what = dtype + " " + List.of(batch, rightBatch, m, n, k, bits, spaced);
+        assertArrayEquals(theirs.get(bits), ours.get(bits), what);
       }
     }
+  }
+
+  /** The product of [batch, m, k] and [batch, k, n], taken as they are or as transposes. */
+  private static double[] product(Device device, Tensor x, Tensor y, int bits, int spaced) {
+    boolean xTransposed = (bits & 1) != 0;
+    boolean yTransposed = (bits & 2) != 0;
+    boolean accumulate = (bits & 4) != 0;
+    Shape out = x.shape().with(-1, y.shape().size(-1));
+    Tensor left = xTransposed ? turned(x) : x;
+    Tensor right = yTransposed ? turned(y) : y;
+    if (y.shape().size(0) == 1) {
+      Tensor matrix = right.reshape(right.shape().subShape(1, 3));
+      right = (spaced >> bits & 1) == 1 ? matrix.spacedRows() : matrix;
+    }
+    try (Scope scope = Scope.open()) {
+      Tensor result = Tensor.full(x.dtype(), out, accumulate ? 0.5 : Double.NaN);
+      device.kernels().matmul(left, xTransposed, right, yTransposed, result, accumulate);
+      return result.toDoubles();
+    }
+  }
+
+  /** The same numbers, the last two axes of each other's size. */
+  private static Tensor turned(Tensor x) {
+    return x.reshape(x.shape().size(0), x.shape().size(2), x.shape().size(1));
   }
 
   private static double[] wholeNumbers(int length, SplittableRandom random) {
