@@ -97,13 +97,8 @@ abstract class Device {
   /** New memory, its content undefined. */
   abstract Block make(Size size);
 
-  /** How many bytes this process may hold here. */
+  /** {@return how many bytes this process may hold here} */
   abstract long limitBytes();
-
-  /** {@return how many bytes more tensors may take} */
-  final long room() {
-    return limitBytes() - usedBytes();
-  }
 
   /** Fills a tensor of this device. */
   void upload(Tensor.Source source, Tensor out) {

@@ -7,6 +7,7 @@ import static dev.tributary.core.Checks.requireState;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -79,20 +80,26 @@ public final class Scope implements AutoCloseable {
   /**
    * Refuses work that this machine has no memory for, before it is begun.
    *
-   * @param bytes off-heap, beyond what tensors hold now
+   * @param bytes off-heap, beyond what tensors hold now; not asked for where work is only {@link
+   *     Shapes#measure measured}
    * @param what needs them, for the message
    * @throws IllegalArgumentException if this process cannot have so many
    */
-  public static void requireRoom(long bytes, String what) {
+  public static void requireRoom(LongSupplier bytes, String what) {
     Device device = Device.current();
-    long room = device.room();
+    if (device.limitBytes() == Long.MAX_VALUE) {
+      return;
+    }
+    long needed = bytes.getAsLong();
+    long used = device.usedBytes();
+    long room = device.limitBytes() - used;
     requireArgument(
-        bytes <= room,
+        needed <= room,
         "%s needs %.1f GB of memory, and there is room for %.1f GB beside the %.1f GB in use",
         what,
-        bytes / 1e9,
+        needed / 1e9,
         Math.max(0, room) / 1e9,
-        device.usedBytes() / 1e9);
+        used / 1e9);
   }
 
   /** Gives the memory that waits for new tensors back to the operating system. */

@@ -1,7 +1,10 @@
 package dev.tributary.core;
 
+import static dev.tributary.core.Checks.requireState;
+
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.function.Supplier;
 
 /**
  * A device without memory: its tensors have shapes and no numbers, and it counts the bytes that
@@ -11,33 +14,31 @@ public final class Shapes extends Device {
   private final Device planned;
   private final Kernels kernels = new Counting();
 
+  /** Whatever is kept of a measurement by mistake must not be read as zeros. */
+  private boolean ended;
+
   private Shapes(Device planned) {
     this.planned = planned;
   }
 
   /**
-   * Bytes of a piece of code.
-   *
-   * @param held by its tensors at its end
-   * @param peak of what a device that begins with nothing takes from the system until then
-   */
-  public record Bytes(long held, long peak) {}
-
-  /**
    * Runs a piece of code without computing anything. All tensors that it makes are of no numbers,
    * from whatever tensors it makes them: what is read of them is 0, and they die at its end.
    *
-   * @param code what is measured; what it does on other threads is not
-   * @return what it needs on the device that it would run on
+   * @param <T> what it returns
+   * @param code that learns from {@link Scope#reservedBytes} what it has taken so far, of a device
+   *     that had nothing before; what it does on other threads is not measured
+   * @return what it returns
    */
-  public static Bytes measure(Runnable code) {
+  public static <T> T measure(Supplier<T> code) {
     Device current = Device.current();
     Shapes shapes = new Shapes(current instanceof Shapes outer ? outer.planned : current);
     return shapes.during(
         () -> {
           try (Scope scope = Scope.open()) {
-            code.run();
-            return new Bytes(shapes.usedBytes(), shapes.reservedBytes());
+            return code.get();
+          } finally {
+            shapes.ended = true;
           }
         });
   }
@@ -54,6 +55,7 @@ public final class Shapes extends Device {
 
   @Override
   Kernels kernels() {
+    requireState(!ended, "a tensor that was only measured was used after the measurement");
     return kernels;
   }
 

@@ -6,6 +6,7 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
+import dev.tributary.core.Shapes;
 import dev.tributary.core.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -16,7 +17,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 import java.util.random.RandomGenerator;
 import java.util.random.RandomGeneratorFactory;
@@ -36,6 +39,9 @@ public final class Transformer {
   private final List<SparseAutoencoder> autoencoders;
   private final String description;
 
+  /** By the number of tokens, as far as they were asked for. */
+  private final Map<Integer, Long> runBytes = new ConcurrentHashMap<>();
+
   private Transformer(
       TransformerConfig config, DType dtype, String description, Weights weights, Progress progress)
       throws IOException {
@@ -43,7 +49,7 @@ public final class Transformer {
     this.description = description;
     this.dtype = dtype;
     int d = config.dModel();
-    Scope.requireRoom(MemoryPlan.of(config, dtype, 1).weights(), "a model of these sizes");
+    Scope.requireRoom(() -> bytes(config, dtype), "a model of these sizes");
     progress.at(0, config.layers());
     tokenEmbedding = weights.read("wte.weight", Shape.of(config.vocabulary(), d));
     positionEmbedding = weights.read("wpe.weight", Shape.of(config.context(), d));
@@ -59,6 +65,15 @@ public final class Transformer {
             ? tokenEmbedding
             : weights.read("lm_head.weight", Shape.of(config.vocabulary(), d));
     autoencoders = List.of();
+  }
+
+  /** Of its weights, also while they are read. */
+  private static long bytes(TransformerConfig config, DType dtype) {
+    return Shapes.measure(
+        () -> {
+          random(config, dtype, 0);
+          return Scope.reservedBytes();
+        });
   }
 
   private Transformer(Transformer model, List<SparseAutoencoder> autoencoders) {
@@ -338,17 +353,6 @@ public final class Transformer {
     return description;
   }
 
-  /**
-   * How much memory it needs, and a run of it.
-   *
-   * @param tokens of a prompt
-   * @return bytes for weights, a run and its gradients
-   * @throws IllegalArgumentException if there are none, or more than the context holds
-   */
-  public MemoryPlan memoryPlan(int tokens) {
-    return MemoryPlan.of(config, autoencoders, dtype, tokens);
-  }
-
   /** {@return its sizes} */
   public TransformerConfig config() {
     return config;
@@ -394,8 +398,18 @@ public final class Transformer {
   public Run run(int... tokens) {
     requireTokens(tokens);
     Scope.requireRoom(
-        memoryPlan(tokens.length).recording(), "a run of " + tokens.length + " tokens");
+        () -> runBytes.computeIfAbsent(tokens.length, this::runBytes),
+        "a run of " + tokens.length + " tokens");
     return rerun(tokens, new Run.Recorder(this, tokens, List.of()), 0);
+  }
+
+  /** Of all that a run records, and of what its autoencoders make of it. */
+  private long runBytes(int tokens) {
+    return Shapes.measure(
+        () -> {
+          run(new int[tokens]).encodings();
+          return Scope.reservedBytes();
+        });
   }
 
   /** Runs the layers from one on again, the others as they were in a run. */
