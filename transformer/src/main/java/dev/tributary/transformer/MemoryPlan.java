@@ -43,25 +43,23 @@ public record MemoryPlan(long weights, long recording, long gradients) {
         tokens,
         config.context());
     double d = config.dModel();
-    double inHeads = (double) config.heads() * config.dHead();
-    double n = config.neurons();
     double t = tokens;
-    double weights =
-        (double) config.vocabulary() * d * (config.tied() ? 1 : 2)
-            + config.context() * d
-            + config.layers() * (4 * d * inHeads + 3 * inHeads + 2 * d * n + n + 6 * d)
-            + 2 * d;
-    // Of a layer: 3 of each of two norms and 2 of each of two blocks; 2 of each of query, key,
-    // value and output; activations before and after, and slopes; scores in 3 steps and pattern.
-    double layer = t * (10 * d + 8 * inHeads + 3 * n) + t * t * (4.0 * config.heads() + 2);
-    double outside = 10 * t * d;
+    double weights = 0;
+    for (Slot slot : config.slots()) {
+      weights += slot.shape().length();
+    }
+    double passed = 10 * t * d;
+    for (LayerConfig layer : config.layers()) {
+      double heads = layer.attention().heads();
+      double inHeads = heads * layer.attention().dHead();
+      passed += t * (10 * d + 8 * inHeads + 3 * layer.mlp().neurons()) + t * t * (4 * heads + 2);
+    }
     double logits = 2 * t * config.vocabulary(); // as they are and on their way there
     double encoded = 0;
     for (SparseAutoencoder autoencoder : autoencoders) {
       weights += 2.0 * autoencoder.latents() * autoencoder.width();
       encoded += t * (6.0 * autoencoder.latents() + 4.0 * autoencoder.width());
     }
-    double passed = config.layers() * layer + outside;
     return new MemoryPlan(
         bytes(weights, dtype), bytes(passed + logits + encoded, dtype), bytes(passed, dtype));
   }

@@ -231,7 +231,7 @@ public final class SparseAutoencoder {
   public static List<SparseAutoencoder> textbook(DType dtype) {
     try {
       Path folder = Textbook.folder();
-      return load(folder, dtype, TransformerConfig.read(folder.resolve("config.json")));
+      return load(folder, dtype, ConfigFile.read(folder.resolve("config.json")));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

@@ -602,7 +602,7 @@ class SparseAutoencoderTest {
             .toArray();
     try (Scope scope = Scope.open()) {
       Run run = model(path, config, dtype).run(tokens);
-      Tensor[] latents = new Tensor[run.model().config().layers()];
+      Tensor[] latents = new Tensor[run.model().layers()];
       Tensor[] errors = new Tensor[latents.length];
       for (int layer = 0; layer < latents.length; layer++) {
         Safetensors weights = Safetensors.open(path.resolve("sae_layer" + layer + ".safetensors"));
@@ -669,7 +669,7 @@ class SparseAutoencoderTest {
       long live = Scope.liveTensors();
       List<SparseAutoencoder> autoencoders = SparseAutoencoder.textbook(DType.FLOAT);
       assertEquals(4L * autoencoders.size(), Scope.liveTensors() - live, "and no more tensors");
-      assertEquals(3 * model.config().layers(), autoencoders.size());
+      assertEquals(3 * model.layers(), autoencoders.size());
       for (SparseAutoencoder autoencoder : autoencoders) {
         Site site = autoencoder.site();
         int layer = autoencoder.layer();
