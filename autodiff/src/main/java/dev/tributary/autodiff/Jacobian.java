@@ -1,6 +1,7 @@
 package dev.tributary.autodiff;
 
 import static dev.tributary.core.Checks.requireArgument;
+import static dev.tributary.core.Checks.requirePresent;
 import static dev.tributary.core.Checks.requireState;
 
 import dev.tributary.core.Scope;
@@ -27,21 +28,19 @@ import org.jspecify.annotations.Nullable;
  * and output are walked; an input without a path gets zeros. First order only.
  */
 public final class Jacobian {
+  /** A variable on a path from an input to the output, and what it depends on along paths. */
+  private record Step(Variable variable, List<Variable.Edge> edges) {}
+
   private final Variable output;
   private final List<Variable> inputs;
 
-  /**
-   * Variables on a path from an input to the output, ends included, in the order they were made.
-   */
-  private final List<Variable> path;
-
-  private final Set<Variable> onPath;
+  /** All that is on a path from an input to the output, ends included, in the order made. */
+  private final List<Step> path;
 
   private Jacobian(Variable output, List<Variable> inputs) {
     this.output = output;
     this.inputs = inputs;
     this.path = path(output, inputs);
-    this.onPath = new HashSet<>(path);
   }
 
   /**
@@ -70,7 +69,7 @@ public final class Jacobian {
     return new Jacobian(output, List.copyOf(inputs));
   }
 
-  private static List<Variable> path(Variable output, List<Variable> inputs) {
+  private static List<Step> path(Variable output, List<Variable> inputs) {
     Set<Variable> ancestors = new HashSet<>();
     Deque<Variable> open = new ArrayDeque<>();
     open.push(output);
@@ -82,16 +81,44 @@ public final class Jacobian {
     }
     List<Variable> ordered = new ArrayList<>(ancestors);
     ordered.sort(Comparator.comparingLong(Variable::number));
-    Set<Variable> reached = new HashSet<>(inputs);
-    List<Variable> result = new ArrayList<>();
+    Set<Variable> starts = new HashSet<>(inputs);
+    Set<Variable> reached = new HashSet<>();
+    List<Step> result = new ArrayList<>();
     for (Variable variable : ordered) {
-      if (reached.contains(variable)
-          || variable.edges().stream().anyMatch(edge -> reached.contains(edge.from()))) {
+      List<Variable.Edge> edges = new ArrayList<>(variable.edges());
+      edges.removeIf(edge -> !reached.contains(edge.from()));
+      if (!edges.isEmpty() || starts.contains(variable)) {
         reached.add(variable);
-        result.add(variable);
+        result.add(new Step(variable, edges));
       }
     }
     return result;
+  }
+
+  /**
+   * Tangents or cotangents on a walk. Each lives in the scope of the walk until its last reader has
+   * had it, and dies with the scope of that reader's step: the peak is the frontier of the walk and
+   * not the graph.
+   */
+  private static final class Frontier {
+    private final Map<Variable, Tensor> sums = new HashMap<>();
+
+    void add(Scope step, Variable variable, Tensor addend) {
+      Tensor before = sums.get(variable);
+      Tensor sum = before == null ? addend : step.takeBack(before).plus(addend);
+      sums.put(variable, step.keep(sum));
+    }
+
+    Tensor of(Variable variable) {
+      return requirePresent(sums.get(variable), "nothing has reached %s", variable);
+    }
+
+    void drop(Scope step, Variable variable) {
+      Tensor sum = sums.remove(variable);
+      if (sum != null) {
+        step.takeBack(sum);
+      }
+    }
   }
 
   /**
@@ -109,25 +136,35 @@ public final class Jacobian {
         inputs.size());
     requireArgument(tangents.length > 0, "push: there is no input to push from");
     int k = directions("push", tangents[0], inputs.get(0).value());
-    try (Scope scope = Scope.open()) {
-      Map<Variable, Tensor> moved = new HashMap<>();
-      for (int i = 0; i < tangents.length; i++) {
-        requireArgument(
-            directions("push", tangents[i], inputs.get(i).value()) == k,
-            "push: the tangents have %s and %s directions",
-            k,
-            tangents[i].shape().size(0));
-        add(moved, inputs.get(i), tangents[i]);
+    Map<Variable, Variable> lastReaders = new HashMap<>();
+    for (Step at : path) {
+      at.edges.forEach(edge -> lastReaders.put(edge.from(), at.variable));
+    }
+    try (Scope walk = Scope.open()) {
+      Frontier moved = new Frontier();
+      try (Scope step = Scope.open()) {
+        for (int i = 0; i < tangents.length; i++) {
+          requireArgument(
+              directions("push", tangents[i], inputs.get(i).value()) == k,
+              "push: the tangents have %s and %s directions",
+              k,
+              tangents[i].shape().size(0));
+          moved.add(step, inputs.get(i), tangents[i]);
+        }
       }
-      for (Variable variable : path) {
-        for (Variable.Edge edge : variable.edges()) {
-          Tensor tangent = moved.get(edge.from());
-          if (tangent != null && onPath.contains(edge.from())) {
-            add(moved, variable, edge.map().push(tangent));
+      for (Step at : path) {
+        try (Scope step = Scope.open()) {
+          for (Variable.Edge edge : at.edges) {
+            moved.add(step, at.variable, edge.map().push(moved.of(edge.from())));
+          }
+          for (Variable.Edge edge : at.edges) {
+            if (lastReaders.get(edge.from()) == at.variable) {
+              moved.drop(step, edge.from());
+            }
           }
         }
       }
-      return scope.keep(orZeros(moved.get(output), output, k));
+      return walk.keep(orZeros(moved.sums.get(output), output, k));
     }
   }
 
@@ -141,26 +178,29 @@ public final class Jacobian {
    */
   public List<Tensor> pull(Tensor cotangents) {
     int k = directions("pull", cotangents, output.value());
-    try (Scope scope = Scope.open()) {
-      Map<Variable, Tensor> pulled = new HashMap<>();
-      if (onPath.contains(output)) {
-        pulled.put(output, cotangents);
-      }
-      for (int i = path.size() - 1; i >= 0; i--) {
-        Variable variable = path.get(i);
-        Tensor cotangent = pulled.get(variable);
-        if (cotangent == null) {
-          continue;
-        }
-        for (Variable.Edge edge : variable.edges()) {
-          if (onPath.contains(edge.from())) {
-            add(pulled, edge.from(), edge.map().pull(cotangent));
+    Set<Variable> ends = new HashSet<>(inputs);
+    try (Scope results = Scope.open()) {
+      Map<Variable, Tensor> totals = new HashMap<>();
+      try (Scope walk = Scope.open()) {
+        Frontier pulled = new Frontier();
+        pulled.sums.put(output, cotangents);
+        for (int i = path.size() - 1; i >= 0; i--) {
+          Step at = path.get(i);
+          Tensor cotangent = pulled.of(at.variable);
+          if (ends.contains(at.variable)) {
+            totals.put(at.variable, walk.keep(cotangent));
+          }
+          try (Scope step = Scope.open()) {
+            pulled.drop(step, at.variable);
+            for (Variable.Edge edge : at.edges) {
+              pulled.add(step, edge.from(), edge.map().pull(cotangent));
+            }
           }
         }
       }
       List<Tensor> result = new ArrayList<>(inputs.size());
       for (Variable input : inputs) {
-        result.add(scope.keep(orZeros(pulled.get(input), input, k)));
+        result.add(results.keep(orZeros(totals.get(input), input, k)));
       }
       return result;
     }
@@ -183,6 +223,17 @@ public final class Jacobian {
       }
       return result;
     }
+  }
+
+  /**
+   * {@return this derivative as one linear map}
+   *
+   * @throws IllegalArgumentException if there is not exactly one input
+   */
+  public LinearMap map() {
+    requireArgument(inputs.size() == 1, "map: there are %d inputs, not one", inputs.size());
+    return LinearMap.of(
+        "Jacobian", inputs.get(0).shape(), output.shape(), this::push, v -> pull(v).get(0));
   }
 
   /** A value and how it moves. */
@@ -213,7 +264,7 @@ public final class Jacobian {
     Shape found = tensor.shape();
     Shape shape = value.shape();
     requireArgument(
-        found.rank() == shape.rank() + 1 && found.subShape(1, found.rank()).equals(shape),
+        LinearMap.areDirections(found, shape),
         "%s: %s is not [directions, *%s]",
         action,
         found,
@@ -225,10 +276,6 @@ public final class Jacobian {
         tensor.dtype(),
         value.dtype());
     return found.size(0);
-  }
-
-  private static void add(Map<Variable, Tensor> sums, Variable variable, Tensor addend) {
-    sums.merge(variable, addend, Tensor::plus);
   }
 
   private static Tensor orZeros(@Nullable Tensor tensor, Variable variable, int k) {

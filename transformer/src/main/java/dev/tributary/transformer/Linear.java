@@ -28,7 +28,7 @@ public record Linear(Tensor weight, Tensor bias) {
    * @return the value, with its derivative along {@code x}
    */
   public Variable apply(Variable x, Tensor value) {
-    return x.through(Variable.rightFactor(weight), value);
+    return x.through(Variable.rightFactor(x.shape(), weight), value);
   }
 
   void save(SafetensorsWriter.Weights weights, String name) {

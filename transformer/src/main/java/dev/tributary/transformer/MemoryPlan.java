@@ -51,9 +51,12 @@ public record MemoryPlan(long weights, long recording, long gradients) {
             + config.context() * d
             + config.layers() * (4 * d * inHeads + 3 * inHeads + 2 * d * n + n + 6 * d)
             + 2 * d;
-    // Of a layer: 3 of each of two norms and 2 of each of two blocks; 2 of each of query, key,
+    // Of a layer: 2 of each of two norms and 2 of each of two blocks; 2 of each of query, key,
     // value and output; activations before and after, and slopes; scores in 3 steps and pattern.
-    double layer = t * (10 * d + 8 * inHeads + 3 * n) + t * t * (4.0 * config.heads() + 2);
+    double layer = t * (8 * d + 8 * inHeads + 3 * n) + t * t * (4.0 * config.heads() + 2);
+    // Of a layer: the residual stream twice; query, key, value and output; activations before and
+    // after; scores and pattern. What is pulled on the way lives for a step or a few.
+    double gradients = t * (2 * d + 4 * inHeads + 2 * n) + 2 * t * t * config.heads();
     double outside = 10 * t * d;
     double logits = 2 * t * config.vocabulary(); // as they are and on their way there
     double encoded = 0;
@@ -61,9 +64,10 @@ public record MemoryPlan(long weights, long recording, long gradients) {
       weights += 2.0 * autoencoder.latents() * autoencoder.width();
       encoded += t * (6.0 * autoencoder.latents() + 4.0 * autoencoder.width());
     }
-    double passed = config.layers() * layer + outside;
     return new MemoryPlan(
-        bytes(weights, dtype), bytes(passed + logits + encoded, dtype), bytes(passed, dtype));
+        bytes(weights, dtype),
+        bytes(config.layers() * layer + outside + logits + encoded, dtype),
+        bytes(config.layers() * gradients + outside + t * config.vocabulary(), dtype));
   }
 
   private static long bytes(double elements, DType dtype) {
