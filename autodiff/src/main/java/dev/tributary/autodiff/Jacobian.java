@@ -28,19 +28,53 @@ import org.jspecify.annotations.Nullable;
  * and output are walked; an input without a path gets zeros. First order only.
  */
 public final class Jacobian {
-  /** A variable on a path from an input to the output, and what it depends on along paths. */
-  private record Step(Variable variable, List<Variable.Edge> edges) {}
+  /** A variable on a path from an input to the output. */
+  private static final class Step {
+    /** What it depends on along paths. */
+    private final List<Arc> arcs = new ArrayList<>();
+
+    private final boolean isInput;
+
+    /** The last step that depends on this one. */
+    private int lastReader = -1;
+
+    private Step(boolean isInput) {
+      this.isInput = isInput;
+    }
+  }
+
+  /** How a step depends on an earlier one. */
+  private record Arc(int from, LinearMap map) {}
 
   private final Variable output;
   private final List<Variable> inputs;
 
-  /** All that is on a path from an input to the output, ends included, in the order made. */
-  private final List<Step> path;
+  /** All that is on a path, ends included, in the order made: empty or up to the output. */
+  private final List<Step> path = new ArrayList<>();
+
+  /** The step of each input, -1 of one from which no path leads to the output. */
+  private final int[] starts;
 
   private Jacobian(Variable output, List<Variable> inputs) {
     this.output = output;
     this.inputs = inputs;
-    this.path = path(output, inputs);
+    Set<Variable> distinct = new HashSet<>(inputs);
+    Map<Variable, Integer> numbers = new HashMap<>();
+    for (Variable variable : ancestors(output)) {
+      Step step = new Step(distinct.contains(variable));
+      for (Variable.Edge edge : variable.edges()) {
+        Integer from = numbers.get(edge.from());
+        if (from != null) {
+          step.arcs.add(new Arc(from, edge.map()));
+          path.get(from).lastReader = path.size();
+        }
+      }
+      if (step.isInput || !step.arcs.isEmpty()) {
+        numbers.put(variable, path.size());
+        path.add(step);
+      }
+    }
+    this.starts = inputs.stream().mapToInt(input -> numbers.getOrDefault(input, -1)).toArray();
   }
 
   /**
@@ -69,55 +103,53 @@ public final class Jacobian {
     return new Jacobian(output, List.copyOf(inputs));
   }
 
-  private static List<Step> path(Variable output, List<Variable> inputs) {
-    Set<Variable> ancestors = new HashSet<>();
+  /** All that a variable was computed from, itself included, in the order made. */
+  private static List<Variable> ancestors(Variable output) {
+    Set<Variable> found = new HashSet<>();
     Deque<Variable> open = new ArrayDeque<>();
     open.push(output);
     while (!open.isEmpty()) {
       Variable variable = open.pop();
-      if (ancestors.add(variable)) {
+      if (found.add(variable)) {
         variable.edges().forEach(edge -> open.push(edge.from()));
       }
     }
-    List<Variable> ordered = new ArrayList<>(ancestors);
+    List<Variable> ordered = new ArrayList<>(found);
     ordered.sort(Comparator.comparingLong(Variable::number));
-    Set<Variable> starts = new HashSet<>(inputs);
-    Set<Variable> reached = new HashSet<>();
-    List<Step> result = new ArrayList<>();
-    for (Variable variable : ordered) {
-      List<Variable.Edge> edges = new ArrayList<>(variable.edges());
-      edges.removeIf(edge -> !reached.contains(edge.from()));
-      if (!edges.isEmpty() || starts.contains(variable)) {
-        reached.add(variable);
-        result.add(new Step(variable, edges));
-      }
-    }
-    return result;
+    return ordered;
   }
 
   /**
-   * Tangents or cotangents on a walk. Each lives in the scope of the walk until its last reader has
-   * had it, and dies with the scope of that reader's step: the peak is the frontier of the walk and
-   * not the graph.
+   * What a walk carries, by step. A tensor lives in the scope of the walk until its last reader has
+   * had it, and dies at the end of that reader's step: the peak is the frontier and not the graph.
    */
   private static final class Frontier {
-    private final Map<Variable, Tensor> sums = new HashMap<>();
+    private final @Nullable Tensor[] sums;
 
-    void add(Scope step, Variable variable, Tensor addend) {
-      Tensor before = sums.get(variable);
-      Tensor sum = before == null ? addend : step.takeBack(before).plus(addend);
-      sums.put(variable, step.keep(sum));
+    Frontier(int steps) {
+      this.sums = new Tensor[steps];
     }
 
-    Tensor of(Variable variable) {
-      return requirePresent(sums.get(variable), "nothing has reached %s", variable);
+    void add(Scope step, int number, Tensor addend) {
+      Tensor sum = sums[number];
+      sums[number] = step.keep(sum == null ? addend : step.takeBack(sum).plus(addend));
     }
 
-    void drop(Scope step, Variable variable) {
-      Tensor sum = sums.remove(variable);
+    /** What has reached a step. */
+    Tensor at(int number) {
+      return requirePresent(sums[number], "nothing has reached step %s of a walk", number);
+    }
+
+    void drop(Scope step, int number) {
+      Tensor sum = sums[number];
       if (sum != null) {
         step.takeBack(sum);
+        sums[number] = null;
       }
+    }
+
+    Tensor orZeros(int number, Variable variable, int k) {
+      return Jacobian.orZeros(number < 0 ? null : sums[number], variable, k);
     }
   }
 
@@ -136,12 +168,8 @@ public final class Jacobian {
         inputs.size());
     requireArgument(tangents.length > 0, "push: there is no input to push from");
     int k = directions("push", tangents[0], inputs.get(0).value());
-    Map<Variable, Variable> lastReaders = new HashMap<>();
-    for (Step at : path) {
-      at.edges.forEach(edge -> lastReaders.put(edge.from(), at.variable));
-    }
     try (Scope walk = Scope.open()) {
-      Frontier moved = new Frontier();
+      Frontier moved = new Frontier(path.size());
       try (Scope step = Scope.open()) {
         for (int i = 0; i < tangents.length; i++) {
           requireArgument(
@@ -149,22 +177,24 @@ public final class Jacobian {
               "push: the tangents have %s and %s directions",
               k,
               tangents[i].shape().size(0));
-          moved.add(step, inputs.get(i), tangents[i]);
-        }
-      }
-      for (Step at : path) {
-        try (Scope step = Scope.open()) {
-          for (Variable.Edge edge : at.edges) {
-            moved.add(step, at.variable, edge.map().push(moved.of(edge.from())));
+          if (starts[i] >= 0) {
+            moved.add(step, starts[i], tangents[i]);
           }
-          for (Variable.Edge edge : at.edges) {
-            if (lastReaders.get(edge.from()) == at.variable) {
-              moved.drop(step, edge.from());
+        }
+        for (int to = 0; to < path.size(); to++) {
+          List<Arc> arcs = path.get(to).arcs;
+          for (Arc arc : arcs) {
+            moved.add(step, to, arc.map.push(moved.at(arc.from)));
+          }
+          for (Arc arc : arcs) {
+            if (path.get(arc.from).lastReader == to) {
+              moved.drop(step, arc.from);
             }
           }
+          step.clear();
         }
       }
-      return walk.keep(orZeros(moved.sums.get(output), output, k));
+      return walk.keep(moved.orZeros(path.size() - 1, output, k));
     }
   }
 
@@ -178,29 +208,26 @@ public final class Jacobian {
    */
   public List<Tensor> pull(Tensor cotangents) {
     int k = directions("pull", cotangents, output.value());
-    Set<Variable> ends = new HashSet<>(inputs);
-    try (Scope results = Scope.open()) {
-      Map<Variable, Tensor> totals = new HashMap<>();
-      try (Scope walk = Scope.open()) {
-        Frontier pulled = new Frontier();
-        pulled.sums.put(output, cotangents);
-        for (int i = path.size() - 1; i >= 0; i--) {
-          Step at = path.get(i);
-          Tensor cotangent = pulled.of(at.variable);
-          if (ends.contains(at.variable)) {
-            totals.put(at.variable, walk.keep(cotangent));
+    try (Scope walk = Scope.open()) {
+      Frontier pulled = new Frontier(path.size());
+      try (Scope step = Scope.open()) {
+        if (!path.isEmpty()) {
+          pulled.add(step, path.size() - 1, cotangents);
+        }
+        for (int from = path.size() - 1; from >= 0; from--) {
+          Tensor cotangent = pulled.at(from);
+          if (!path.get(from).isInput) {
+            pulled.drop(step, from);
           }
-          try (Scope step = Scope.open()) {
-            pulled.drop(step, at.variable);
-            for (Variable.Edge edge : at.edges) {
-              pulled.add(step, edge.from(), edge.map().pull(cotangent));
-            }
+          for (Arc arc : path.get(from).arcs) {
+            pulled.add(step, arc.from, arc.map.pull(cotangent));
           }
+          step.clear();
         }
       }
       List<Tensor> result = new ArrayList<>(inputs.size());
-      for (Variable input : inputs) {
-        result.add(results.keep(orZeros(totals.get(input), input, k)));
+      for (int i = 0; i < starts.length; i++) {
+        result.add(walk.keep(pulled.orZeros(starts[i], inputs.get(i), k)));
       }
       return result;
     }

@@ -328,6 +328,36 @@ class ScopeTest {
   }
 
   @Test
+  void clear_openScope_endsItsTensorsAndGoesOn() {
+    try (Scope outer = Scope.open()) {
+      Tensor x = ones();
+      Tensor kept;
+      try (Scope inner = Scope.open()) {
+        kept = inner.keep(ones());
+        Tensor y = ones();
+        Tensor handed;
+        try (Scope innermost = Scope.open()) {
+          assertBroken("clear: a scope opened inside this one is open", inner::clear);
+          handed = innermost.keepIn(inner, ones());
+        }
+        inner.clear();
+        for (Tensor dead : new Tensor[] {y, handed}) {
+          assertBroken("tensor [2, 3] was used after its scope closed", dead::toDoubles);
+        }
+        assertEquals(2, x.get(0, 0) + kept.get(0, 0));
+        assertEquals(liveBefore + 2, Scope.liveTensors());
+        assertEquals(1, ones().get(1, 2));
+        inner.takeBack(kept);
+        inner.clear();
+        assertEquals(liveBefore + 1, Scope.liveTensors());
+      }
+      assertBroken("tensor [2, 3] was used after its scope closed", kept::toDoubles);
+      assertEquals(1, x.get(0, 0));
+      assertEquals(liveBefore + 1, Scope.liveTensors());
+    }
+  }
+
+  @Test
   void keep_outermost_isRefused() {
     try (Scope scope = Scope.open()) {
       Tensor x = ones();
