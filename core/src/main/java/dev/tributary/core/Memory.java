@@ -118,6 +118,9 @@ final class Memory {
     private @Nullable Block block;
     Scope owner;
 
+    /** How often it was kept for its owner by scopes inside, less what they took back. */
+    int keeps;
+
     Lease(DType dtype, int length, Scope owner) {
       this.block = take(dtype, length);
       this.owner = owner;
@@ -127,12 +130,14 @@ final class Memory {
       return requirePresent(block, "tensor %s was used after its scope closed", shape);
     }
 
-    void end() {
+    /** Gives the block back; says whether there was one. */
+    boolean end() {
       Block held = block;
       block = null;
       if (held != null) {
         give(held);
       }
+      return held != null;
     }
   }
 

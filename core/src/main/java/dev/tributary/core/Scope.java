@@ -115,7 +115,30 @@ public final class Scope implements AutoCloseable {
           requirePresent(
               enclosing, "keep: tensor %s has no enclosing scope to go to", tensor.shape());
       lease.owner = outer;
+      lease.keeps = 1;
       outer.leases.add(lease);
+    } else if (lease.owner == enclosing && lease.keeps > 0) {
+      lease.keeps++;
+    }
+    return tensor;
+  }
+
+  /**
+   * Undoes one {@link #keep} of a tensor or a view of it, by this scope or one before it inside the
+   * same enclosing scope. When all are undone, the tensor belongs to this scope and dies with it,
+   * unless it is kept again. A tensor that was not kept for the enclosing scope stays where it is.
+   *
+   * @param tensor of any scope
+   * @return the same tensor
+   * @throws IllegalStateException if the tensor is dead
+   */
+  public Tensor takeBack(Tensor tensor) {
+    requireInnermost("takeBack");
+    Memory.Lease lease = tensor.lease();
+    lease.block(tensor.shape());
+    if (lease.owner == enclosing && lease.keeps > 0 && --lease.keeps == 0) {
+      lease.owner = this;
+      leases.add(lease);
     }
     return tensor;
   }
@@ -137,6 +160,7 @@ public final class Scope implements AutoCloseable {
       synchronized (other.adopted) {
         requireState(other.open, "keepIn: the scope of tensor %s is closed", tensor.shape());
         lease.owner = other;
+        lease.keeps = 0;
         other.adopted.add(lease);
       }
     }
@@ -164,9 +188,29 @@ public final class Scope implements AutoCloseable {
     } else {
       INNERMOST.set(enclosing);
     }
+    endLeases();
+  }
+
+  /**
+   * Ends the life of every tensor of this scope, which stays open: what closing it and opening
+   * another one does, for less.
+   *
+   * @throws IllegalStateException if a scope opened later on this thread is still open, or another
+   *     thread opened this one
+   */
+  public void clear() {
+    requireInnermost("clear");
+    synchronized (adopted) {
+      leases.addAll(adopted);
+      adopted.clear();
+    }
+    endLeases();
+    leases.clear();
+  }
+
+  private void endLeases() {
     for (Memory.Lease lease : leases) {
-      if (lease.owner == this) {
-        lease.end();
+      if (lease.owner == this && lease.end()) { // listed twice if it went and came back
         LIVE.decrementAndGet();
       }
     }

@@ -166,7 +166,8 @@ public final class Intervention extends Change {
     requireArgument(isFinite(factor, dtype), "%s: times %s", place, factor);
     Tensor slope = Tensor.of(dtype, shape, slopes);
     return variable.through(
-        LinearMap.of(u -> u.times(slope), v -> v.times(slope)), Tensor.of(dtype, shape, values));
+        LinearMap.selfAdjoint("intervention", shape, slope::times),
+        Tensor.of(dtype, shape, values));
   }
 
   private double sound(double value, DType dtype) {

@@ -20,7 +20,7 @@ record Linear(Tensor weight, Optional<Tensor> bias) {
 
   /** The map where its value was recorded earlier: only the derivative along x is new. */
   Variable apply(Variable x, Tensor value) {
-    return x.through(Variable.rightFactor(weight), value);
+    return x.through(Variable.rightFactor(x.shape(), weight), value);
   }
 
   /** The map to these outputs only. */

@@ -49,10 +49,13 @@ public record MemoryPlan(long weights, long recording, long gradients) {
       weights += slot.shape().length();
     }
     double passed = 10 * t * d;
+    double gradients = 0;
     for (LayerConfig layer : config.layers()) {
       double heads = layer.attention().heads();
       double inHeads = heads * layer.attention().dHead();
-      passed += t * (10 * d + 8 * inHeads + 3 * layer.mlp().neurons()) + t * t * (4 * heads + 2);
+      double neurons = layer.mlp().neurons();
+      passed += t * (8 * d + 8 * inHeads + 3 * neurons) + t * t * (4 * heads + 2);
+      gradients += t * (2 * d + 4 * inHeads + 2 * neurons) + 2 * t * t * heads;
     }
     double logits = 2 * t * config.vocabulary(); // as they are and on their way there
     double encoded = 0;
@@ -61,7 +64,9 @@ public record MemoryPlan(long weights, long recording, long gradients) {
       encoded += t * (6.0 * autoencoder.latents() + 4.0 * autoencoder.width());
     }
     return new MemoryPlan(
-        bytes(weights, dtype), bytes(passed + logits + encoded, dtype), bytes(passed, dtype));
+        bytes(weights, dtype),
+        bytes(passed + logits + encoded, dtype),
+        bytes(gradients + 10 * t * d + t * config.vocabulary(), dtype));
   }
 
   private static long bytes(double elements, DType dtype) {
