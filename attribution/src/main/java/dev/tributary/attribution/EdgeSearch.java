@@ -177,7 +177,7 @@ public final class EdgeSearch {
    */
   public Found top(int count, Progress progress) {
     requireArgument(count > 0, "the %d largest edges: it must be 1 or more", count);
-    Scope.requireRoom(bytes(), "a search of all edges");
+    Scope.requireRoom(this::bytes, "a search of all edges");
     Largest largest = new Largest(count, smallest);
     try (Scope scope = Scope.open()) {
       Run run = edges.nodes().run();

@@ -458,9 +458,9 @@ class ScopeTest {
       try (Scope inner = Scope.open()) {
         dead = ones();
       }
-      long made = Memory.blocksMade();
+      long made = Device.current().blocksMade();
       Tensor next = Tensor.full(DType.FLOAT, SHAPE, 5);
-      assertEquals(made, Memory.blocksMade());
+      assertEquals(made, Device.current().blocksMade());
       assertBroken("tensor [2, 3] was used after its scope closed", dead::toDoubles);
       assertEquals(5, next.get(0, 0));
     }
@@ -491,10 +491,10 @@ class ScopeTest {
       try (Scope inner = Scope.open()) {
         ones();
       }
-      long made = Memory.blocksMade();
+      long made = Device.current().blocksMade();
       Scope.releaseUnused();
       assertEquals(2, alive.plus(1).get(0, 0));
-      assertNotEquals(made, Memory.blocksMade());
+      assertNotEquals(made, Device.current().blocksMade());
     }
   }
 
@@ -514,11 +514,11 @@ class ScopeTest {
       for (int round = 0; round < 16; round++) {
         smallRun(weight, round);
       }
-      long made = Memory.blocksMade();
+      long made = Device.current().blocksMade();
       for (int round = 0; round < 100; round++) {
         smallRun(weight, round);
       }
-      assertEquals(made, Memory.blocksMade());
+      assertEquals(made, Device.current().blocksMade());
     }
   }
 
@@ -533,8 +533,7 @@ class ScopeTest {
   void steadyState_tenThousandRuns_keepResidentMemoryFlat() throws IOException {
     Path status = Path.of("/proc/self/status");
     assumeTrue(Files.isReadable(status), "resident memory is read from /proc");
-    assumeTrue(
-        Backend.kernels() instanceof JavaKernels, "ND4J waits for the garbage collector to free");
+    assumeTrue(Device.current() == Cpu.INSTANCE, "ND4J waits for the garbage collector to free");
     try (Scope scope = Scope.open()) {
       Tensor weight = Tensor.full(DType.FLOAT, Shape.of(64, 64), 0.1);
       long[] growth = new long[BATCHES];

@@ -6,6 +6,7 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
+import dev.tributary.core.Shapes;
 import dev.tributary.core.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -24,6 +25,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 import java.util.random.RandomGenerator;
 import java.util.random.RandomGeneratorFactory;
@@ -46,6 +48,9 @@ public final class Transformer {
   private final Optional<Tensor> unembeddingBias;
   private final List<SparseAutoencoder> autoencoders;
   private final String description;
+
+  /** By the number of tokens, as far as they were asked for. */
+  private final Map<Integer, Long> runBytes = new ConcurrentHashMap<>();
 
   private Transformer(
       TransformerConfig config, DType dtype, String description, Map<Slot, Tensor> weights) {
@@ -144,7 +149,7 @@ public final class Transformer {
   public static Transformer of(
       TransformerConfig config, DType dtype, String description, Weights weights, Progress progress)
       throws IOException {
-    Scope.requireRoom(MemoryPlan.of(config, dtype, 1).weights(), "a model of these sizes");
+    Scope.requireRoom(() -> bytes(config, dtype), "a model of these sizes");
     int layers = config.layers().size();
     progress.at(0, layers);
     Map<Slot, Tensor> read = new LinkedHashMap<>();
@@ -156,6 +161,15 @@ public final class Transformer {
       read.put(slot, read(slot, weights, dtype));
     }
     return new Transformer(config, dtype, description, read);
+  }
+
+  /** Of its weights, also while they are read. */
+  private static long bytes(TransformerConfig config, DType dtype) {
+    return Shapes.measure(
+        () -> {
+          random(config, dtype, 0);
+          return Scope.reservedBytes();
+        });
   }
 
   private static Tensor read(Slot slot, Weights weights, DType dtype) throws IOException {
@@ -401,17 +415,6 @@ public final class Transformer {
     return description;
   }
 
-  /**
-   * How much memory it needs, and a run of it.
-   *
-   * @param tokens of a prompt
-   * @return bytes for weights, a run and its gradients
-   * @throws IllegalArgumentException if there are none, or more than the context holds
-   */
-  public MemoryPlan memoryPlan(int tokens) {
-    return MemoryPlan.of(config, autoencoders, dtype, tokens);
-  }
-
   /** {@return its sizes} */
   public TransformerConfig config() {
     return config;
@@ -528,8 +531,18 @@ public final class Transformer {
   public Run run(Set<Site> sites, int... tokens) {
     requireTokens(tokens);
     Scope.requireRoom(
-        memoryPlan(tokens.length).recording(), "a run of " + tokens.length + " tokens");
+        () -> runBytes.computeIfAbsent(tokens.length, this::runBytes),
+        "a run of " + tokens.length + " tokens");
     return rerun(new Run.Recorder(this, tokens, sites, List.of()), tokens, 0);
+  }
+
+  /** Of all that a run records, and of what its autoencoders make of it. */
+  private long runBytes(int tokens) {
+    return Shapes.measure(
+        () -> {
+          run(new int[tokens]).encodings();
+          return Scope.reservedBytes();
+        });
   }
 
   /** Runs the layers from one on again, the others as they were in a run. */
