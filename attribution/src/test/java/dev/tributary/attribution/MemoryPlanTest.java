@@ -58,7 +58,7 @@ class MemoryPlanTest {
 
   private static TransformerConfig config(
       int layers, int dModel, int heads, int dHead, int neurons, int vocabulary, int tokens) {
-    return new TransformerConfig(
+    return TransformerConfig.gpt2(
         layers,
         dModel,
         heads,
@@ -108,7 +108,7 @@ class MemoryPlanTest {
   void whatDoesNotFit_isRefusedBeforeItIsBegun() {
     long before = Scope.reservedBytes();
     TransformerConfig huge =
-        new TransformerConfig(
+        TransformerConfig.gpt2(
             10_000, 8192, 64, 128, 16_384, 64, 1000, 1e-5, MlpActivation.TANH_GELU, true);
     String message =
         assertThrows(
@@ -123,7 +123,7 @@ class MemoryPlanTest {
     assertTrue(message.contains("there is room for"), message);
     assertEquals(before, Scope.reservedBytes());
     TransformerConfig small =
-        new TransformerConfig(1, 4, 1, 4, 4, 8, 3, 1e-5, MlpActivation.TANH_GELU, true);
+        TransformerConfig.gpt2(1, 4, 1, 4, 4, 8, 3, 1e-5, MlpActivation.TANH_GELU, true);
     assertThrows(IllegalArgumentException.class, () -> MemoryPlan.of(small, DType.FLOAT, 9));
     assertThrows(IllegalArgumentException.class, () -> MemoryPlan.of(small, DType.FLOAT, 0));
   }

@@ -1,24 +1,13 @@
 package dev.tributary.attribution;
 
-import dev.tributary.attribution.Node.Bias;
-import dev.tributary.attribution.Node.BiasPart;
-import dev.tributary.attribution.Node.Direction;
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.EmbeddingPart;
-import dev.tributary.attribution.Node.Explained;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Logit;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.PreBias;
-import dev.tributary.attribution.Node.ReconstructionError;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
+import dev.tributary.attribution.Bias.BiasPart;
+import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.MlpActivation;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
@@ -89,7 +78,8 @@ final class RandomNodes {
     kinds.put(
         "direction",
         (random, layer) ->
-            new Direction(2 * layer, token(random), gaussian(Shape.of(WIDTH), random, 1)));
+            new Direction(
+                new Point(2 * layer), token(random), gaussian(Shape.of(WIDTH), random, 1)));
     return kinds;
   }
 
@@ -130,7 +120,7 @@ final class RandomNodes {
   static NodeAttribution attribution(long seed) {
     Random random = random(seed + 1_000_000);
     TransformerConfig config =
-        new TransformerConfig(
+        TransformerConfig.gpt2(
             LAYERS,
             WIDTH,
             HEADS,
@@ -181,6 +171,21 @@ final class RandomNodes {
             gaussian(Shape.of(n, LATENTS), random, 1),
             preBias,
             latentBias);
+  }
+
+  /** What a source adds to the residual stream, [dModel]. */
+  static Tensor write(Run run, Source source) {
+    return source.writes(run).get(0).vector();
+  }
+
+  /** Where it does. */
+  static Point point(Run run, Source source) {
+    return source.writes(run).get(0).point();
+  }
+
+  /** The activation of a node that has one. */
+  static double activation(Run run, Node node) {
+    return node.activation(run).orElseThrow();
   }
 
   private RandomNodes() {}

@@ -124,7 +124,30 @@ public final class Scope implements AutoCloseable {
           requirePresent(
               enclosing, "keep: tensor %s has no enclosing scope to go to", tensor.shape());
       lease.owner = outer;
+      lease.keeps = 1;
       outer.leases.add(lease);
+    } else if (lease.owner == enclosing && lease.keeps > 0) {
+      lease.keeps++;
+    }
+    return tensor;
+  }
+
+  /**
+   * Undoes one {@link #keep} of a tensor or a view of it, by this scope or one before it inside the
+   * same enclosing scope. When all are undone, the tensor belongs to this scope and dies with it,
+   * unless it is kept again. A tensor that was not kept for the enclosing scope stays where it is.
+   *
+   * @param tensor of any scope
+   * @return the same tensor
+   * @throws IllegalStateException if the tensor is dead
+   */
+  public Tensor takeBack(Tensor tensor) {
+    requireInnermost("takeBack");
+    Lease lease = tensor.lease();
+    lease.block(tensor.shape());
+    if (lease.owner == enclosing && lease.keeps > 0 && --lease.keeps == 0) {
+      lease.owner = this;
+      leases.add(lease);
     }
     return tensor;
   }
@@ -146,6 +169,7 @@ public final class Scope implements AutoCloseable {
       synchronized (other.adopted) {
         requireState(other.open, "keepIn: the scope of tensor %s is closed", tensor.shape());
         lease.owner = other;
+        lease.keeps = 0;
         other.adopted.add(lease);
       }
     }
@@ -173,9 +197,29 @@ public final class Scope implements AutoCloseable {
     } else {
       INNERMOST.set(enclosing);
     }
+    endLeases();
+  }
+
+  /**
+   * Ends the life of every tensor of this scope, which stays open: what closing it and opening
+   * another one does, for less.
+   *
+   * @throws IllegalStateException if a scope opened later on this thread is still open, or another
+   *     thread opened this one
+   */
+  public void clear() {
+    requireInnermost("clear");
+    synchronized (adopted) {
+      leases.addAll(adopted);
+      adopted.clear();
+    }
+    endLeases();
+    leases.clear();
+  }
+
+  private void endLeases() {
     for (Lease lease : leases) {
-      if (lease.owner == this) {
-        lease.end();
+      if (lease.owner == this && lease.end()) { // listed twice if it went and came back
         LIVE.decrementAndGet();
       }
     }
@@ -187,6 +231,9 @@ public final class Scope implements AutoCloseable {
     private Device.@Nullable Block block;
     private Scope owner;
 
+    /** How often it was kept for its owner by scopes inside, less what they took back. */
+    private int keeps;
+
     private Lease(Device device, Device.Block block, Scope owner) {
       this.device = device;
       this.block = block;
@@ -197,12 +244,14 @@ public final class Scope implements AutoCloseable {
       return requirePresent(block, "tensor %s was used after its scope closed", shape);
     }
 
-    private void end() {
+    /** Gives the block back; says whether there was one. */
+    private boolean end() {
       Device.Block held = block;
       block = null;
       if (held != null) {
         device.give(held);
       }
+      return held != null;
     }
   }
 

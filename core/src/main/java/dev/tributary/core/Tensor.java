@@ -508,13 +508,7 @@ public final class Tensor {
 
   /** Refuses a shape that does not end in another one, which is repeated over its leading axes. */
   private static void requireEnding(String operation, Shape whole, Shape ending) {
-    requireArgument(
-        whole.rank() >= ending.rank()
-            && whole.subShape(whole.rank() - ending.rank(), whole.rank()).equals(ending),
-        "%s: %s does not end in %s",
-        operation,
-        whole,
-        ending);
+    requireArgument(whole.endsWith(ending), "%s: %s does not end in %s", operation, whole, ending);
   }
 
   /**

@@ -82,7 +82,9 @@ final class AdaptedWeights {
    */
   void replace(String stored, StoredTensor tensor, boolean base) throws IOException {
     boolean shared =
-        base && model.tied() && (stored.equals(EMBEDDING) || stored.equals(UNEMBEDDING));
+        base
+            && model.unembedding().tied()
+            && (stored.equals(EMBEDDING) || stored.equals(UNEMBEDDING));
     if (!shared) {
       replaced.put(stored, tensor);
       untie(stored);
@@ -101,7 +103,7 @@ final class AdaptedWeights {
   }
 
   private void untie(String stored) {
-    if (model.tied() && (stored.equals(EMBEDDING) || stored.equals(UNEMBEDDING))) {
+    if (model.unembedding().tied() && (stored.equals(EMBEDDING) || stored.equals(UNEMBEDDING))) {
       untied.add(stored);
     }
   }
@@ -115,19 +117,7 @@ final class AdaptedWeights {
 
   /** The sizes of the adapted model. */
   TransformerConfig config() {
-    return unties()
-        ? new TransformerConfig(
-            model.layers(),
-            model.dModel(),
-            model.heads(),
-            model.dHead(),
-            model.neurons(),
-            model.context(),
-            model.vocabulary(),
-            model.layerNormEpsilon(),
-            model.activation(),
-            false)
-        : model;
+    return unties() ? model.tied(false) : model;
   }
 
   /** What it consists of beside the model. */

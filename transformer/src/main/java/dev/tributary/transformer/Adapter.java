@@ -285,7 +285,7 @@ public final class Adapter {
     if (hasHead) {
       stored.add(NAMES.stored(WeightNames.UNEMBEDDING));
     }
-    for (int layer = 0; layer < model.layers(); layer++) {
+    for (int layer = 0; layer < model.layers().size(); layer++) {
       stored.addAll(NAMES.required(layer));
     }
     Set<String> modules = new LinkedHashSet<>();
@@ -420,7 +420,7 @@ public final class Adapter {
       boolean mask =
           config.biases() == Biases.ALL
               && NAMES.isKnown(name)
-              && NAMES.layer(name) < model.layers();
+              && NAMES.layer(name) < model.layers().size();
       if (!stored.contains(name) && !mask) {
         throw because(entry.getValue(), "is unknown: the model has no weight of that name");
       }

@@ -80,7 +80,7 @@ public final class Checkpoint {
           weights.path(), embedding, "is %s, expected [tokens, d_model]", shape);
     }
     boolean tied = weights.sameNumbers(embedding, unembedding);
-    this.config = TransformerConfig.ofDebugger(json, shape.size(0), tied);
+    this.config = ConfigFile.ofDebugger(json, shape.size(0), tied);
     this.adapter = adapter;
     this.adapted = adapted();
     requireNames();
@@ -142,15 +142,15 @@ public final class Checkpoint {
           isFolder ? "there is no %s in this folder" : "there is no %s beside this file",
           CONFIG);
     }
-    JsonFile json = TransformerConfig.json(folder.resolve(CONFIG));
+    JsonFile json = ConfigFile.json(folder.resolve(CONFIG));
     boolean pieces = Files.isDirectory(folder.resolve(PIECES));
-    if (TransformerConfig.isDebugger(json, pieces)) {
+    if (ConfigFile.isDebugger(json, pieces)) {
       if (!pieces) {
         throw BadFile.because(folder, "there is no folder %s in this folder", PIECES);
       }
       return new Checkpoint(folder, json, adapter);
     }
-    TransformerConfig config = TransformerConfig.of(json);
+    TransformerConfig config = ConfigFile.of(json);
     Path weights = isFolder || path.endsWith(CONFIG) ? weights(folder) : path;
     return new Checkpoint(folder, json.path(), config, TensorFile.open(weights), adapter);
   }
@@ -236,7 +236,10 @@ public final class Checkpoint {
 
   /** By our name. An unembedding that an adapter untied begins as the token embedding. */
   private @Nullable StoredTensor stored(String name) {
-    boolean shared = name.equals(WeightNames.UNEMBEDDING) && config.tied() && !config().tied();
+    boolean shared =
+        name.equals(WeightNames.UNEMBEDDING)
+            && config.unembedding().tied()
+            && !config().unembedding().tied();
     return stored.get(names.stored(shared ? WeightNames.TOKEN_EMBEDDING : name));
   }
 
@@ -259,13 +262,13 @@ public final class Checkpoint {
         throw StoredTensor.because(
             tensor.path(), name, "is unknown: %s has no weight of that name", kind);
       }
-      if (names.layer(bare) >= config.layers()) {
+      if (names.layer(bare) >= config.layers().size()) {
         throw StoredTensor.because(
             tensor.path(),
             name,
             "is of a layer that %s does not have: there are %d",
             configFile,
-            config.layers());
+            config.layers().size());
       }
       if (stored.put(bare, tensor) != null) {
         throw StoredTensor.because(
@@ -273,7 +276,9 @@ public final class Checkpoint {
       }
     }
     requireStored(names.requiredOutside());
-    for (int layer = 0; layer < config.layers(); layer++) { // ends at the first that is missing
+    for (int layer = 0;
+        layer < config.layers().size();
+        layer++) { // ends at the first that is missing
       requireStored(names.required(layer));
     }
   }
@@ -285,7 +290,7 @@ public final class Checkpoint {
             weights.path(),
             "there is no tensor %s, which a model of %d layers has",
             BadFile.quoted(name),
-            config.layers());
+            config.layers().size());
       }
     }
   }
@@ -294,13 +299,15 @@ public final class Checkpoint {
     StoredTensor embedding = stored.get(names.stored(WeightNames.TOKEN_EMBEDDING));
     StoredTensor unembedding = stored.get(names.stored(WeightNames.UNEMBEDDING));
     if (unembedding == null) {
-      if (!config.tied()) {
+      if (!config.unembedding().tied()) {
         throw BadFile.because(
             weights.path(),
             "there is no tensor %s, and tie_word_embeddings is false",
             BadFile.quoted(names.stored(WeightNames.UNEMBEDDING)));
       }
-    } else if (config.tied() && embedding != null && !unembedding.sameNumbers(embedding)) {
+    } else if (config.unembedding().tied()
+        && embedding != null
+        && !unembedding.sameNumbers(embedding)) {
       throw BadFile.because(
           weights.path(),
           "tensors %s and %s differ, and tie_word_embeddings in %s is true",

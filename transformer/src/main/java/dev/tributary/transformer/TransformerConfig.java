@@ -2,113 +2,100 @@ package dev.tributary.transformer;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
-import java.nio.file.Path;
-import java.util.LinkedHashMap;
+import dev.tributary.core.Shape;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
-import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
 
 /**
- * Sizes of a transformer of GPT-2's architecture. {@code heads} times {@code dHead} need not be
- * {@code dModel}.
+ * Sizes and kinds of all that a transformer consists of.
  *
- * @param layers number of blocks
  * @param dModel width of the residual stream
- * @param heads attention heads of a layer
- * @param dHead width of a query, key or value of one head
- * @param neurons MLP neurons of a layer
- * @param context largest number of tokens in a run
  * @param vocabulary number of token ids
- * @param layerNormEpsilon added to the variance before the square root
- * @param activation of MLP neurons
- * @param tied whether the unembedding is the token embedding
+ * @param context largest number of tokens in a run
+ * @param embedding how tokens become vectors
+ * @param layers first to last
+ * @param finalNorm before the unembedding
+ * @param unembedding how vectors become logits
  */
 public record TransformerConfig(
-    int layers,
     int dModel,
-    int heads,
-    int dHead,
-    int neurons,
-    int context,
     int vocabulary,
-    double layerNormEpsilon,
-    MlpActivation activation,
-    boolean tied) {
-  /** Largest config.json, bytes; they have a few thousand. */
-  private static final int FILE_LIMIT = 1 << 20;
+    int context,
+    Embedding embedding,
+    List<LayerConfig> layers,
+    NormConfig finalNorm,
+    Unembedding unembedding) {
+  /** Of more a file is broken that says so. */
+  private static final int MOST_LAYERS = 1 << 16;
 
-  private static final String MODEL_TYPE = "model_type";
-  private static final String ARCHITECTURES = "architectures";
-  private static final String POSITIONS = "max_position_embeddings";
+  /**
+   * How tokens become vectors.
+   *
+   * @param multiplier of token embeddings
+   * @param positions whether an embedding of the position is added
+   */
+  public record Embedding(double multiplier, boolean positions) {}
 
-  /** By which a config without a type is that of a GPT-2. */
-  private static final List<String> SIZES =
-      List.of("n_embd", "n_layer", "n_head", "hidden_size", "num_hidden_layers");
-
-  private static final Map<ElementType, String> TORCH_WORDS =
-      Map.of(
-          ElementType.F64, "float64",
-          ElementType.F32, "float32",
-          ElementType.F16, "float16",
-          ElementType.BF16, "bfloat16");
-
-  /** By the words of {@code activation_function}; the first of each is the one that is written. */
-  private static final Map<String, MlpActivation> ACTIVATIONS = activations();
+  /**
+   * How vectors become logits.
+   *
+   * @param tied whether the weights are the token embedding
+   * @param biased whether a bias is added
+   * @param multiplier of logits
+   * @param cap c of logits that become c · tanh(logit / c)
+   */
+  public record Unembedding(boolean tied, boolean biased, double multiplier, OptionalDouble cap) {}
 
   /**
    * Checks the sizes.
    *
-   * @param layers {@link #layers()}
    * @param dModel {@link #dModel()}
-   * @param heads {@link #heads()}
-   * @param dHead {@link #dHead()}
-   * @param neurons {@link #neurons()}
-   * @param context {@link #context()}
    * @param vocabulary {@link #vocabulary()}
-   * @param layerNormEpsilon {@link #layerNormEpsilon()}
-   * @param activation {@link #activation()}
-   * @param tied {@link #tied()}
+   * @param context {@link #context()}
+   * @param embedding {@link #embedding()}
+   * @param layers {@link #layers()}
+   * @param finalNorm {@link #finalNorm()}
+   * @param unembedding {@link #unembedding()}
    * @throws IllegalArgumentException if one is not positive, or makes a weight larger than a tensor
    *     can be
    */
   public TransformerConfig {
-    requirePositive("layers", layers);
     requirePositive("dModel", dModel);
-    requirePositive("heads", heads);
-    requirePositive("dHead", dHead);
-    requirePositive("neurons", neurons);
     requirePositive("context", context);
     requirePositive("vocabulary", vocabulary);
-    requireArgument(
-        layerNormEpsilon > 0 && Double.isFinite(layerNormEpsilon),
-        "layerNormEpsilon is %s, expected a positive number",
-        layerNormEpsilon);
+    requirePositive("layers", layers.size());
+    layers = List.copyOf(layers);
     requireFits("token embedding", vocabulary, dModel);
     requireFits("position embedding", context, dModel);
-    requireFits("attention output", (long) heads * dHead, dModel);
-    requireFits("queries, keys and values", dModel, 3L * heads * dHead);
-    requireFits("MLP", dModel, neurons);
+    for (LayerConfig layer : layers) {
+      AttentionConfig attention = layer.attention();
+      long width = (long) attention.heads() * attention.dHead();
+      requireFits("attention output", width, dModel);
+      requireFits("queries, keys and values", dModel, 3 * width);
+      requireFits("MLP", dModel, layer.mlp().neurons());
+    }
   }
 
   /**
-   * The same with GPT-2's own activation.
+   * {@return a config of GPT-2's architecture (Radford et al. 2019), all layers alike}
    *
-   * @param layers {@link #layers()}
+   * @param layers how many
    * @param dModel {@link #dModel()}
-   * @param heads {@link #heads()}
-   * @param dHead {@link #dHead()}
-   * @param neurons {@link #neurons()}
+   * @param heads of a layer
+   * @param dHead width of a query, key or value of one head
+   * @param neurons of a layer
    * @param context {@link #context()}
    * @param vocabulary {@link #vocabulary()}
-   * @param layerNormEpsilon {@link #layerNormEpsilon()}
-   * @param tied {@link #tied()}
+   * @param epsilon of all norms
+   * @param activation function of neurons
+   * @param tied whether the unembedding is the token embedding
    * @throws IllegalArgumentException if a size is not positive, or makes a weight larger than a
    *     tensor can be
    */
-  public TransformerConfig(
+  public static TransformerConfig gpt2(
       int layers,
       int dModel,
       int heads,
@@ -116,9 +103,53 @@ public record TransformerConfig(
       int neurons,
       int context,
       int vocabulary,
-      double layerNormEpsilon,
+      double epsilon,
+      MlpActivation activation,
       boolean tied) {
-    this(
+    NormConfig norm = new NormConfig(NormConfig.Kind.LAYER_NORM, epsilon, true);
+    LayerConfig layer =
+        new LayerConfig(
+            AttentionConfig.plain(norm, heads, dHead),
+            MlpConfig.plain(norm, neurons, activation),
+            LayerConfig.Order.SEQUENTIAL);
+    requirePositive("layers", layers);
+    requireArgument(
+        layers <= MOST_LAYERS, "layers is %d, expected no more than %d", layers, MOST_LAYERS);
+    return new TransformerConfig(
+        dModel,
+        vocabulary,
+        context,
+        new Embedding(1, true),
+        Collections.nCopies(layers, layer),
+        norm,
+        new Unembedding(tied, false, 1, OptionalDouble.empty()));
+  }
+
+  /**
+   * {@return the same with GPT-2's own activation function}
+   *
+   * @param layers how many
+   * @param dModel {@link #dModel()}
+   * @param heads of a layer
+   * @param dHead width of a query, key or value of one head
+   * @param neurons of a layer
+   * @param context {@link #context()}
+   * @param vocabulary {@link #vocabulary()}
+   * @param epsilon of all norms
+   * @param tied whether the unembedding is the token embedding
+   * @throws IllegalArgumentException as with all of them named
+   */
+  public static TransformerConfig gpt2(
+      int layers,
+      int dModel,
+      int heads,
+      int dHead,
+      int neurons,
+      int context,
+      int vocabulary,
+      double epsilon,
+      boolean tied) {
+    return gpt2(
         layers,
         dModel,
         heads,
@@ -126,24 +157,28 @@ public record TransformerConfig(
         neurons,
         context,
         vocabulary,
-        layerNormEpsilon,
+        epsilon,
         MlpActivation.TANH_GELU,
         tied);
   }
 
-  private static Map<String, MlpActivation> activations() {
-    Map<String, MlpActivation> result = new LinkedHashMap<>();
-    result.put("gelu_new", MlpActivation.TANH_GELU);
-    result.put("gelu_pytorch_tanh", MlpActivation.TANH_GELU);
-    result.put("gelu", MlpActivation.EXACT_GELU);
-    result.put("gelu_python", MlpActivation.EXACT_GELU);
-    for (String sameFunction : List.of("gelu_python_tanh", "gelu_accurate", "gelu_fast")) {
-      result.put(sameFunction, MlpActivation.TANH_GELU);
-    }
-    return result;
+  /**
+   * {@return the same with an unembedding of its own, or with the token embedding for one}
+   *
+   * @param tied whether the unembedding is the token embedding
+   */
+  public TransformerConfig tied(boolean tied) {
+    return new TransformerConfig(
+        dModel,
+        vocabulary,
+        context,
+        embedding,
+        layers,
+        finalNorm,
+        new Unembedding(tied, unembedding.biased(), unembedding.multiplier(), unembedding.cap()));
   }
 
-  private static void requirePositive(String name, int size) {
+  static void requirePositive(String name, int size) {
     requireArgument(size > 0, "%s is %d, expected a positive number", name, size);
   }
 
@@ -158,203 +193,95 @@ public record TransformerConfig(
         limit);
   }
 
-  /**
-   * Reads a Hugging Face {@code config.json} of model type gpt2.
-   *
-   * @throws IOException if a key has the wrong type, contradicts another, or asks for a computation
-   *     that this library does not do
-   */
-  static TransformerConfig read(Path file) throws IOException {
-    return of(json(file));
+  /** {@return the weights of a transformer of this config, in the order of the forward pass} */
+  public List<Slot> slots() {
+    Slots slots = new Slots();
+    slots.add(Weight.TOKEN_EMBEDDING, vocabulary, dModel);
+    if (embedding.positions()) {
+      slots.add(Weight.POSITION_EMBEDDING, context, dModel);
+    }
+    for (; slots.layer < layers.size(); slots.layer++) {
+      slots.add(layers.get(slots.layer).attention(), dModel);
+      slots.add(layers.get(slots.layer).mlp(), dModel);
+    }
+    slots.layer = 0;
+    slots.norm(Optional.of(finalNorm), Weight.FINAL_NORM_GAIN, Weight.FINAL_NORM_BIAS, dModel);
+    if (!unembedding.tied()) {
+      slots.add(Weight.UNEMBEDDING, vocabulary, dModel);
+    }
+    slots.bias(unembedding.biased(), Weight.UNEMBEDDING_BIAS, vocabulary);
+    return List.copyOf(slots.all);
   }
 
-  /** A {@code config.json} of any kind. */
-  static JsonFile json(Path file) throws IOException {
-    return JsonFile.read(file, FILE_LIMIT);
-  }
+  /** What {@link #slots} has so far. */
+  private static final class Slots {
+    private final List<Slot> all = new ArrayList<>();
+    private int layer;
 
-  /**
-   * The same, of a file that has been read. What is missing is as in transformers' GPT2Config, and
-   * so are second names of keys. How many positions a causal mask was made for says {@code n_ctx},
-   * unless it is an old name for their number.
-   */
-  static TransformerConfig of(JsonFile json) throws IOException {
-    requireGpt2(json);
-    requireSameComputation(json);
-    int dModel = size(json, "n_embd", "hidden_size", 768);
-    int heads = size(json, "n_head", "num_attention_heads", 12);
-    if (!json.has("head_dim") && dModel % heads != 0) {
-      throw BadFile.because(
-          json.path(), "n_embd is %d, which n_head, %d, does not divide", dModel, heads);
+    void add(Weight weight, int... shape) {
+      all.add(new Slot(weight, layer, Shape.of(shape)));
     }
-    boolean old = json.has("n_ctx") && !json.has("n_positions") && !json.has(POSITIONS);
-    int context = old ? json.positive("n_ctx") : size(json, "n_positions", POSITIONS, 1024);
-    int layers = size(json, "n_layer", "num_hidden_layers", 12);
-    int dHead = json.positive("head_dim", dModel / heads);
-    int neurons = json.positive("n_inner", (int) Math.min(4L * dModel, Integer.MAX_VALUE));
-    int vocabulary = size(json, "vocab_size", "vocab_size", 50_257);
-    double epsilon = json.positive("layer_norm_epsilon", 1e-5);
-    MlpActivation activation = requireKnown(json, "activation_function", "gelu_new", ACTIVATIONS);
-    boolean tied = json.flag("tie_word_embeddings", true);
-    try {
-      return new TransformerConfig(
-          layers, dModel, heads, dHead, neurons, context, vocabulary, epsilon, activation, tied);
-    } catch (IllegalArgumentException e) {
-      throw BadFile.causedBy(
-          e,
-          json.path(),
-          "%s: see vocab_size, n_positions, n_embd, n_head, head_dim and n_inner",
-          String.valueOf(e.getMessage()));
-    }
-  }
 
-  /**
-   * Reads a {@code config.json} of transformer-debugger, whose attention and MLP are sized in
-   * multiples of the residual stream.
-   *
-   * @param vocabulary as many tokens as are embedded
-   * @param tied whether the unembedding is the same as the embedding
-   * @throws IOException if a key is missing or has the wrong type, or a size is not whole
-   */
-  static TransformerConfig ofDebugger(JsonFile json, int vocabulary, boolean tied)
-      throws IOException {
-    int dModel = json.positive("d_model");
-    int heads = json.positive("n_heads");
-    int width = multiple(json, "m_attn", 1, dModel);
-    int neurons = multiple(json, "m_mlp", 4, dModel);
-    if (width % heads != 0) {
-      throw BadFile.because(
-          json.path(), "m_attn d_model is %d, which n_heads, %d, does not divide", width, heads);
-    }
-    int dHead = width / heads;
-    for (String key : List.of("d_head_qk", "d_head_v")) {
-      if (json.positive(key, dHead) != dHead) {
-        throw json.wrong(key, dHead + ", as d_model, m_attn and n_heads say");
+    void bias(boolean present, Weight weight, int size) {
+      if (present) {
+        add(weight, size);
       }
     }
-    int layers = json.positive("n_layers");
-    int context = json.positive("ctx_window");
-    try {
-      return new TransformerConfig(
-          layers, dModel, heads, dHead, neurons, context, vocabulary, 1e-5, tied);
-    } catch (IllegalArgumentException e) {
-      throw BadFile.causedBy(
-          e,
-          json.path(),
-          "%s: see ctx_window, d_model, m_attn, m_mlp and n_heads",
-          String.valueOf(e.getMessage()));
-    }
-  }
 
-  /** A size that is given as a multiple of another, and rounded down as that system does. */
-  private static int multiple(JsonFile json, String key, double otherwise, int size)
-      throws IOException {
-    double product = json.positive(key, otherwise) * size;
-    if (product < 1 || product > Integer.MAX_VALUE) {
-      throw json.wrong(key, "a number that makes d_model, %d, a size".formatted(size));
-    }
-    return (int) product;
-  }
-
-  /** The content of a Hugging Face {@code config.json}. */
-  String toJson(ElementType stored) {
-    ObjectNode json = new ObjectMapper().createObjectNode();
-    json.putArray("architectures").add("GPT2LMHeadModel");
-    json.put("model_type", "gpt2")
-        .put("n_layer", layers)
-        .put("n_embd", dModel)
-        .put("n_head", heads)
-        .put("n_inner", neurons)
-        .put("n_positions", context)
-        .put("n_ctx", context)
-        .put("vocab_size", vocabulary)
-        .put("layer_norm_epsilon", layerNormEpsilon)
-        .put("activation_function", word(activation))
-        .put("tie_word_embeddings", tied)
-        .put("torch_dtype", TORCH_WORDS.get(stored));
-    if (heads * dHead != dModel) {
-      json.put("head_dim", dHead);
-    }
-    return json.toPrettyString() + "\n";
-  }
-
-  private static String word(MlpActivation activation) {
-    return ACTIVATIONS.entrySet().stream()
-        .filter(entry -> entry.getValue() == activation)
-        .findFirst()
-        .orElseThrow()
-        .getKey();
-  }
-
-  /**
-   * A size that may have either of two names.
-   *
-   * @throws IOException if it is no size, or has another value under each name
-   */
-  private static int size(JsonFile json, String name, String alias, int otherwise)
-      throws IOException {
-    if (json.root().has(name) && !json.has(name)) {
-      throw json.wrong(name, "a whole number");
-    }
-    int size = json.positive(json.has(name) ? name : alias, otherwise);
-    if (json.positive(alias, size) != size) {
-      throw json.wrong(alias, "the same as %s, %d".formatted(name, size));
-    }
-    return size;
-  }
-
-  /**
-   * Whether a config is that of transformer-debugger, which has no model type.
-   *
-   * @param pieces whether its folder of weights lies beside it
-   */
-  static boolean isDebugger(JsonFile json, boolean pieces) {
-    boolean typed = json.has(MODEL_TYPE) || json.has(ARCHITECTURES);
-    return !typed && (pieces || json.has("ctx_window"));
-  }
-
-  /** Refuses other models; where the type is missing, the architecture or a size has its name. */
-  private static void requireGpt2(JsonFile json) throws IOException {
-    if (json.has(MODEL_TYPE)) {
-      requireKnown(json, MODEL_TYPE, "", Map.of("gpt2", true));
-    } else if (json.has(ARCHITECTURES)) {
-      boolean known = false;
-      for (JsonNode architecture : json.root().get(ARCHITECTURES)) {
-        known |= architecture.asText().startsWith("GPT2");
+    void norm(Optional<NormConfig> norm, Weight gain, Weight bias, int size) {
+      if (norm.isPresent()) {
+        add(gain, size);
+        bias(norm.get().biased(), bias, size);
       }
-      if (!known) {
-        throw json.wrong(ARCHITECTURES, "GPT2LMHeadModel");
+    }
+
+    void linear(Weight matrix, Weight bias, boolean biased, int input, int output) {
+      add(matrix, input, output);
+      bias(biased, bias, output);
+    }
+
+    void add(AttentionConfig attention, int dModel) {
+      int queries = attention.heads() * attention.dHead();
+      int keys = attention.keyHeads() * attention.dHead();
+      boolean biased = attention.inputBias();
+      norm(attention.entry(), Weight.ATTENTION_NORM_GAIN, Weight.ATTENTION_NORM_BIAS, dModel);
+      linear(Weight.QUERY, Weight.QUERY_BIAS, biased, dModel, queries);
+      linear(Weight.KEY, Weight.KEY_BIAS, biased, dModel, keys);
+      linear(Weight.VALUE, Weight.VALUE_BIAS, biased, dModel, keys);
+      attention
+          .headNorm()
+          .ifPresent(
+              heads -> {
+                boolean each = heads.extent() == AttentionConfig.HeadNorm.Extent.EACH_HEAD;
+                Optional<NormConfig> norm = Optional.of(heads.norm());
+                int ofQueries = each ? attention.dHead() : queries;
+                norm(norm, Weight.QUERY_NORM_GAIN, Weight.QUERY_NORM_BIAS, ofQueries);
+                int ofKeys = each ? attention.dHead() : keys;
+                norm(norm, Weight.KEY_NORM_GAIN, Weight.KEY_NORM_BIAS, ofKeys);
+              });
+      linear(
+          Weight.ATTENTION_OUTPUT,
+          Weight.ATTENTION_OUTPUT_BIAS,
+          attention.outputBias(),
+          queries,
+          dModel);
+      outlet(attention.outlet(), Weight.ATTENTION_OUTLET_GAIN, dModel);
+    }
+
+    void add(MlpConfig mlp, int dModel) {
+      norm(mlp.entry(), Weight.MLP_NORM_GAIN, Weight.MLP_NORM_BIAS, dModel);
+      linear(Weight.MLP_INPUT, Weight.MLP_INPUT_BIAS, mlp.inputBias(), dModel, mlp.neurons());
+      if (mlp.kind() == MlpConfig.Kind.GATED) {
+        linear(Weight.MLP_UP, Weight.MLP_UP_BIAS, mlp.inputBias(), dModel, mlp.neurons());
       }
-    } else if (SIZES.stream().noneMatch(json::has)) {
-      throw json.wrong(MODEL_TYPE, "gpt2");
+      linear(Weight.MLP_OUTPUT, Weight.MLP_OUTPUT_BIAS, mlp.outputBias(), mlp.neurons(), dModel);
+      outlet(mlp.outlet(), Weight.MLP_OUTLET_GAIN, dModel);
     }
-  }
 
-  /** Refuses every option under which GPT-2 would compute something else. */
-  private static void requireSameComputation(JsonFile json) throws IOException {
-    requireFlag(json, "scale_attn_weights", true);
-    requireFlag(json, "scale_attn_by_inverse_layer_idx", false);
-    requireFlag(json, "add_cross_attention", false);
-    if (json.has("quantization_config")) {
-      throw json.wrong("quantization_config", "none: quantized weights cannot be read");
-    }
-    if (json.has("pruned_heads") && !json.root().get("pruned_heads").isEmpty()) {
-      throw json.wrong("pruned_heads", "none: all heads of a model are of one size");
-    }
-  }
-
-  private static <T> T requireKnown(
-      JsonFile json, String key, String otherwise, Map<String, T> known) throws IOException {
-    T value = known.get(json.text(key, otherwise));
-    if (value == null) {
-      throw json.wrong(key, String.join(" or ", known.keySet()));
-    }
-    return value;
-  }
-
-  private static void requireFlag(JsonFile json, String key, boolean known) throws IOException {
-    if (json.flag(key, known) != known) {
-      throw json.wrong(key, String.valueOf(known));
+    private void outlet(OutletConfig outlet, Weight gain, int dModel) {
+      if (outlet.norm().isPresent()) {
+        add(gain, dModel);
+      }
     }
   }
 }

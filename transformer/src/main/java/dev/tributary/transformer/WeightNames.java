@@ -124,6 +124,35 @@ final class WeightNames {
     ofLayer.put(ours + ".bias", Weight.as(stored + ".bias", output));
   }
 
+  /** Our name of a slot. */
+  static String ours(Slot slot) {
+    String inLayer = "h." + slot.layer() + ".";
+    return switch (slot.weight()) {
+      case TOKEN_EMBEDDING -> "wte.weight";
+      case POSITION_EMBEDDING -> "wpe.weight";
+      case ATTENTION_NORM_GAIN -> inLayer + "ln_1.weight";
+      case ATTENTION_NORM_BIAS -> inLayer + "ln_1.bias";
+      case QUERY -> inLayer + "attn.query.weight";
+      case QUERY_BIAS -> inLayer + "attn.query.bias";
+      case KEY -> inLayer + "attn.key.weight";
+      case KEY_BIAS -> inLayer + "attn.key.bias";
+      case VALUE -> inLayer + "attn.value.weight";
+      case VALUE_BIAS -> inLayer + "attn.value.bias";
+      case ATTENTION_OUTPUT -> inLayer + "attn.c_proj.weight";
+      case ATTENTION_OUTPUT_BIAS -> inLayer + "attn.c_proj.bias";
+      case MLP_NORM_GAIN -> inLayer + "ln_2.weight";
+      case MLP_NORM_BIAS -> inLayer + "ln_2.bias";
+      case MLP_INPUT -> inLayer + "mlp.c_fc.weight";
+      case MLP_INPUT_BIAS -> inLayer + "mlp.c_fc.bias";
+      case MLP_OUTPUT -> inLayer + "mlp.c_proj.weight";
+      case MLP_OUTPUT_BIAS -> inLayer + "mlp.c_proj.bias";
+      case FINAL_NORM_GAIN -> "ln_f.weight";
+      case FINAL_NORM_BIAS -> "ln_f.bias";
+      case UNEMBEDDING -> "lm_head.weight";
+      default -> throw new IllegalArgumentException("GPT-2 has no " + slot);
+    };
+  }
+
   /** Without what some files put before a name. */
   String bare(String stored) {
     return stored.startsWith(prefix) ? stored.substring(prefix.length()) : stored;

@@ -1,16 +1,17 @@
 package dev.tributary.transformer;
 
-import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.io.IOException;
 
-/** Where the weights of a transformer come from, by the names of {@link WeightNames}. */
+/** Where the weights of a transformer come from. */
 @FunctionalInterface
-interface Weights {
+public interface Weights {
   /**
-   * One weight, in the caller's scope.
+   * One weight, in the innermost scope.
    *
-   * @throws IOException if there is none of that name and shape, or its numbers are not finite
+   * @param slot which, and its shape
+   * @return of that shape, in the element type of the model
+   * @throws IOException if there is none, or its numbers are not finite
    */
-  Tensor read(String name, Shape shape) throws IOException;
+  Tensor read(Slot slot) throws IOException;
 }

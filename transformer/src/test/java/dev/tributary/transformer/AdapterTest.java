@@ -111,8 +111,8 @@ class AdapterTest {
             weight.startsWith("wte")
                 ? Shape.of(config.vocabulary(), config.dModel())
                 : weight.endsWith("bias")
-                    ? Shape.of(config.neurons())
-                    : Shape.of(config.dModel(), config.neurons());
+                    ? Shape.of(config.layers().get(0).mlp().neurons())
+                    : Shape.of(config.dModel(), config.layers().get(0).mlp().neurons());
         double[] exact = checkpoint.read(weight, shape, DType.DOUBLE).toDoubles();
         double[] rounded = checkpoint.read(weight, shape, DType.FLOAT).toDoubles();
         assertArrayEquals(Arrays.stream(exact).map(x -> (float) x).toArray(), rounded);

@@ -36,7 +36,7 @@ class TextbookTest {
   void folder_exploded_isACheckpoint() throws IOException {
     Checkpoint checkpoint = Checkpoint.open(Textbook.folder());
     assertEquals(
-        new TransformerConfig(4, 128, 8, 16, 512, 48, 230, 1e-5, true), checkpoint.config());
+        TransformerConfig.gpt2(4, 128, 8, 16, 512, 48, 230, 1e-5, true), checkpoint.config());
   }
 
   /** What a program does that has the library as one jar. */

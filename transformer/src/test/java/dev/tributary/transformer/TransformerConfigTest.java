@@ -44,7 +44,7 @@ class TransformerConfigTest {
             .filter(entry -> !entry.getValue().isEmpty())
             .map(entry -> "\"" + entry.getKey() + "\": " + entry.getValue())
             .collect(Collectors.joining(",\n", "{", "}"));
-    return TransformerConfig.read(Files.writeString(path(), json));
+    return ConfigFile.read(Files.writeString(path(), json));
   }
 
   private TransformerConfig read(String key, String value) throws IOException {
@@ -55,7 +55,7 @@ class TransformerConfigTest {
 
   @Test
   void read_onlyWhatIsNeeded_fillsInTheRest() throws IOException {
-    assertEquals(new TransformerConfig(3, 32, 4, 8, 128, 16, 97, 1e-5, true), read(smallest()));
+    assertEquals(TransformerConfig.gpt2(3, 32, 4, 8, 128, 16, 97, 1e-5, true), read(smallest()));
   }
 
   @Test
@@ -73,7 +73,7 @@ class TransformerConfigTest {
     keys.put("reorder_and_upcast_attn", "true");
     keys.put("add_cross_attention", "false");
     keys.put("task_specific_params", "{\"text-generation\": {\"do_sample\": true}}");
-    assertEquals(new TransformerConfig(3, 32, 4, 5, 96, 16, 97, 1e-6, false), read(keys));
+    assertEquals(TransformerConfig.gpt2(3, 32, 4, 5, 96, 16, 97, 1e-6, false), read(keys));
   }
 
   @ParameterizedTest
@@ -98,8 +98,7 @@ class TransformerConfigTest {
             + " \"vocab_size\": \"50\"}}");
     IOException e =
         assertThrows(
-            IOException.class,
-            () -> TransformerConfig.of(JsonFile.read(path(), 1000).object("model")));
+            IOException.class, () -> ConfigFile.of(JsonFile.read(path(), 1000).object("model")));
     requireSentence("model.vocab_size is \"50\"", e);
   }
 
@@ -127,7 +126,8 @@ class TransformerConfigTest {
   /** The same: what is missing is as in the smallest GPT-2. */
   @Test
   void read_missingSizes_areThoseOfGpt2() throws IOException {
-    TransformerConfig gpt2 = new TransformerConfig(12, 768, 12, 64, 3072, 1024, 50_257, 1e-5, true);
+    TransformerConfig gpt2 =
+        TransformerConfig.gpt2(12, 768, 12, 64, 3072, 1024, 50_257, 1e-5, true);
     assertEquals(gpt2, read(Map.of("model_type", "\"gpt2\"")));
     assertEquals(gpt2, read(Map.of("architectures", "[\"GPT2LMHeadModel\"]")));
     assertEquals(gpt2, read(Map.of("n_layer", "12")));
@@ -160,7 +160,7 @@ class TransformerConfigTest {
       })
   void read_anotherModel_isRefusedByItsType(String json, String message) throws IOException {
     Files.writeString(path(), json.replace('\'', '"'));
-    requireSentence(message, assertThrows(Exception.class, () -> TransformerConfig.read(path())));
+    requireSentence(message, assertThrows(Exception.class, () -> ConfigFile.read(path())));
   }
 
   static Stream<Arguments> wrong() {
@@ -224,7 +224,8 @@ class TransformerConfigTest {
     "gelu_python, EXACT_GELU"
   })
   void read_activation_isTheOneNamed(String word, MlpActivation expected) throws IOException {
-    assertEquals(expected, read("activation_function", '"' + word + '"').activation());
+    assertEquals(
+        expected, read("activation_function", '"' + word + '"').layers().get(0).mlp().activation());
   }
 
   @ParameterizedTest(name = "{0} {1}")
@@ -249,37 +250,33 @@ class TransformerConfigTest {
       })
   void read_noJsonObject_saysSo(String content) throws IOException {
     Files.writeString(path(), content);
-    requireSentence(
-        "this file", assertThrows(Exception.class, () -> TransformerConfig.read(path())));
+    requireSentence("this file", assertThrows(Exception.class, () -> ConfigFile.read(path())));
   }
 
   @Test
   void read_deep_isRefused() throws IOException {
     Files.writeString(path(), "{\"a\":".repeat(100_000));
     requireSentence(
-        "nests too deeply", assertThrows(Exception.class, () -> TransformerConfig.read(path())));
+        "nests too deeply", assertThrows(Exception.class, () -> ConfigFile.read(path())));
   }
 
   @Test
   void read_large_isRefused() throws IOException {
     Files.writeString(path(), " ".repeat(2 << 20));
     requireSentence(
-        "more than 1048576 bytes",
-        assertThrows(Exception.class, () -> TransformerConfig.read(path())));
+        "more than 1048576 bytes", assertThrows(Exception.class, () -> ConfigFile.read(path())));
   }
 
   @Test
   void read_notUtf8_isRefused() throws IOException {
     Files.write(path(), new byte[] {'{', '"', (byte) 0xc3, '"', '}'});
-    requireSentence(
-        "not UTF-8", assertThrows(Exception.class, () -> TransformerConfig.read(path())));
+    requireSentence("not UTF-8", assertThrows(Exception.class, () -> ConfigFile.read(path())));
   }
 
   @Test
   void read_missing_saysSo() {
     requireSentence(
-        "there is no such file",
-        assertThrows(Exception.class, () -> TransformerConfig.read(path())));
+        "there is no such file", assertThrows(Exception.class, () -> ConfigFile.read(path())));
   }
 
   private void requireSentence(String message, Exception refusal) {
@@ -299,9 +296,9 @@ class TransformerConfigTest {
     "1, 1, 1, 1, 0, 1, 1, 1e-5, neurons is 0",
     "1, 1, 1, 1, 1, 0, 1, 1e-5, context is 0",
     "1, 1, 1, 1, 1, 1, 0, 1e-5, vocabulary is 0",
-    "1, 1, 1, 1, 1, 1, 1, 0, layerNormEpsilon is 0",
-    "1, 1, 1, 1, 1, 1, 1, NaN, layerNormEpsilon is NaN",
-    "1, 1, 1, 1, 1, 1, 1, Infinity, layerNormEpsilon is Infinity",
+    "1, 1, 1, 1, 1, 1, 1, 0, epsilon is 0",
+    "1, 1, 1, 1, 1, 1, 1, NaN, epsilon is NaN",
+    "1, 1, 1, 1, 1, 1, 1, Infinity, epsilon is Infinity",
     "1, 65536, 1, 1, 1, 1, 4096, 1e-5, token embedding would be '[4096, 65536]'",
     "1, 65536, 1, 1, 1, 4096, 1, 1e-5, position embedding would be '[4096, 65536]'",
     "1, 65536, 1, 1, 4096, 1, 1, 1e-5, MLP would be '[65536, 4096]'",
@@ -323,7 +320,7 @@ class TransformerConfigTest {
             assertThrows(
                     IllegalArgumentException.class,
                     () ->
-                        new TransformerConfig(
+                        TransformerConfig.gpt2(
                             layers,
                             dModel,
                             heads,
