@@ -6,11 +6,14 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shapes;
 import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
 import java.util.Collections;
+import java.util.EnumSet;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.WeakHashMap;
 import java.util.concurrent.ConcurrentHashMap;
 
@@ -23,8 +26,11 @@ import java.util.concurrent.ConcurrentHashMap;
  * @param gradients what {@link NodeAttribution#of} needs besides, bytes
  */
 public record MemoryPlan(long weights, long recording, long gradients) {
-  /** Of every model, by the number of tokens, as far as they were asked for. */
-  private static final Map<Transformer, Map<Integer, Long>> GRADIENTS =
+  /** What gradients are taken of. */
+  private record Recorded(Set<Site> sites, int tokens) {}
+
+  /** Of every model, as far as they were asked for. */
+  private static final Map<Transformer, Map<Recorded, Long>> GRADIENTS =
       Collections.synchronizedMap(new WeakHashMap<>());
 
   /**
@@ -46,24 +52,26 @@ public record MemoryPlan(long weights, long recording, long gradients) {
           Transformer model = Transformer.random(config, dtype, 0);
           Scope.releaseUnused(); // what reading them took besides
           long weights = Scope.reservedBytes();
-          model.run(new int[tokens]);
+          Run run = model.run(new int[tokens]);
           long recording = Scope.reservedBytes() - weights;
-          return new MemoryPlan(weights, recording, gradients(model, tokens));
+          return new MemoryPlan(weights, recording, gradients(run));
         });
   }
 
-  /** What {@link NodeAttribution#of} needs besides the run, by a metric that reads every logit. */
-  static long gradients(Transformer model, int tokens) {
+  /** What {@link NodeAttribution#of} needs besides a run, by a metric that reads every logit. */
+  static long gradients(Run run) {
+    Set<Site> sites = EnumSet.of(Site.FINAL_NORMALISED); // which the metric reads
+    run.places().forEach(place -> sites.add(place.site()));
     return GRADIENTS
-        .computeIfAbsent(model, any -> new ConcurrentHashMap<>())
+        .computeIfAbsent(run.model(), any -> new ConcurrentHashMap<>())
         .computeIfAbsent(
-            tokens,
-            length ->
+            new Recorded(sites, run.length()),
+            any ->
                 Shapes.measure(
                     () -> {
-                      Run run = model.run(new int[length]);
+                      Run measured = run.model().run(sites, new int[run.length()]);
                       long recorded = Scope.reservedBytes();
-                      NodeAttribution.of(run, Metric.logProbability(run.lastToken(), 0));
+                      NodeAttribution.of(measured, Metric.logProbability(measured.lastToken(), 0));
                       return Scope.reservedBytes() - recorded;
                     }));
   }

@@ -51,7 +51,7 @@ public final class NodeAttribution {
    */
   public static NodeAttribution of(Run run, Metric metric) {
     Scope.requireRoom(
-        () -> MemoryPlan.gradients(run.model(), run.length()),
+        () -> MemoryPlan.gradients(run),
         "the gradient at every site of " + run.length() + " tokens");
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = compute(run, metric);

@@ -10,8 +10,10 @@ import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import java.util.Set;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.constraints.IntRange;
@@ -53,6 +55,11 @@ class MemoryPlanTest {
       NodeAttribution.of(run, Metric.logProbability(run.lastToken(), 1));
       long all = Scope.reservedBytes(); // nothing was given back: the peak
       assertEquals(new MemoryPlan(loaded - empty, recorded - loaded, all - recorded), plan);
+      Scope.releaseUnused();
+      Run few = model.run(Set.of(Site.MLP_ACTIVATION, Site.FINAL_NORMALISED), new int[tokens]);
+      long before = Scope.reservedBytes();
+      NodeAttribution.of(few, Metric.logProbability(few.lastToken(), 1));
+      assertEquals(Scope.reservedBytes() - before, MemoryPlan.gradients(few));
     }
   }
 
