@@ -56,11 +56,11 @@ final class CpuKernels implements Kernels {
   }
 
   @Override
-  public void write(double[] values, int count, Tensor out, int from) {
+  public void write(double[] values, int count, Tensor out, long from) {
     write(rows(out), values, count, out, from);
   }
 
-  private static <A> void write(Rows<A> rows, double[] values, int count, Tensor out, int from) {
+  private static <A> void write(Rows<A> rows, double[] values, int count, Tensor out, long from) {
     A row = Scratch.array(rows, 0, PIECE);
     Access to = access(out);
     for (int start = 0; start < count; start += PIECE) {
@@ -73,11 +73,11 @@ final class CpuKernels implements Kernels {
   }
 
   @Override
-  public void read(Tensor x, int from, double[] values, int count) {
+  public void read(Tensor x, long from, double[] values, int count) {
     read(rows(x), x, from, values, count);
   }
 
-  private static <A> void read(Rows<A> rows, Tensor x, int from, double[] values, int count) {
+  private static <A> void read(Rows<A> rows, Tensor x, long from, double[] values, int count) {
     A row = Scratch.array(rows, 0, PIECE);
     Access source = access(x);
     for (int start = 0; start < count; start += PIECE) {
@@ -205,8 +205,8 @@ final class CpuKernels implements Kernels {
           A right = Scratch.array(rows, 1, n);
           A dots = Scratch.array(rows, 2, last - first);
           for (int row = first; row < last; row++) {
-            rows.read(fromX, n == 0 ? 0 : x.offset() + row * n % period, left, 0, n);
-            rows.read(fromY, y.offset() + row * n, right, 0, n);
+            rows.read(fromX, n == 0 ? 0 : x.offset() + (long) row * n % period, left, 0, n);
+            rows.read(fromY, y.offset() + (long) row * n, right, 0, n);
             rows.set(dots, row - first, rows.dot(left, right, n));
           }
           rows.write(dots, 0, last - first, to, out.offset() + first);
@@ -235,9 +235,9 @@ final class CpuKernels implements Kernels {
           rows.read(access(gain), gain.offset(), gains, 0, n);
           rows.read(access(bias), bias.offset(), biases, 0, n);
           for (int i = first; i < last; i++) {
-            rows.read(from, x.offset() + i * n, row, 0, n);
+            rows.read(from, x.offset() + (long) i * n, row, 0, n);
             rows.rescale(row, rows.get(scales, scale.offset() + i % period), gains, biases, n);
-            rows.write(row, 0, n, to, out.offset() + i * n);
+            rows.write(row, 0, n, to, out.offset() + (long) i * n);
           }
         });
   }
@@ -286,8 +286,8 @@ final class CpuKernels implements Kernels {
             int outer = unit / pieces;
             int start = unit % pieces * PIECE;
             int n = Math.min(PIECE, inner - start);
-            int xOffset = x.offset() + box.offset(0, outer) + (xRepeats ? 0 : start);
-            int yOffset = y.offset() + box.offset(1, outer) + (yRepeats ? 0 : start);
+            long xOffset = x.offset() + box.offset(0, outer) + (xRepeats ? 0 : start);
+            long yOffset = y.offset() + box.offset(1, outer) + (yRepeats ? 0 : start);
             if (yRepeats) {
               rows.read(fromX, xOffset, left, 0, xRepeats ? 1 : n);
               rows.binary(function, left, rows.get(fromY, yOffset), result, n);
@@ -299,7 +299,7 @@ final class CpuKernels implements Kernels {
               rows.read(fromY, yOffset, right, 0, n);
               rows.binary(function, left, right, result, n);
             }
-            rows.write(result, 0, n, to, out.offset() + outer * inner + start);
+            rows.write(result, 0, n, to, out.offset() + (long) outer * inner + start);
           }
         });
   }
@@ -324,7 +324,7 @@ final class CpuKernels implements Kernels {
               double total = 0;
               for (int at = 0; at < count; at += PIECE) {
                 int n = Math.min(PIECE, count - at);
-                rows.read(from, x.offset() + o * count + at, row, 0, n);
+                rows.read(from, x.offset() + (long) o * count + at, row, 0, n);
                 total += rows.sum(row, 0, n);
               }
               rows.set(sum, 0, total);
@@ -346,10 +346,10 @@ final class CpuKernels implements Kernels {
             int n = Math.min(PIECE, inner - start);
             rows.fill(sums, 0, n);
             for (int i = 0; i < count; i++) {
-              rows.read(from, x.offset() + (o * count + i) * inner + start, row, 0, n);
+              rows.read(from, x.offset() + ((long) o * count + i) * inner + start, row, 0, n);
               rows.binary(Binary.PLUS, sums, row, sums, n);
             }
-            rows.write(sums, 0, n, to, out.offset() + o * inner + start);
+            rows.write(sums, 0, n, to, out.offset() + (long) o * inner + start);
           }
         });
   }
@@ -392,9 +392,11 @@ final class CpuKernels implements Kernels {
         count < Workers.THREADS ? 0 : count * work,
         (first, last) -> {
           for (int i = first; i < last; i++) {
-            Matrix a = left.moved(box.offset(0, i / inner) + i % inner * box.innerStride(0));
-            Matrix b = right.moved(box.offset(1, i / inner) + i % inner * box.innerStride(1));
-            Matrix c = result.moved(i * m * n);
+            Matrix a =
+                left.moved(box.offset(0, i / inner) + (long) (i % inner) * box.innerStride(0));
+            Matrix b =
+                right.moved(box.offset(1, i / inner) + (long) (i % inner) * box.innerStride(1));
+            Matrix c = result.moved((long) i * m * n);
             Workers.run(
                 (longer + STRIP - 1) / STRIP,
                 work,
@@ -458,10 +460,10 @@ final class CpuKernels implements Kernels {
   @Override
   public void copy(
       Tensor from,
-      int fromOffset,
+      long fromOffset,
       int[] fromStrides,
       Tensor to,
-      int toOffset,
+      long toOffset,
       int[] toStrides,
       int[] box) {
     copy(
@@ -478,10 +480,10 @@ final class CpuKernels implements Kernels {
   private static <A> void copy(
       Rows<A> rows,
       Access from,
-      int fromOffset,
+      long fromOffset,
       int[] fromStrides,
       Access to,
-      int toOffset,
+      long toOffset,
       int[] toStrides,
       int[] dimensions) {
     Box box = Box.of(dimensions, fromStrides, toStrides);
@@ -494,8 +496,8 @@ final class CpuKernels implements Kernels {
         (first, last) -> {
           A row = Scratch.array(rows, 0, PIECE);
           for (int outer = first; outer < last; outer++) {
-            int source = fromOffset + box.offset(0, outer);
-            int target = toOffset + box.offset(1, outer);
+            long source = fromOffset + box.offset(0, outer);
+            long target = toOffset + box.offset(1, outer);
             if (fromStride == 1 && toStride == 1) {
               rows.copy(from, source, to, target, inner);
             } else if (fromStride == 0 && toStride == 1) {
@@ -506,7 +508,8 @@ final class CpuKernels implements Kernels {
               }
             } else {
               for (int i = 0; i < inner; i++) {
-                rows.copy(from, source + i * fromStride, to, target + i * toStride, 1);
+                rows.copy(
+                    from, source + (long) i * fromStride, to, target + (long) i * toStride, 1);
               }
             }
           }
@@ -515,7 +518,7 @@ final class CpuKernels implements Kernels {
 
   @Override
   public void gather(
-      Tensor x, int outer, int outerStride, int stride, int inner, int[] indices, Tensor out) {
+      Tensor x, int outer, long outerStride, long stride, int inner, int[] indices, Tensor out) {
     Rows<?> rows = rows(x);
     Access from = access(x);
     Access to = access(out);
@@ -525,7 +528,7 @@ final class CpuKernels implements Kernels {
             from,
             x.offset() + o * outerStride + indices[i] * stride,
             to,
-            out.offset() + (o * indices.length + i) * inner,
+            out.offset() + ((long) o * indices.length + i) * inner,
             inner);
       }
     }
@@ -544,8 +547,8 @@ final class CpuKernels implements Kernels {
     A row = Scratch.array(rows, 1, inner);
     for (int o = 0; o < outer; o++) {
       for (int i = 0; i < indices.length; i++) {
-        int target = out.offset() + (o * size + indices[i]) * inner;
-        rows.read(from, x.offset() + (o * indices.length + i) * inner, addend, 0, inner);
+        long target = out.offset() + ((long) o * size + indices[i]) * inner;
+        rows.read(from, x.offset() + ((long) o * indices.length + i) * inner, addend, 0, inner);
         rows.read(to, target, row, 0, inner);
         rows.binary(Binary.PLUS, row, addend, row, inner);
         rows.write(row, 0, inner, to, target);
@@ -612,7 +615,7 @@ final class CpuKernels implements Kernels {
             for (int i = 0; i < height; i++) {
               int seen = visibleIn((first + i) % perMatrix, visible, n);
               ends[i + 1] = ends[i] + seen;
-              rows.read(from, x.offset() + (first + i) * n, values, ends[i], seen);
+              rows.read(from, x.offset() + (long) (first + i) * n, values, ends[i], seen);
               double max = rows.max(values, ends[i], ends[i + 1]);
               rows.subtract(values, max, ends[i], ends[i + 1]);
             }
@@ -621,7 +624,7 @@ final class CpuKernels implements Kernels {
               int seen = ends[i + 1] - ends[i];
               double sum = rows.sum(exponentials, ends[i], ends[i + 1]);
               rows.scale(exponentials, 1 / sum, ends[i], ends[i + 1]);
-              int target = out.offset() + (first + i) * n;
+              long target = out.offset() + (long) (first + i) * n;
               rows.write(exponentials, ends[i], seen, to, target);
               rows.write(zeros, 0, n - seen, to, target + seen);
             }
@@ -806,11 +809,11 @@ final class CpuKernels implements Kernels {
     }
 
     /** Where the given one of the runs begins. */
-    int offset(int side, int outer) {
-      int result = 0;
+    long offset(int side, int outer) {
+      long result = 0;
       int rest = outer;
       for (int axis = dimensions.length - 2; axis >= 0; axis--) {
-        result += rest % dimensions[axis] * strides[side][axis];
+        result += (long) (rest % dimensions[axis]) * strides[side][axis];
         rest /= dimensions[axis];
       }
       return result;

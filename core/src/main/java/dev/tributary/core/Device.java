@@ -26,15 +26,15 @@ abstract class Device {
   private static final ThreadLocal<@Nullable Device> CURRENT = new ThreadLocal<>();
 
   /** What a block is made for, and taken again for. */
-  record Size(DType dtype, int elements) {
+  record Size(DType dtype, long elements) {
     /** At least so many elements. */
-    static Size of(DType dtype, int length) {
-      int step = Math.max(SMALLEST, Integer.highestOneBit(length) / STEPS_PER_DOUBLING);
+    static Size of(DType dtype, long length) {
+      long step = Math.max(SMALLEST, Long.highestOneBit(length) / STEPS_PER_DOUBLING);
       return new Size(dtype, Math.max(SMALLEST, Math.floorDiv(length + step - 1, step) * step));
     }
 
     long bytes() {
-      return (long) elements * dtype.bytes();
+      return elements * dtype.bytes();
     }
   }
 
@@ -112,7 +112,7 @@ abstract class Device {
   }
 
   /** A block of at least that many elements, for whoever gives it back himself. */
-  final Block take(DType dtype, int length) {
+  final Block take(DType dtype, long length) {
     Size size = Size.of(dtype, length);
     synchronized (waiting) {
       used += size.bytes();

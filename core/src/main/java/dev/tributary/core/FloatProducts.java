@@ -1,5 +1,7 @@
 package dev.tributary.core;
 
+import static java.lang.Math.toIntExact;
+
 import dev.tributary.core.Rows.Matrix;
 import java.nio.FloatBuffer;
 
@@ -49,7 +51,7 @@ final class FloatProducts {
     Device.Block turned = Cpu.INSTANCE.take(DType.FLOAT, scratch);
     try {
       Matrix right = new Matrix(Cpu.access(turned), 0, m, false);
-      Matrix product = right.moved(m * k);
+      Matrix product = right.moved((long) m * k);
       transpose(x, right, m, k);
       dnn(y.transpose(), right, product, false, n, m, k);
       transpose(product, out, n, m);
@@ -107,11 +109,11 @@ final class FloatProducts {
       for (int column = 0; column < columns; column += SQUARE) {
         int width = Math.min(SQUARE, columns - column);
         for (int i = 0; i < height; i++) {
-          source.get(from.from(row + i, column).offset(), square, i * SQUARE, width);
+          source.get(toIntExact(from.from(row + i, column).offset()), square, i * SQUARE, width);
         }
         turn(square, turned, height, width);
         for (int j = 0; j < width; j++) {
-          target.put(to.from(column + j, row).offset(), turned, j * SQUARE, height);
+          target.put(toIntExact(to.from(column + j, row).offset()), turned, j * SQUARE, height);
         }
       }
     }

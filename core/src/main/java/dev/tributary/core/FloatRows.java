@@ -2,6 +2,7 @@ package dev.tributary.core;
 
 import static dev.tributary.core.FloatNumerics.SQUARE_ROUNDER;
 import static dev.tributary.core.FloatNumerics.TAIL_END;
+import static java.lang.Math.toIntExact;
 import static org.bytedeco.openblas.global.openblas_nolapack.CblasNoTrans;
 import static org.bytedeco.openblas.global.openblas_nolapack.CblasRowMajor;
 import static org.bytedeco.openblas.global.openblas_nolapack.CblasTrans;
@@ -26,7 +27,7 @@ final class FloatRows implements Rows<float[]> {
   static final FloatRows INSTANCE = new FloatRows();
 
   private record View(FloatBuffer buffer, FloatPointer pointer) implements Access {
-    FloatPointer at(int offset) {
+    FloatPointer at(long offset) {
       return new FloatPointer(pointer).position(offset);
     }
   }
@@ -34,7 +35,7 @@ final class FloatRows implements Rows<float[]> {
   private FloatRows() {}
 
   @Override
-  public Access access(Pointer pointer, int start, int elements) {
+  public Access access(Pointer pointer, int start, long elements) {
     FloatPointer from = pointer.getPointer(FloatPointer.class, start);
     from.capacity(elements);
     return new View(from.asByteBuffer().order(ByteOrder.nativeOrder()).asFloatBuffer(), from);
@@ -55,27 +56,29 @@ final class FloatRows implements Rows<float[]> {
   }
 
   @Override
-  public void read(Access from, int offset, float[] to, int start, int n) {
-    view(from).buffer.get(offset, to, start, n);
+  public void read(Access from, long offset, float[] to, int start, int n) {
+    view(from).buffer.get(toIntExact(offset), to, start, n);
   }
 
   @Override
-  public void write(float[] from, int start, int n, Access to, int offset) {
-    view(to).buffer.put(offset, from, start, n);
+  public void write(float[] from, int start, int n, Access to, long offset) {
+    view(to).buffer.put(toIntExact(offset), from, start, n);
   }
 
   @Override
-  public void copy(Access from, int fromOffset, Access to, int toOffset, int n) {
+  public void copy(Access from, long fromOffset, Access to, long toOffset, int n) {
+    int source = toIntExact(fromOffset);
+    int target = toIntExact(toOffset);
     if (n == 1) {
-      view(to).buffer.put(toOffset, view(from).buffer.get(fromOffset));
+      view(to).buffer.put(target, view(from).buffer.get(source));
     } else {
-      view(to).buffer.put(toOffset, view(from).buffer, fromOffset, n);
+      view(to).buffer.put(target, view(from).buffer, source, n);
     }
   }
 
   @Override
-  public double get(Access from, int offset) {
-    return view(from).buffer.get(offset);
+  public double get(Access from, long offset) {
+    return view(from).buffer.get(toIntExact(offset));
   }
 
   @Override

@@ -38,10 +38,10 @@ interface Kernels {
   }
 
   /** Copies {@code values[0..count)} to the elements of {@code out} from {@code from}. */
-  void write(double[] values, int count, Tensor out, int from);
+  void write(double[] values, int count, Tensor out, long from);
 
   /** Copies the elements of {@code x} from {@code from} to {@code values[0..count)}. */
-  void read(Tensor x, int from, double[] values, int count);
+  void read(Tensor x, long from, double[] values, int count);
 
   void fill(Tensor out, double value);
 
@@ -89,10 +89,10 @@ interface Kernels {
   /** Copies a box of the given size between two tensors; a source stride of 0 repeats. */
   void copy(
       Tensor from,
-      int fromOffset,
+      long fromOffset,
       int[] fromStrides,
       Tensor to,
-      int toOffset,
+      long toOffset,
       int[] toStrides,
       int[] box);
 
@@ -103,7 +103,7 @@ interface Kernels {
    * @param stride from one of the {@code size} entries to the next, in elements
    */
   void gather(
-      Tensor x, int outer, int outerStride, int stride, int inner, int[] indices, Tensor out);
+      Tensor x, int outer, long outerStride, long stride, int inner, int[] indices, Tensor out);
 
   /** The adjoint of {@link #gather}: adds to {@code out}, seen as [outer, size, inner]. */
   void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out);

@@ -70,7 +70,7 @@ final class Nd4jDevice extends Device {
   }
 
   /** Memory of ND4J, its content undefined. */
-  static INDArray array(DType dtype, int length) {
+  static INDArray array(DType dtype, long length) {
     return Nd4j.createUninitialized(
         dtype == DType.FLOAT ? DataType.FLOAT : DataType.DOUBLE, length);
   }

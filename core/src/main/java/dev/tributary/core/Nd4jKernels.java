@@ -34,7 +34,7 @@ final class Nd4jKernels implements Kernels {
   }
 
   /** A window on the memory of a tensor; offset and strides in elements. */
-  private static INDArray window(Tensor x, int offset, int[] dimensions, int[] strides) {
+  private static INDArray window(Tensor x, long offset, int[] dimensions, int[] strides) {
     if (dimensions.length == 0) {
       return window(x, offset, new int[] {1}, new int[] {1});
     }
@@ -42,7 +42,7 @@ final class Nd4jKernels implements Kernels {
         ((Nd4jDevice.Memory) x.block()).array().data(),
         Arrays.stream(dimensions).asLongStream().toArray(),
         Arrays.stream(strides).asLongStream().toArray(),
-        (long) x.offset() + offset,
+        x.offset() + offset,
         'c');
   }
 
@@ -60,7 +60,7 @@ final class Nd4jKernels implements Kernels {
   }
 
   @Override
-  public void write(double[] values, int count, Tensor out, int from) {
+  public void write(double[] values, int count, Tensor out, long from) {
     if (count == 0) {
       return;
     }
@@ -71,7 +71,7 @@ final class Nd4jKernels implements Kernels {
   }
 
   @Override
-  public void read(Tensor x, int from, double[] values, int count) {
+  public void read(Tensor x, long from, double[] values, int count) {
     if (count > 0) {
       double[] read = window(x, from, new int[] {count}, new int[] {1}).toDoubleVector();
       System.arraycopy(read, 0, values, 0, count);
@@ -242,18 +242,18 @@ final class Nd4jKernels implements Kernels {
     int[] index = new int[rank - 2];
     try (Temporaries temporaries = new Temporaries()) {
       for (int at = 0; at < batch.length(); at++) {
-        int xOffset = 0;
-        int yOffset = 0;
+        long xOffset = 0;
+        long yOffset = 0;
         int rest = at;
         for (int axis = rank - 3; axis >= 0; axis--) {
           index[axis] = rest % dimensions[axis];
           rest /= dimensions[axis];
-          xOffset += index[axis] * xStrides[axis];
-          yOffset += index[axis] * yStrides[axis];
+          xOffset += (long) index[axis] * xStrides[axis];
+          yOffset += (long) index[axis] * yStrides[axis];
         }
         INDArray left = matrix(x, xOffset);
         INDArray right = matrix(y, yOffset);
-        INDArray z = window(out, at * m * n, new int[] {m, n}, new int[] {n, 1});
+        INDArray z = window(out, (long) at * m * n, new int[] {m, n}, new int[] {n, 1});
         if (accumulate) {
           INDArray product = temporaries.add(Nd4j.create(z.dataType(), m, n));
           z.addi(Nd4j.matmul(left, right, product, xTransposed, yTransposed, false));
@@ -264,7 +264,7 @@ final class Nd4jKernels implements Kernels {
     }
   }
 
-  private static INDArray matrix(Tensor x, int offset) {
+  private static INDArray matrix(Tensor x, long offset) {
     int rows = x.shape().size(-2);
     int columns = x.shape().size(-1);
     return window(x, offset, new int[] {rows, columns}, new int[] {x.rowStride(), 1});
@@ -273,10 +273,10 @@ final class Nd4jKernels implements Kernels {
   @Override
   public void copy(
       Tensor from,
-      int fromOffset,
+      long fromOffset,
       int[] fromStrides,
       Tensor to,
-      int toOffset,
+      long toOffset,
       int[] toStrides,
       int[] box) {
     int[] sourceBox = box.clone();
@@ -301,11 +301,11 @@ final class Nd4jKernels implements Kernels {
 
   @Override
   public void gather(
-      Tensor x, int outer, int outerStride, int stride, int inner, int[] indices, Tensor out) {
+      Tensor x, int outer, long outerStride, long stride, int inner, int[] indices, Tensor out) {
     for (int o = 0; o < outer && inner > 0; o++) {
       for (int i = 0; i < indices.length; i++) {
-        int from = o * outerStride + indices[i] * stride;
-        row(out, (o * indices.length + i) * inner, inner).assign(row(x, from, inner));
+        long from = o * outerStride + indices[i] * stride;
+        row(out, ((long) o * indices.length + i) * inner, inner).assign(row(x, from, inner));
       }
     }
   }
@@ -314,14 +314,14 @@ final class Nd4jKernels implements Kernels {
   public void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
     for (int o = 0; o < outer && inner > 0; o++) {
       for (int i = 0; i < indices.length; i++) {
-        row(out, (o * size + indices[i]) * inner, inner)
-            .addi(row(x, (o * indices.length + i) * inner, inner));
+        row(out, ((long) o * size + indices[i]) * inner, inner)
+            .addi(row(x, ((long) o * indices.length + i) * inner, inner));
       }
     }
   }
 
   /** {@code length} elements in a row: a slice of a slice loses its place in M2.1. */
-  private static INDArray row(Tensor x, int from, int length) {
+  private static INDArray row(Tensor x, long from, int length) {
     return window(x, from, new int[] {length}, new int[] {1});
   }
 
@@ -337,7 +337,7 @@ final class Nd4jKernels implements Kernels {
     for (int row = 0; row < rows; row++) {
       int seen = (int) Math.min(n, (long) row + visible);
       if (seen < n) {
-        window(out, row * n + seen, new int[] {outer, n - seen}, new int[] {rows * n, 1})
+        window(out, (long) row * n + seen, new int[] {outer, n - seen}, new int[] {rows * n, 1})
             .assign(hidden);
       }
     }

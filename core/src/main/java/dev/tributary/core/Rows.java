@@ -9,6 +9,9 @@ import org.bytedeco.javacpp.Pointer;
  * entries of heap arrays, copies between those and off-heap blocks, and matrix products on the
  * blocks. Each computes on the thread that calls it.
  *
+ * <p>A position in a block is a {@code long}; what is copied from there to the heap at a time is
+ * short.
+ *
  * <p>Every loop is its own small method whose arrays are indexed by the loop variable alone: only
  * then does the compiler vectorise it.
  *
@@ -23,16 +26,16 @@ interface Rows<A> {
   interface Access {}
 
   /** Access to so many elements from the given one on. */
-  Access access(Pointer pointer, int start, int elements);
+  Access access(Pointer pointer, int start, long elements);
 
-  void read(Access from, int offset, A to, int start, int n);
+  void read(Access from, long offset, A to, int start, int n);
 
-  void write(A from, int start, int n, Access to, int offset);
+  void write(A from, int start, int n, Access to, long offset);
 
   /** Copies between blocks without a stop on the heap. */
-  void copy(Access from, int fromOffset, Access to, int toOffset, int n);
+  void copy(Access from, long fromOffset, Access to, long toOffset, int n);
 
-  double get(Access from, int offset);
+  double get(Access from, long offset);
 
   double get(A x, int i);
 
@@ -76,14 +79,14 @@ interface Rows<A> {
    *
    * @param stride from one stored row to the next, in elements
    */
-  record Matrix(Access access, int offset, int stride, boolean transposed) {
+  record Matrix(Access access, long offset, int stride, boolean transposed) {
     /** The rest of it from a row and a column on. */
     Matrix from(int row, int column) {
-      return moved(transposed ? column * stride + row : row * stride + column);
+      return moved(transposed ? (long) column * stride + row : (long) row * stride + column);
     }
 
     /** The same shape so many elements later. */
-    Matrix moved(int elements) {
+    Matrix moved(long elements) {
       return new Matrix(access, offset + elements, stride, transposed);
     }
 

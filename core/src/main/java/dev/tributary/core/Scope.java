@@ -260,7 +260,7 @@ public final class Scope implements AutoCloseable {
    *
    * @param elements that it takes, gaps between its rows included
    */
-  static Lease lease(Device device, DType dtype, Shape shape, int elements) {
+  static Lease lease(Device device, DType dtype, Shape shape, long elements) {
     Scope scope =
         requirePresent(
             INNERMOST.get(),

@@ -9,8 +9,11 @@ import java.util.Arrays;
  * []}.
  */
 public final class Shape {
-  /** Elements of one tensor: as many doubles as a buffer of fewer than 2^31 bytes holds. */
-  private static final int LARGEST = Integer.MAX_VALUE / Double.BYTES;
+  /**
+   * Elements that one tensor, and the block in which it lies, may have: as many doubles as a buffer
+   * of fewer than 2^31 bytes holds.
+   */
+  public static final int LARGEST = Integer.MAX_VALUE / Double.BYTES;
 
   private final int[] dimensions;
   private final int length;
@@ -30,8 +33,8 @@ public final class Shape {
    * {@return the shape with these axes}
    *
    * @param dimensions sizes, outermost first
-   * @throws IllegalArgumentException if an axis is negative or there are more elements than one
-   *     tensor can hold (2^28 - 1)
+   * @throws IllegalArgumentException if an axis is negative or there are more elements than {@link
+   *     #LARGEST}
    */
   public static Shape of(int... dimensions) {
     return new Shape(dimensions.clone());

@@ -85,10 +85,10 @@ public final class Shapes extends Device {
   /** Kernels that compute nothing, but take what memory they would take. */
   private final class Counting implements Kernels {
     @Override
-    public void write(double[] values, int count, Tensor out, int from) {}
+    public void write(double[] values, int count, Tensor out, long from) {}
 
     @Override
-    public void read(Tensor x, int from, double[] values, int count) {}
+    public void read(Tensor x, long from, double[] values, int count) {}
 
     @Override
     public void fill(Tensor out, double value) {}
@@ -135,16 +135,16 @@ public final class Shapes extends Device {
     @Override
     public void copy(
         Tensor from,
-        int fromOffset,
+        long fromOffset,
         int[] fromStrides,
         Tensor to,
-        int toOffset,
+        long toOffset,
         int[] toStrides,
         int[] box) {}
 
     @Override
     public void gather(
-        Tensor x, int outer, int outerStride, int stride, int inner, int[] indices, Tensor out) {}
+        Tensor x, int outer, long outerStride, long stride, int inner, int[] indices, Tensor out) {}
 
     @Override
     public void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {}

@@ -22,12 +22,12 @@ public final class Tensor {
   private final DType dtype;
   private final Shape shape;
   private final Scope.Lease lease;
-  private final int offset;
+  private final long offset;
 
   /** From one row of the last axis to the next, in elements: its size, unless rows are spaced. */
   private final int rowStride;
 
-  private Tensor(DType dtype, Shape shape, Scope.Lease lease, int offset, int rowStride) {
+  private Tensor(DType dtype, Shape shape, Scope.Lease lease, long offset, int rowStride) {
     this.dtype = dtype;
     this.shape = shape;
     this.lease = lease;
@@ -71,10 +71,10 @@ public final class Tensor {
   public Tensor spacedRows() {
     requireArgument(shape.rank() == 2, "spacedRows: %s is not a matrix", shape);
     int stride = device().rowStride(dtype, shape.size(1));
-    if (stride == rowStride || (long) shape.size(0) * stride > Integer.MAX_VALUE) {
+    if (stride == rowStride || (long) shape.size(0) * stride > Shape.LARGEST) {
       return this;
     }
-    Scope.Lease spaced = Scope.lease(device(), dtype, shape, shape.size(0) * stride);
+    Scope.Lease spaced = Scope.lease(device(), dtype, shape, (long) shape.size(0) * stride);
     Tensor result = new Tensor(dtype, shape, spaced, 0, stride);
     result.fillFrom(this);
     return result;
@@ -200,14 +200,14 @@ public final class Tensor {
     requireArgument(
         index.length == shape.rank(), "tensor %s has no element %s", shape, Arrays.toString(index));
     int[] strides = strides();
-    int position = 0;
+    long position = 0;
     for (int axis = 0; axis < index.length; axis++) {
       requireArgument(
           index[axis] >= 0 && index[axis] < shape.size(axis),
           "tensor %s has no element %s",
           shape,
           Arrays.toString(index));
-      position += index[axis] * strides[axis];
+      position += (long) index[axis] * strides[axis];
     }
     double[] value = new double[1];
     kernels().read(this, position, value, 1);
@@ -820,7 +820,7 @@ public final class Tensor {
         shape);
     Shape part = shape.with(at, to - from);
     int[] strides = strides();
-    int start = from * strides[at];
+    long start = (long) from * strides[at];
     if (outer(at) == 1) {
       boolean ofARow = at == shape.rank() - 1;
       int stride = ofARow ? to - from : rowStride;
@@ -859,7 +859,7 @@ public final class Tensor {
             0,
             strides(),
             result,
-            from * inner(at),
+            (long) from * inner(at),
             result.shape.strides(),
             shape.dimensions());
     return result;
@@ -898,7 +898,7 @@ public final class Tensor {
               0,
               part.strides(),
               result,
-              position * result.inner(at),
+              (long) position * result.inner(at),
               result.shape.strides(),
               part.shape.dimensions());
       position += part.shape.size(at);
@@ -920,7 +920,7 @@ public final class Tensor {
     Tensor result = allocate(shape.with(at, indices.length));
     Tensor x = at < shape.rank() - 2 ? dense() : this;
     int step = x.strides()[at];
-    int block = at == shape.rank() - 1 ? x.rowStride : shape.size(at) * step;
+    long block = at == shape.rank() - 1 ? x.rowStride : (long) shape.size(at) * step;
     kernels().gather(x, outer(at), block, step, inner(at), indices, result);
     return result;
   }
@@ -995,7 +995,7 @@ public final class Tensor {
   }
 
   /** Of the first element in the block, in elements. */
-  int offset() {
+  long offset() {
     return offset;
   }
 

@@ -3,11 +3,18 @@
  *
  * <p>In reading order: {@link dev.tributary.core.Shape} and {@link dev.tributary.core.DType} say
  * what a {@link dev.tributary.core.Tensor} looks like, {@link dev.tributary.core.Scope} how long it
- * lives, {@code Device} where, and {@code Kernels} what is computed there. Devices are {@code Cpu}
- * with {@code CpuKernels} (plain Java over {@code Rows} of one type, {@code OneDnn} and BLAS for
- * matrix products, shared by {@code Workers}), {@code Nd4jDevice} with {@code Nd4jKernels} (chains
- * of ND4J operations: wherever ND4J computes, and on the CPU the twin that tests compare with), and
- * {@link dev.tributary.core.Shapes}, which has no memory and counts what the others would take.
+ * lives, {@code Device} where, and {@code Kernels} what is computed there. The devices are
+ *
+ * <ul>
+ *   <li>{@code Cpu} with {@code CpuKernels}: plain Java over {@code Rows} of one type, which {@code
+ *       Workers} share. {@code FloatRows} is the text of both types; their own are {@code
+ *       FloatNumerics} and {@code FloatProducts} (which way a matrix product goes: {@code OneDnn}
+ *       or BLAS), and the same for {@code double};
+ *   <li>{@code Nd4jDevice} with {@code Nd4jKernels}: chains of ND4J operations, wherever ND4J
+ *       computes. On the CPU it is the twin that tests compare with;
+ *   <li>{@link dev.tributary.core.Shapes}, which has no memory and counts what the others would
+ *       take.
+ * </ul>
  */
 @NullMarked
 package dev.tributary.core;

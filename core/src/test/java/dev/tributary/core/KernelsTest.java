@@ -90,7 +90,7 @@ class KernelsTest {
   private static Map<String, Case> cases() {
     Map<String, Case> cases = new LinkedHashMap<>();
     cases.put(
-        "write(double[], int, Tensor, int)",
+        "write(double[], int, Tensor, long)",
         draw -> {
           double[] values = draw.random.doubles(draw.shape().length() + 3).toArray();
           int count = draw.shape().length();
@@ -101,7 +101,7 @@ class KernelsTest {
           };
         });
     cases.put(
-        "read(Tensor, int, double[], int)",
+        "read(Tensor, long, double[], int)",
         draw -> {
           Tensor x = draw.operandTensor();
           int from = draw.upTo(x.shape().length());
@@ -218,9 +218,9 @@ class KernelsTest {
           };
         });
     cases.put("matmul(Tensor, boolean, Tensor, boolean, Tensor, boolean)", KernelsTest::matmul);
-    cases.put("copy(Tensor, int, int[], Tensor, int, int[], int[])", KernelsTest::copy);
+    cases.put("copy(Tensor, long, int[], Tensor, long, int[], int[])", KernelsTest::copy);
     cases.put(
-        "gather(Tensor, int, int, int, int, int[], Tensor)",
+        "gather(Tensor, int, long, long, int, int[], Tensor)",
         draw -> {
           Folded folded = Folded.of(draw);
           int[] indices = folded.indices(draw, draw.upTo(4));

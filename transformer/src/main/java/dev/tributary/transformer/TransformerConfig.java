@@ -183,7 +183,7 @@ public record TransformerConfig(
   }
 
   private static void requireFits(String weight, long rows, long columns) {
-    long limit = Integer.MAX_VALUE / Double.BYTES;
+    long limit = Shape.LARGEST;
     requireArgument(
         rows <= limit && columns <= limit && rows * columns <= limit,
         "the weight of the %s would be [%d, %d], and a tensor holds at most %d elements",
