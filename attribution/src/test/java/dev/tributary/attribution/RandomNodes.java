@@ -171,16 +171,8 @@ final class RandomNodes {
     Tensor encoder = gaussian(Shape.of(LATENTS, n), random, 1);
     Tensor preBias = gaussian(Shape.of(n), random, 0.3);
     Tensor latentBias = gaussian(latent, random, 0.3).plus(0.5); // most latents are active
-    return random.nextBoolean()
-        ? SparseAutoencoder.tied(site, layer, activation, encoder, preBias, latentBias)
-        : SparseAutoencoder.of(
-            site,
-            layer,
-            activation,
-            encoder,
-            gaussian(Shape.of(n, LATENTS), random, 1),
-            preBias,
-            latentBias);
+    Tensor decoder = random.nextBoolean() ? encoder : gaussian(Shape.of(LATENTS, n), random, 1);
+    return SparseAutoencoder.of(site, layer, activation, encoder, decoder, preBias, latentBias);
   }
 
   private RandomNodes() {}

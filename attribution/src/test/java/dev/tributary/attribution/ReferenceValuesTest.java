@@ -23,11 +23,12 @@ import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
-import dev.tributary.transformer.Safetensors;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.Safetensors;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -95,7 +96,7 @@ class ReferenceValuesTest {
     List<String> failures = new ArrayList<>();
     int compared = 0;
     try (Scope scope = Scope.open()) {
-      Transformer model = Transformer.load(huggingFaceFolder(path, config), dtype, Progress.NONE);
+      Transformer model = Models.load(huggingFaceFolder(path, config), dtype, Progress.NONE);
       Case computed = new Case(model.with(autoencoders(path, config, dtype)), config);
       for (String name : expected.names()) {
 
@@ -162,7 +163,7 @@ class ReferenceValuesTest {
                 layer,
                 activation(sae),
                 weights.tensor("encoder.weight", dtype),
-                weights.tensor("decoder.weight", dtype),
+                weights.tensor("decoder.weight", dtype).permute(1, 0),
                 weights.tensor("pre_bias", dtype),
                 weights.tensor("latent_bias", dtype)));
       }

@@ -95,12 +95,14 @@ public class EdgeAttributionBenchmark {
     @Setup(Level.Trial)
     public void open(RandomGpt2 gpt2) {
       scope = Scope.open();
+      Tensor directions = RandomGpt2.gaussian(LATENTS, RandomGpt2.D_MODEL);
       SparseAutoencoder autoencoder =
-          SparseAutoencoder.tied(
+          SparseAutoencoder.of(
               Site.MLP_OUTPUT,
               TARGET_LAYER,
               new SparseAutoencoder.Activation.TopK(ACTIVE),
-              RandomGpt2.gaussian(LATENTS, RandomGpt2.D_MODEL),
+              directions,
+              directions,
               RandomGpt2.gaussian(RandomGpt2.D_MODEL),
               RandomGpt2.gaussian(LATENTS));
       Transformer model = gpt2.model.with(List.of(autoencoder));

@@ -197,7 +197,7 @@ public final class Attention {
   }
 
   /** By Hugging Face's names, queries, keys and values side by side in one matrix. */
-  void save(SafetensorsWriter.Weights weights, String name) {
+  void save(Weights.Taker weights, String name) {
     List<Linear> parts = List.of(query, key, value);
     for (boolean isWeight : new boolean[] {true, false}) {
       List<Tensor> tensors =

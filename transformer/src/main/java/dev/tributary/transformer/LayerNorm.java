@@ -22,7 +22,7 @@ public final class LayerNorm {
     this.scaleSite = scaleSite;
   }
 
-  void save(SafetensorsWriter.Weights weights, String name) {
+  void save(Weights.Taker weights, String name) {
     weights.put(name + ".weight", gain);
     weights.put(name + ".bias", bias);
   }

@@ -31,7 +31,7 @@ public record Linear(Tensor weight, Tensor bias) {
     return x.through(Variable.rightFactor(weight), value);
   }
 
-  void save(SafetensorsWriter.Weights weights, String name) {
+  void save(Weights.Taker weights, String name) {
     weights.put(name + ".weight", weight);
     weights.put(name + ".bias", bias);
   }

@@ -9,15 +9,11 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
-import java.util.function.Function;
 import java.util.random.RandomGenerator;
 import java.util.random.RandomGeneratorFactory;
 
@@ -59,6 +55,22 @@ public final class Transformer {
             ? tokenEmbedding
             : weights.read("lm_head.weight", Shape.of(config.vocabulary(), d));
     autoencoders = List.of();
+  }
+
+  /**
+   * {@return a transformer of weights from elsewhere, in the innermost scope}
+   *
+   * @param config sizes
+   * @param dtype in which to compute
+   * @param description where the weights are from
+   * @param weights that are asked for each weight once
+   * @param progress hears of every layer
+   * @throws IOException if a weight cannot be had
+   */
+  public static Transformer of(
+      TransformerConfig config, DType dtype, String description, Weights weights, Progress progress)
+      throws IOException {
+    return new Transformer(config, dtype, description, weights, progress);
   }
 
   private Transformer(Transformer model, List<SparseAutoencoder> autoencoders) {
@@ -174,68 +186,6 @@ public final class Transformer {
   }
 
   /**
-   * Reads a model as FLOAT: whatever {@link Checkpoint#open} recognises.
-   *
-   * @param path a folder or a file
-   * @return the model
-   * @throws IOException as {@link #load(Path, DType, Progress)}
-   */
-  public static Transformer load(Path path) throws IOException {
-    return load(path, DType.FLOAT, Progress.NONE);
-  }
-
-  /**
-   * Reads a model: whatever {@link Checkpoint#open} recognises.
-   *
-   * @param path a folder or a file
-   * @param dtype in which to compute, whatever the file holds
-   * @param progress hears of every layer
-   * @return the model
-   * @throws IOException if there is nothing there, a file is missing or broken, or the weights are
-   *     not those that the config describes
-   */
-  public static Transformer load(Path path, DType dtype, Progress progress) throws IOException {
-    return load(Checkpoint.open(path), dtype, progress);
-  }
-
-  /**
-   * Reads a model, such as one with an adapter that lies elsewhere.
-   *
-   * @param checkpoint what was opened
-   * @param dtype in which to compute, whatever the file holds
-   * @param progress hears of every layer
-   * @return the model
-   * @throws IOException if a weight is broken, or not what the config describes
-   */
-  public static Transformer load(Checkpoint checkpoint, DType dtype, Progress progress)
-      throws IOException {
-    return new Transformer(
-        checkpoint.config(),
-        dtype,
-        checkpoint.description(),
-        (name, shape) -> checkpoint.read(name, shape, dtype),
-        progress);
-  }
-
-  /** {@return the small trained model that comes with the library, as FLOAT} */
-  public static Transformer textbook() {
-    return textbook(DType.FLOAT);
-  }
-
-  /**
-   * {@return the small trained model that comes with the library}
-   *
-   * @param dtype in which to compute
-   */
-  public static Transformer textbook(DType dtype) {
-    try {
-      return load(Textbook.folder(), dtype, Progress.NONE);
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-  }
-
-  /**
    * {@return a transformer of random weights, for tests and measurements: normal with deviation
    * 1/√input for matrices, so that every layer says something, 1 ± 0.1 for gains and ± 0.1 for
    * biases}
@@ -272,40 +222,11 @@ public final class Transformer {
   }
 
   /**
-   * Writes this model as a Hugging Face folder, {@code config.json} and {@code model.safetensors};
-   * files of these names are replaced.
+   * Hands out its weights by the names of Hugging Face's GPT-2.
    *
-   * @param folder made if it is not there
-   * @param type to which weights are rounded: F64, F32, F16 or BF16
-   * @throws IllegalArgumentException if a weight is too large for this type
-   * @throws IOException if the folder cannot be written to, or holds an adapter, which whoever
-   *     reads the model there would merge into it
+   * @param weights takes them
    */
-  public void save(Path folder, ElementType type) throws IOException {
-    save(folder, name -> type);
-  }
-
-  /**
-   * The same, each weight rounded to the type in which a checkpoint stores it.
-   *
-   * @param folder made if it is not there
-   * @param types of the model that this is
-   * @throws IllegalArgumentException if a weight is too large for its type
-   * @throws IOException as {@link #save(Path, ElementType)}
-   */
-  public void save(Path folder, Checkpoint types) throws IOException {
-    save(folder, types::writtenType);
-  }
-
-  private void save(Path folder, Function<String, ElementType> types) throws IOException {
-    if (Adapter.isIn(folder)) {
-      throw BadFile.because(
-          folder,
-          "there is an adapter in this folder, which would be merged into the model written here");
-    }
-    SafetensorsWriter writer = new SafetensorsWriter();
-    SafetensorsWriter.Weights weights =
-        (name, shape, tensor) -> writer.put(name, types.apply(name), shape, tensor);
+  public void save(Weights.Taker weights) {
     weights.put("transformer.wte.weight", tokenEmbedding);
     weights.put("transformer.wpe.weight", positionEmbedding);
     for (int layer = 0; layer < blocks.size(); layer++) {
@@ -320,14 +241,6 @@ public final class Transformer {
     finalNorm.save(weights, "transformer.ln_f");
     if (!config.tied()) {
       weights.put("lm_head.weight", unembedding);
-    }
-    byte[] json = config.toJson(writer.widest()).getBytes(StandardCharsets.UTF_8);
-    try {
-      Files.createDirectories(folder);
-      writer.write(folder.resolve("model.safetensors"));
-      AtomicFile.write(folder.resolve("config.json"), out -> out.write(json));
-    } catch (IOException e) {
-      throw BadFile.causedBy(e, folder, "a model cannot be written into this folder");
     }
   }
 

@@ -11,17 +11,8 @@
  * dev.tributary.transformer.SparseAutoencoder} makes an {@link dev.tributary.transformer.Encoding}
  * of a run, beside the model.
  *
- * <p>A {@link dev.tributary.transformer.Checkpoint} is a model on disk ({@link
- * dev.tributary.transformer.TransformerConfig}, {@code WeightNames}), with an {@link
- * dev.tributary.transformer.Adapter} or without ({@code AdapterConfig} says which weights it
- * changes, {@code AdaptedWeights} what becomes of them); {@code AutoencoderFiles} reads
- * autoencoders and {@link dev.tributary.transformer.Tokenizer} text. Tensors come out of a {@link
- * dev.tributary.transformer.TensorFile}: {@link dev.tributary.transformer.Safetensors}, a {@link
- * dev.tributary.transformer.TorchFile} ({@code TorchArchive} or {@code TorchStream}, {@code
- * Pickle}) or a {@link dev.tributary.transformer.TensorFolder} of several; {@code StoredTensor} is
- * one tensor of it. A {@link dev.tributary.transformer.SafetensorsWriter} writes them, and an
- * {@link dev.tributary.transformer.AtomicFile} every file. {@code FileTree} looks into folders.
- * {@code Textbook} is where the files lie that come with the library.
+ * <p>{@link dev.tributary.transformer.Weights} is where the numbers of a model come from, and
+ * {@link dev.tributary.transformer.TransformerConfig} its sizes. Nothing here knows a file.
  */
 @NullMarked
 package dev.tributary.transformer;
