@@ -21,6 +21,7 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Encoding;
+import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
@@ -159,6 +160,7 @@ class ReferenceValuesTest {
         Safetensors weights = Safetensors.open(file);
         autoencoders.add(
             SparseAutoencoder.of(
+                "given weights",
                 autoencoderSite(sae),
                 layer,
                 activation(sae),
@@ -180,12 +182,12 @@ class ReferenceValuesTest {
     };
   }
 
-  private static SparseAutoencoder.Activation activation(JsonNode sae) {
+  private static LatentActivation activation(JsonNode sae) {
     return switch (sae.get("activation").asText()) {
-      case "ReLU" -> new SparseAutoencoder.Activation.Relu();
+      case "ReLU" -> new LatentActivation.Relu();
       case "TopK" -> {
         assertEquals("ReLU", sae.path("postact_fn").asText("ReLU"));
-        yield new SparseAutoencoder.Activation.TopK(sae.get("k").asInt());
+        yield new LatentActivation.TopK(sae.get("k").asInt());
       }
       default -> throw new AssertionError(sae);
     };

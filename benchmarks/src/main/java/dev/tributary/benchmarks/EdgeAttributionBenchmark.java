@@ -12,6 +12,7 @@ import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
@@ -98,9 +99,10 @@ public class EdgeAttributionBenchmark {
       Tensor directions = RandomGpt2.gaussian(LATENTS, RandomGpt2.D_MODEL);
       SparseAutoencoder autoencoder =
           SparseAutoencoder.of(
+              "given weights",
               Site.MLP_OUTPUT,
               TARGET_LAYER,
-              new SparseAutoencoder.Activation.TopK(ACTIVE),
+              new LatentActivation.TopK(ACTIVE),
               directions,
               directions,
               RandomGpt2.gaussian(RandomGpt2.D_MODEL),

@@ -29,7 +29,7 @@ public final class SparseAutoencoder {
 
   private final Site site;
   private final int layer;
-  private final Activation activation;
+  private final LatentActivation activation;
 
   /** [latent, n] */
   private final Tensor encoder;
@@ -44,7 +44,7 @@ public final class SparseAutoencoder {
       String origin,
       Site site,
       int layer,
-      Activation activation,
+      LatentActivation activation,
       Tensor encoder,
       Tensor decoder,
       Tensor preBias,
@@ -60,77 +60,9 @@ public final class SparseAutoencoder {
   }
 
   /**
-   * How latents follow from pre-activations z = encoder (y - preBias) + latentBias. Which latents
-   * are active does not vary when a derivative is taken.
-   */
-  public sealed interface Activation {
-    /** max(z, 0). */
-    record Relu() implements Activation {}
-
-    /**
-     * max(z, 0) of the largest pre-activations of each token, 0 of the others.
-     *
-     * @param count how many are kept
-     * @see <a href="https://arxiv.org/abs/2406.04093">Gao et al. 2024</a>
-     */
-    record TopK(int count) implements Activation {
-      /**
-       * Checks the count.
-       *
-       * @param count {@link #count()}
-       */
-      public TopK {
-        requireArgument(count > 0, "TopK: count is %d, expected a positive number", count);
-      }
-    }
-
-    /**
-     * z where it is above the latent's threshold, else 0.
-     *
-     * @param threshold [latent]
-     * @see <a href="https://arxiv.org/abs/2407.14435">Rajamanoharan et al. 2024b</a>
-     */
-    record JumpRelu(Tensor threshold) implements Activation {}
-
-    /**
-     * max(exp(logScale) z₀ + latentBias, 0) where z₀ + gateBias is positive, else 0, with z₀ =
-     * encoder (y - preBias).
-     *
-     * @param gateBias [latent]
-     * @param logScale [latent]
-     * @see <a href="https://arxiv.org/abs/2404.16014">Rajamanoharan et al. 2024a</a>
-     */
-    record Gated(Tensor gateBias, Tensor logScale) implements Activation {}
-  }
-
-  /**
    * {@return an autoencoder of given weights}
    *
-   * @param site MLP_ACTIVATION, MLP_OUTPUT or ATTENTION_OUTPUT
-   * @param layer from 0
-   * @param activation how latents follow from pre-activations
-   * @param encoder one row for each latent, [latent, n]
-   * @param decoder one row for each latent, [latent, n]; the encoder itself if they are tied
-   * @param preBias subtracted before encoding and added after decoding, [n]
-   * @param latentBias [latent]
-   * @throws IllegalArgumentException if another site is given, the layer is negative, or tensors
-   *     differ in their element types or do not fit together
-   */
-  public static SparseAutoencoder of(
-      Site site,
-      int layer,
-      Activation activation,
-      Tensor encoder,
-      Tensor decoder,
-      Tensor preBias,
-      Tensor latentBias) {
-    return of("given weights", site, layer, activation, encoder, decoder, preBias, latentBias);
-  }
-
-  /**
-   * {@return the same with a note of where its weights are from}
-   *
-   * @param origin such as "SAELens"
+   * @param origin where its weights are from, such as "SAELens"
    * @param site MLP_ACTIVATION, MLP_OUTPUT or ATTENTION_OUTPUT
    * @param layer from 0
    * @param activation how latents follow from pre-activations
@@ -145,7 +77,7 @@ public final class SparseAutoencoder {
       String origin,
       Site site,
       int layer,
-      Activation activation,
+      LatentActivation activation,
       Tensor encoder,
       Tensor decoder,
       Tensor preBias,
@@ -157,28 +89,15 @@ public final class SparseAutoencoder {
         encoder.shape().rank() == 2 && encoder.shape().length() > 0,
         "encoder is %s, expected [latent, n]",
         encoder.shape());
-    Shape latent = Shape.of(encoder.shape().size(0));
-    requireFit("decoder", decoder, encoder, encoder.shape());
-    requireFit("preBias", preBias, encoder, Shape.of(encoder.shape().size(1)));
-    requireFit("latentBias", latentBias, encoder, latent);
-    if (activation instanceof Activation.TopK top) {
-      requireArgument(
-          top.count() <= latent.length(),
-          "TopK: count is %d, and encoder %s has %d latents",
-          top.count(),
-          encoder.shape(),
-          latent.length());
-    } else if (activation instanceof Activation.JumpRelu jump) {
-      requireFit("threshold", jump.threshold(), encoder, latent);
-    } else if (activation instanceof Activation.Gated gated) {
-      requireFit("gateBias", gated.gateBias(), encoder, latent);
-      requireFit("logScale", gated.logScale(), encoder, latent);
-    }
+    requireShape("decoder", decoder, encoder, encoder.shape());
+    requireShape("preBias", preBias, encoder, Shape.of(encoder.shape().size(1)));
+    requireShape("latentBias", latentBias, encoder, Shape.of(encoder.shape().size(0)));
+    activation.requireFit(encoder);
     return new SparseAutoencoder(
         origin, site, layer, activation, encoder, decoder, preBias, latentBias);
   }
 
-  private static void requireFit(String name, Tensor tensor, Tensor encoder, Shape expected) {
+  static void requireShape(String name, Tensor tensor, Tensor encoder, Shape expected) {
     requireArgument(
         tensor.shape().equals(expected),
         "%s is %s, and encoder %s needs %s",
@@ -220,7 +139,7 @@ public final class SparseAutoencoder {
   }
 
   /** {@return how its latents follow from pre-activations} */
-  public Activation activation() {
+  public LatentActivation activation() {
     return activation;
   }
 
@@ -276,7 +195,7 @@ public final class SparseAutoencoder {
   public Variable latent(Variable y, int latent) {
     requireEncodable(y.shape());
     requireLatent(latent);
-    if (!(activation instanceof Activation.TopK)) {
+    if (!activation.comparesLatents()) {
       return only(latent).latents(y);
     }
     Tensor active;
@@ -331,14 +250,9 @@ public final class SparseAutoencoder {
     requireEncodable(y.shape());
     try (Scope scope = Scope.open()) {
       Tensor active = active(y);
-      return scope.keep(
-          activation instanceof Activation.Gated gated
-              ? active.times(gated.logScale().exp())
-              : active);
+      return scope.keep(activation.slope().map(active::times).orElse(active));
     }
   }
-
-  // z0 below is encoder (y - preBias), and z is what the activation takes.
 
   private Variable beforeBias(Variable y) {
     return y.minus(Variable.constant(preBias)).matmulTransposed(Variable.constant(encoder));
@@ -346,9 +260,7 @@ public final class SparseAutoencoder {
 
   private Variable preActivation(Variable z0) {
     Variable scaled =
-        activation instanceof Activation.Gated gated
-            ? z0.times(Variable.constant(gated.logScale().exp()))
-            : z0;
+        activation.slope().map(slope -> z0.times(Variable.constant(slope))).orElse(z0);
     return scaled.plus(Variable.constant(latentBias));
   }
 
@@ -360,17 +272,7 @@ public final class SparseAutoencoder {
 
   private Tensor active(Tensor z0, Tensor z) {
     try (Scope scope = Scope.open()) {
-      Tensor active;
-      if (activation instanceof Activation.TopK top) {
-        active = z.topKMask(top.count()).times(z.positive());
-      } else if (activation instanceof Activation.JumpRelu jump) {
-        active = z.minus(jump.threshold()).positive();
-      } else if (activation instanceof Activation.Gated gated) {
-        active = z.positive().times(z0.plus(gated.gateBias()).positive());
-      } else {
-        active = z.positive();
-      }
-      return scope.keep(active);
+      return scope.keep(activation.active(z0, z));
     }
   }
 
@@ -385,24 +287,18 @@ public final class SparseAutoencoder {
 
   /** An autoencoder of one latent, if that does not depend on the others. A view. */
   private SparseAutoencoder only(int latent) {
-    Activation own = activation;
-    if (activation instanceof Activation.JumpRelu jump) {
-      own = new Activation.JumpRelu(row(jump.threshold(), latent));
-    } else if (activation instanceof Activation.Gated gated) {
-      own = new Activation.Gated(row(gated.gateBias(), latent), row(gated.logScale(), latent));
-    }
     return new SparseAutoencoder(
         origin,
         site,
         layer,
-        own,
+        activation.only(latent),
         row(encoder, latent),
         row(decoder, latent),
         preBias,
         row(latentBias, latent));
   }
 
-  private static Tensor row(Tensor tensor, int index) {
+  static Tensor row(Tensor tensor, int index) {
     return tensor.slice(0, index, index + 1);
   }
 
@@ -430,11 +326,8 @@ public final class SparseAutoencoder {
    * @return a description, for people
    */
   public String description() {
-    String kind =
-        activation instanceof Activation.TopK top
-            ? "TopK of " + top.count()
-            : activation.getClass().getSimpleName();
-    return "%s, %s, %d latents of %d".formatted(origin, kind, latents(), width());
+    return "%s, %s, %d latents of %d"
+        .formatted(origin, activation.description(), latents(), width());
   }
 
   @Override

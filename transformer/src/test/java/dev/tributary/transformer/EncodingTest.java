@@ -31,9 +31,10 @@ class EncodingTest {
     Random random = new Random(layer);
     Tensor directions = gaussian(Shape.of(4, width), random);
     return SparseAutoencoder.of(
+        "given weights",
         Site.MLP_OUTPUT,
         layer,
-        new SparseAutoencoder.Activation.Relu(),
+        new LatentActivation.Relu(),
         directions,
         directions,
         gaussian(Shape.of(width), random),

@@ -17,7 +17,6 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.SparseAutoencoder.Activation;
 import dev.tributary.transformer.file.Dictionaries;
 import dev.tributary.transformer.file.Models;
 import dev.tributary.transformer.file.Safetensors;
@@ -152,13 +151,13 @@ class SparseAutoencoderTest {
 
     SparseAutoencoder autoencoder(DType dtype) {
       Shape latent = Shape.of(drawn.latents);
-      Activation activation =
+      LatentActivation activation =
           switch (drawn.kind) {
-            case RELU -> new Activation.Relu();
-            case TOP_K -> new Activation.TopK(drawn.count);
-            case JUMP_RELU -> new Activation.JumpRelu(Tensor.of(dtype, latent, bound));
+            case RELU -> new LatentActivation.Relu();
+            case TOP_K -> new LatentActivation.TopK(drawn.count);
+            case JUMP_RELU -> new LatentActivation.JumpRelu(Tensor.of(dtype, latent, bound));
             case GATED ->
-                new Activation.Gated(
+                new LatentActivation.Gated(
                     Tensor.of(dtype, latent, bound), Tensor.of(dtype, latent, logScale));
           };
       Tensor rows = Tensor.of(dtype, Shape.of(drawn.latents, drawn.width), encoder);
@@ -166,7 +165,8 @@ class SparseAutoencoderTest {
       Tensor bias = Tensor.of(dtype, latent, latentBias);
       Tensor columns = Tensor.of(dtype, Shape.of(drawn.width, drawn.latents), decoder);
       Tensor directions = drawn.tied ? rows : columns.permute(1, 0);
-      return SparseAutoencoder.of(Site.MLP_OUTPUT, 2, activation, rows, directions, before, bias);
+      return SparseAutoencoder.of(
+          "given weights", Site.MLP_OUTPUT, 2, activation, rows, directions, before, bias);
     }
 
     Tensor y(DType dtype) {
@@ -448,9 +448,10 @@ class SparseAutoencoderTest {
     try (Scope scope = Scope.open()) {
       SparseAutoencoder autoencoder =
           SparseAutoencoder.of(
+              "given weights",
               Site.MLP_OUTPUT,
               0,
-              new Activation.TopK(2),
+              new LatentActivation.TopK(2),
               Tensor.full(DType.DOUBLE, Shape.of(4, 1), 1),
               Tensor.full(DType.DOUBLE, Shape.of(4, 1), 1),
               Tensor.zeros(DType.DOUBLE, Shape.of(1)),
@@ -467,14 +468,15 @@ class SparseAutoencoderTest {
     return Tensor.zeros(DType.FLOAT, Shape.of(shape));
   }
 
-  private static SparseAutoencoder zeros(Site site, int layer, Activation activation) {
+  private static SparseAutoencoder zeros(Site site, int layer, LatentActivation activation) {
     return SparseAutoencoder.of(
-        site, layer, activation, zeros(5, 3), zeros(5, 3), zeros(3), zeros(5));
+        "given weights", site, layer, activation, zeros(5, 3), zeros(5, 3), zeros(3), zeros(5));
   }
 
   private static SparseAutoencoder tied(
-      Activation activation, Tensor rows, Tensor preBias, Tensor latentBias) {
-    return SparseAutoencoder.of(Site.MLP_OUTPUT, 0, activation, rows, rows, preBias, latentBias);
+      LatentActivation activation, Tensor rows, Tensor preBias, Tensor latentBias) {
+    return SparseAutoencoder.of(
+        "given weights", Site.MLP_OUTPUT, 0, activation, rows, rows, preBias, latentBias);
   }
 
   private static void assertRefused(String sentence, Executable executable) {
@@ -485,7 +487,7 @@ class SparseAutoencoderTest {
   @Test
   void of_whatDoesNotFit_isRefusedWithBothSides() {
     try (Scope scope = Scope.open()) {
-      Activation relu = new Activation.Relu();
+      LatentActivation relu = new LatentActivation.Relu();
       Site site = Site.MLP_OUTPUT;
       assertRefused(
           "an autoencoder of site PATTERN, expected one of [ATTENTION_OUTPUT, MLP_ACTIVATION,"
@@ -505,31 +507,34 @@ class SparseAutoencoderTest {
           () -> tied(relu, zeros(5, 3), zeros(3), zeros(4)));
       assertRefused(
           "decoder is [3, 5], and encoder [5, 3] needs [5, 3]",
-          () -> SparseAutoencoder.of(site, 0, relu, zeros(5, 3), zeros(3, 5), zeros(3), zeros(5)));
+          () ->
+              SparseAutoencoder.of(
+                  "given weights", site, 0, relu, zeros(5, 3), zeros(3, 5), zeros(3), zeros(5)));
       Tensor wide = Tensor.zeros(DType.DOUBLE, Shape.of(5));
       assertRefused(
           "latentBias is DOUBLE and encoder is FLOAT",
           () -> tied(relu, zeros(5, 3), zeros(3), wide));
       assertRefused(
           "TopK: count is 6, and encoder [5, 3] has 5 latents",
-          () -> zeros(site, 0, new Activation.TopK(6)));
-      assertRefused("TopK: count is 0, expected a positive number", () -> new Activation.TopK(0));
+          () -> zeros(site, 0, new LatentActivation.TopK(6)));
+      assertRefused(
+          "TopK: count is 0, expected a positive number", () -> new LatentActivation.TopK(0));
       assertRefused(
           "threshold is [3], and encoder [5, 3] needs [5]",
-          () -> zeros(site, 0, new Activation.JumpRelu(zeros(3))));
+          () -> zeros(site, 0, new LatentActivation.JumpRelu(zeros(3))));
       assertRefused(
           "gateBias is [3], and encoder [5, 3] needs [5]",
-          () -> zeros(site, 0, new Activation.Gated(zeros(3), zeros(5))));
+          () -> zeros(site, 0, new LatentActivation.Gated(zeros(3), zeros(5))));
       assertRefused(
           "logScale is [1], and encoder [5, 3] needs [5]",
-          () -> zeros(site, 0, new Activation.Gated(zeros(5), zeros(1))));
+          () -> zeros(site, 0, new LatentActivation.Gated(zeros(5), zeros(1))));
     }
   }
 
   @Test
   void computing_whatDoesNotFit_isRefusedWithBothSides() {
     try (Scope scope = Scope.open()) {
-      SparseAutoencoder autoencoder = zeros(Site.ATTENTION_OUTPUT, 1, new Activation.Relu());
+      SparseAutoencoder autoencoder = zeros(Site.ATTENTION_OUTPUT, 1, new LatentActivation.Relu());
       String name = "the autoencoder of ATTENTION_OUTPUT in layer 1";
       Variable narrow = Variable.constant(zeros(2, 5));
       Variable vector = Variable.constant(zeros(3));
@@ -601,10 +606,10 @@ class SparseAutoencoderTest {
     JsonNode kind = config.get("sae");
     Words words = Words.of(kind.get("site").asText());
     Site site = Site.valueOf(words.name());
-    Activation activation =
+    LatentActivation activation =
         kind.get("activation").asText().equals("TopK")
-            ? new Activation.TopK(kind.get("k").asInt())
-            : new Activation.Relu();
+            ? new LatentActivation.TopK(kind.get("k").asInt())
+            : new LatentActivation.Relu();
     int[] tokens =
         IntStream.range(0, config.get("prompt_token_ids").size())
             .map(i -> config.get("prompt_token_ids").get(i).asInt())
@@ -617,6 +622,7 @@ class SparseAutoencoderTest {
         Safetensors weights = Safetensors.open(path.resolve("sae_layer" + layer + ".safetensors"));
         SparseAutoencoder autoencoder =
             SparseAutoencoder.of(
+                "given weights",
                 site,
                 layer,
                 activation,

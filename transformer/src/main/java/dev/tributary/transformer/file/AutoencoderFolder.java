@@ -2,9 +2,9 @@ package dev.tributary.transformer.file;
 
 import dev.tributary.core.DType;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
-import dev.tributary.transformer.SparseAutoencoder.Activation;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.file.AutoencoderFiles.Found;
 import java.io.IOException;
@@ -217,7 +217,7 @@ final class AutoencoderFolder {
     int n = AutoencoderFiles.width(site, config);
     int latents = AutoencoderFiles.latents(weights, name + ENCODER, n);
     requireStated(name + ENCODER, latents);
-    Activation activation = activation(kind, name, latents, dtype);
+    LatentActivation activation = activation(kind, name, latents, dtype);
     Tensor encoder = AutoencoderFiles.tensor(weights, name + ENCODER, dtype, latents, n);
     Tensor preBias = AutoencoderFiles.tensor(weights, name + PRE_BIAS, dtype, n);
     Tensor latentBias = AutoencoderFiles.tensor(weights, name + LATENT_BIAS, dtype, latents);
@@ -236,7 +236,7 @@ final class AutoencoderFolder {
     }
   }
 
-  private Activation activation(Kind kind, String name, int latents, DType dtype)
+  private LatentActivation activation(Kind kind, String name, int latents, DType dtype)
       throws IOException {
     return switch (kind.activation) {
       case "TopK" -> {
@@ -246,16 +246,16 @@ final class AutoencoderFolder {
               "k",
               "at most %d, as tensor %s says".formatted(latents, BadFile.quoted(name + ENCODER)));
         }
-        yield new Activation.TopK(count);
+        yield new LatentActivation.TopK(count);
       }
       case "JumpReLU" ->
-          new Activation.JumpRelu(
+          new LatentActivation.JumpRelu(
               AutoencoderFiles.tensor(weights, name + THRESHOLD, dtype, latents));
       case "Gated" ->
-          new Activation.Gated(
+          new LatentActivation.Gated(
               AutoencoderFiles.tensor(weights, name + GATE_BIAS, dtype, latents),
               AutoencoderFiles.tensor(weights, name + LOG_SCALE, dtype, latents));
-      default -> new Activation.Relu();
+      default -> new LatentActivation.Relu();
     };
   }
 }

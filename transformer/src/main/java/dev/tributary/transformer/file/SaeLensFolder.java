@@ -4,9 +4,9 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
-import dev.tributary.transformer.SparseAutoencoder.Activation;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -241,10 +241,8 @@ final class SaeLensFolder {
       }
       decoder = fineTuned(decoder);
       Tensor shift = shift(encoder, preBias);
-      Activation activation = activation(shift, scope, dtype);
-      if (activation instanceof Activation.Gated gated) {
-        shift = shift.times(gated.logScale().exp());
-      }
+      LatentActivation activation = activation(shift, scope, dtype);
+      shift = activation.slope().map(shift::times).orElse(shift);
       encoder = isCentred() ? encoder.centred(-1) : encoder;
       return SparseAutoencoder.of(
           "SAELens",
@@ -301,16 +299,16 @@ final class SaeLensFolder {
     return decoder.times(factor.reshape(latents, 1));
   }
 
-  private Activation activation(Tensor shift, Scope scope, DType dtype) throws IOException {
+  private LatentActivation activation(Tensor shift, Scope scope, DType dtype) throws IOException {
     return switch (architecture) {
-      case TOP -> new Activation.TopK(count);
+      case TOP -> new LatentActivation.TopK(count);
       // A latent is positive and above its threshold.
-      case JUMP -> new Activation.JumpRelu(scope.keep(tensor(THRESHOLD, dtype).relu()));
+      case JUMP -> new LatentActivation.JumpRelu(scope.keep(tensor(THRESHOLD, dtype).relu()));
       case GATED ->
-          new Activation.Gated(
+          new LatentActivation.Gated(
               scope.keep(finite(GATE_BIAS, tensor(GATE_BIAS, dtype).plus(shift))),
               scope.keep(tensor(MAGNITUDE_SCALE, dtype)));
-      default -> new Activation.Relu();
+      default -> new LatentActivation.Relu();
     };
   }
 

@@ -2,9 +2,9 @@ package dev.tributary.transformer.file;
 
 import dev.tributary.core.DType;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
-import dev.tributary.transformer.SparseAutoencoder.Activation;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.nio.file.InvalidPathException;
@@ -55,7 +55,7 @@ final class TorchAutoencoder {
   private final int latents;
   private final TorchFile weights;
   private final boolean tied;
-  private final Activation activation;
+  private final LatentActivation activation;
 
   private TorchAutoencoder(Path folder, JsonFile entry, TransformerConfig config)
       throws IOException {
@@ -127,7 +127,7 @@ final class TorchAutoencoder {
     }
   }
 
-  private Activation activation() throws IOException {
+  private LatentActivation activation() throws IOException {
     Map<String, Object> values = weights.values();
     Object name = values.getOrDefault(ACTIVATION, RELU);
     boolean top = name.equals(TOP);
@@ -142,7 +142,7 @@ final class TorchAutoencoder {
               + " of normalised ones cannot be read");
     }
     if (!top) {
-      return new Activation.Relu();
+      return new LatentActivation.Relu();
     }
     Object after = values.getOrDefault(AFTER_TOP, RELU);
     if (!after.equals(RELU)) {
@@ -152,7 +152,7 @@ final class TorchAutoencoder {
     if (!(count instanceof Long number) || number < 1 || number > latents) {
       throw wrong(COUNT, count, "a whole number from 1 to " + latents);
     }
-    return new Activation.TopK(number.intValue());
+    return new LatentActivation.TopK(number.intValue());
   }
 
   private IOException wrong(String name, Object value, String expected) {

@@ -10,8 +10,8 @@ import static org.junit.jupiter.params.provider.Arguments.arguments;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
+import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.SparseAutoencoder;
-import dev.tributary.transformer.SparseAutoencoder.Activation;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -110,15 +110,15 @@ class AutoencoderFolderTest {
         assertArrayEquals(
             new double[] {start + 2 / 16.0, start + 7 / 16.0, start + 12 / 16.0, start + 17 / 16.0},
             untied.direction(2).toDoubles());
-        assertEquals(new Activation.TopK(3), untied.activation());
+        assertEquals(new LatentActivation.TopK(3), untied.activation());
         assertEquals(first("resid_delta_mlp.0.pre_bias"), untied.preBias().get(0));
 
         SparseAutoencoder tied = all.get(2);
         assertSame(tied.encoder(), tied.decoder());
-        Activation.JumpRelu jump = (Activation.JumpRelu) tied.activation();
+        LatentActivation.JumpRelu jump = (LatentActivation.JumpRelu) tied.activation();
         assertEquals(first("mlp_post_act.1.threshold"), jump.threshold().get(0));
 
-        Activation.Gated gated = (Activation.Gated) all.get(1).activation();
+        LatentActivation.Gated gated = (LatentActivation.Gated) all.get(1).activation();
         assertEquals(first("resid_delta_attn.1.gate_bias"), gated.gateBias().get(0));
         assertEquals(first("resid_delta_attn.1.log_scale"), gated.logScale().get(0));
       }
