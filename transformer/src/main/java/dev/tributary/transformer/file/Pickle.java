@@ -9,8 +9,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.Collections;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -32,54 +30,8 @@ final class Pickle {
 
   private static final int NEWEST_PROTOCOL = 5;
 
-  /** What a pickle may name. */
-  private enum Callable {
-    ORDERED_DICT("collections.OrderedDict"),
-    OLDER_TENSOR("torch._utils._rebuild_tensor"),
-    TENSOR("torch._utils._rebuild_tensor_v2"),
-    PARAMETER("torch._utils._rebuild_parameter");
-
-    private final String name;
-
-    Callable(String name) {
-      this.name = name;
-    }
-  }
-
-  private static final Map<String, Object> KNOWN = known();
-
-  private static Map<String, Object> known() {
-    Map<String, Object> known = new HashMap<>();
-    for (Callable callable : Callable.values()) {
-      known.put(callable.name, callable);
-    }
-    known.put("torch.FloatStorage", ElementType.F32);
-    known.put("torch.DoubleStorage", ElementType.F64);
-    known.put("torch.HalfStorage", ElementType.F16);
-    known.put("torch.BFloat16Storage", ElementType.BF16);
-    known.put("torch.LongStorage", ElementType.I64);
-    known.put("torch.IntStorage", ElementType.I32);
-    known.put("torch.ShortStorage", ElementType.I16);
-    known.put("torch.CharStorage", ElementType.I8);
-    known.put("torch.ByteStorage", ElementType.U8);
-    known.put("torch.BoolStorage", ElementType.BOOL);
-    return Collections.unmodifiableMap(known);
-  }
-
   /** Stands for Python's None. */
   static final Object NONE = new Object();
-
-  /**
-   * The numbers that tensors look at.
-   *
-   * @param stored how many are kept under the key
-   * @param offset of the first that tensors see, in numbers
-   * @param length how many they see
-   */
-  record Storage(ElementType type, String key, long stored, long offset, long length) {}
-
-  /** A view of a storage; nothing in it has been checked. */
-  record View(Storage storage, long offset, List<Object> sizes, List<Object> strides) {}
 
   /** A tuple, which unlike a list cannot be changed. */
   record Tuple(List<Object> values) {
@@ -104,9 +56,7 @@ final class Pickle {
 
   private final Map<Integer, Object> memo = new HashMap<>();
 
-  /** By their keys. */
-  private final Map<String, Storage> storages = new HashMap<>();
-
+  private final TorchObjects objects;
   private int made;
 
   /**
@@ -117,6 +67,7 @@ final class Pickle {
   Pickle(Path file, byte[] bytes) {
     this.file = file;
     this.in = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+    this.objects = new TorchObjects(file);
   }
 
   /**
@@ -135,9 +86,9 @@ final class Pickle {
   }
 
   /**
-   * What the next pickle describes: a {@link View}, a {@link Storage}, a map, a list, a {@link
-   * Tuple}, a String, Long, BigInteger, Double or Boolean, or {@link #NONE}. Containers may hold
-   * themselves.
+   * What the next pickle describes: a {@link TorchObjects.View}, a {@link TorchObjects.Storage}, a
+   * map, a list, a {@link Tuple}, a String, Long, BigInteger, Double or Boolean, or {@link #NONE}.
+   * Containers may hold themselves.
    *
    * @throws IOException if the pickle is broken or asks for anything else
    */
@@ -158,8 +109,8 @@ final class Pickle {
   }
 
   /** The storages that have been named, by their keys; of several views of one, any. */
-  Map<String, Storage> storages() {
-    return storages;
+  Map<String, TorchObjects.Storage> storages() {
+    return objects.storages();
   }
 
   private Object run() throws IOException {
@@ -233,15 +184,15 @@ final class Pickle {
       case 0x94 -> put(memo.size());
       case 'h' -> recall(unsignedByte());
       case 'j' -> recall(in.getInt());
-      case 'c', 'i' -> push(named(line(), line()));
+      case 'c', 'i' -> push(objects.named(line(), line()));
       case 0x93 -> {
         Object name = pop();
         Object module = pop();
-        push(named(String.valueOf(module), String.valueOf(name)));
+        push(objects.named(String.valueOf(module), String.valueOf(name)));
       }
       case 'R' -> {
         Object arguments = pop();
-        push(call(pop(), arguments));
+        push(objects.call(pop(), arguments));
       }
       case 'b' -> {
         Object state = pop();
@@ -250,13 +201,17 @@ final class Pickle {
           throw broken("it sets the state of what has none");
         }
       }
-      case 'Q' -> push(storage(pop()));
+      case 'Q' -> push(objects.storage(pop()));
       default -> throw broken("operation 0x%02x is none that torch.save writes".formatted(code));
     }
     in.order(ByteOrder.LITTLE_ENDIAN);
   }
 
   private IOException broken(String reason) {
+    return broken(file, reason);
+  }
+
+  static IOException broken(Path file, String reason) {
     return BadFile.because(file, "the pickle in this file cannot be read: %s", reason);
   }
 
@@ -395,16 +350,17 @@ final class Pickle {
       throw broken("a key of a dictionary has no value");
     }
     for (int i = 0; i < pairs.size(); i += 2) {
-      putOne(map, pairs.get(i), pairs.get(i + 1));
+      putOne(file, map, pairs.get(i), pairs.get(i + 1));
     }
   }
 
-  private void putOne(Map<Object, Object> map, Object key, Object value) throws IOException {
+  static void putOne(Path file, Map<Object, Object> map, Object key, Object value)
+      throws IOException {
     if (!(key instanceof String || key instanceof Long)) {
-      throw broken("a key of a dictionary is neither a text nor a whole number");
+      throw broken(file, "a key of a dictionary is neither a text nor a whole number");
     }
     if (map.put(key, value) != null) {
-      throw broken("key " + BadFile.quoted(key.toString()) + " is there twice");
+      throw broken(file, "key " + BadFile.quoted(key.toString()) + " is there twice");
     }
   }
 
@@ -420,103 +376,8 @@ final class Pickle {
     push(value);
   }
 
-  // ---- what may be named -------------------------------------------------------------------
-
-  private Object named(String module, String name) throws IOException {
-    String full = module + "." + name;
-    Object known = KNOWN.get(full);
-    if (known == null) {
-      throw BadFile.because(
-          file,
-          "the pickle in this file asks for %s, expected only tensors, numbers, texts, lists and"
-              + " dictionaries",
-          BadFile.quoted(full));
-    }
-    return known;
-  }
-
-  private Object call(Object callable, Object arguments) throws IOException {
-    if (!(callable instanceof Callable known) || !(arguments instanceof Tuple tuple)) {
-      throw broken("it calls what cannot be called");
-    }
-    List<Object> values = tuple.values;
-    switch (known) {
-      case ORDERED_DICT -> {
-        Map<Object, Object> map = new LinkedHashMap<>();
-        for (Object pair : values.isEmpty() ? List.of() : items(values.get(0))) {
-          List<Object> entry = items(pair);
-          if (entry.size() != 2) {
-            throw broken("a dictionary is made of what are no pairs");
-          }
-          putOne(map, entry.get(0), entry.get(1));
-        }
-        return map;
-      }
-      case TENSOR, OLDER_TENSOR -> {
-        if (values.size() < 4
-            || !(values.get(0) instanceof Storage storage)
-            || !(values.get(1) instanceof Long offset)) {
-          throw broken("a tensor is not described by a storage, an offset, sizes and strides");
-        }
-        return new View(storage, offset, items(values.get(2)), items(values.get(3)));
-      }
-      case PARAMETER -> {
-        if (values.isEmpty() || !(values.get(0) instanceof View view)) {
-          throw broken("a parameter is made of what is no tensor");
-        }
-        return view;
-      }
-    }
-    throw new AssertionError(known);
-  }
-
-  private List<Object> items(Object sequence) throws IOException {
-    if (sequence instanceof Tuple tuple) {
-      return tuple.values;
-    }
-    if (sequence instanceof ArrayList<?> list) {
-      return Arrays.asList(list.toArray());
-    }
-    throw broken("it gives something else where a list is expected");
-  }
-
-  /** Files of before PyTorch 1.6 may describe a view of a storage. */
-  private Storage storage(Object id) throws IOException {
-    if (id instanceof Tuple tuple
-        && (tuple.values.size() == 5 || tuple.values.size() == 6)
-        && tuple.values.get(0).equals("storage")
-        && tuple.values.get(1) instanceof ElementType type
-        && tuple.values.get(2) instanceof String key
-        && tuple.values.get(4) instanceof Long stored) {
-      Object view = tuple.values.size() == 5 ? NONE : tuple.values.get(5);
-      Storage storage = view(type, key, stored, view);
-      Storage other = storages.putIfAbsent(key, storage);
-      if (other != null && (other.stored != stored || other.type.bytes() != type.bytes())) {
-        throw broken("storage " + BadFile.quoted(key) + " is described in two ways");
-      }
-      return storage;
-    }
-    throw broken("a storage is not described by its type, its key and its length");
-  }
-
-  private Storage view(ElementType type, String key, long stored, Object view) throws IOException {
-    if (view == NONE) {
-      return new Storage(type, key, stored, 0, stored);
-    }
-    if (view instanceof Tuple tuple
-        && tuple.values.size() == 3
-        && tuple.values.get(1) instanceof Long offset
-        && tuple.values.get(2) instanceof Long length
-        && offset >= 0
-        && length >= 0
-        && offset <= stored - length) {
-      return new Storage(type, key, stored, offset, length);
-    }
-    throw broken("a view of storage " + BadFile.quoted(key) + " lies outside it");
-  }
-
   private Object requireValue(Object value) throws IOException {
-    if (value instanceof Callable || value instanceof ElementType) {
+    if (TorchObjects.isNamed(value)) {
       throw broken("it describes no value");
     }
     return value;

@@ -162,7 +162,7 @@ public final class TorchFile extends TensorFile {
         visitList(name, list, depth);
       } else if (value instanceof Pickle.Tuple tuple) {
         visitList(name, tuple.values(), depth);
-      } else if (value instanceof Pickle.View view) {
+      } else if (value instanceof TorchObjects.View view) {
         requireNew(name);
         tensors.put(name, tensor(name, view));
       } else if (value != Pickle.NONE) {
@@ -211,10 +211,10 @@ public final class TorchFile extends TensorFile {
       }
     }
 
-    private StoredTensor tensor(String name, Pickle.View view) throws IOException {
+    private StoredTensor tensor(String name, TorchObjects.View view) throws IOException {
       Shape shape = StoredTensor.shape(file, name, numbers(name, view.sizes()));
       long[] strides = numbers(name, view.strides());
-      Pickle.Storage storage = view.storage();
+      TorchObjects.Storage storage = view.storage();
       requireStored(name, storage);
       if (strides.length != shape.rank()) {
         throw StoredTensor.because(file, name, "is %s and has %d strides", shape, strides.length);
@@ -243,7 +243,7 @@ public final class TorchFile extends TensorFile {
       return numbers;
     }
 
-    private void requireStored(String name, Pickle.Storage storage) throws IOException {
+    private void requireStored(String name, TorchObjects.Storage storage) throws IOException {
       if (!container.hasStorage(storage.key())) {
         throw StoredTensor.because(
             file,

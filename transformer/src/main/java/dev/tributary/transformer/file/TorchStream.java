@@ -104,7 +104,7 @@ final class TorchStream implements TorchFile.Container {
     long at = pickle.position();
     for (Object key : list) {
       String name = key instanceof String text ? text : ""; // anything else may hold itself
-      Pickle.Storage storage = pickle.storages().get(name);
+      TorchObjects.Storage storage = pickle.storages().get(name);
       if (storage == null || spans.containsKey(name)) {
         throw broken(
             "storage %s belongs to no tensor, or is there twice".formatted(BadFile.quoted(name)));

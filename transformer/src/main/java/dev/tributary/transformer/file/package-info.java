@@ -13,7 +13,7 @@
  *
  * <p>Tensors come out of a {@link dev.tributary.transformer.file.TensorFile}: {@link
  * dev.tributary.transformer.file.Safetensors}, a {@link dev.tributary.transformer.file.TorchFile}
- * ({@code TorchArchive} or {@code TorchStream}, {@code Pickle}) or a {@link
+ * ({@code TorchArchive} or {@code TorchStream}, {@code Pickle}, {@code TorchObjects}) or a {@link
  * dev.tributary.transformer.file.TensorFolder} of several; {@code StoredTensor} is one tensor of
  * it. A {@link dev.tributary.transformer.file.SafetensorsWriter} writes them, and an {@link
  * dev.tributary.transformer.file.AtomicFile} every file. {@code FileTree} looks into folders,
