@@ -6,6 +6,7 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
@@ -149,28 +150,21 @@ final class RandomNodes {
   static SparseAutoencoder autoencoder(Site site, int layer, Random random) {
     int n = site == Site.MLP_ACTIVATION ? NEURONS : WIDTH;
     Shape latent = Shape.of(LATENTS);
-    SparseAutoencoder.Activation activation =
+    LatentActivation activation =
         switch (random.nextInt(4)) {
-          case 0 -> new SparseAutoencoder.Activation.Relu();
-          case 1 -> new SparseAutoencoder.Activation.TopK(1 + random.nextInt(LATENTS));
-          case 2 -> new SparseAutoencoder.Activation.JumpRelu(gaussian(latent, random, 0.3));
+          case 0 -> new LatentActivation.Relu();
+          case 1 -> new LatentActivation.TopK(1 + random.nextInt(LATENTS));
+          case 2 -> new LatentActivation.JumpRelu(gaussian(latent, random, 0.3));
           default ->
-              new SparseAutoencoder.Activation.Gated(
+              new LatentActivation.Gated(
                   gaussian(latent, random, 0.3), gaussian(latent, random, 0.3));
         };
     Tensor encoder = gaussian(Shape.of(LATENTS, n), random, 1);
     Tensor preBias = gaussian(Shape.of(n), random, 0.3);
     Tensor latentBias = gaussian(latent, random, 0.3).plus(0.5); // most latents are active
-    return random.nextBoolean()
-        ? SparseAutoencoder.tied(site, layer, activation, encoder, preBias, latentBias)
-        : SparseAutoencoder.of(
-            site,
-            layer,
-            activation,
-            encoder,
-            gaussian(Shape.of(n, LATENTS), random, 1),
-            preBias,
-            latentBias);
+    Tensor decoder = random.nextBoolean() ? encoder : gaussian(Shape.of(LATENTS, n), random, 1);
+    return SparseAutoencoder.of(
+        "given weights", site, layer, activation, encoder, decoder, preBias, latentBias);
   }
 
   /** What a source adds to the residual stream, [dModel]. */

@@ -13,6 +13,9 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.Tokenizer;
+import dev.tributary.transformer.file.Tokenizers;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -324,8 +327,8 @@ class TransformerTest {
   @Test
   void load_textbook_knowsTheIndirectObject() throws Exception {
     try (Scope scope = Scope.open()) {
-      Transformer model = Transformer.textbook();
-      Tokenizer tokenizer = Tokenizer.textbook();
+      Transformer model = Models.textbook();
+      Tokenizer tokenizer = Tokenizers.textbook();
       int[] tokens =
           tokenizer.encode("When Mary and John went to the store , John gave a drink to");
       double[] logits = model.nextLogits(tokens).toDoubles();
