@@ -25,6 +25,39 @@ class BoundariesTest {
       slices().matching("dev.tributary.(**)").should().beFreeOfCycles();
 
   @ArchTest
+  static final ArchRule THE_MODEL_KNOWS_NO_FILE_AND_NO_FAMILY =
+      noClasses()
+          .that()
+          .resideInAPackage("dev.tributary.transformer")
+          .should()
+          .dependOnClassesThat()
+          .resideInAnyPackage(
+              "dev.tributary.transformer.file..",
+              "dev.tributary.transformer.family..",
+              "com.fasterxml..",
+              "ai.djl..",
+              "java.nio.file..");
+
+  @ArchTest
+  static final ArchRule FAMILIES_KNOW_NO_FILE =
+      noClasses()
+          .that()
+          .resideInAPackage("dev.tributary.transformer.family")
+          .should()
+          .dependOnClassesThat()
+          .resideInAnyPackage("dev.tributary.transformer.file..", "com.fasterxml..");
+
+  @ArchTest
+  static final ArchRule THE_FILES_ALONE_KNOW_FAMILIES =
+      noClasses()
+          .that()
+          .resideOutsideOfPackages(
+              "dev.tributary.transformer.file", "dev.tributary.transformer.family")
+          .should()
+          .dependOnClassesThat()
+          .resideInAPackage("dev.tributary.transformer.family");
+
+  @ArchTest
   static final ArchRule THE_LIBRARY_DOES_NOT_KNOW_ITS_COMMAND_LINE =
       noClasses()
           .that()

@@ -13,8 +13,9 @@ import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
-import dev.tributary.transformer.Tokenizer;
-import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.Tokenizer;
+import dev.tributary.transformer.file.Tokenizers;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -190,9 +191,9 @@ class EdgeSearchTest {
   @Test
   void top_textbookInFloat_findsWhatIntoFinds() {
     try (Scope scope = Scope.open()) {
-      Tokenizer words = Tokenizer.textbook();
+      Tokenizer words = Tokenizers.textbook();
       Run run =
-          Transformer.textbook(DType.FLOAT)
+          Models.textbook(DType.FLOAT)
               .run(words.encode("When Mary and John went to the store , John gave a drink to"));
       Metric metric =
           Metric.logitDifference(run.lastToken(), words.token("Mary"), words.token("John"));

@@ -1,11 +1,14 @@
 package dev.tributary.attribution;
 
+import dev.tributary.transformer.RandomArchitecture;
+
 import dev.tributary.attribution.Bias.BiasPart;
 import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
@@ -26,6 +29,7 @@ final class RandomNodes {
   static final int LAYERS = 3;
   static final int TOKENS = 4;
   static final int HEADS = 2;
+  static final int HEAD_WIDTH = 3;
   static final int NEURONS = 5;
   static final int VOCABULARY = 7;
   static final int WIDTH = 7;
@@ -124,13 +128,27 @@ final class RandomNodes {
             LAYERS,
             WIDTH,
             HEADS,
-            3,
+            HEAD_WIDTH,
             NEURONS,
             TOKENS,
             VOCABULARY,
             1e-5,
             seed % 2 == 0 ? MlpActivation.TANH_GELU : MlpActivation.EXACT_GELU,
             random.nextBoolean());
+    return attribution(seed, config, random);
+  }
+
+  /** Of a model that mixes what transformers can be, instead of a GPT-2. */
+  static NodeAttribution mixture(long seed) {
+    Random random = random(seed + 2_000_000);
+    return attribution(
+        seed,
+        RandomArchitecture.of(
+            random, LAYERS, WIDTH, HEADS, HEAD_WIDTH, NEURONS, TOKENS, VOCABULARY),
+        random);
+  }
+
+  private static NodeAttribution attribution(long seed, TransformerConfig config, Random random) {
     List<SparseAutoencoder> autoencoders = new ArrayList<>();
     for (int layer = 0; layer < LAYERS; layer++) {
       for (Site site : ENCODED) {
@@ -149,28 +167,31 @@ final class RandomNodes {
   static SparseAutoencoder autoencoder(Site site, int layer, Random random) {
     int n = site == Site.MLP_ACTIVATION ? NEURONS : WIDTH;
     Shape latent = Shape.of(LATENTS);
-    SparseAutoencoder.Activation activation =
+    LatentActivation activation =
         switch (random.nextInt(4)) {
-          case 0 -> new SparseAutoencoder.Activation.Relu();
-          case 1 -> new SparseAutoencoder.Activation.TopK(1 + random.nextInt(LATENTS));
-          case 2 -> new SparseAutoencoder.Activation.JumpRelu(gaussian(latent, random, 0.3));
+          case 0 -> new LatentActivation.Relu();
+          case 1 -> new LatentActivation.TopK(1 + random.nextInt(LATENTS));
+          case 2 -> new LatentActivation.JumpRelu(gaussian(latent, random, 0.3));
           default ->
-              new SparseAutoencoder.Activation.Gated(
+              new LatentActivation.Gated(
                   gaussian(latent, random, 0.3), gaussian(latent, random, 0.3));
         };
     Tensor encoder = gaussian(Shape.of(LATENTS, n), random, 1);
     Tensor preBias = gaussian(Shape.of(n), random, 0.3);
     Tensor latentBias = gaussian(latent, random, 0.3).plus(0.5); // most latents are active
-    return random.nextBoolean()
-        ? SparseAutoencoder.tied(site, layer, activation, encoder, preBias, latentBias)
-        : SparseAutoencoder.of(
-            site,
-            layer,
-            activation,
-            encoder,
-            gaussian(Shape.of(n, LATENTS), random, 1),
-            preBias,
-            latentBias);
+    Tensor decoder = random.nextBoolean() ? encoder : gaussian(Shape.of(LATENTS, n), random, 1);
+    return SparseAutoencoder.of(
+        "given weights", site, layer, activation, encoder, decoder, preBias, latentBias);
+  }
+
+  /** Whether a run has a node: some models have no biases, or embed no positions. */
+  static boolean has(Run run, Node node) {
+    try {
+      node.requireIn(run);
+      return true;
+    } catch (IllegalArgumentException e) {
+      return false;
+    }
   }
 
   /** What a source adds to the residual stream, [dModel]. */

@@ -13,7 +13,6 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
-import dev.tributary.transformer.ElementType;
 import dev.tributary.transformer.Frozen;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
@@ -25,6 +24,9 @@ import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.file.Dictionaries;
+import dev.tributary.transformer.file.ElementType;
+import dev.tributary.transformer.file.Models;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -232,8 +234,7 @@ class ReadingsTest {
             "L1.attention_pre_bias[3]", 3.130108422187852,
             "L1.activation_pre_bias[3]", 2.5255043190212225);
     try (Scope scope = Scope.open()) {
-      Transformer model =
-          Transformer.textbook(DType.DOUBLE).with(SparseAutoencoder.textbook(DType.DOUBLE));
+      Transformer model = Models.textbook(DType.DOUBLE).with(Dictionaries.textbook(DType.DOUBLE));
       Run run = model.run(0, 201, 2, 204, 3);
       Readings norms = NodeAttribution.of(run, Metric.logit(run.lastToken(), 2)).writeNorm();
       expected.forEach(
@@ -411,7 +412,7 @@ class ReadingsTest {
   /** A model that was saved, the rows of its first head in the first output matrix made zeros. */
   private static Transformer withoutFirstHead(Path folder) throws IOException {
     TransformerConfig config = TransformerConfig.gpt2(1, 4, 2, 2, 4, 3, 5, 1e-5, true);
-    Transformer.random(config, DType.DOUBLE, 3).save(folder, ElementType.F64);
+    Models.save(Transformer.random(config, DType.DOUBLE, 3), folder, ElementType.F64);
     Path file = folder.resolve("model.safetensors");
     ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(file)).order(ByteOrder.LITTLE_ENDIAN);
     int header = Math.toIntExact(bytes.getLong(0));
@@ -424,7 +425,7 @@ class ReadingsTest {
     int rows = config.layers().get(0).attention().dHead() * config.dModel() * Double.BYTES;
     Arrays.fill(bytes.array(), start, start + rows, (byte) 0);
     Files.write(file, bytes.array());
-    return Transformer.load(folder, DType.DOUBLE, Progress.NONE);
+    return Models.load(folder, DType.DOUBLE, Progress.NONE);
   }
 
   private static double read(Readings readings, Node node) {

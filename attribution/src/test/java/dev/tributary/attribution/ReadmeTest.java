@@ -7,8 +7,9 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
-import dev.tributary.transformer.Tokenizer;
-import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.Tokenizer;
+import dev.tributary.transformer.file.Tokenizers;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -75,8 +76,8 @@ class ReadmeTest {
   }
 
   private static NodeAttribution nodes() {
-    Tokenizer words = Tokenizer.textbook();
-    Run run = Transformer.textbook().run(words.encode(PROMPT));
+    Tokenizer words = Tokenizers.textbook();
+    Run run = Models.textbook().run(words.encode(PROMPT));
     int last = run.lastToken();
     return NodeAttribution.of(
         run, Metric.logitDifference(last, words.token("Mary"), words.token("John")));

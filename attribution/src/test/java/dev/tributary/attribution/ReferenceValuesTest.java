@@ -15,13 +15,15 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Encoding;
+import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
-import dev.tributary.transformer.Safetensors;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.Safetensors;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -89,7 +91,7 @@ class ReferenceValuesTest {
     List<String> failures = new ArrayList<>();
     int compared = 0;
     try (Scope scope = Scope.open()) {
-      Transformer model = Transformer.load(huggingFaceFolder(path, config), dtype, Progress.NONE);
+      Transformer model = Models.load(huggingFaceFolder(path, config), dtype, Progress.NONE);
       Case computed = new Case(model.with(autoencoders(path, config, dtype)), config);
       for (String name : expected.names()) {
 
@@ -152,11 +154,12 @@ class ReferenceValuesTest {
         Safetensors weights = Safetensors.open(file);
         autoencoders.add(
             SparseAutoencoder.of(
+                "given weights",
                 autoencoderSite(sae),
                 layer,
                 activation(sae),
                 weights.tensor("encoder.weight", dtype),
-                weights.tensor("decoder.weight", dtype),
+                weights.tensor("decoder.weight", dtype).permute(1, 0),
                 weights.tensor("pre_bias", dtype),
                 weights.tensor("latent_bias", dtype)));
       }
@@ -173,12 +176,12 @@ class ReferenceValuesTest {
     };
   }
 
-  private static SparseAutoencoder.Activation activation(JsonNode sae) {
+  private static LatentActivation activation(JsonNode sae) {
     return switch (sae.get("activation").asText()) {
-      case "ReLU" -> new SparseAutoencoder.Activation.Relu();
+      case "ReLU" -> new LatentActivation.Relu();
       case "TopK" -> {
         assertEquals("ReLU", sae.path("postact_fn").asText("ReLU"));
-        yield new SparseAutoencoder.Activation.TopK(sae.get("k").asInt());
+        yield new LatentActivation.TopK(sae.get("k").asInt());
       }
       default -> throw new AssertionError(sae);
     };

@@ -10,9 +10,10 @@ import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.file.Dictionaries;
+import dev.tributary.transformer.file.Models;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -39,7 +40,7 @@ class ThreadsTest {
   @Test
   void textbook_eightThreads_equalOneBitByBit() throws Exception {
     try (Scope scope = Scope.open()) {
-      requireEqual(Transformer.textbook().with(SparseAutoencoder.textbook(DType.FLOAT)), 2);
+      requireEqual(Models.textbook().with(Dictionaries.textbook(DType.FLOAT)), 2);
     }
   }
 

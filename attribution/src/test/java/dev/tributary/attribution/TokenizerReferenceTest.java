@@ -7,7 +7,8 @@ import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import dev.tributary.transformer.Tokenizer;
+import dev.tributary.transformer.file.Tokenizer;
+import dev.tributary.transformer.file.Tokenizers;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -64,7 +65,7 @@ class TokenizerReferenceTest {
     String name = String.valueOf(folder.getFileName());
     Tokenizer tokenizer;
     try {
-      tokenizer = Tokenizer.load(folder);
+      tokenizer = Tokenizers.load(folder);
     } catch (IOException e) {
       String sentence = String.valueOf(e.getMessage());
       assertEquals(IOException.class, e.getClass(), sentence);

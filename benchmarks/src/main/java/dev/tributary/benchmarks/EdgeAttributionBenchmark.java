@@ -12,6 +12,7 @@ import dev.tributary.attribution.Target;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
@@ -95,12 +96,15 @@ public class EdgeAttributionBenchmark {
     @Setup(Level.Trial)
     public void open(RandomGpt2 gpt2) {
       scope = Scope.open();
+      Tensor directions = RandomGpt2.gaussian(LATENTS, RandomGpt2.D_MODEL);
       SparseAutoencoder autoencoder =
-          SparseAutoencoder.tied(
+          SparseAutoencoder.of(
+              "given weights",
               Site.MLP_OUTPUT,
               TARGET_LAYER,
-              new SparseAutoencoder.Activation.TopK(ACTIVE),
-              RandomGpt2.gaussian(LATENTS, RandomGpt2.D_MODEL),
+              new LatentActivation.TopK(ACTIVE),
+              directions,
+              directions,
               RandomGpt2.gaussian(RandomGpt2.D_MODEL),
               RandomGpt2.gaussian(LATENTS));
       Transformer model = gpt2.model.with(List.of(autoencoder));

@@ -8,9 +8,6 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Path;
 import java.util.List;
 
 /**
@@ -27,14 +24,12 @@ public final class SparseAutoencoder {
   private static final List<Site> SITES =
       List.of(Site.ATTENTION_OUTPUT, Site.MLP_ACTIVATION, Site.MLP_OUTPUT);
 
-  private static final String GIVEN = "given weights";
-
   /** Where its weights are from. */
   private final String origin;
 
   private final Site site;
   private final int layer;
-  private final Activation activation;
+  private final LatentActivation activation;
 
   /** [latent, n] */
   private final Tensor encoder;
@@ -45,12 +40,11 @@ public final class SparseAutoencoder {
   private final Tensor preBias;
   private final Tensor latentBias;
 
-  /** Checks nothing, and takes the decoder as [latent, n]. */
-  SparseAutoencoder(
+  private SparseAutoencoder(
       String origin,
       Site site,
       int layer,
-      Activation activation,
+      LatentActivation activation,
       Tensor encoder,
       Tensor decoder,
       Tensor preBias,
@@ -66,182 +60,26 @@ public final class SparseAutoencoder {
   }
 
   /**
-   * How latents follow from pre-activations z = encoder (y - preBias) + latentBias. Which latents
-   * are active does not vary when a derivative is taken.
-   */
-  public sealed interface Activation {
-    /** max(z, 0). */
-    record Relu() implements Activation {}
-
-    /**
-     * max(z, 0) of the largest pre-activations of each token, 0 of the others.
-     *
-     * @param count how many are kept
-     * @see <a href="https://arxiv.org/abs/2406.04093">Gao et al. 2024</a>
-     */
-    record TopK(int count) implements Activation {
-      /**
-       * Checks the count.
-       *
-       * @param count {@link #count()}
-       */
-      public TopK {
-        requireArgument(count > 0, "TopK: count is %d, expected a positive number", count);
-      }
-    }
-
-    /**
-     * z where it is above the latent's threshold, else 0.
-     *
-     * @param threshold [latent]
-     * @see <a href="https://arxiv.org/abs/2407.14435">Rajamanoharan et al. 2024b</a>
-     */
-    record JumpRelu(Tensor threshold) implements Activation {}
-
-    /**
-     * max(exp(logScale) z₀ + latentBias, 0) where z₀ + gateBias is positive, else 0, with z₀ =
-     * encoder (y - preBias).
-     *
-     * @param gateBias [latent]
-     * @param logScale [latent]
-     * @see <a href="https://arxiv.org/abs/2404.16014">Rajamanoharan et al. 2024a</a>
-     */
-    record Gated(Tensor gateBias, Tensor logScale) implements Activation {}
-  }
-
-  /**
-   * {@return an autoencoder of these weights}
+   * {@return an autoencoder of given weights}
    *
+   * @param origin where its weights are from, such as "SAELens"
    * @param site MLP_ACTIVATION, MLP_OUTPUT or ATTENTION_OUTPUT
    * @param layer from 0
    * @param activation how latents follow from pre-activations
-   * @param encoder [latent, n]
-   * @param decoder [n, latent]
+   * @param encoder one row for each latent, [latent, n]
+   * @param decoder one row for each latent, [latent, n]; the encoder itself if they are tied
    * @param preBias subtracted before encoding and added after decoding, [n]
    * @param latentBias [latent]
    * @throws IllegalArgumentException if another site is given, the layer is negative, or tensors
    *     differ in their element types or do not fit together
    */
   public static SparseAutoencoder of(
+      String origin,
       Site site,
       int layer,
-      Activation activation,
+      LatentActivation activation,
       Tensor encoder,
       Tensor decoder,
-      Tensor preBias,
-      Tensor latentBias) {
-    requireEncoder(site, layer, activation, encoder, preBias, latentBias);
-    requireFit(
-        "decoder", decoder, encoder, Shape.of(encoder.shape().size(1), encoder.shape().size(0)));
-    return new SparseAutoencoder(
-        GIVEN, site, layer, activation, encoder, decoder.permute(1, 0), preBias, latentBias);
-  }
-
-  /**
-   * {@return an autoencoder whose decoder is the transpose of its encoder, otherwise as {@link
-   * #of}}
-   *
-   * @param site MLP_ACTIVATION, MLP_OUTPUT or ATTENTION_OUTPUT
-   * @param layer from 0
-   * @param activation how latents follow from pre-activations
-   * @param encoder [latent, n]
-   * @param preBias subtracted before encoding and added after decoding, [n]
-   * @param latentBias [latent]
-   */
-  public static SparseAutoencoder tied(
-      Site site,
-      int layer,
-      Activation activation,
-      Tensor encoder,
-      Tensor preBias,
-      Tensor latentBias) {
-    requireEncoder(site, layer, activation, encoder, preBias, latentBias);
-    return new SparseAutoencoder(
-        GIVEN, site, layer, activation, encoder, encoder, preBias, latentBias);
-  }
-
-  /**
-   * Reads the autoencoders of a model. What a folder holds is recognised by its config: {@code
-   * autoencoders.json} or SAELens' {@code cfg.json}.
-   *
-   * <p><b>autoencoders.json</b>, beside {@code autoencoders.safetensors}:
-   *
-   * <pre>{@code
-   * {"sites": {"mlp_post_act":     {"activation": "ReLU"},
-   *            "resid_delta_mlp":  {"activation": "TopK", "k": 16},
-   *            "resid_delta_attn": {"activation": "JumpReLU", "tied": true}},
-   *  "n_latents": 512}
-   * }</pre>
-   *
-   * <p>A site is {@code mlp_post_act} (MLP_ACTIVATION), {@code resid_delta_mlp} (MLP_OUTPUT) or
-   * {@code resid_delta_attn} (ATTENTION_OUTPUT); an activation is {@code ReLU}, {@code TopK},
-   * {@code JumpReLU} or {@code Gated}. {@code n_latents} may be missing, and other keys beside
-   * {@code sites} are not read. Tensors are called {@code <site>.<layer>.<part>}, and not every
-   * layer needs to have them:
-   *
-   * <ul>
-   *   <li>{@code encoder.weight} [latent, n]
-   *   <li>{@code decoder.weight} [n, latent], missing if tied: then it is the transposed encoder
-   *   <li>{@code pre_bias} [n]
-   *   <li>{@code latent_bias} [latent]
-   *   <li>{@code threshold} [latent], only if JumpReLU
-   *   <li>{@code gate_bias} and {@code log_scale} [latent], only if Gated
-   * </ul>
-   *
-   * <p><b>autoencoders.json</b> with a list of files instead of {@code sites}, each what
-   * transformer-debugger saves: the state dictionary of an autoencoder by torch.save.
-   *
-   * <pre>{@code
-   * {"files": [{"path": "mlp_post_act/0.pt",   "site": "mlp_post_act",    "layer": 0},
-   *            {"path": "resid_delta_mlp/0.pt", "site": "resid_delta_mlp", "layer": 0,
-   *             "normalize": false}]}
-   * }</pre>
-   *
-   * <p>Paths lead into the folder. {@code normalize} has to be there if the activation is TopK, and
-   * false: the published TopK autoencoders of GPT-2 small encode normalised vectors, though their
-   * files do not say so, and cannot be read.
-   *
-   * <p><b>cfg.json</b>, beside {@code sae_weights.safetensors}, as SAELens saves an autoencoder of
-   * architecture standard, topk, jumprelu or gated; in the folder itself, or in folders up to three
-   * levels inside it, one for each autoencoder. Its hook is {@code blocks.<layer>.mlp.hook_post}
-   * (MLP_ACTIVATION), {@code hook_mlp_out} (MLP_OUTPUT) or {@code hook_attn_out}
-   * (ATTENTION_OUTPUT). Latents are those of SAELens; with {@code center_writing_weights} among the
-   * {@code model_from_pretrained_kwargs}, those of a model whose writes have mean 0, and then what
-   * is reconstructed is the vector less its mean.
-   *
-   * @param path the folder, or one of the files named here
-   * @param dtype in which to compute, whatever the file holds
-   * @param config of the model
-   * @return in the order of the forward pass
-   * @throws IOException if a file is missing or broken, files contradict each other, they do not
-   *     fit the model, or need what cannot be represented here, e.g. another hook or a
-   *     normalisation
-   */
-  public static List<SparseAutoencoder> load(Path path, DType dtype, TransformerConfig config)
-      throws IOException {
-    return AutoencoderFiles.read(path, dtype, config);
-  }
-
-  /**
-   * {@return the autoencoders of the small trained model that comes with the library: three per
-   * layer}
-   *
-   * @param dtype in which to compute
-   */
-  public static List<SparseAutoencoder> textbook(DType dtype) {
-    try {
-      Path folder = Textbook.folder();
-      return load(folder, dtype, ConfigFile.read(folder.resolve("config.json")));
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-  }
-
-  private static void requireEncoder(
-      Site site,
-      int layer,
-      Activation activation,
-      Tensor encoder,
       Tensor preBias,
       Tensor latentBias) {
     requireArgument(
@@ -251,25 +89,15 @@ public final class SparseAutoencoder {
         encoder.shape().rank() == 2 && encoder.shape().length() > 0,
         "encoder is %s, expected [latent, n]",
         encoder.shape());
-    Shape latent = Shape.of(encoder.shape().size(0));
-    requireFit("preBias", preBias, encoder, Shape.of(encoder.shape().size(1)));
-    requireFit("latentBias", latentBias, encoder, latent);
-    if (activation instanceof Activation.TopK top) {
-      requireArgument(
-          top.count() <= latent.length(),
-          "TopK: count is %d, and encoder %s has %d latents",
-          top.count(),
-          encoder.shape(),
-          latent.length());
-    } else if (activation instanceof Activation.JumpRelu jump) {
-      requireFit("threshold", jump.threshold(), encoder, latent);
-    } else if (activation instanceof Activation.Gated gated) {
-      requireFit("gateBias", gated.gateBias(), encoder, latent);
-      requireFit("logScale", gated.logScale(), encoder, latent);
-    }
+    requireShape("decoder", decoder, encoder, encoder.shape());
+    requireShape("preBias", preBias, encoder, Shape.of(encoder.shape().size(1)));
+    requireShape("latentBias", latentBias, encoder, Shape.of(encoder.shape().size(0)));
+    activation.requireFit(encoder);
+    return new SparseAutoencoder(
+        origin, site, layer, activation, encoder, decoder, preBias, latentBias);
   }
 
-  private static void requireFit(String name, Tensor tensor, Tensor encoder, Shape expected) {
+  static void requireShape(String name, Tensor tensor, Tensor encoder, Shape expected) {
     requireArgument(
         tensor.shape().equals(expected),
         "%s is %s, and encoder %s needs %s",
@@ -311,7 +139,7 @@ public final class SparseAutoencoder {
   }
 
   /** {@return how its latents follow from pre-activations} */
-  public Activation activation() {
+  public LatentActivation activation() {
     return activation;
   }
 
@@ -367,7 +195,7 @@ public final class SparseAutoencoder {
   public Variable latent(Variable y, int latent) {
     requireEncodable(y.shape());
     requireLatent(latent);
-    if (!(activation instanceof Activation.TopK)) {
+    if (!activation.comparesLatents()) {
       return only(latent).latents(y);
     }
     Tensor active;
@@ -422,14 +250,9 @@ public final class SparseAutoencoder {
     requireEncodable(y.shape());
     try (Scope scope = Scope.open()) {
       Tensor active = active(y);
-      return scope.keep(
-          activation instanceof Activation.Gated gated
-              ? active.times(gated.logScale().exp())
-              : active);
+      return scope.keep(activation.slope().map(active::times).orElse(active));
     }
   }
-
-  // z0 below is encoder (y - preBias), and z is what the activation takes.
 
   private Variable beforeBias(Variable y) {
     return y.minus(Variable.constant(preBias)).matmulTransposed(Variable.constant(encoder));
@@ -437,9 +260,7 @@ public final class SparseAutoencoder {
 
   private Variable preActivation(Variable z0) {
     Variable scaled =
-        activation instanceof Activation.Gated gated
-            ? z0.times(Variable.constant(gated.logScale().exp()))
-            : z0;
+        activation.slope().map(slope -> z0.times(Variable.constant(slope))).orElse(z0);
     return scaled.plus(Variable.constant(latentBias));
   }
 
@@ -451,17 +272,7 @@ public final class SparseAutoencoder {
 
   private Tensor active(Tensor z0, Tensor z) {
     try (Scope scope = Scope.open()) {
-      Tensor active;
-      if (activation instanceof Activation.TopK top) {
-        active = z.topKMask(top.count()).times(z.positive());
-      } else if (activation instanceof Activation.JumpRelu jump) {
-        active = z.minus(jump.threshold()).positive();
-      } else if (activation instanceof Activation.Gated gated) {
-        active = z.positive().times(z0.plus(gated.gateBias()).positive());
-      } else {
-        active = z.positive();
-      }
-      return scope.keep(active);
+      return scope.keep(activation.active(z0, z));
     }
   }
 
@@ -476,24 +287,18 @@ public final class SparseAutoencoder {
 
   /** An autoencoder of one latent, if that does not depend on the others. A view. */
   private SparseAutoencoder only(int latent) {
-    Activation own = activation;
-    if (activation instanceof Activation.JumpRelu jump) {
-      own = new Activation.JumpRelu(row(jump.threshold(), latent));
-    } else if (activation instanceof Activation.Gated gated) {
-      own = new Activation.Gated(row(gated.gateBias(), latent), row(gated.logScale(), latent));
-    }
     return new SparseAutoencoder(
         origin,
         site,
         layer,
-        own,
+        activation.only(latent),
         row(encoder, latent),
         row(decoder, latent),
         preBias,
         row(latentBias, latent));
   }
 
-  private static Tensor row(Tensor tensor, int index) {
+  static Tensor row(Tensor tensor, int index) {
     return tensor.slice(0, index, index + 1);
   }
 
@@ -521,11 +326,8 @@ public final class SparseAutoencoder {
    * @return a description, for people
    */
   public String description() {
-    String kind =
-        activation instanceof Activation.TopK top
-            ? "TopK of " + top.count()
-            : activation.getClass().getSimpleName();
-    return "%s, %s, %d latents of %d".formatted(origin, kind, latents(), width());
+    return "%s, %s, %d latents of %d"
+        .formatted(origin, activation.description(), latents(), width());
   }
 
   @Override

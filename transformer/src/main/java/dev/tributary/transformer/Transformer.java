@@ -5,14 +5,10 @@ import static dev.tributary.core.Checks.requireArgument;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
-import dev.tributary.core.Shape;
 import dev.tributary.core.Shapes;
 import dev.tributary.core.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -26,7 +22,6 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.function.Function;
 import java.util.random.RandomGenerator;
 import java.util.random.RandomGeneratorFactory;
 import java.util.stream.Stream;
@@ -246,68 +241,6 @@ public final class Transformer {
   }
 
   /**
-   * Reads a model as FLOAT: whatever {@link Checkpoint#open} recognises.
-   *
-   * @param path a folder or a file
-   * @return the model
-   * @throws IOException as {@link #load(Path, DType, Progress)}
-   */
-  public static Transformer load(Path path) throws IOException {
-    return load(path, DType.FLOAT, Progress.NONE);
-  }
-
-  /**
-   * Reads a model: whatever {@link Checkpoint#open} recognises.
-   *
-   * @param path a folder or a file
-   * @param dtype in which to compute, whatever the file holds
-   * @param progress hears of every layer
-   * @return the model
-   * @throws IOException if there is nothing there, a file is missing or broken, or the weights are
-   *     not those that the config describes
-   */
-  public static Transformer load(Path path, DType dtype, Progress progress) throws IOException {
-    return load(Checkpoint.open(path), dtype, progress);
-  }
-
-  /**
-   * Reads a model, such as one with an adapter that lies elsewhere.
-   *
-   * @param checkpoint what was opened
-   * @param dtype in which to compute, whatever the file holds
-   * @param progress hears of every layer
-   * @return the model
-   * @throws IOException if a weight is broken, or not what the config describes
-   */
-  public static Transformer load(Checkpoint checkpoint, DType dtype, Progress progress)
-      throws IOException {
-    return of(
-        checkpoint.config(),
-        dtype,
-        checkpoint.description(),
-        slot -> checkpoint.read(WeightNames.ours(slot), slot.shape(), dtype),
-        progress);
-  }
-
-  /** {@return the small trained model that comes with the library, as FLOAT} */
-  public static Transformer textbook() {
-    return textbook(DType.FLOAT);
-  }
-
-  /**
-   * {@return the small trained model that comes with the library}
-   *
-   * @param dtype in which to compute
-   */
-  public static Transformer textbook(DType dtype) {
-    try {
-      return load(Textbook.folder(), dtype, Progress.NONE);
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-  }
-
-  /**
    * {@return a transformer of random weights, for tests and measurements: normal with deviation
    * 1/√input for matrices, so that every layer says something, 1 ± 0.1 for gains and ± 0.1 for
    * biases}
@@ -348,67 +281,6 @@ public final class Transformer {
   }
 
   /**
-   * Writes this model as a Hugging Face folder, {@code config.json} and {@code model.safetensors};
-   * files of these names are replaced.
-   *
-   * @param folder made if it is not there
-   * @param type to which weights are rounded: F64, F32, F16 or BF16
-   * @throws IllegalArgumentException if a weight is too large for this type
-   * @throws IOException if the folder cannot be written to, or holds an adapter, which whoever
-   *     reads the model there would merge into it
-   */
-  public void save(Path folder, ElementType type) throws IOException {
-    save(folder, name -> type);
-  }
-
-  /**
-   * The same, each weight rounded to the type in which a checkpoint stores it.
-   *
-   * @param folder made if it is not there
-   * @param types of the model that this is
-   * @throws IllegalArgumentException if a weight is too large for its type
-   * @throws IOException as {@link #save(Path, ElementType)}
-   */
-  public void save(Path folder, Checkpoint types) throws IOException {
-    save(folder, types::writtenType);
-  }
-
-  private void save(Path folder, Function<String, ElementType> types) throws IOException {
-    if (Adapter.isIn(folder)) {
-      throw BadFile.because(
-          folder,
-          "there is an adapter in this folder, which would be merged into the model written here");
-    }
-    SafetensorsWriter writer = new SafetensorsWriter();
-    Map<String, List<Tensor>> stored = new LinkedHashMap<>();
-    weights.forEach(
-        (slot, tensor) -> {
-          String name = WeightNames.HUGGING_FACE.stored(WeightNames.ours(slot));
-          boolean table = slot.weight() == Weight.UNEMBEDDING;
-          stored
-              .computeIfAbsent(table ? name : "transformer." + name, n -> new ArrayList<>())
-              .add(tensor);
-        });
-    stored.forEach(
-        (name, parts) -> {
-          Shape one = parts.get(0).shape();
-          writer.put(
-              name,
-              types.apply(name),
-              one.with(-1, parts.size() * one.size(-1)),
-              () -> Tensor.concat(-1, parts));
-        });
-    byte[] json = ConfigFile.toJson(config, writer.widest()).getBytes(StandardCharsets.UTF_8);
-    try {
-      Files.createDirectories(folder);
-      writer.write(folder.resolve("model.safetensors"));
-      AtomicFile.write(folder.resolve("config.json"), out -> out.write(json));
-    } catch (IOException e) {
-      throw BadFile.causedBy(e, folder, "a model cannot be written into this folder");
-    }
-  }
-
-  /**
    * {@return where it came from, such as "Hugging Face GPT-2, model.safetensors, 148 tensors F32"}
    */
   public String description() {
@@ -425,9 +297,26 @@ public final class Transformer {
     return dtype;
   }
 
-  /** {@return its weights, in the order of the forward pass; those of one slot are read only} */
+  /** {@return its weights, in the order of the forward pass; to be read only} */
   public Map<Slot, Tensor> weights() {
     return Collections.unmodifiableMap(weights);
+  }
+
+  /**
+   * {@return one of its weights}
+   *
+   * @param weight which
+   * @param layer from 0, and 0 of weights of the whole model
+   * @throws IllegalArgumentException if it has no such weight
+   */
+  public Tensor weight(Weight weight, int layer) {
+    return weights.entrySet().stream()
+        .filter(entry -> entry.getKey().weight() == weight && entry.getKey().layer() == layer)
+        .map(Map.Entry::getValue)
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new IllegalArgumentException("this model has no " + weight + " of layer " + layer));
   }
 
   /** {@return how many layers there are} */

@@ -29,11 +29,14 @@ class EncodingTest {
 
   static SparseAutoencoder autoencoder(int layer, int width) {
     Random random = new Random(layer);
-    return SparseAutoencoder.tied(
+    Tensor directions = gaussian(Shape.of(4, width), random);
+    return SparseAutoencoder.of(
+        "given weights",
         Site.MLP_OUTPUT,
         layer,
-        new SparseAutoencoder.Activation.Relu(),
-        gaussian(Shape.of(4, width), random),
+        new LatentActivation.Relu(),
+        directions,
+        directions,
         gaussian(Shape.of(width), random),
         gaussian(Shape.of(4), random));
   }

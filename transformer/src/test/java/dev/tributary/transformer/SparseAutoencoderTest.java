@@ -16,8 +16,13 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.SparseAutoencoder.Activation;
+import dev.tributary.transformer.file.Dictionaries;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.Safetensors;
+import dev.tributary.transformer.file.Tokenizer;
+import dev.tributary.transformer.file.Tokenizers;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -145,23 +150,22 @@ class SparseAutoencoderTest {
 
     SparseAutoencoder autoencoder(DType dtype) {
       Shape latent = Shape.of(drawn.latents);
-      Activation activation =
+      LatentActivation activation =
           switch (drawn.kind) {
-            case RELU -> new Activation.Relu();
-            case TOP_K -> new Activation.TopK(drawn.count);
-            case JUMP_RELU -> new Activation.JumpRelu(Tensor.of(dtype, latent, bound));
+            case RELU -> new LatentActivation.Relu();
+            case TOP_K -> new LatentActivation.TopK(drawn.count);
+            case JUMP_RELU -> new LatentActivation.JumpRelu(Tensor.of(dtype, latent, bound));
             case GATED ->
-                new Activation.Gated(
+                new LatentActivation.Gated(
                     Tensor.of(dtype, latent, bound), Tensor.of(dtype, latent, logScale));
           };
       Tensor rows = Tensor.of(dtype, Shape.of(drawn.latents, drawn.width), encoder);
       Tensor before = Tensor.of(dtype, Shape.of(drawn.width), preBias);
       Tensor bias = Tensor.of(dtype, latent, latentBias);
-      if (drawn.tied) {
-        return SparseAutoencoder.tied(Site.MLP_OUTPUT, 2, activation, rows, before, bias);
-      }
       Tensor columns = Tensor.of(dtype, Shape.of(drawn.width, drawn.latents), decoder);
-      return SparseAutoencoder.of(Site.MLP_OUTPUT, 2, activation, rows, columns, before, bias);
+      Tensor directions = drawn.tied ? rows : columns.permute(1, 0);
+      return SparseAutoencoder.of(
+          "given weights", Site.MLP_OUTPUT, 2, activation, rows, directions, before, bias);
     }
 
     Tensor y(DType dtype) {
@@ -435,10 +439,12 @@ class SparseAutoencoderTest {
   void topK_equalPreActivations_keepsTheFirst() {
     try (Scope scope = Scope.open()) {
       SparseAutoencoder autoencoder =
-          SparseAutoencoder.tied(
+          SparseAutoencoder.of(
+              "given weights",
               Site.MLP_OUTPUT,
               0,
-              new Activation.TopK(2),
+              new LatentActivation.TopK(2),
+              Tensor.full(DType.DOUBLE, Shape.of(4, 1), 1),
               Tensor.full(DType.DOUBLE, Shape.of(4, 1), 1),
               Tensor.zeros(DType.DOUBLE, Shape.of(1)),
               Tensor.zeros(DType.DOUBLE, Shape.of(4)));
@@ -454,9 +460,15 @@ class SparseAutoencoderTest {
     return Tensor.zeros(DType.FLOAT, Shape.of(shape));
   }
 
-  private static SparseAutoencoder zeros(Site site, int layer, Activation activation) {
+  private static SparseAutoencoder zeros(Site site, int layer, LatentActivation activation) {
     return SparseAutoencoder.of(
-        site, layer, activation, zeros(5, 3), zeros(3, 5), zeros(3), zeros(5));
+        "given weights", site, layer, activation, zeros(5, 3), zeros(5, 3), zeros(3), zeros(5));
+  }
+
+  private static SparseAutoencoder tied(
+      LatentActivation activation, Tensor rows, Tensor preBias, Tensor latentBias) {
+    return SparseAutoencoder.of(
+        "given weights", Site.MLP_OUTPUT, 0, activation, rows, rows, preBias, latentBias);
   }
 
   private static void assertRefused(String sentence, Executable executable) {
@@ -467,7 +479,7 @@ class SparseAutoencoderTest {
   @Test
   void of_whatDoesNotFit_isRefusedWithBothSides() {
     try (Scope scope = Scope.open()) {
-      Activation relu = new Activation.Relu();
+      LatentActivation relu = new LatentActivation.Relu();
       Site site = Site.MLP_OUTPUT;
       assertRefused(
           "an autoencoder of site PATTERN, expected one of [ATTENTION_OUTPUT, MLP_ACTIVATION,"
@@ -475,44 +487,46 @@ class SparseAutoencoderTest {
           () -> zeros(Site.PATTERN, 0, relu));
       assertRefused("an autoencoder of layer -1: layers count from 0", () -> zeros(site, -1, relu));
       assertRefused(
-          "encoder is [5], expected [latent, n]",
-          () -> SparseAutoencoder.tied(site, 0, relu, zeros(5), zeros(3), zeros(5)));
+          "encoder is [5], expected [latent, n]", () -> tied(relu, zeros(5), zeros(3), zeros(5)));
       assertRefused(
           "encoder is [0, 3], expected [latent, n]",
-          () -> SparseAutoencoder.tied(site, 0, relu, zeros(0, 3), zeros(3), zeros(0)));
+          () -> tied(relu, zeros(0, 3), zeros(3), zeros(0)));
       assertRefused(
           "preBias is [4], and encoder [5, 3] needs [3]",
-          () -> SparseAutoencoder.tied(site, 0, relu, zeros(5, 3), zeros(4), zeros(5)));
+          () -> tied(relu, zeros(5, 3), zeros(4), zeros(5)));
       assertRefused(
           "latentBias is [4], and encoder [5, 3] needs [5]",
-          () -> SparseAutoencoder.tied(site, 0, relu, zeros(5, 3), zeros(3), zeros(4)));
+          () -> tied(relu, zeros(5, 3), zeros(3), zeros(4)));
       assertRefused(
-          "decoder is [5, 3], and encoder [5, 3] needs [3, 5]",
-          () -> SparseAutoencoder.of(site, 0, relu, zeros(5, 3), zeros(5, 3), zeros(3), zeros(5)));
+          "decoder is [3, 5], and encoder [5, 3] needs [5, 3]",
+          () ->
+              SparseAutoencoder.of(
+                  "given weights", site, 0, relu, zeros(5, 3), zeros(3, 5), zeros(3), zeros(5)));
       Tensor wide = Tensor.zeros(DType.DOUBLE, Shape.of(5));
       assertRefused(
           "latentBias is DOUBLE and encoder is FLOAT",
-          () -> SparseAutoencoder.tied(site, 0, relu, zeros(5, 3), zeros(3), wide));
+          () -> tied(relu, zeros(5, 3), zeros(3), wide));
       assertRefused(
           "TopK: count is 6, and encoder [5, 3] has 5 latents",
-          () -> zeros(site, 0, new Activation.TopK(6)));
-      assertRefused("TopK: count is 0, expected a positive number", () -> new Activation.TopK(0));
+          () -> zeros(site, 0, new LatentActivation.TopK(6)));
+      assertRefused(
+          "TopK: count is 0, expected a positive number", () -> new LatentActivation.TopK(0));
       assertRefused(
           "threshold is [3], and encoder [5, 3] needs [5]",
-          () -> zeros(site, 0, new Activation.JumpRelu(zeros(3))));
+          () -> zeros(site, 0, new LatentActivation.JumpRelu(zeros(3))));
       assertRefused(
           "gateBias is [3], and encoder [5, 3] needs [5]",
-          () -> zeros(site, 0, new Activation.Gated(zeros(3), zeros(5))));
+          () -> zeros(site, 0, new LatentActivation.Gated(zeros(3), zeros(5))));
       assertRefused(
           "logScale is [1], and encoder [5, 3] needs [5]",
-          () -> zeros(site, 0, new Activation.Gated(zeros(5), zeros(1))));
+          () -> zeros(site, 0, new LatentActivation.Gated(zeros(5), zeros(1))));
     }
   }
 
   @Test
   void computing_whatDoesNotFit_isRefusedWithBothSides() {
     try (Scope scope = Scope.open()) {
-      SparseAutoencoder autoencoder = zeros(Site.ATTENTION_OUTPUT, 1, new Activation.Relu());
+      SparseAutoencoder autoencoder = zeros(Site.ATTENTION_OUTPUT, 1, new LatentActivation.Relu());
       String name = "the autoencoder of ATTENTION_OUTPUT in layer 1";
       Variable narrow = Variable.constant(zeros(2, 5));
       Variable vector = Variable.constant(zeros(3));
@@ -584,10 +598,10 @@ class SparseAutoencoderTest {
     JsonNode kind = config.get("sae");
     Words words = Words.of(kind.get("site").asText());
     Site site = Site.valueOf(words.name());
-    Activation activation =
+    LatentActivation activation =
         kind.get("activation").asText().equals("TopK")
-            ? new Activation.TopK(kind.get("k").asInt())
-            : new Activation.Relu();
+            ? new LatentActivation.TopK(kind.get("k").asInt())
+            : new LatentActivation.Relu();
     int[] tokens =
         IntStream.range(0, config.get("prompt_token_ids").size())
             .map(i -> config.get("prompt_token_ids").get(i).asInt())
@@ -600,11 +614,12 @@ class SparseAutoencoderTest {
         Safetensors weights = Safetensors.open(path.resolve("sae_layer" + layer + ".safetensors"));
         SparseAutoencoder autoencoder =
             SparseAutoencoder.of(
+                "given weights",
                 site,
                 layer,
                 activation,
                 weights.tensor("encoder.weight", dtype),
-                weights.tensor("decoder.weight", dtype),
+                weights.tensor("decoder.weight", dtype).permute(1, 0),
                 weights.tensor("pre_bias", dtype),
                 weights.tensor("latent_bias", dtype));
         Variable y = Variable.constant(run.value(site, layer));
@@ -624,7 +639,7 @@ class SparseAutoencoderTest {
     model.put("model_type", "gpt2");
     Files.writeString(folder.resolve("config.json"), model.toString());
     Files.copy(path.resolve("weights.safetensors"), folder.resolve("model.safetensors"));
-    return Transformer.load(folder, dtype, Progress.NONE);
+    return Models.load(folder, dtype, Progress.NONE);
   }
 
   private static void assertReference(Safetensors expected, String name, Tensor... layers)
@@ -650,16 +665,19 @@ class SparseAutoencoderTest {
 
   @Test
   void textbook_prompts_areExplainedAsWellAsInTraining() throws IOException {
-    JsonNode stated =
-        new ObjectMapper()
-            .readTree(Files.readString(Textbook.folder().resolve("autoencoders.json")))
-            .get("fraction_of_variance_unexplained_and_mean_active_latents");
-    Tokenizer tokenizer = Tokenizer.textbook();
+    JsonNode stated;
+    try (InputStream json = Dictionaries.class.getResourceAsStream("textbook/autoencoders.json")) {
+      stated =
+          new ObjectMapper()
+              .readTree(json)
+              .get("fraction_of_variance_unexplained_and_mean_active_latents");
+    }
+    Tokenizer tokenizer = Tokenizers.textbook();
     try (Scope scope = Scope.open()) {
-      Transformer model = Transformer.textbook();
+      Transformer model = Models.textbook();
       List<Run> runs = PROMPTS.stream().map(text -> model.run(tokenizer.encode(text))).toList();
       long live = Scope.liveTensors();
-      List<SparseAutoencoder> autoencoders = SparseAutoencoder.textbook(DType.FLOAT);
+      List<SparseAutoencoder> autoencoders = Dictionaries.textbook(DType.FLOAT);
       assertEquals(4L * autoencoders.size(), Scope.liveTensors() - live, "and no more tensors");
       assertEquals(3 * model.layers(), autoencoders.size());
       for (SparseAutoencoder autoencoder : autoencoders) {

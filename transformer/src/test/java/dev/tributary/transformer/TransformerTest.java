@@ -13,6 +13,9 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.Tokenizer;
+import dev.tributary.transformer.file.Tokenizers;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -82,8 +85,23 @@ class TransformerTest {
                         1e-5,
                         activation,
                         tied));
+    Arbitrary<TransformerConfig> mixtures =
+        Combinators.combine(
+                Arbitraries.longs().between(0, 1 << 20),
+                Arbitraries.integers().between(1, 3),
+                Arbitraries.integers().between(4, 12),
+                Arbitraries.integers().between(1, 4),
+                Arbitraries.integers().between(1, 5),
+                Arbitraries.integers().between(1, 9),
+                Arbitraries.integers().between(2, 15))
+            .as(
+                (seed, layers, dModel, heads, dHead, neurons, vocabulary) ->
+                    RandomArchitecture.of(
+                        new Random(seed), layers, dModel, heads, dHead, neurons, 8, vocabulary));
     return Combinators.combine(
-            configs, Arbitraries.integers().between(1, 7), Arbitraries.longs().between(0, 1 << 20))
+            Arbitraries.oneOf(configs, mixtures),
+            Arbitraries.integers().between(1, 7),
+            Arbitraries.longs().between(0, 1 << 20))
         .as(Drawn::new)
         .withoutEdgeCases();
   }
@@ -324,8 +342,8 @@ class TransformerTest {
   @Test
   void load_textbook_knowsTheIndirectObject() throws Exception {
     try (Scope scope = Scope.open()) {
-      Transformer model = Transformer.textbook();
-      Tokenizer tokenizer = Tokenizer.textbook();
+      Transformer model = Models.textbook();
+      Tokenizer tokenizer = Tokenizers.textbook();
       int[] tokens =
           tokenizer.encode("When Mary and John went to the store , John gave a drink to");
       double[] logits = model.nextLogits(tokens).toDoubles();

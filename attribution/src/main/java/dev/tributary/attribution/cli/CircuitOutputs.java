@@ -8,7 +8,7 @@ import dev.tributary.attribution.export.CircuitJson;
 import dev.tributary.attribution.export.Dot;
 import dev.tributary.attribution.export.EdgeTable;
 import dev.tributary.attribution.viewer.CircuitPage;
-import dev.tributary.transformer.AtomicFile;
+import dev.tributary.transformer.file.AtomicFile;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;

@@ -4,12 +4,13 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
-import dev.tributary.transformer.AtomicFile;
-import dev.tributary.transformer.Checkpoint;
-import dev.tributary.transformer.ElementType;
-import dev.tributary.transformer.TensorFile;
-import dev.tributary.transformer.Tokenizer;
 import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.AtomicFile;
+import dev.tributary.transformer.file.Checkpoint;
+import dev.tributary.transformer.file.ElementType;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.TensorFile;
+import dev.tributary.transformer.file.Tokenizers;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
@@ -83,19 +84,19 @@ final class ConvertCommand implements Callable<Integer> {
         Scope scope = Scope.open()) {
       progress.enter(TerminalProgress.Phase.WEIGHTS);
       Checkpoint checkpoint = SubjectOptions.open(from, adapter);
-      for (String name : Tokenizer.FILE_NAMES) {
+      for (String name : Tokenizers.FILE_NAMES) {
         if (Files.exists(checkpoint.folder().resolve(name))) {
           copied.add(checkpoint.folder().resolve(name));
         }
       }
       requireFree(copied);
       boolean wide = holdsDoubles(checkpoint.weights());
-      Transformer model = Transformer.load(checkpoint, wide ? DType.DOUBLE : DType.FLOAT, progress);
+      Transformer model = Models.load(checkpoint, wide ? DType.DOUBLE : DType.FLOAT, progress);
       progress.enter(TerminalProgress.Phase.SAVE);
       if (type.isPresent()) {
-        model.save(to, type.get());
+        Models.save(model, to, type.get());
       } else {
-        model.save(to, checkpoint);
+        Models.save(model, to, checkpoint);
       }
       for (Path file : copied) {
         Path copy = to.resolve(String.valueOf(file.getFileName()));

@@ -3,14 +3,15 @@ package dev.tributary.attribution.cli;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Lowercase;
-import dev.tributary.transformer.Adapter;
 import dev.tributary.transformer.AttentionConfig;
-import dev.tributary.transformer.Checkpoint;
 import dev.tributary.transformer.MlpConfig;
-import dev.tributary.transformer.TensorFile;
-import dev.tributary.transformer.Tokenizer;
-import dev.tributary.transformer.TorchFile;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.file.Adapter;
+import dev.tributary.transformer.file.Checkpoint;
+import dev.tributary.transformer.file.TensorFile;
+import dev.tributary.transformer.file.Tokenizer;
+import dev.tributary.transformer.file.Tokenizers;
+import dev.tributary.transformer.file.TorchFile;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
@@ -173,7 +174,7 @@ final class InspectCommand implements Callable<Integer> {
   }
 
   private void tokenizer() throws IOException {
-    Tokenizer tokenizer = Tokenizer.load(path);
+    Tokenizer tokenizer = Tokenizers.load(path);
     lines.add(path + ": tokenizer of " + tokenizer.vocabulary() + " tokens");
     lines.add(
         tokenizer.files().stream()

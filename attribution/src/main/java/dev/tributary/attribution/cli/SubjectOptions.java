@@ -14,13 +14,15 @@ import dev.tributary.attribution.cli.TerminalProgress.Phase;
 import dev.tributary.core.DType;
 import dev.tributary.core.Tensor;
 import dev.tributary.core.TopK;
-import dev.tributary.transformer.Checkpoint;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
-import dev.tributary.transformer.Tokenizer;
 import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Checkpoint;
+import dev.tributary.transformer.file.Dictionaries;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.Tokenizer;
+import dev.tributary.transformer.file.Tokenizers;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -203,7 +205,7 @@ final class SubjectOptions {
   Subject open(TerminalProgress progress) throws IOException {
     requireOptions();
     Optional<Checkpoint> checkpoint = checkpoint();
-    Tokenizer tokenizer = model.isEmpty() ? Tokenizer.textbook() : Tokenizer.load(model.get());
+    Tokenizer tokenizer = model.isEmpty() ? Tokenizers.textbook() : Tokenizers.load(model.get());
     int[] tokens = tokenizer.encode(prompt.orElse(PROMPT));
     boolean example = prompt.isEmpty() && targets.isEmpty() && distractors.isEmpty();
     Map<Integer, String> named = new HashMap<>();
@@ -271,16 +273,16 @@ final class SubjectOptions {
       throws IOException {
     Transformer transformer =
         checkpoint.isEmpty()
-            ? Transformer.textbook(dtype)
-            : Transformer.load(checkpoint.get(), dtype, progress);
+            ? Models.textbook(dtype)
+            : Models.load(checkpoint.get(), dtype, progress);
     if (autoencoders.isEmpty()) {
       return transformer;
     }
     String folder = autoencoders.get();
     return transformer.with(
         folder.equals(SHIPPED)
-            ? SparseAutoencoder.textbook(dtype)
-            : SparseAutoencoder.load(Path.of(folder), dtype, transformer.config()));
+            ? Dictionaries.textbook(dtype)
+            : Dictionaries.load(Path.of(folder), dtype, transformer.config()));
   }
 
   private int position(int length) {

@@ -10,10 +10,11 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.ElementType;
-import dev.tributary.transformer.SafetensorsWriter;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.file.ElementType;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.SafetensorsWriter;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -45,7 +46,7 @@ class AdapterCommandTest {
     TransformerConfig config =
         TransformerConfig.gpt2(1, D_MODEL, 2, 2, 6, 8, VOCABULARY, 1e-5, true);
     try (Scope scope = Scope.open()) {
-      Transformer.random(config, DType.FLOAT, 1).save(model, ElementType.F32);
+      Models.save(Transformer.random(config, DType.FLOAT, 1), model, ElementType.F32);
       new SafetensorsWriter()
           .put(
               ADAPTED + "lora_A.weight",

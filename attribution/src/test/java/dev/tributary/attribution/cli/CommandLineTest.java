@@ -27,18 +27,20 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
-import dev.tributary.transformer.ElementType;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
-import dev.tributary.transformer.SafetensorsWriter;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.TensorFile;
-import dev.tributary.transformer.Tokenizer;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.file.ElementType;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.SafetensorsWriter;
+import dev.tributary.transformer.file.TensorFile;
+import dev.tributary.transformer.file.Tokenizer;
+import dev.tributary.transformer.file.Tokenizers;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintWriter;
@@ -127,10 +129,9 @@ class CommandLineTest {
 
   /** Runs the textbook prompt again through the library alone. */
   private static NodeAttribution library() throws IOException {
-    Tokenizer tokenizer = Tokenizer.textbook();
+    Tokenizer tokenizer = Tokenizers.textbook();
     Metric metric = Metric.logitDifference(LAST, tokenizer.token("Mary"), tokenizer.token("John"));
-    return NodeAttribution.of(
-        Transformer.textbook(DType.DOUBLE).run(tokenizer.encode(PROMPT)), metric);
+    return NodeAttribution.of(Models.textbook(DType.DOUBLE).run(tokenizer.encode(PROMPT)), metric);
   }
 
   private static void assertSame(double expected, JsonNode actual) {
@@ -618,13 +619,13 @@ class CommandLineTest {
     assertEquals(3, ablations.size());
     double before = json.get("metric").get("value").asDouble();
     try (Scope scope = Scope.open()) {
-      Transformer model = Transformer.textbook(DType.DOUBLE);
-      Run run = model.run(Tokenizer.textbook().encode(PROMPT));
+      Transformer model = Models.textbook(DType.DOUBLE);
+      Run run = model.run(Tokenizers.textbook().encode(PROMPT));
       Place pattern = Place.of(Site.PATTERN, 0).at(0, 1).at(1, 7).at(2, 2);
       Place neuron = Place.of(Site.MLP_ACTIVATION, 0).at(0, 14).at(1, 376);
       Tensor logits =
           run.with(Intervention.ablate(pattern), Intervention.ablate(neuron)).value(Site.LOGITS);
-      Tokenizer words = Tokenizer.textbook();
+      Tokenizer words = Tokenizers.textbook();
       double after = logits.get(LAST, words.token("Mary")) - logits.get(LAST, words.token("John"));
       assertEquals(after, ablations.get(2).get("metric").asDouble(), SAME * Math.abs(before));
       assertEquals(
@@ -821,8 +822,8 @@ class CommandLineTest {
       assertEquals(node, metric.get("trace").asText());
     }
     try (Scope scope = Scope.open()) {
-      Transformer model = Transformer.textbook(DType.DOUBLE);
-      Run run = model.run(Tokenizer.textbook().encode(PROMPT));
+      Transformer model = Models.textbook(DType.DOUBLE);
+      Run run = model.run(Tokenizers.textbook().encode(PROMPT));
       double before =
           jsonOf("attribute", "--trace", "L2.neuron5[9]", "--stage", "pre")
               .get("metric")
@@ -842,7 +843,7 @@ class CommandLineTest {
         items(json.get("nodes")).stream().anyMatch(n -> n.get("kind").asText().equals("latent")));
     for (String name : List.of("autoencoders.json", "autoencoders.safetensors")) {
       try (InputStream stream =
-          Objects.requireNonNull(Transformer.class.getResourceAsStream("textbook/" + name))) {
+          Objects.requireNonNull(Models.class.getResourceAsStream("textbook/" + name))) {
         Files.copy(stream, folder.resolve(name));
       }
     }
@@ -864,7 +865,7 @@ class CommandLineTest {
   private static void copyModel(Path folder) throws IOException {
     for (String name : List.of("config.json", "model.safetensors", "tokenizer.json")) {
       try (InputStream stream =
-          Objects.requireNonNull(Transformer.class.getResourceAsStream("textbook/" + name))) {
+          Objects.requireNonNull(Models.class.getResourceAsStream("textbook/" + name))) {
         Files.copy(stream, folder.resolve(name));
       }
     }
@@ -945,8 +946,8 @@ class CommandLineTest {
   /** A small model in a folder, with a tokenizer. */
   private static Path saved(Path folder) throws IOException {
     try (Scope scope = Scope.open()) {
-      Transformer.random(TransformerConfig.gpt2(1, 4, 2, 3, 5, 6, 7, 1e-5, false), DType.FLOAT, 1)
-          .save(folder, ElementType.F32);
+      TransformerConfig config = TransformerConfig.gpt2(1, 4, 2, 3, 5, 6, 7, 1e-5, false);
+      Models.save(Transformer.random(config, DType.FLOAT, 1), folder, ElementType.F32);
     }
     Files.writeString(folder.resolve("merges.txt"), "#version: 0.2\n");
     return folder;
@@ -1018,8 +1019,8 @@ class CommandLineTest {
             to.resolve("merges.txt").toString()),
         Output.of(arguments).lines());
     try (Scope scope = Scope.open()) {
-      Transformer original = Transformer.load(from);
-      Transformer converted = Transformer.load(to);
+      Transformer original = Models.load(from);
+      Transformer converted = Models.load(to);
       assertEquals(original.config(), converted.config());
       double[] expected = original.logits(1, 2, 3).toDoubles();
       double[] actual = converted.logits(1, 2, 3).toDoubles();

@@ -7,7 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Models;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -166,8 +166,7 @@ class PlatformTextTest {
         Charset.forName(System.getProperty("sun.jnu.encoding")).newEncoder().canEncode("\u00e9"),
         "no such file can be made in this locale");
     Path folder = Files.createDirectory(scratch.resolve("folder"));
-    try (InputStream tensors =
-        Transformer.class.getResourceAsStream("textbook/model.safetensors")) {
+    try (InputStream tensors = Models.class.getResourceAsStream("textbook/model.safetensors")) {
       Files.copy(Objects.requireNonNull(tensors), folder.resolve("\u00e9.safetensors"));
     }
     assertRefused(inLocale("C", scratch, "inspect", "folder"), "a name above", "LC_ALL=C.UTF-8");

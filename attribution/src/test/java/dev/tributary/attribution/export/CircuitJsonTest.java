@@ -17,9 +17,10 @@ import dev.tributary.core.Scope;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
-import dev.tributary.transformer.SparseAutoencoder;
-import dev.tributary.transformer.Tokenizer;
-import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Dictionaries;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.Tokenizer;
+import dev.tributary.transformer.file.Tokenizers;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -52,12 +53,12 @@ class CircuitJsonTest {
 
   private static Circuit compute(EdgeMeasure measure) throws IOException {
     try (Scope scope = Scope.open()) {
-      Tokenizer tokenizer = Tokenizer.textbook();
+      Tokenizer tokenizer = Tokenizers.textbook();
       int[] tokens =
           tokenizer.encode("When Mary and John went to the store , John gave a drink to");
       Run run =
-          Transformer.textbook(DType.DOUBLE)
-              .with(SparseAutoencoder.textbook(DType.DOUBLE).subList(0, 1))
+          Models.textbook(DType.DOUBLE)
+              .with(Dictionaries.textbook(DType.DOUBLE).subList(0, 1))
               .run(tokens);
       Metric metric =
           Metric.logitDifference(run.lastToken(), tokenizer.token("Mary"), tokenizer.token("John"));

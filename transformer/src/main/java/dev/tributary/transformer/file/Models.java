@@ -1,0 +1,152 @@
+package dev.tributary.transformer.file;
+
+import dev.tributary.core.DType;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.Weight;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Function;
+
+/** Models out of files, and into them. */
+public final class Models {
+  private Models() {}
+
+  /**
+   * Reads a model as FLOAT: whatever {@link Checkpoint#open} recognises.
+   *
+   * @param path a folder or a file
+   * @return the model
+   * @throws IOException as {@link #load(Path, DType, Progress)}
+   */
+  public static Transformer load(Path path) throws IOException {
+    return load(path, DType.FLOAT, Progress.NONE);
+  }
+
+  /**
+   * Reads a model: whatever {@link Checkpoint#open} recognises.
+   *
+   * @param path a folder or a file
+   * @param dtype in which to compute, whatever the file holds
+   * @param progress hears of every layer
+   * @return the model
+   * @throws IOException if there is nothing there, a file is missing or broken, or the weights are
+   *     not those that the config describes
+   */
+  public static Transformer load(Path path, DType dtype, Progress progress) throws IOException {
+    return load(Checkpoint.open(path), dtype, progress);
+  }
+
+  /**
+   * Reads a model, such as one with an adapter that lies elsewhere.
+   *
+   * @param checkpoint what was opened
+   * @param dtype in which to compute, whatever the file holds
+   * @param progress hears of every layer
+   * @return the model
+   * @throws IOException if a weight is broken, or not what the config describes
+   */
+  public static Transformer load(Checkpoint checkpoint, DType dtype, Progress progress)
+      throws IOException {
+    return Transformer.of(
+        checkpoint.config(),
+        dtype,
+        checkpoint.description(),
+        slot -> checkpoint.read(WeightNames.ours(slot), slot.shape(), dtype),
+        progress);
+  }
+
+  /** {@return the small trained model that comes with the library, as FLOAT} */
+  public static Transformer textbook() {
+    return textbook(DType.FLOAT);
+  }
+
+  /**
+   * {@return the small trained model that comes with the library}
+   *
+   * @param dtype in which to compute
+   */
+  public static Transformer textbook(DType dtype) {
+    try {
+      return load(Textbook.folder(), dtype, Progress.NONE);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /**
+   * Writes a model as a Hugging Face folder, {@code config.json} and {@code model.safetensors};
+   * files of these names are replaced.
+   *
+   * @param model what is written
+   * @param folder made if it is not there
+   * @param type to which weights are rounded: F64, F32, F16 or BF16
+   * @throws IllegalArgumentException if a weight is too large for this type
+   * @throws IOException if the folder cannot be written to, or holds an adapter, which whoever
+   *     reads the model there would merge into it
+   */
+  public static void save(Transformer model, Path folder, ElementType type) throws IOException {
+    save(model, folder, name -> type);
+  }
+
+  /**
+   * The same, each weight rounded to the type in which a checkpoint stores it.
+   *
+   * @param model what is written
+   * @param folder made if it is not there
+   * @param types of the model that it is
+   * @throws IllegalArgumentException if a weight is too large for its type
+   * @throws IOException as {@link #save(Transformer, Path, ElementType)}
+   */
+  public static void save(Transformer model, Path folder, Checkpoint types) throws IOException {
+    save(model, folder, types::writtenType);
+  }
+
+  private static void save(Transformer model, Path folder, Function<String, ElementType> types)
+      throws IOException {
+    if (Adapter.isIn(folder)) {
+      throw BadFile.because(
+          folder,
+          "there is an adapter in this folder, which would be merged into the model written here");
+    }
+    SafetensorsWriter writer = new SafetensorsWriter();
+    Map<String, List<Tensor>> stored = new LinkedHashMap<>();
+    model
+        .weights()
+        .forEach(
+            (slot, tensor) -> {
+              String name = WeightNames.HUGGING_FACE.stored(WeightNames.ours(slot));
+              boolean table = slot.weight() == Weight.UNEMBEDDING;
+              stored
+                  .computeIfAbsent(table ? name : "transformer." + name, n -> new ArrayList<>())
+                  .add(tensor);
+            });
+    stored.forEach(
+        (name, parts) -> {
+          Shape one = parts.get(0).shape();
+          writer.put(
+              name,
+              types.apply(name),
+              one.with(-1, parts.size() * one.size(-1)),
+              () -> Tensor.concat(-1, parts));
+        });
+    String json = Gpt2Config.toJson(model.config(), writer.widest());
+    try {
+      Files.createDirectories(folder);
+      writer.write(folder.resolve("model.safetensors"));
+      AtomicFile.write(
+          folder.resolve("config.json"), out -> out.write(json.getBytes(StandardCharsets.UTF_8)));
+    } catch (IOException e) {
+      throw BadFile.causedBy(e, folder, "a model cannot be written into this folder");
+    }
+  }
+}

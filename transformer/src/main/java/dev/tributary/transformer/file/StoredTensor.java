@@ -1,0 +1,319 @@
+package dev.tributary.transformer.file;
+
+import com.google.errorprone.annotations.FormatMethod;
+import com.google.errorprone.annotations.FormatString;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.Locale;
+import java.util.stream.IntStream;
+
+/**
+ * One tensor in a file: where its numbers lie. They are read in the order of the file, straight
+ * into the memory of the tensor.
+ */
+final class StoredTensor {
+  /** Elements that a {@link Shape} can have. */
+  private static final int ELEMENT_LIMIT = Integer.MAX_VALUE / Double.BYTES;
+
+  /** Axes that a file may claim. */
+  static final int RANK_LIMIT = 32;
+
+  /** Elements compared at a time. */
+  private static final int PIECE = 4096;
+
+  /** Up to this many elements from one to the next, what lies between is read as well. */
+  private static final int NEAR = 16;
+
+  private final FileBytes bytes;
+  private final String name;
+  private final ElementType type;
+  private final Shape shape;
+
+  /** Of the first number, bytes. */
+  private final long position;
+
+  /** From one number to the next along each axis, in numbers. */
+  private final long[] strides;
+
+  private StoredTensor(
+      FileBytes bytes, String name, ElementType type, Shape shape, long position, long... strides) {
+    this.bytes = bytes;
+    this.name = name;
+    this.type = type;
+    this.shape = shape;
+    this.position = position;
+    this.strides = strides;
+  }
+
+  /** Numbers in row-major order; the caller has checked that they lie inside the file. */
+  static StoredTensor of(
+      FileBytes bytes, String name, ElementType type, Shape shape, long position) {
+    long[] strides = new long[shape.rank()];
+    long stride = 1;
+    for (int axis = strides.length - 1; axis >= 0; axis--) {
+      strides[axis] = stride;
+      stride *= shape.size(axis);
+    }
+    return of(bytes, name, type, shape, position, strides);
+  }
+
+  /** Numbers in any order; the caller has checked that they lie inside the file. */
+  static StoredTensor of(
+      FileBytes bytes, String name, ElementType type, Shape shape, long position, long... strides) {
+    return new StoredTensor(bytes, name, type, shape, position, strides);
+  }
+
+  /**
+   * A shape that a file claims.
+   *
+   * @throws IOException if a tensor cannot have it
+   */
+  static Shape shape(Path file, String name, long... dimensions) throws IOException {
+    int[] sizes = new int[dimensions.length];
+    long elements = 1;
+    for (int axis = 0; axis < sizes.length; axis++) {
+      // An axis of 0 excuses none before or after it: no product on the way may overflow either.
+      if (dimensions[axis] < 0
+          || dimensions[axis] > ELEMENT_LIMIT
+          || elements * dimensions[axis] > ELEMENT_LIMIT) {
+        throw because(
+            file,
+            name,
+            "has shape %s, and a tensor holds at most %d elements",
+            BadFile.shortened(Arrays.toString(dimensions)),
+            ELEMENT_LIMIT);
+      }
+      sizes[axis] = (int) dimensions[axis];
+      elements *= dimensions[axis];
+    }
+    return Shape.of(sizes);
+  }
+
+  /** The refusal of a tensor. */
+  @FormatMethod
+  static IOException because(
+      Path file, String name, @FormatString String reason, Object... values) {
+    return BadFile.because(
+        file, "tensor %s %s", BadFile.quoted(name), String.format(Locale.ROOT, reason, values));
+  }
+
+  /** The file in which it lies. */
+  Path path() {
+    return bytes.path();
+  }
+
+  /** What the file calls it. */
+  String name() {
+    return name;
+  }
+
+  ElementType type() {
+    return type;
+  }
+
+  Shape shape() {
+    return shape;
+  }
+
+  /** The same numbers under another name. */
+  StoredTensor named(String other) {
+    return new StoredTensor(bytes, other, type, shape, position, strides);
+  }
+
+  /** A matrix, rows for columns. */
+  StoredTensor transposed() {
+    return new StoredTensor(
+        bytes,
+        name,
+        type,
+        Shape.of(shape.size(1), shape.size(0)),
+        position,
+        strides[1],
+        strides[0]);
+  }
+
+  /** A part of the last axis. */
+  StoredTensor columns(int from, int to) {
+    return new StoredTensor(
+        bytes,
+        name,
+        type,
+        shape.with(-1, to - from),
+        position + from * strides[strides.length - 1] * type.bytes(),
+        strides);
+  }
+
+  /**
+   * The tensor, in the innermost open scope; numbers are rounded if {@code dtype} is narrower.
+   *
+   * @throws IOException if it has another element type than F32, F16, BF16 or F64, or the file can
+   *     no longer be read
+   */
+  Tensor read(DType dtype) throws IOException {
+    requireReadable();
+    int[] inFile =
+        IntStream.range(0, strides.length)
+            .boxed()
+            .sorted(Comparator.comparingLong(axis -> -strides[axis]))
+            .mapToInt(axis -> axis)
+            .toArray();
+    try (FileBytes.Access access = bytes.access()) {
+      if (isSorted(inFile)) {
+        return Tensor.generate(dtype, shape, new Numbers(access, inFile));
+      }
+      try (Scope scope = Scope.open()) {
+        int[] dimensions = Arrays.stream(inFile).map(shape::size).toArray();
+        Tensor stored = Tensor.generate(dtype, Shape.of(dimensions), new Numbers(access, inFile));
+        return scope.keep(stored.permute(inverse(inFile)));
+      }
+    } catch (IOException | UncheckedIOException e) {
+      throw BadFile.causedBy(e, path(), "tensor %s can no longer be read", BadFile.quoted(name));
+    } catch (OutOfMemoryError e) {
+      throw BadFile.causedBy(
+          e, path(), "tensor %s %s does not fit into memory", BadFile.quoted(name), shape);
+    }
+  }
+
+  /** Whether two tensors hold the same numbers in the same shape. */
+  boolean sameNumbers(StoredTensor other) throws IOException {
+    requireReadable();
+    other.requireReadable();
+    if (!shape.equals(other.shape)) {
+      return false;
+    }
+    if (bytes == other.bytes
+        && position == other.position
+        && type == other.type
+        && Arrays.equals(strides, other.strides)) {
+      return true;
+    }
+    int[] rowMajor = IntStream.range(0, strides.length).toArray();
+    double[] x = new double[PIECE];
+    double[] y = new double[PIECE];
+    try (FileBytes.Access access = bytes.access();
+        FileBytes.Access otherAccess = other.bytes.access()) {
+      Numbers mine = new Numbers(access, rowMajor);
+      Numbers theirs = other.new Numbers(otherAccess, rowMajor);
+      for (int from = 0; from < shape.length(); from += PIECE) {
+        int count = Math.min(PIECE, shape.length() - from);
+        mine.read(from, x, count);
+        theirs.read(from, y, count);
+        if (!Arrays.equals(x, 0, count, y, 0, count)) {
+          return false;
+        }
+      }
+      return true;
+    } catch (IOException | UncheckedIOException e) {
+      throw BadFile.causedBy(e, path(), "tensor %s can no longer be read", BadFile.quoted(name));
+    }
+  }
+
+  private void requireReadable() throws IOException {
+    if (!type.isReadable()) {
+      throw because(path(), name, "is %s, expected F32, F16, BF16 or F64", type);
+    }
+  }
+
+  private static boolean isSorted(int... order) {
+    return IntStream.range(0, order.length).allMatch(i -> order[i] == i);
+  }
+
+  private static int[] inverse(int... order) {
+    int[] result = new int[order.length];
+    for (int i = 0; i < order.length; i++) {
+      result[order[i]] = i;
+    }
+    return result;
+  }
+
+  /** The numbers piece by piece, the axes in a given order; for one thread. */
+  private final class Numbers implements Tensor.Source {
+    /** Axes that follow each other without a gap are one here, so that runs are long. */
+    private final int[] sizes;
+
+    private final long[] steps;
+    private final FileBytes.Access access;
+    private ByteBuffer raw = ByteBuffer.allocate(0);
+
+    Numbers(FileBytes.Access access, int... order) {
+      this.access = access;
+      int[] merged = new int[order.length + 1];
+      long[] mergedSteps = new long[order.length + 1];
+      int count = 0;
+      merged[0] = 1;
+      for (int axis : order) {
+        int size = shape.size(axis);
+        if (size == 1) {
+          continue;
+        }
+        if (merged[count] == 1 || mergedSteps[count] != strides[axis] * size) {
+          count += merged[count] == 1 ? 0 : 1;
+          merged[count] = 1;
+        }
+        merged[count] *= size;
+        mergedSteps[count] = strides[axis];
+      }
+      sizes = Arrays.copyOf(merged, count + 1);
+      steps = Arrays.copyOf(mergedSteps, count + 1);
+    }
+
+    @Override
+    public void read(int from, double[] values, int count) {
+      int inner = sizes[sizes.length - 1];
+      int done = 0;
+      while (done < count) {
+        int rest = from + done;
+        int column = rest % inner;
+        long at = 0;
+        for (int axis = sizes.length - 1; axis >= 0; axis--) {
+          at += rest % sizes[axis] * steps[axis];
+          rest /= sizes[axis];
+        }
+        int run = Math.min(count - done, inner - column);
+        readRun(at, steps[steps.length - 1], values, done, run);
+        done += run;
+      }
+    }
+
+    private void readRun(long at, long step, double[] values, int to, int count) {
+      if (step == 1 || count == 1) {
+        fill(at, count);
+        type.decode(raw, values, to, count);
+      } else if (step <= NEAR) {
+        fill(at, Math.toIntExact((count - 1) * step + 1));
+        for (int i = 0; i < count; i++) {
+          raw.position(Math.toIntExact(i * step * type.bytes()));
+          type.decode(raw, values, to + i, 1);
+        }
+      } else {
+        for (int i = 0; i < count; i++) {
+          fill(at + i * step, 1);
+          type.decode(raw, values, to + i, 1);
+        }
+      }
+    }
+
+    private void fill(long at, int count) {
+      int length = count * type.bytes();
+      if (raw.capacity() < length) {
+        raw = ByteBuffer.allocate(length).order(ByteOrder.LITTLE_ENDIAN);
+      }
+      raw.clear().limit(length);
+      try {
+        access.fill(position + at * type.bytes(), raw);
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+      raw.flip();
+    }
+  }
+}

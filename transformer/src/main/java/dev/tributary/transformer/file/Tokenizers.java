@@ -1,0 +1,81 @@
+package dev.tributary.transformer.file;
+
+import ai.djl.engine.EngineException;
+import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+
+/** Tokenizers out of files. */
+public final class Tokenizers {
+  /** Names of the files that a tokenizer may consist of, without the model's own config.json. */
+  public static final List<String> FILE_NAMES = TokenizerFolder.NAMES;
+
+  static {
+    setUnlessSet("OPT_OUT_TRACKING", "true"); // or the library reports to its makers
+    setUnlessSet("RUST_FLAVOR", "cpu"); // or it downloads a build of itself where there is a GPU
+  }
+
+  private Tokenizers() {}
+
+  private static void setUnlessSet(String name, String value) {
+    if (System.getenv(name) == null && System.getProperty(name) == null) {
+      System.setProperty(name, value);
+    }
+  }
+
+  /**
+   * Reads a tokenizer: a {@code tokenizer.json}, or GPT-2's byte-level pair of {@code vocab.json}
+   * and {@code merges.txt}. What {@code tokenizer_config.json}, {@code special_tokens_map.json},
+   * {@code added_tokens.json} and the model's {@code config.json} beside it say is heard: further
+   * tokens, which get the next free ids, and how a pair puts a space or a token before a text.
+   * Where Hugging Face's readers disagree, the steps are those of tokenizer.json as it is written
+   * and the tokens those of transformers 4.57.
+   *
+   * @param path one of these files, or a folder with them; tokenizer.json first if there are both
+   * @return the tokenizer
+   * @throws IOException if there is none, a file cannot be read, contradicts itself or another, or
+   *     uses a kind of model or step that is not known here, or if this machine cannot run the
+   *     tokenizer library
+   */
+  public static Tokenizer load(Path path) throws IOException {
+    try {
+      TokenizerFile description = TokenizerFile.read(path);
+      return new Tokenizer(library(description), description);
+    } catch (OutOfMemoryError e) {
+      throw BadFile.causedBy(e, path, "what is described here does not fit into memory");
+    }
+  }
+
+  /** {@return the words of the small trained model that comes with the library} */
+  public static Tokenizer textbook() {
+    try {
+      return load(Textbook.folder());
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static HuggingFaceTokenizer library(TokenizerFile description) throws IOException {
+    Path file = description.path();
+    byte[] json = description.toJson().getBytes(StandardCharsets.UTF_8);
+    Map<String, String> options = Map.of("truncation", "false", "padding", "false");
+    try {
+      return HuggingFaceTokenizer.newInstance(new ByteArrayInputStream(json), options);
+    } catch (EngineException | LinkageError | AssertionError e) {
+      throw BadFile.causedBy(
+          e,
+          file,
+          "the tokenizer library cannot be loaded (%s %s; it unpacks itself into the folder that"
+              + " DJL_CACHE_DIR names, or else into .djl.ai in the home folder)",
+          System.getProperty("os.name"),
+          System.getProperty("os.arch"));
+    } catch (RuntimeException e) {
+      throw BadFile.causedBy(e, file, "this file does not describe a tokenizer");
+    }
+  }
+}

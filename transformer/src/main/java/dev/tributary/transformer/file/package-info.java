@@ -1,0 +1,26 @@
+/**
+ * Files, and what the model makes of them. It knows this package by {@link
+ * dev.tributary.transformer.Weights} alone.
+ *
+ * <p>In reading order: the doors are {@link dev.tributary.transformer.file.Models}, {@link
+ * dev.tributary.transformer.file.Dictionaries} and {@link
+ * dev.tributary.transformer.file.Tokenizers}. A {@link dev.tributary.transformer.file.Checkpoint}
+ * is a model on disk ({@code Gpt2Config}, {@code WeightNames}), with an {@link
+ * dev.tributary.transformer.file.Adapter} or without ({@code AdapterConfig} says which weights it
+ * changes, {@code AdaptedWeights} what becomes of them). {@code AutoencoderFiles} finds
+ * autoencoders in each of their formats. A {@link dev.tributary.transformer.file.Tokenizer} is what
+ * {@code TokenizerFolder} folds into one description and {@code TokenizerFile} checks.
+ *
+ * <p>Tensors come out of a {@link dev.tributary.transformer.file.TensorFile}: {@link
+ * dev.tributary.transformer.file.Safetensors}, a {@link dev.tributary.transformer.file.TorchFile}
+ * ({@code TorchArchive} or {@code TorchStream}, {@code Pickle}, {@code TorchObjects}) or a {@link
+ * dev.tributary.transformer.file.TensorFolder} of several; {@code StoredTensor} is one tensor of
+ * it. A {@link dev.tributary.transformer.file.SafetensorsWriter} writes them, and an {@link
+ * dev.tributary.transformer.file.AtomicFile} every file. {@code FileTree} looks into folders,
+ * {@code JsonFile} is read with its types, and {@code BadFile} is the one way to refuse. {@code
+ * Textbook} is where the files lie that come with the library.
+ */
+@NullMarked
+package dev.tributary.transformer.file;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,356 @@
+package dev.tributary.transformer.file;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.DType;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.SparseAutoencoder;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.TransformerConfig;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * Files that have been tampered with are refused, or what they give works. The library of
+ * tokenizers would end the process: then this test does not fail, it crashes.
+ */
+class TamperedFilesTest {
+  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final List<String> TEXTS =
+      List.of("The keys near the cabinet", "ab tab \u00e9", "<bos> <unk>", "\n \0", "\ud83d\ude00");
+
+  /** 2 layers, dModel 4, 6 neurons. */
+  private static final TransformerConfig MODEL =
+      TransformerConfig.gpt2(2, 4, 1, 4, 6, 8, 9, 1e-5, true);
+
+  @TempDir private Path folder;
+
+  // ---- tokenizers --------------------------------------------------------------------------
+
+  @Test
+  void tokenizerJson_loadsOrIsRefused() throws IOException {
+    JsonNode words = JSON.readTree(Files.readString(Textbook.folder().resolve("tokenizer.json")));
+    ObjectNode steps = TokenizerTest.bytes();
+    steps.set(
+        "pre_tokenizer",
+        JSON.readTree(
+            """
+            {"type": "Sequence", "pretokenizers": [
+             {"type": "Split", "pattern": {"Regex": "\\\\p{N}{1,3}"}, "behavior": "Isolated",
+              "invert": false},
+             {"type": "Split", "pattern": {"String": "a"}, "behavior": "MergedWithPrevious",
+              "invert": true},
+             {"type": "Digits", "individual_digits": true},
+             {"type": "Punctuation", "behavior": "Contiguous"},
+             {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+              "use_regex": false}]}
+            """));
+    List<JsonNode> valid = List.of(words, TokenizerTest.bytes(), steps);
+    Path file = folder.resolve("tokenizer.json");
+    Tampering.check(
+        file,
+        random -> {
+          Files.write(file, Tampering.json(valid.get(random.nextInt(valid.size())), random));
+          use(Tokenizers.load(file));
+        });
+  }
+
+  @Test
+  void vocabularyAndMerges_loadOrAreRefused() throws IOException {
+    ObjectNode vocabulary = Gpt2TokenizerTest.smallVocabulary().put("<|endoftext|>", 259);
+    byte[] merges = Gpt2TokenizerTest.SMALL_MERGES.getBytes(StandardCharsets.UTF_8);
+    Tampering.check(
+        folder,
+        random -> {
+          boolean both = random.nextInt(8) == 0;
+          boolean first = random.nextBoolean();
+          Files.write(
+              folder.resolve("vocab.json"),
+              both || first
+                  ? Tampering.json(vocabulary, random)
+                  : vocabulary.toString().getBytes(StandardCharsets.UTF_8));
+          Files.write(
+              folder.resolve("merges.txt"),
+              both || !first ? Tampering.bytes(merges, random) : merges);
+          use(Tokenizers.load(folder));
+        });
+  }
+
+  /** One of the files beside a tokenizer, or two that then contradict each other. */
+  @Test
+  void filesBesideATokenizer_loadOrAreRefused() throws IOException {
+    Map<String, JsonNode> files =
+        Map.of(
+            "tokenizer_config.json", JSON.readTree(TokenizerFolderTest.VALID_CONFIG),
+            "special_tokens_map.json", JSON.readTree(TokenizerFolderTest.VALID_SPECIAL_TOKENS),
+            "added_tokens.json", JSON.readTree(TokenizerFolderTest.VALID_ADDED_TOKENS),
+            "config.json", JSON.readTree("{\"model_type\": \"gpt2\", \"tokenizer_class\": null}"));
+    List<String> names = files.keySet().stream().sorted().toList();
+    Files.writeString(folder.resolve("vocab.json"), Gpt2TokenizerTest.smallVocabulary().toString());
+    Files.writeString(folder.resolve("merges.txt"), Gpt2TokenizerTest.SMALL_MERGES);
+    Path description = folder.resolve("tokenizer.json");
+    Tampering.check(
+        folder,
+        random -> {
+          Files.deleteIfExists(description);
+          if (random.nextBoolean()) {
+            Files.writeString(description, TokenizerTest.bytes().toString());
+          }
+          for (String name : names) {
+            Path file = folder.resolve(name);
+            Files.deleteIfExists(file);
+            if (random.nextInt(4) > 0) {
+              JsonNode valid = Objects.requireNonNull(files.get(name));
+              Files.write(
+                  file,
+                  random.nextInt(3) == 0
+                      ? Tampering.json(valid, random)
+                      : valid.toString().getBytes(StandardCharsets.UTF_8));
+            }
+          }
+          use(Tokenizers.load(folder));
+        });
+  }
+
+  private static void use(Tokenizer tokenizer) {
+    for (String text : TEXTS) {
+      try {
+        for (int id : tokenizer.encode(text)) {
+          assertTrue(id < tokenizer.vocabulary() && !tokenizer.text(id).isEmpty());
+        }
+      } catch (IllegalArgumentException e) {
+        String sentence = String.valueOf(e.getMessage());
+        assertTrue(sentence.contains("vocabulary") || sentence.contains("empty"), sentence);
+      }
+    }
+  }
+
+  // ---- configs -----------------------------------------------------------------------------
+
+  @Test
+  void configJson_loadsOrIsRefused() throws IOException {
+    JsonNode config =
+        JSON.readTree(
+            """
+            {"model_type": "gpt2", "n_layer": 2, "n_embd": 4, "n_head": 2, "n_positions": 8,
+             "n_ctx": 8, "n_inner": 6, "vocab_size": 9, "layer_norm_epsilon": 1e-5,
+             "head_dim": 3, "activation_function": "gelu_new", "scale_attn_weights": true,
+             "scale_attn_by_inverse_layer_idx": false, "add_cross_attention": false,
+             "tie_word_embeddings": false,
+             "task_specific_params": {"text-generation": {"do_sample": true, "max_length": 50}}}
+            """);
+    Path file = folder.resolve("config.json");
+    Tampering.check(
+        file,
+        random -> {
+          Files.write(file, Tampering.json(config, random));
+          Gpt2Config.read(file);
+        });
+  }
+
+  // ---- weights -----------------------------------------------------------------------------
+
+  @Test
+  void safetensors_loadOrAreRefused() throws IOException {
+    byte[] valid =
+        new SafetensorsBuilder()
+            .put("w", Shape.of(2, 1), 1, 2)
+            .put("h", "F16", Shape.of(2), new byte[4])
+            .put("e", "BF16", Shape.of(0, 3))
+            .put("n", "I8", Shape.of(), (byte) 1)
+            .put("d", "F64", Shape.of(1), new byte[8])
+            .build();
+    Path file = folder.resolve("x.safetensors");
+    Tampering.check(
+        file,
+        random -> {
+          byte[] content = Tampering.safetensors(valid, random);
+          Files.write(file, content);
+          Safetensors tensors = Safetensors.open(file, random.nextBoolean() ? 0 : content.length);
+          for (String name : tensors.names()) {
+            int length = tensors.shape(name).length();
+            try {
+              assertEquals(length, tensors.tensor(name, DType.FLOAT).toDoubles().length);
+            } catch (IOException e) {
+              Tampering.requireSentence(file, e);
+              assertTrue(String.valueOf(e.getMessage()).contains("expected F32, F16, BF16 or F64"));
+            }
+          }
+        });
+  }
+
+  @Test
+  void checkpoint_loadsOrIsRefused() throws IOException {
+    byte[] weights = CheckpointTest.model("").build();
+    Tampering.check(
+        folder,
+        random -> {
+          boolean first = random.nextBoolean();
+          byte[] config = CheckpointTest.CONFIG.getBytes(StandardCharsets.UTF_8);
+          Files.write(
+              folder.resolve("config.json"),
+              first ? Tampering.json(JSON.readTree(config), random) : config);
+          Files.write(
+              folder.resolve("model.safetensors"),
+              first ? weights : Tampering.safetensors(weights, random));
+          Transformer model = Models.load(folder);
+          assertEquals(2, model.run(0, 1).value(Site.LOGITS).shape().size(0));
+        });
+  }
+
+  @Test
+  void pytorchBin_loadsOrIsRefused() throws IOException {
+    tamper("tied-bin", "pytorch_model.bin");
+  }
+
+  @Test
+  void shards_loadOrAreRefused() throws IOException {
+    tamper("sharded-safetensors", "model.safetensors.index.json");
+  }
+
+  @Test
+  void debuggerCheckpoint_loadsOrIsRefused() throws IOException {
+    tamper("debugger", "model_pieces/pos_embed.weight.pt");
+  }
+
+  /** Tampers with the config of a checkpoint or with another of its files. */
+  private void tamper(String checkpoint, String other) throws IOException {
+    Map<String, byte[]> files = HostileFilesTest.genuine(checkpoint);
+    for (Map.Entry<String, byte[]> file : files.entrySet()) {
+      Path path = folder.resolve(file.getKey());
+      Files.createDirectories(Objects.requireNonNull(path.getParent()));
+      Files.write(path, file.getValue());
+    }
+    byte[] config = Objects.requireNonNull(files.get("config.json"));
+    byte[] content = Objects.requireNonNull(files.get(other));
+    Tampering.check(
+        folder,
+        random -> {
+          boolean first = random.nextInt(3) == 0;
+          Files.write(
+              folder.resolve("config.json"),
+              first ? Tampering.json(JSON.readTree(config), random) : config);
+          Files.write(
+              folder.resolve(other),
+              first
+                  ? content
+                  : other.endsWith(".json")
+                      ? Tampering.json(JSON.readTree(content), random)
+                      : Tampering.bytes(content, random));
+          Transformer model = Models.load(folder);
+          assertEquals(2, model.run(0, 1).value(Site.LOGITS).shape().size(0));
+        });
+  }
+
+  @Test
+  void adapter_loadsOrIsRefused() throws IOException {
+    List<String> names = List.of("patterns", "regex", "dora", "bias-all-saved", "embeddings-base");
+    Tampering.check(
+        folder,
+        random -> {
+          Map<String, byte[]> files = AdapterTest.files(names.get(random.nextInt(names.size())));
+          boolean first = random.nextBoolean();
+          for (Map.Entry<String, byte[]> file : files.entrySet()) {
+            boolean json = file.getKey().endsWith(".json");
+            byte[] content = file.getValue();
+            byte[] tampered =
+                json == first
+                    ? json
+                        ? Tampering.json(JSON.readTree(content), random)
+                        : Tampering.safetensors(content, random)
+                    : content;
+            Files.write(folder.resolve(file.getKey()), tampered);
+          }
+          AdapterTest.load(folder);
+        });
+  }
+
+  // ---- autoencoders ------------------------------------------------------------------------
+
+  @Test
+  void autoencodersJson_loadsOrIsRefused() throws IOException {
+    JsonNode config = JSON.readTree(AutoencoderFolderTest.JSON.replace('\'', '"'));
+    byte[] weights = AutoencoderFolderTest.weights().build();
+    Tampering.check(
+        folder, random -> autoencoders("autoencoders", config, "autoencoders", weights, random));
+  }
+
+  @Test
+  void saeLens_loadsOrIsRefused() throws IOException {
+    List<String> names =
+        List.of("topk_rescaled", "gated_uncentred_input", "centred_writes", "jumprelu");
+    JsonNode[] configs = new JsonNode[names.size()];
+    byte[][] weights = new byte[names.size()][];
+    for (int i = 0; i < configs.length; i++) {
+      configs[i] = SaeLensFolderTest.config(names.get(i));
+      weights[i] = SaeLensFolderTest.weights(names.get(i)).build();
+    }
+    Tampering.check(
+        folder,
+        random -> {
+          int i = random.nextInt(configs.length);
+          autoencoders("cfg", configs[i], "sae_weights", weights[i], random);
+        });
+  }
+
+  @Test
+  void listedTorchFiles_loadOrAreRefused() throws IOException {
+    JsonNode list = JSON.readTree(TorchAutoencoderTest.JSON.replace('\'', '"'));
+    Files.createDirectory(folder.resolve("inside"));
+    for (Map.Entry<String, String> file : TorchAutoencoderTest.PATHS.entrySet()) {
+      Files.write(folder.resolve(file.getValue()), TorchAutoencoderTest.content(file.getKey()));
+    }
+    byte[] valid = TorchAutoencoderTest.content("topk");
+    Path file = folder.resolve("inside/topk.pt");
+    Tampering.check(
+        folder,
+        random -> {
+          boolean first = random.nextBoolean();
+          Files.write(
+              folder.resolve("autoencoders.json"),
+              first
+                  ? Tampering.json(list, random)
+                  : list.toString().getBytes(StandardCharsets.UTF_8));
+          Files.write(file, first ? valid : Tampering.bytes(valid, random));
+          encode(Dictionaries.load(folder, DType.FLOAT, MODEL));
+        });
+  }
+
+  private void autoencoders(
+      String configName, JsonNode config, String weightsName, byte[] weights, Random random)
+      throws IOException {
+    boolean first = random.nextBoolean();
+    Files.write(
+        folder.resolve(configName + ".json"),
+        first
+            ? Tampering.json(config, random)
+            : config.toString().getBytes(StandardCharsets.UTF_8));
+    Files.write(
+        folder.resolve(weightsName + ".safetensors"),
+        first ? weights : Tampering.safetensors(weights, random));
+    encode(Dictionaries.load(folder, DType.FLOAT, MODEL));
+  }
+
+  private static void encode(List<SparseAutoencoder> autoencoders) {
+    for (SparseAutoencoder one : autoencoders) {
+      Tensor y = Tensor.full(DType.FLOAT, Shape.of(2, one.width()), 0.5);
+      Variable latents = one.latents(Variable.constant(y));
+      assertEquals(y.shape(), one.reconstruction(latents).shape());
+    }
+  }
+}

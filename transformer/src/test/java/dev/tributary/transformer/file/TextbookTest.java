@@ -1,0 +1,116 @@
+package dev.tributary.transformer.file;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.transformer.TransformerConfig;
+import java.io.File;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystems;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipOutputStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class TextbookTest {
+  @TempDir private Path folder;
+
+  @Test
+  void folder_exploded_isACheckpoint() throws IOException {
+    Checkpoint checkpoint = Checkpoint.open(Textbook.folder());
+    assertEquals(
+        TransformerConfig.gpt2(4, 128, 8, 16, 512, 48, 230, 1e-5, true), checkpoint.config());
+  }
+
+  /** What a program does that has the library as one jar. */
+  static final class FromJar {
+    private FromJar() {}
+
+    public static void main(String[] arguments) throws Exception {
+      ExecutorService threads = Executors.newFixedThreadPool(4);
+      Callable<Path> use = FromJar::use;
+      List<Path> folders = new ArrayList<>();
+      try {
+        for (Future<Path> result : threads.invokeAll(List.of(use, use, use, use))) {
+          folders.add(result.get());
+        }
+      } finally {
+        threads.shutdown();
+      }
+      if (folders.get(0).getFileSystem() == FileSystems.getDefault()) {
+        throw new IllegalStateException("not from a jar: " + folders);
+      }
+    }
+
+    private static Path use() throws IOException {
+      Checkpoint checkpoint = Checkpoint.open(Textbook.folder());
+      try (Scope scope = Scope.open()) {
+        checkpoint.read("wte.weight", Shape.of(230, 128), DType.FLOAT);
+      }
+      assertArrayEquals(new int[] {0, 221, 62}, Tokenizers.textbook().encode("The keys"));
+      return Textbook.folder();
+    }
+  }
+
+  /** A process of its own also shows that nothing is printed, by Java or by a native library. */
+  @Test
+  void folder_insideAJar_isReadInSilence() throws Exception {
+    Path classes =
+        Path.of(Textbook.class.getProtectionDomain().getCodeSource().getLocation().toURI());
+    Path jar = folder.resolve("a jar +%20.jar");
+    pack(classes, jar);
+    String classPath =
+        Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
+            .map(entry -> Path.of(entry).equals(classes) ? jar.toString() : entry)
+            .collect(Collectors.joining(File.pathSeparator));
+    Path output = folder.resolve("output");
+    Process process =
+        new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-DDJL_CACHE_DIR=" + folder.resolve("cache"),
+                "-cp",
+                classPath,
+                FromJar.class.getName())
+            .redirectErrorStream(true)
+            .redirectOutput(output.toFile())
+            .start();
+    try {
+      assertTrue(process.waitFor(5, TimeUnit.MINUTES));
+    } finally {
+      process.destroyForcibly();
+    }
+    assertEquals("", Files.readString(output));
+    assertEquals(0, process.exitValue());
+  }
+
+  private static void pack(Path classes, Path jar) throws IOException {
+    try (OutputStream stream = Files.newOutputStream(jar);
+        ZipOutputStream zip = new ZipOutputStream(stream, StandardCharsets.UTF_8);
+        Stream<Path> files = Files.walk(classes)) {
+      for (Path file : files.filter(Files::isRegularFile).toList()) {
+        zip.putNextEntry(
+            new ZipEntry(classes.relativize(file).toString().replace(File.separatorChar, '/')));
+        Files.copy(file, zip);
+        zip.closeEntry();
+      }
+    }
+  }
+}
