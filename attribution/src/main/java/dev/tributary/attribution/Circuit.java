@@ -2,12 +2,8 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.Explained;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.ReconstructionError;
-import dev.tributary.attribution.Node.Source;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.ScaleGradient;
 import java.util.ArrayList;
@@ -17,6 +13,7 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.function.Predicate;
@@ -123,12 +120,14 @@ public record Circuit(
    * What was read of a node.
    *
    * @param node of the circuit
+   * @param point at which it writes; of the metric, the one after all
    * @param activation of a neuron, a latent or a head (its probability)
    * @param attribution activation times gradient; not of the metric
    * @param directEffect what reaches the metric without passing another node; not of the metric
    */
   public record NodeReading(
       Node node,
+      Point point,
       OptionalDouble activation,
       OptionalDouble attribution,
       OptionalDouble directEffect) {
@@ -136,6 +135,7 @@ public record Circuit(
      * Refuses what is no number.
      *
      * @param node {@link #node()}
+     * @param point {@link #point()}
      * @param activation {@link #activation()}
      * @param attribution {@link #attribution()}
      * @param directEffect {@link #directEffect()}
@@ -227,25 +227,35 @@ public record Circuit(
       Node node = nodes.get(i).node;
       boolean last = i == nodes.size() - 1;
       requireArgument(
-          last ? node instanceof Explained : node instanceof Source,
+          last ? node.equals(new Explained()) : node.asSource().isPresent(),
           last ? "the last node is %s, expected the metric" : "%s is no node of a circuit",
           node);
       requireArgument(
-          !(node instanceof Source source) || isIn(origin, source),
+          isIn(origin, node.coordinates()),
           "%s is not in a run of %d tokens through %d layers",
           node,
           origin.tokens.size(),
           origin.layers);
       requireArgument(seen.add(node), "%s is there twice", node);
+      requireArgument(
+          nodes.get(i).point.reaches(nodes.get(nodes.size() - 1).point),
+          "%s writes at %s, after the metric, at %s",
+          node,
+          nodes.get(i).point,
+          nodes.get(nodes.size() - 1).point);
     }
   }
 
-  private static boolean isIn(Origin origin, Source source) {
-    return source.block() >= 0
-        && source.block() <= 2 * origin.layers
-        && source.token() >= 0
-        && source.token() < origin.tokens.size()
-        && !(source instanceof HeadPair pair && (pair.key() < 0 || pair.key() > pair.query()));
+  private static boolean isIn(Origin origin, Coordinates node) {
+    int token = node.token().orElse(0);
+    int key = node.key().orElse(0);
+    int layer = node.layer().orElse(0);
+    return layer >= 0
+        && layer < origin.layers
+        && token >= 0
+        && token < origin.tokens.size()
+        && key >= 0
+        && key <= (node.key().isPresent() ? token : 0);
   }
 
   private static void requireEdges(List<NodeReading> nodes, List<Edge> edges, List<Input> inputs) {
@@ -290,7 +300,7 @@ public record Circuit(
     Node node = nodes.get(target).node;
     requireArgument(!node.targets().isEmpty(), "an edge into %s, which reads nothing", node);
     requireArgument(
-        node instanceof HeadPair == (path != AttentionPath.ALL),
+        node.targets().stream().anyMatch(input -> input.coordinates().path() == path),
         "an edge into %s through %s",
         node,
         path);
@@ -412,15 +422,14 @@ public record Circuit(
     double all = influence[remainder];
     for (int i = 0; i < nodes.size(); i++) {
       Node node = nodes.get(i).node;
-      embeddings += node instanceof Embedding ? influence[i] : 0;
-      errors += node instanceof ReconstructionError ? influence[i] : 0;
+      embeddings += node.isInput() ? influence[i] : 0;
+      errors += node.isError() ? influence[i] : 0;
       all += influence[i] + outputs[i];
     }
     double[] passing = graph.edgeScores(outputs);
     double wrong = 0;
     for (int i = 0; i < passing.length; i++) {
-      boolean error =
-          i >= edges.size() || nodes.get(edges.get(i).source).node instanceof ReconstructionError;
+      boolean error = i >= edges.size() || nodes.get(edges.get(i).source).node.isError();
       wrong += error ? passing[i] : 0;
     }
     return new Scores(
@@ -444,13 +453,7 @@ public record Circuit(
     requireShare("node", nodeShare);
     requireShare("edge", edgeShare);
     return kept(
-        graph()
-            .prune(
-                outputs(nodes.size()),
-                nodeShare,
-                edgeShare,
-                which(node -> node instanceof Embedding),
-                leaves()));
+        graph().prune(outputs(nodes.size()), nodeShare, edgeShare, which(Node::isInput), leaves()));
   }
 
   private static void requireShare(String of, double share) {
@@ -496,6 +499,14 @@ public record Circuit(
     return which(node -> node.targets().isEmpty());
   }
 
+  /** Layer and number of the head of a node that looks at a token. */
+  static Optional<List<Integer>> head(Node node) {
+    Coordinates at = node.coordinates();
+    return at.key().isPresent()
+        ? Optional.of(List.of(at.layer().orElseThrow(), at.index().orElseThrow()))
+        : Optional.empty();
+  }
+
   private Circuit kept(WeightedGraph.Kept kept) {
     int[] index = new int[nodes.size()];
     List<NodeReading> left = new ArrayList<>();
@@ -504,9 +515,7 @@ public record Circuit(
       if (kept.nodes().get(i)) {
         index[i] = left.size();
         left.add(nodes.get(i));
-        if (nodes.get(i).node instanceof HeadPair pair) {
-          heads.add(List.of(pair.layer(), pair.head()));
-        }
+        head(nodes.get(i).node).ifPresent(heads::add);
       }
     }
     return new Circuit(

@@ -8,20 +8,10 @@ import dev.tributary.attribution.Circuit.Labels;
 import dev.tributary.attribution.Circuit.NodeReading;
 import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Circuit.Pattern;
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.EmbeddingPart;
-import dev.tributary.attribution.Node.Explained;
-import dev.tributary.attribution.Node.HeadInput;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.PreBias;
-import dev.tributary.attribution.Node.ReconstructionError;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
 import dev.tributary.core.Scope;
 import dev.tributary.core.TopK;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
@@ -49,11 +39,6 @@ final class CircuitBuilder {
   private static final int PROBABILITIES = 500_000;
 
   private static final double DECIMALS = 1e5;
-
-  private static final Comparator<Source> FORWARD =
-      Comparator.comparingInt(Source::block)
-          .thenComparingInt(Source::token)
-          .thenComparing(CircuitBuilder::within, Arrays::compare);
 
   private final EdgeAttribution edges;
   private final NodeAttribution nodes;
@@ -86,17 +71,17 @@ final class CircuitBuilder {
   Circuit among(List<? extends Node> chosen) {
     Set<Source> sources = new LinkedHashSet<>();
     for (Node node : chosen) {
-      if (!(node instanceof Explained)) {
+      if (!node.equals(new Explained())) {
         sources.add(checked(node));
       }
     }
     for (Source source : sources) {
-      boolean again =
-          source instanceof Embedding part
-              && part.part() != EmbeddingPart.BOTH
-              && sources.contains(new Embedding(EmbeddingPart.BOTH, part.token()));
-      requireArgument(
-          !again, "%s is a part of the embedding of that token, which is there whole", source);
+      for (Node part : source.parts()) {
+        requireArgument(
+            part.equals(source) || !sources.contains(part),
+            "%s is a part of the embedding of that token, which is there whole",
+            part);
+      }
     }
     try (Scope scope = Scope.open()) {
       return circuit(sources);
@@ -105,19 +90,20 @@ final class CircuitBuilder {
 
   private Source checked(Node node) {
     node.requireIn(run);
-    if (node instanceof HeadInput input) {
-      throw new IllegalArgumentException(
-          "%s is one input of a head; the node of a circuit is the head: %s"
-              .formatted(input, input.pair()));
-    }
+    Coordinates at = node.coordinates();
     requireArgument(
-        node instanceof Source,
+        at.path() == AttentionPath.ALL,
+        "%s is one input of %s, which is the node of a circuit",
+        node,
+        at.path(AttentionPath.ALL));
+    requireArgument(
+        node.asSource().isPresent(),
         "%s is no node of a circuit: those are embeddings, neurons, heads, latents, errors and"
             + " biases",
         node);
-    Source source = (Source) node;
+    Source source = node.asSource().get();
     basis
-        .replacing(source)
+        .replacing(source.family())
         .ifPresent(
             site -> {
               throw new IllegalArgumentException(
@@ -126,10 +112,24 @@ final class CircuitBuilder {
                       + " or pre-bias");
             });
     requireArgument(
-        source.block() <= nodes.residualGradient().afterBlock(),
+        point(source).reaches(nodes.residualGradient().point()),
         "%s is not upstream of what is explained",
         node);
     return source;
+  }
+
+  private Point point(Source source) {
+    return source.family().point(run.model());
+  }
+
+  /** In the order of the forward pass, those of one point and token by kind and number. */
+  private int compare(Source one, Source other) {
+    return Comparator.comparing(this::point)
+        .thenComparingInt(Source::token)
+        .thenComparingInt(source -> Kind.all().indexOf(Kind.of(source)))
+        .thenComparing(Source::index, Arrays::compare)
+        .thenComparing(Source::toString)
+        .compare(one, other);
   }
 
   Circuit largest(int count) {
@@ -172,7 +172,7 @@ final class CircuitBuilder {
     private final List<Expanded> expanded = new ArrayList<>();
 
     /** A found node, and the sources with the share that each has of all edges into it. */
-    private record Expanded(int index, int block, List<Share> sources) {}
+    private record Expanded(int index, Point point, List<Share> sources) {}
 
     private record Share(int source, double share) {}
 
@@ -184,7 +184,7 @@ final class CircuitBuilder {
     Set<Source> nodes() {
       Set<Source> found = new LinkedHashSet<>();
       BitSet taken = new BitSet();
-      expand(new Explained(), METRIC, Integer.MAX_VALUE);
+      expand(new Explained(), METRIC, run.model().end().next());
       while (found.size() < count) {
         double[] influence = influence();
         taken.stream().forEach(index -> influence[index] = 0);
@@ -195,7 +195,7 @@ final class CircuitBuilder {
         Source next = candidates.get(best[0]);
         found.add(next);
         taken.set(best[0]);
-        expand(next, best[0], next.block());
+        expand(next, best[0], point(next));
         progress.at(found.size(), count);
       }
       return found;
@@ -212,13 +212,13 @@ final class CircuitBuilder {
       return influence;
     }
 
-    private void expand(Node node, int index, int block) {
+    private void expand(Node node, int index, Point point) {
       Map<Source, Double> magnitudes = new LinkedHashMap<>();
       double sum = 0;
       for (Target target : node.targets()) {
         try (Scope scope = Scope.open()) {
           List<NodeArray> scores = basis.of(pull(target, scope).arrays());
-          sum += EdgeScores.sum(scores, any -> true, Math::abs);
+          sum += EdgeScores.sum(scores, Math::abs);
           for (NodeScore score : NodeScore.largest(scores, sourcesEach)) {
             magnitudes.merge((Source) score.node(), Math.abs(score.score()), Double::sum);
           }
@@ -230,10 +230,10 @@ final class CircuitBuilder {
         sources.add(new Share(source, entry.getValue() / sum));
       }
       int place = 0;
-      while (place < expanded.size() && expanded.get(place).block >= block) {
+      while (place < expanded.size() && expanded.get(place).point.compareTo(point) >= 0) {
         place++;
       }
-      expanded.add(place, new Expanded(index, block, sources));
+      expanded.add(place, new Expanded(index, point, sources));
     }
 
     private int candidate(Source source) {
@@ -248,9 +248,9 @@ final class CircuitBuilder {
   private EdgeScores pull(Target target, Scope scope) {
     EdgeAttribution.requireNotInterrupted("the making of a circuit");
     ResidualGradient gradient = edges.gradient(target);
-    EdgeScores scores = nodes.writes().dot(gradient);
+    EdgeScores scores = nodes.products(gradient);
     scope.keep(gradient.rows());
-    pulled.put(target, new Pulled(gradient, edges.certificate(gradient, scores)));
+    pulled.put(target, new Pulled(gradient, Certificate.of(run, gradient, scores)));
     return scores;
   }
 
@@ -264,15 +264,14 @@ final class CircuitBuilder {
   }
 
   private Circuit circuit(Collection<Source> chosen) {
-    List<Source> sources = chosen.stream().sorted(FORWARD).toList();
+    List<Source> sources = chosen.stream().sorted(this::compare).toList();
     List<Input> inputs = new ArrayList<>();
     List<ResidualGradient> gradients = new ArrayList<>();
     for (int i = 0; i <= sources.size(); i++) {
       Node node = i < sources.size() ? sources.get(i) : new Explained();
       for (Target target : node.targets()) {
         Pulled from = pulled(target);
-        AttentionPath path = target instanceof HeadInput input ? input.path() : AttentionPath.ALL;
-        inputs.add(new Input(i, path, from.certificate));
+        inputs.add(new Input(i, target.coordinates().path(), from.certificate));
         gradients.add(from.gradient);
       }
       progress.at(i + 1, sources.size() + 1);
@@ -288,7 +287,7 @@ final class CircuitBuilder {
 
   private List<Edge> edges(
       List<Source> sources, List<Input> inputs, List<ResidualGradient> gradients) {
-    double[] products = edges.products(sources, gradients);
+    double[] products = edges.pulls().products(sources, gradients);
     List<Edge> result = new ArrayList<>();
     for (int j = 0; j < inputs.size(); j++) {
       Input input = inputs.get(j);
@@ -310,7 +309,7 @@ final class CircuitBuilder {
     return new Origin(
         labels,
         Arrays.stream(run.tokens()).boxed().toList(),
-        run.model().config().layers(),
+        run.model().layers(),
         nodes.value(),
         nodes.residualGradient().endToken() - 1,
         edges.scaleGradient(),
@@ -325,22 +324,21 @@ final class CircuitBuilder {
       result.add(
           new NodeReading(
               source,
+              point(source),
               activation.of(source),
               attribution.of(source),
               OptionalDouble.of(directEffect.of(source))));
     }
     OptionalDouble none = OptionalDouble.empty();
-    result.add(new NodeReading(new Explained(), none, none, none));
+    result.add(new NodeReading(new Explained(), run.model().end().next(), none, none, none));
     return result;
   }
 
   private List<Pattern> patterns(List<Source> sources, Readings attribution) {
     Map<List<Integer>, Double> heads = new LinkedHashMap<>();
     for (Source source : sources) {
-      if (source instanceof HeadPair pair) {
-        double magnitude = Math.abs(attribution.of(pair).orElseThrow());
-        heads.merge(List.of(pair.layer(), pair.head()), magnitude, Math::max);
-      }
+      double magnitude = Math.abs(attribution.of(source).orElse(0));
+      Circuit.head(source).ifPresent(head -> heads.merge(head, magnitude, Math::max));
     }
     int most = PROBABILITIES / (run.length() * (run.length() + 1) / 2);
     return heads.entrySet().stream()
@@ -352,23 +350,6 @@ final class CircuitBuilder {
                 .thenComparingInt(head -> head.get(1)))
         .map(head -> pattern(head.get(0), head.get(1)))
         .toList();
-  }
-
-  /** The order of nodes that write to the same token in the same block. */
-  private static int[] within(Source source) {
-    if (source instanceof Embedding embedding) {
-      EmbeddingPart part = embedding.part();
-      return new int[] {part == EmbeddingPart.BOTH ? 0 : part == EmbeddingPart.TOKEN ? 1 : 2};
-    } else if (source instanceof HeadPair pair) {
-      return new int[] {0, pair.head(), pair.key()};
-    } else if (source instanceof Neuron neuron) {
-      return new int[] {0, neuron.neuron()};
-    } else if (source instanceof Latent latent) {
-      return new int[] {0, latent.latent()};
-    }
-    return new int[] {
-      source instanceof ReconstructionError ? 1 : source instanceof PreBias ? 2 : 3
-    };
   }
 
   private Pattern pattern(int layer, int head) {

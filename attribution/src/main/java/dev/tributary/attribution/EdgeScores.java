@@ -2,11 +2,6 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.EmbeddingPart;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.PreBias;
-import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Run;
 import java.util.List;
@@ -21,26 +16,25 @@ import java.util.function.Predicate;
  */
 public final class EdgeScores {
   private final Run run;
-  private final Predicate<Node> others;
+  private final Class<? extends Node> role;
   private final String end;
   private final List<NodeArray> arrays;
 
-  private EdgeScores(Run run, Predicate<Node> others, String end, List<NodeArray> arrays) {
+  private EdgeScores(Run run, Class<? extends Node> role, String end, List<NodeArray> arrays) {
     this.run = run;
-    this.others = others;
+    this.role = role;
     this.end = end;
     this.arrays = List.copyOf(arrays);
   }
 
   /** Edges from every source. */
   static EdgeScores from(Run run, List<NodeArray> arrays) {
-    return new EdgeScores(
-        run, Node.Source.class::isInstance, "the source of an edge: it writes nothing", arrays);
+    return new EdgeScores(run, Source.class, "the source of an edge: it writes nothing", arrays);
   }
 
-  /** Edges into every target of some kinds. */
-  static EdgeScores into(Run run, Predicate<Node> targets, List<NodeArray> arrays) {
-    return new EdgeScores(run, targets, "among the targets whose edges these are", arrays);
+  /** Edges into every target that is listed. */
+  static EdgeScores into(Run run, List<NodeArray> arrays) {
+    return new EdgeScores(run, Target.class, "among the targets whose edges these are", arrays);
   }
 
   /** Hands the numbers to the scope around the one in which they were computed. */
@@ -66,18 +60,17 @@ public final class EdgeScores {
    */
   public double of(Node node) {
     node.requireIn(run);
-    requireArgument(others.test(node), "%s is not %s", node, end);
-    if (node instanceof Embedding embedding && embedding.part() == EmbeddingPart.BOTH) {
-      return of(new Embedding(EmbeddingPart.TOKEN, embedding.token()))
-          + of(new Embedding(EmbeddingPart.POSITION, embedding.token()));
-    }
-    for (NodeArray array : arrays) {
-      OptionalDouble score = array.of(node);
-      if (score.isPresent()) {
-        return score.getAsDouble();
-      }
-    }
-    return 0;
+    requireArgument(Kind.of(node).is(role), "%s is not %s", node, end);
+    return node.parts().stream().mapToDouble(this::find).sum();
+  }
+
+  private double find(Node node) {
+    return arrays.stream()
+        .map(array -> array.of(node))
+        .filter(OptionalDouble::isPresent)
+        .findFirst()
+        .orElse(OptionalDouble.of(0))
+        .getAsDouble();
   }
 
   /**
@@ -94,21 +87,19 @@ public final class EdgeScores {
    * once more what the nodes at the site of their autoencoder say, are left out.
    */
   public double sum() {
-    return sum(arrays, node -> !isOfAutoencoder(node), value -> value);
+    return sum(family -> family.encoded().isEmpty(), value -> value);
   }
 
-  static boolean isOfAutoencoder(Node node) {
-    return node instanceof Latent || node instanceof ReconstructionError || node instanceof PreBias;
+  /** Sums over the sources of some families. */
+  double sum(Predicate<SourceFamily> families, DoubleUnaryOperator of) {
+    return sum(arrays.stream().filter(array -> families.test(array.source())).toList(), of);
   }
 
-  /** Sums over arrays, each of which holds one kind of node. */
-  static double sum(List<NodeArray> arrays, Predicate<Node> kinds, DoubleUnaryOperator of) {
+  static double sum(List<NodeArray> arrays, DoubleUnaryOperator of) {
     double sum = 0;
     for (NodeArray array : arrays) {
-      if (kinds.test(array.node(0))) {
-        for (double value : array.values().toDoubles()) {
-          sum += of.applyAsDouble(value);
-        }
+      for (double value : array.values().toDoubles()) {
+        sum += of.applyAsDouble(value);
       }
     }
     return sum;

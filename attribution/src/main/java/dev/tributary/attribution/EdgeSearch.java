@@ -2,13 +2,12 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
-import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.Transformer;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
@@ -106,7 +105,7 @@ public final class EdgeSearch {
    * @throws IllegalArgumentException if a kind is no kind of source
    */
   public EdgeSearch from(NodeFilter sources) {
-    sources.requireKinds("source", SearchSources.KINDS);
+    sources.requireKinds(Source.class);
     return new EdgeSearch(edges, sources, into, smallest, product, tile);
   }
 
@@ -119,7 +118,7 @@ public final class EdgeSearch {
    *     of logits the metric, and a direction has {@link EdgeAttribution#into}
    */
   public EdgeSearch into(NodeFilter targets) {
-    targets.requireKinds("target", SearchTargets.KINDS);
+    targets.requireKinds(Target.class);
     return new EdgeSearch(edges, from, targets, smallest, product, tile);
   }
 
@@ -149,13 +148,19 @@ public final class EdgeSearch {
    */
   public long bytes() {
     Run run = edges.nodes().run();
-    TransformerConfig config = run.model().config();
+    Transformer model = run.model();
     double tokens = run.length();
-    double heads = config.heads() * tokens;
-    double widest = Math.max(config.neurons(), heads);
+    double heads = 0;
+    double neurons = 0;
+    double rows = 0;
+    for (int layer = 0; layer < model.layers(); layer++) {
+      heads = Math.max(heads, model.attention(layer).heads() * tokens);
+      neurons = Math.max(neurons, model.mlp(layer).neuronCount());
+      rows += model.attention(layer).heads() * tokens;
+    }
+    double widest = Math.max(neurons, heads);
     double elements =
-        config.layers() * heads * config.dModel()
-            + (6.5 * config.neurons() + 4 * heads) * config.dModel()
+        (rows + 6.5 * neurons + 4 * heads) * model.config().dModel()
             + 8 * heads * tokens
             + 4 * Math.min(product, widest * widest);
     return Math.round(elements * run.model().dtype().bytes());
@@ -172,12 +177,12 @@ public final class EdgeSearch {
    */
   public Found top(int count, Progress progress) {
     requireArgument(count > 0, "the %d largest edges: it must be 1 or more", count);
-    Scope.requireRoom(bytes(), "a search of all edges");
+    Scope.requireRoom(this::bytes, "a search of all edges");
     Largest largest = new Largest(count, smallest);
     try (Scope scope = Scope.open()) {
       Run run = edges.nodes().run();
-      List<SearchSources> sources = SearchSources.of(run, from);
-      List<Supplier<SearchTargets>> targets = SearchTargets.of(edges, into);
+      List<SearchSources> sources = sources(run);
+      List<Supplier<SearchTargets>> targets = targets(run);
       long searched = 0;
       int done = 0;
       int steps = Math.multiplyExact(targets.size(), sources.size());
@@ -186,7 +191,7 @@ public final class EdgeSearch {
           SearchTargets readers = prepared.get();
           for (SearchSources writers : sources) {
             progress.at(done++, steps);
-            if (writers.block() <= readers.afterBlock()) {
+            if (writers.point().reaches(readers.point())) {
               searched += new Walk(writers, readers, largest).walk();
             }
           }
@@ -199,6 +204,35 @@ public final class EdgeSearch {
               + " pre-biases are nodes only where there are autoencoders");
       return new Found(largest.inOrder(), searched);
     }
+  }
+
+  private boolean wantsToken(int token) {
+    return from.wantsToken(token);
+  }
+
+  private List<SearchSources> sources(Run run) {
+    List<SearchSources> sources = new ArrayList<>();
+    for (Kind kind : Kind.all()) {
+      for (SourceFamily family : kind.sources(run.model())) {
+        if (!family.isWhole() && from.wants(kind, family)) {
+          sources.add(family.rows(run));
+        }
+      }
+    }
+    return sources;
+  }
+
+  /** To be prepared one after the other: each takes memory. */
+  private List<Supplier<SearchTargets>> targets(Run run) {
+    List<Supplier<SearchTargets>> targets = new ArrayList<>();
+    for (Kind kind : Kind.all()) {
+      for (TargetFamily family : kind.targets(run.model())) {
+        if (into.wants(kind, family)) {
+          targets.addAll(family.directions(edges, into));
+        }
+      }
+    }
+    return targets;
   }
 
   /** The largest edges so far, the smallest of them first out. */
@@ -272,7 +306,7 @@ public final class EdgeSearch {
       }
       long edges = 0;
       for (int token = 0; token < sources.tokens(); token++) {
-        edges += sources.nodesAt(token) * targets.nodesReading(token);
+        edges += (wantsToken(token) ? sources.nodesAt(token) : 0) * targets.nodesReading(token);
       }
       return edges;
     }
@@ -284,7 +318,7 @@ public final class EdgeSearch {
       for (int from = 0; from < targets.columns(); from = chunk.endOfTile(from)) {
         chunk.enter(from, products);
         for (int token = 0; token < sources.tokens(); token++) {
-          if (sources.wants(token)) {
+          if (wantsToken(token)) {
             chunk.scan(token, products);
           }
         }

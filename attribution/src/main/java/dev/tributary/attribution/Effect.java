@@ -1,12 +1,8 @@
 package dev.tributary.attribution;
 
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Neuron;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Run;
-import dev.tributary.transformer.Site;
 
 /**
  * What a change of a run did. The changed run lives in the scope in which it was run.
@@ -33,11 +29,11 @@ public record Effect(Run run, Run changed, double metricBefore, double metricAft
 
   /** What a trace holds fixed stays as it was in the run that is explained. */
   private static double value(Metric metric, Run explained, Run run) {
-    if (metric instanceof Trace trace) {
-      Reading reading = trace.reading(explained);
-      return reading.of(Variable.constant(reading.rows(run)), trace.scaleGradient()).value().item();
+    if (metric.ofLogits().isPresent()) {
+      return metric.value(run).value().item();
     }
-    return metric.value(run).value().item();
+    Reading reading = metric.reading(explained);
+    return reading.of(Variable.constant(reading.rows(run)), metric.scaleGradient()).value().item();
   }
 
   /** {@return how much the metric grew} */
@@ -56,17 +52,9 @@ public record Effect(Run run, Run changed, double metricBefore, double metricAft
     return activation(changed, node) - activation(run, node);
   }
 
-  static double activation(Run run, Node node) {
+  private static double activation(Run run, Node node) {
     node.requireIn(run);
-    if (node instanceof Neuron n) {
-      return run.value(Site.MLP_ACTIVATION, n.layer()).get(n.token(), n.neuron());
-    }
-    if (node instanceof HeadPair p) {
-      return run.value(Site.PATTERN, p.layer()).get(p.head(), p.query(), p.key());
-    }
-    if (node instanceof Latent l) {
-      return run.encoding(l.site(), l.layer()).latents().get(l.token(), l.latent());
-    }
-    throw new IllegalArgumentException(node + " has no activation");
+    return node.activation(run)
+        .orElseThrow(() -> new IllegalArgumentException(node + " has no activation"));
   }
 }

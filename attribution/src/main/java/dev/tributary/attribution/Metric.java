@@ -12,6 +12,7 @@ import dev.tributary.transformer.Transformer;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 
@@ -31,6 +32,16 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
    * @throws IllegalArgumentException if it reads what the run does not have
    */
   Reading reading(Run run);
+
+  /** {@return whether the scale of the norm through which it reads is seen to move} */
+  default ScaleGradient scaleGradient() {
+    return ScaleGradient.LIVE;
+  }
+
+  /** {@return itself, if it is a function of logits} */
+  default Optional<OfLogits> ofLogits() {
+    return Optional.empty();
+  }
 
   /**
    * {@return how the metric reads the residual stream where a trace through values ends in it}
@@ -65,6 +76,11 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
      */
     Variable ofNormalised(Transformer model, Variable normalised);
 
+    @Override
+    default Optional<OfLogits> ofLogits() {
+      return Optional.of(this);
+    }
+
     /** Refuses a run that lacks what the metric reads. */
     private void requireIn(Run run) {
       requireArgument(
@@ -87,7 +103,7 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
       requireIn(run);
       Transformer model = run.model();
       return new Reading(
-          2 * model.config().layers(),
+          model.end(),
           position(),
           position() + 1,
           (r, scaleGradient) -> ofNormalised(model, model.finalNorm().apply(r, scaleGradient)));
@@ -124,7 +140,7 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
 
     @Override
     public Variable ofNormalised(Transformer model, Variable normalised) {
-      return weighted(model.logits(normalised, ids(words())));
+      return weighted(model.unembed(normalised, ids(words())));
     }
 
     @Override
@@ -172,7 +188,7 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
 
     @Override
     public Variable ofNormalised(Transformer model, Variable normalised) {
-      return ofLogits(model.logits(normalised));
+      return ofLogits(model.unembed(normalised));
     }
 
     @Override

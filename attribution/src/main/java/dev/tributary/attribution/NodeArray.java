@@ -1,25 +1,10 @@
 package dev.tributary.attribution;
 
-import dev.tributary.attribution.Node.Bias;
-import dev.tributary.attribution.Node.BiasPart;
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.EmbeddingPart;
-import dev.tributary.attribution.Node.Explained;
-import dev.tributary.attribution.Node.HeadInput;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.PreBias;
-import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.AttentionPath;
-import dev.tributary.transformer.Site;
-import java.util.Arrays;
+import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.OptionalDouble;
-import java.util.function.Function;
 
 /**
  * One number for each node of a rectangular set: a tensor whose axes have names. Head pairs whose
@@ -35,150 +20,51 @@ public final class NodeArray {
    */
   public record Axis(String name, int from, int size) {}
 
+  private final Family family;
   private final List<Axis> axes;
   private final Tensor values;
-  private final Function<int[], Node> node;
-  private final Function<Node, Optional<int[]>> coordinates;
 
-  private NodeArray(
-      Tensor values,
-      Function<int[], Node> node,
-      Function<Node, Optional<int[]>> coordinates,
-      Axis... axes) {
-    this.values = values.reshape(Shape.of(Arrays.stream(axes).mapToInt(Axis::size).toArray()));
-    this.axes = List.of(axes);
-    this.node = node;
-    this.coordinates = coordinates;
+  private NodeArray(Family family, List<Axis> axes, Tensor values) {
+    this.family = family;
+    this.axes = axes;
+    this.values = values;
   }
 
-  private static Function<Node, Optional<int[]>> where(Function<Node, int[]> coordinates) {
-    return node -> Optional.of(coordinates.apply(node)).filter(found -> found.length > 0);
+  /**
+   * Numbers of the nodes of a family.
+   *
+   * @param values of as many axes; of a family of one axis, of any shape
+   * @param first what the first entry along each axis stands for; of axes not named, 0
+   */
+  static NodeArray of(Family family, Tensor values, int... first) {
+    List<String> names = family.axes();
+    List<Axis> axes = new ArrayList<>();
+    for (int i = 0; i < names.size(); i++) {
+      int size = names.size() == 1 ? values.shape().length() : values.shape().size(i);
+      axes.add(new Axis(names.get(i), i < first.length ? first[i] : 0, size));
+    }
+    Shape shape = Shape.of(axes.stream().mapToInt(Axis::size).toArray());
+    return new NodeArray(family, List.copyOf(axes), values.reshape(shape));
   }
 
-  private static final int[] NONE = {};
-
-  static NodeArray embeddings(EmbeddingPart part, int firstToken, Tensor values) {
-    return new NodeArray(
-        values,
-        at -> new Embedding(part, at[0]),
-        where(
-            node -> node instanceof Embedding e && e.part() == part ? new int[] {e.token()} : NONE),
-        new Axis("token", firstToken, values.shape().length()));
+  /** The nodes of which it has the numbers. */
+  Family family() {
+    return family;
   }
 
-  static NodeArray biases(BiasPart part, int layer, int firstToken, Tensor values) {
-    return new NodeArray(
-        values,
-        at -> new Bias(part, layer, at[0]),
-        where(
-            node ->
-                node instanceof Bias b && b.part() == part && b.layer() == layer
-                    ? new int[] {b.token()}
-                    : NONE),
-        new Axis("token", firstToken, values.shape().length()));
+  /** The same numbers of the nodes of another family. */
+  NodeArray of(Family other) {
+    return new NodeArray(other, axes, values);
   }
 
-  /** Of values [token, neuron]. */
-  static NodeArray neurons(int layer, int firstToken, Tensor values) {
-    return new NodeArray(
-        values,
-        at -> new Neuron(layer, at[0], at[1]),
-        where(
-            node ->
-                node instanceof Neuron n && n.layer() == layer
-                    ? new int[] {n.token(), n.neuron()}
-                    : NONE),
-        new Axis("token", firstToken, values.shape().size(0)),
-        new Axis("neuron", 0, values.shape().size(1)));
+  /** The sums of numbers of the same nodes. */
+  NodeArray plus(NodeArray other) {
+    return new NodeArray(family, axes, values.plus(other.values));
   }
 
-  /** Of values [head, query, key]. */
-  static NodeArray headPairs(int layer, int firstQuery, int firstKey, Tensor values) {
-    return heads(
-        firstQuery,
-        firstKey,
-        values,
-        at -> new HeadPair(layer, at[0], at[1], at[2]),
-        node -> node instanceof HeadPair p && p.layer() == layer ? pair(p) : NONE);
-  }
-
-  /** Of values [head, query, key]. */
-  static NodeArray headInputs(
-      AttentionPath path, int layer, int firstQuery, int firstKey, Tensor values) {
-    return heads(
-        firstQuery,
-        firstKey,
-        values,
-        at -> new HeadPair(layer, at[0], at[1], at[2]).through(path),
-        node ->
-            node instanceof HeadInput i && i.path() == path && i.pair().layer() == layer
-                ? pair(i.pair())
-                : NONE);
-  }
-
-  private static int[] pair(HeadPair pair) {
-    return new int[] {pair.head(), pair.query(), pair.key()};
-  }
-
-  private static NodeArray heads(
-      int firstQuery,
-      int firstKey,
-      Tensor values,
-      Function<int[], Node> node,
-      Function<Node, int[]> coordinates) {
-    return new NodeArray(
-        values,
-        node,
-        where(coordinates),
-        new Axis("head", 0, values.shape().size(0)),
-        new Axis("query", firstQuery, values.shape().size(1)),
-        new Axis("key", firstKey, values.shape().size(2)));
-  }
-
-  /** Of values [token, latent]. */
-  static NodeArray latents(Site site, int layer, int firstToken, Tensor values) {
-    return new NodeArray(
-        values,
-        at -> new Latent(site, layer, at[0], at[1]),
-        where(
-            node ->
-                node instanceof Latent l && l.site() == site && l.layer() == layer
-                    ? new int[] {l.token(), l.latent()}
-                    : NONE),
-        new Axis("token", firstToken, values.shape().size(0)),
-        new Axis("latent", 0, values.shape().size(1)));
-  }
-
-  static NodeArray errors(Site site, int layer, int firstToken, Tensor values) {
-    return new NodeArray(
-        values,
-        at -> new ReconstructionError(site, layer, at[0]),
-        where(
-            node ->
-                node instanceof ReconstructionError e && e.site() == site && e.layer() == layer
-                    ? new int[] {e.token()}
-                    : NONE),
-        new Axis("token", firstToken, values.shape().length()));
-  }
-
-  static NodeArray preBiases(Site site, int layer, int firstToken, Tensor values) {
-    return new NodeArray(
-        values,
-        at -> new PreBias(site, layer, at[0]),
-        where(
-            node ->
-                node instanceof PreBias b && b.site() == site && b.layer() == layer
-                    ? new int[] {b.token()}
-                    : NONE),
-        new Axis("token", firstToken, values.shape().length()));
-  }
-
-  static NodeArray explained(Tensor value) {
-    return new NodeArray(
-        value,
-        at -> new Explained(),
-        where(node -> node instanceof Explained ? new int[] {0} : NONE),
-        new Axis("metric", 0, 1));
+  /** The same of sources. */
+  SourceFamily source() {
+    return node(0).asSource().orElseThrow().family();
   }
 
   /** {@return the axes of {@link #values}, outermost first} */
@@ -200,19 +86,18 @@ public final class NodeArray {
       at[i] = axis.from + rest % axis.size;
       rest /= axis.size;
     }
-    return node.apply(at);
+    return family.node(at);
   }
 
   /** The number of a node, if it is in this set. */
   OptionalDouble of(Node wanted) {
-    Optional<int[]> found = coordinates.apply(wanted);
-    if (found.isEmpty()) {
+    if (!wanted.family().equals(family)) {
       return OptionalDouble.empty();
     }
-    int[] index = new int[axes.size()];
+    int[] index = wanted.index();
     for (int i = 0; i < index.length; i++) {
       Axis axis = axes.get(i);
-      index[i] = found.get()[i] - axis.from;
+      index[i] -= axis.from;
       if (index[i] < 0 || index[i] >= axis.size) {
         return OptionalDouble.empty();
       }

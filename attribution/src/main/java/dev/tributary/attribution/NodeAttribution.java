@@ -2,34 +2,36 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.attribution.Node.BiasPart;
-import dev.tributary.attribution.Node.EmbeddingPart;
 import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.Encoding;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
 import java.util.ArrayList;
-import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.function.Function;
 
 /**
  * What every node of a run has to do with a metric. One pull gives the gradient at every site; each
  * reading of the nodes follows from it. Lives in the scope in which it was made.
  */
 public final class NodeAttribution {
+  private static final Place LOGITS = Place.of(Site.LOGITS);
+
   private final Run run;
   private final Metric metric;
   private final Reading reading;
   private final double value;
-  private final Map<Site, List<Tensor>> gradients;
+  private final Map<Place, Tensor> gradients;
 
   private NodeAttribution(
-      Run run, Metric metric, Reading reading, double value, Map<Site, List<Tensor>> gradients) {
+      Run run, Metric metric, Reading reading, double value, Map<Place, Tensor> gradients) {
     this.run = run;
     this.metric = metric;
     this.reading = reading;
@@ -49,58 +51,47 @@ public final class NodeAttribution {
    */
   public static NodeAttribution of(Run run, Metric metric) {
     Scope.requireRoom(
-        run.model().memoryPlan(run.length()).gradients(),
+        () -> MemoryPlan.gradients(run.model(), run.length()),
         "the gradient at every site of " + run.length() + " tokens");
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = compute(run, metric);
-      nodes.gradients.values().forEach(layers -> layers.forEach(scope::keep));
+      nodes.gradients.values().forEach(scope::keep);
       return nodes;
     }
   }
 
   private static NodeAttribution compute(Run run, Metric metric) {
     Variable explained = metric.value(run);
-    int layers = run.model().config().layers();
-    List<Variable> inputs = new ArrayList<>();
-    for (Site site : Site.values()) {
-      if (site.perLayer()) {
-        for (int layer = 0; layer < layers; layer++) {
-          inputs.add(run.variable(site, layer));
-        }
-      } else if (site != Site.LOGITS) {
-        inputs.add(run.variable(site));
-      }
-    }
+    List<Place> places =
+        run.places().stream().filter(place -> place.site() != Site.LOGITS).toList();
+    List<Variable> inputs = places.stream().map(run::variable).toList();
     for (Variable input : inputs) {
       requireArgument(!input.isConstant(), "a frozen run holds fixed what gradients are taken of");
     }
     List<Tensor> pulled = Jacobian.of(explained, inputs).gradient();
-    Map<Site, List<Tensor>> gradients = new EnumMap<>(Site.class);
-    int next = 0;
-    for (Site site : Site.values()) {
-      if (site != Site.LOGITS) {
-        int end = next + (site.perLayer() ? layers : 1);
-        gradients.put(site, List.copyOf(pulled.subList(next, end)));
-        next = end;
-      }
+    Map<Place, Tensor> gradients = new HashMap<>();
+    for (int i = 0; i < pulled.size(); i++) {
+      gradients.put(places.get(i), pulled.get(i));
     }
-    gradients.put(Site.LOGITS, List.of(logitGradient(run, metric)));
+    if (run.has(LOGITS)) {
+      gradients.put(LOGITS, logitGradient(run, metric));
+    }
     double value = explained.value().item();
-    NodeAttribution nodes = new NodeAttribution(run, metric, metric.reading(run), value, gradients);
-    // What is not finite at a later site is not finite here either: all of it was pulled.
+    // What is not finite at a later site is not finite at the first either: all of it was pulled.
     requireArgument(
-        Double.isFinite(value) && nodes.gradient(Site.EMBEDDING).isFinite(),
+        Double.isFinite(value) && (pulled.isEmpty() || pulled.get(0).isFinite()),
         "the gradients of this metric are not finite numbers in %s",
         run.model().dtype());
-    return nodes;
+    return new NodeAttribution(run, metric, metric.reading(run), value, gradients);
   }
 
   /** The metric does not pass the recorded logits: it computes only those that it reads. */
   private static Tensor logitGradient(Run run, Metric metric) {
     Tensor logits = run.value(Site.LOGITS);
-    if (!(metric instanceof Metric.OfLogits ofLogits)) {
+    if (metric.ofLogits().isEmpty()) {
       return Tensor.zeros(logits.dtype(), logits.shape());
     }
+    Metric.OfLogits ofLogits = metric.ofLogits().get();
     int position = ofLogits.position();
     Variable row = Variable.input(logits.slice(0, position, position + 1));
     Tensor gradient = Jacobian.of(ofLogits.ofLogits(row), row).gradient().get(0);
@@ -128,8 +119,7 @@ public final class NodeAttribution {
    * @param site a site that is recorded
    */
   public Tensor gradient(Site site) {
-    run.variable(site);
-    return recorded(site).get(0);
+    return gradient(Place.of(site));
   }
 
   /**
@@ -139,12 +129,17 @@ public final class NodeAttribution {
    * @param layer from 0
    */
   public Tensor gradient(Site site, int layer) {
-    run.variable(site, layer);
-    return recorded(site).get(layer);
+    return gradient(Place.of(site, layer));
   }
 
-  private List<Tensor> recorded(Site site) {
-    return gradients.getOrDefault(site, List.of());
+  /**
+   * {@return the gradient of the metric at a site, of the site's shape}
+   *
+   * @param place all of a site that is recorded
+   */
+  public Tensor gradient(Place place) {
+    run.variable(place);
+    return Objects.requireNonNull(gradients.get(place));
   }
 
   /**
@@ -152,15 +147,11 @@ public final class NodeAttribution {
    * layer}
    */
   public ResidualGradient residualGradient() {
-    int block = reading.afterBlock();
-    Tensor gradient =
-        block == 0
-            ? gradient(Site.EMBEDDING)
-            : block % 2 == 1
-                ? gradient(Site.RESIDUAL_AFTER_ATTENTION, block / 2)
-                : gradient(Site.RESIDUAL_AFTER_MLP, block / 2 - 1);
+    Tensor gradient = gradient(run.model().residualAt(reading.point()));
     return new ResidualGradient(
-        block, reading.firstToken(), gradient.slice(0, reading.firstToken(), reading.endToken()));
+        reading.point(),
+        reading.firstToken(),
+        gradient.slice(0, reading.firstToken(), reading.endToken()));
   }
 
   /**
@@ -180,20 +171,15 @@ public final class NodeAttribution {
    */
   public Readings activation() {
     List<NodeArray> arrays = new ArrayList<>();
-    for (int layer = 0; layer < run.model().config().layers(); layer++) {
-      arrays.add(NodeArray.headPairs(layer, 0, 0, run.value(Site.PATTERN, layer)));
-      arrays.add(NodeArray.neurons(layer, 0, run.value(Site.MLP_ACTIVATION, layer)));
+    for (SourceFamily family : Kind.sourcesOf(run.model())) {
+      family.activations(run).ifPresent(values -> arrays.add(NodeArray.of(family, values)));
     }
-    for (Encoding encoding : run.encodings()) {
-      SparseAutoencoder autoencoder = encoding.autoencoder();
-      arrays.add(NodeArray.latents(autoencoder.site(), autoencoder.layer(), 0, encoding.latents()));
-    }
-    return new Readings(run, arrays, List.of());
+    return new Readings(run, arrays);
   }
 
   /**
    * {@return activation times gradient, the first-order estimate of what the metric would lose
-   * without the node, of every {@link Node.Source}} That of a head pair is of its probability.
+   * without the node, of every {@link Source}} That of a head pair is of its probability.
    * Embeddings, biases, reconstruction errors and pre-biases have no activation and are one
    * themselves: theirs is ⟨vector, gradient at the site of which it is a part⟩. In every case it is
    * how fast the metric grows with a factor on what the node writes.
@@ -201,58 +187,28 @@ public final class NodeAttribution {
    * @throws IllegalArgumentException if the run was changed after its embeddings
    */
   public Readings activationTimesGradient() {
+    return readings(family -> family.activationTimesGradient(this));
+  }
+
+  private Readings readings(Function<SourceFamily, Tensor> of) {
+    run.requireComputed();
     try (Scope scope = Scope.open()) {
-      return computeActivationTimesGradient().keptBy(scope);
+      List<NodeArray> arrays =
+          Kind.sourcesOf(run.model()).stream()
+              .map(family -> NodeArray.of(family, of.apply(family)))
+              .toList();
+      return new Readings(run, arrays).keptBy(scope);
     }
-  }
-
-  private Readings computeActivationTimesGradient() {
-    List<NodeArray> arrays = new ArrayList<>();
-    arrays.add(ofEmbeddings(EmbeddingPart.TOKEN));
-    arrays.add(ofEmbeddings(EmbeddingPart.POSITION));
-    for (int layer = 0; layer < run.model().config().layers(); layer++) {
-      arrays.add(NodeArray.headPairs(layer, 0, 0, product(Site.PATTERN, layer)));
-      arrays.add(NodeArray.neurons(layer, 0, product(Site.MLP_ACTIVATION, layer)));
-      for (BiasPart part : BiasPart.values()) {
-        Tensor gradient = gradient(part.site(), layer);
-        Tensor products = gradient.times(writes().bias(part, layer)).sum(-1);
-        arrays.add(NodeArray.biases(part, layer, 0, products));
-      }
-    }
-    for (Encoding encoding : run.encodings()) {
-      SparseAutoencoder autoencoder = encoding.autoencoder();
-      Site site = autoencoder.site();
-      int layer = autoencoder.layer();
-      Tensor latents = encoding.latents().times(latentGradient(autoencoder));
-      arrays.add(NodeArray.latents(site, layer, 0, latents));
-      Tensor gradient = gradient(site, layer);
-      Tensor errors = encoding.error().times(gradient).sum(-1);
-      arrays.add(NodeArray.errors(site, layer, 0, errors));
-      Tensor preBiases = gradient.times(autoencoder.preBias()).sum(-1);
-      arrays.add(NodeArray.preBiases(site, layer, 0, preBiases));
-    }
-    return new Readings(run, arrays, List.of(ofEmbeddings(EmbeddingPart.BOTH)));
-  }
-
-  private NodeArray ofEmbeddings(EmbeddingPart part) {
-    Tensor products = run.value(part.site()).times(gradient(part.site())).sum(-1);
-    return NodeArray.embeddings(part, 0, products);
-  }
-
-  private Tensor product(Site site, int layer) {
-    return run.value(site, layer).times(gradient(site, layer));
   }
 
   /**
-   * {@return the Euclidean norm of what a node writes, of every {@link Node.Source}; with the sign
-   * of its activation, if it has one}
+   * {@return the Euclidean norm of what a node writes, of every {@link Source}; with the sign of
+   * its activation, if it has one}
    *
    * @throws IllegalArgumentException if the run was changed after its embeddings
    */
   public Readings writeNorm() {
-    try (Scope scope = Scope.open()) {
-      return writes().norms().keptBy(scope);
-    }
+    return readings(family -> family.writeNorms(run));
   }
 
   /**
@@ -263,11 +219,20 @@ public final class NodeAttribution {
    */
   public EdgeScores directEffect() {
     try (Scope scope = Scope.open()) {
-      return writes().dot(residualGradient()).keptBy(scope);
+      return products(residualGradient()).keptBy(scope);
     }
   }
 
-  Writes writes() {
-    return new Writes(run);
+  /** ⟨write, gradient⟩ of every source that writes before what a gradient reads. */
+  EdgeScores products(ResidualGradient gradient) {
+    run.requireComputed();
+    GradientReader reader = new GradientReader(run, gradient);
+    List<NodeArray> arrays = new ArrayList<>();
+    for (SourceFamily family : Kind.sourcesOf(run.model())) {
+      if (!family.isWhole() && family.point(run.model()).reaches(gradient.point())) {
+        arrays.add(family.products(reader));
+      }
+    }
+    return EdgeScores.from(run, arrays);
   }
 }

@@ -3,15 +3,16 @@ package dev.tributary.attribution;
 import static dev.tributary.core.Checks.requireArgument;
 
 import java.util.Collection;
-import java.util.List;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
 
 /**
  * Which nodes are wanted.
  *
- * @param kinds classes of nodes, such as {@link Node.Neuron}; of head inputs, {@link
- *     Node.HeadInput}
+ * @param kinds classes of nodes, such as {@link Neuron}; of head inputs, {@link HeadInput}
  * @param firstLayer from which on; embeddings and the metric belong to no layer and are wanted
  *     whatever it is
  * @param lastLayer up to which, included
@@ -82,23 +83,44 @@ public record NodeFilter(
         0 <= first && first <= last, "%s %d to %d: there are none such", what, first, last);
   }
 
+  /** {@return the kinds of sources that are searched, by the words that names have for them} */
+  public static Map<String, Class<? extends Node>> sources() {
+    return kinds(Source.class);
+  }
+
+  /** {@return the kinds of targets that are searched, by the words that names have for them} */
+  public static Map<String, Class<? extends Node>> targets() {
+    return kinds(Target.class);
+  }
+
+  private static Map<String, Class<? extends Node>> kinds(Class<? extends Node> role) {
+    Map<String, Class<? extends Node>> kinds = new LinkedHashMap<>();
+    Kind.all().stream()
+        .filter(kind -> kind.is(role))
+        .forEach(kind -> kinds.put(kind.word(), kind.type()));
+    return kinds;
+  }
+
   /** Refuses a kind that would find nothing. */
-  void requireKinds(String role, List<Class<? extends Node>> known) {
+  void requireKinds(Class<? extends Node> role) {
+    Collection<Class<? extends Node>> known = kinds(role).values();
     for (Class<? extends Node> kind : kinds) {
       requireArgument(
           known.contains(kind),
           "%s is no kind of %s in a search of edges, name %s",
           kind.getSimpleName(),
-          role,
+          role.getSimpleName().toLowerCase(Locale.ROOT),
           known.stream().map(Class::getSimpleName).collect(Collectors.joining(", ")));
     }
   }
 
-  boolean wantsKind(Class<? extends Node> kind) {
-    return kinds.isEmpty() || kinds.contains(kind);
+  /** Whether nodes of a kind and family are wanted, at some tokens. */
+  boolean wants(Kind kind, Family family) {
+    return (kinds.isEmpty() || kinds.contains(kind.type()))
+        && (family.layer().isEmpty() || wantsLayer(family.layer().getAsInt()));
   }
 
-  boolean wantsLayer(int layer) {
+  private boolean wantsLayer(int layer) {
     return layer >= firstLayer && layer <= lastLayer;
   }
 

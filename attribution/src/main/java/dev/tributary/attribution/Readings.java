@@ -3,7 +3,9 @@ package dev.tributary.attribution;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Run;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalDouble;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
@@ -17,10 +19,12 @@ public final class Readings {
   /** Of nodes whose parts are in {@link #arrays} already. */
   private final List<NodeArray> wholes;
 
-  Readings(Run run, List<NodeArray> arrays, List<NodeArray> wholes) {
+  Readings(Run run, List<NodeArray> arrays) {
     this.run = run;
-    this.arrays = List.copyOf(arrays);
-    this.wholes = List.copyOf(wholes);
+    Map<Boolean, List<NodeArray>> byWhole =
+        arrays.stream().collect(Collectors.partitioningBy(array -> array.source().isWhole()));
+    this.arrays = byWhole.getOrDefault(false, List.of());
+    this.wholes = byWhole.getOrDefault(true, List.of());
   }
 
   /** Hands the numbers to the scope around the one in which they were computed. */

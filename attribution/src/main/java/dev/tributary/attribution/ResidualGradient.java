@@ -1,16 +1,17 @@
 package dev.tributary.attribution;
 
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Point;
 
 /**
  * How a scalar reads the residual stream: its gradient there, for the tokens that it reads; at
  * others the gradient is zero.
  *
- * @param afterBlock the residual stream after this block, numbered as in {@link Node}
+ * @param point at which it reads
  * @param firstToken the token of the first row
  * @param rows gradient, [token, dModel]
  */
-public record ResidualGradient(int afterBlock, int firstToken, Tensor rows) {
+public record ResidualGradient(Point point, int firstToken, Tensor rows) {
   /** The token after the last row. */
   int endToken() {
     return firstToken + rows.shape().size(0);

@@ -2,12 +2,10 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Neuron;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
@@ -16,10 +14,12 @@ import java.util.Set;
 /** What a node computes, explained in place of the logits: the metric of what is upstream of it. */
 public sealed interface Trace extends Metric {
   /**
-   * {@return whether the scale of the layer norm through which the traced node reads is seen to
-   * move}
+   * Which side of a node is traced, and how.
+   *
+   * @param stage on which side of its nonlinearity
+   * @param scaleGradient whether the scale of the norm through which it reads is seen to move
    */
-  ScaleGradient scaleGradient();
+  record Side(Stage stage, ScaleGradient scaleGradient) {}
 
   @Override
   default Variable value(Run run) {
@@ -36,7 +36,7 @@ public sealed interface Trace extends Metric {
     @Override
     public Reading reading(Run run) {
       neuron.requireIn(run);
-      return Reading.neuron(run, neuron, stage);
+      return neuron.reading(run, stage);
     }
   }
 
@@ -45,7 +45,7 @@ public sealed interface Trace extends Metric {
     @Override
     public Reading reading(Run run) {
       latent.requireIn(run);
-      return Reading.latent(run, latent, stage);
+      return latent.reading(run, stage);
     }
   }
 
@@ -60,7 +60,7 @@ public sealed interface Trace extends Metric {
     @Override
     public Reading reading(Run run) {
       pair.requireIn(run);
-      return Reading.pattern(run, pair, paths, stage);
+      return pair.pattern(run, paths, stage);
     }
   }
 
@@ -81,25 +81,19 @@ public sealed interface Trace extends Metric {
     public Reading reading(Run run) {
       pair.requireIn(run);
       ResidualGradient gradient = downstream.tracedGradient(run);
+      Attention attention = run.model().attention(pair.layer());
       requireArgument(
-          pair.block() <= gradient.afterBlock(),
+          attention.writes().reaches(gradient.point()),
           "%s writes after what is downstream of it in this trace has read",
           pair);
-      Tensor weight =
-          run.model()
-              .block(pair.layer())
-              .attention()
-              .outputWeight()
-              .slice(0, pair.head(), pair.head() + 1);
+      Tensor weight = attention.outputWeight().slice(0, pair.head(), pair.head() + 1);
       int dModel = weight.shape().size(2);
-      boolean read = pair.query() >= gradient.firstToken() && pair.query() < gradient.endToken();
-      int row = pair.query() - gradient.firstToken();
       Tensor along =
-          read
-              ? gradient.rows().slice(0, row, row + 1)
+          gradient.reads(pair.query())
+              ? attention.outlet().pull(run, pair.query(), gradient.row(pair.query()))
               : Tensor.zeros(weight.dtype(), Shape.of(1, dModel));
       Tensor inHead = along.matmulTransposed(weight.reshape(weight.shape().size(1), dModel));
-      return Reading.value(run, pair, inHead);
+      return pair.value(run, inHead);
     }
   }
 }

@@ -9,7 +9,8 @@
  * first answers with {@link dev.tributary.attribution.Readings}, which a node has or has not, the
  * second with {@link dev.tributary.attribution.EdgeScores}, which every node has: arrays with named
  * axes. A {@link dev.tributary.attribution.Circuit} is some nodes and all edges among them, as
- * plain numbers; an {@link dev.tributary.attribution.EdgeSearch} finds the largest edges of all.
+ * plain numbers; an {@link dev.tributary.attribution.EdgeSearch} finds the largest edges of all. A
+ * {@link dev.tributary.attribution.MemoryPlan} says beforehand what memory all that takes.
  *
  * <p>How: {@code Writes} is what nodes add to the residual stream, a {@link
  * dev.tributary.attribution.Reading} what one node computes from it, a {@link

@@ -5,26 +5,17 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.tributary.attribution.Bias.BiasPart;
 import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.Circuit.Input;
 import dev.tributary.attribution.Circuit.Labels;
 import dev.tributary.attribution.Circuit.NodeReading;
-import dev.tributary.attribution.Node.Bias;
-import dev.tributary.attribution.Node.BiasPart;
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.EmbeddingPart;
-import dev.tributary.attribution.Node.Explained;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.PreBias;
-import dev.tributary.attribution.Node.ReconstructionError;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
+import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
@@ -60,7 +51,7 @@ class CircuitTest {
   private static NodeAttribution attribution(long seed, Site... encoded) {
     Random random = RandomNodes.random(seed);
     TransformerConfig config =
-        new TransformerConfig(
+        TransformerConfig.gpt2(
             LAYERS,
             RandomNodes.WIDTH,
             RandomNodes.HEADS,
@@ -297,7 +288,7 @@ class CircuitTest {
   void patterns_moreThanHalfAMillionProbabilities_areOfTheLargestHeads() {
     int tokens = 250;
     int heads = 16;
-    TransformerConfig config = new TransformerConfig(1, 4, heads, 1, 1, tokens, 5, 1e-5, true);
+    TransformerConfig config = TransformerConfig.gpt2(1, 4, heads, 1, 1, tokens, 5, 1e-5, true);
     try (Scope scope = Scope.open()) {
       Run run =
           Transformer.random(config, DType.DOUBLE, 3)
@@ -484,8 +475,7 @@ class CircuitTest {
           list -> Circuit.among(edges, labels(nodes.run()), list, Progress.NONE);
       assertRefused(
           () -> among.accept(List.of(Node.parse("L1.head0.key[2<-1]"))),
-          "L1.head0.key[2<-1] is one input of a head; the node of a circuit is the head:"
-              + " L1.head0[2<-1]");
+          "L1.head0.key[2<-1] is one input of L1.head0[2<-1], which is the node of a circuit");
       assertRefused(
           () -> among.accept(List.of(Node.parse("logit3[2]"))),
           "logit3[2] is no node of a circuit");
@@ -573,17 +563,17 @@ class CircuitTest {
             ScaleGradient.LIVE,
             EdgeMeasure.ATTRIBUTION);
     OptionalDouble none = OptionalDouble.empty();
-    NodeReading metric = new NodeReading(new Explained(), none, none, none);
+    NodeReading metric = unread("metric");
     for (String name :
         List.of("embedding[2]", "L3.neuron0[1]", "L3.attention_bias[0]", "L0.head0[1<-2]")) {
-      NodeReading outside = new NodeReading(Node.parse(name), none, none, none);
+      NodeReading outside = unread(name);
       assertRefused(
           () -> new Circuit(origin, List.of(outside, metric), List.of(), List.of(), List.of()),
           name + " is not in a run of 2 tokens through 3 layers");
     }
     for (String name :
         List.of("embedding[1]", "L2.neuron0[1]", "L2.mlp_bias[0]", "L0.head0[1<-1]")) {
-      NodeReading inside = new NodeReading(Node.parse(name), none, none, none);
+      NodeReading inside = unread(name);
       assertEquals(
           2,
           new Circuit(origin, List.of(inside, metric), List.of(), List.of(), List.of())
@@ -592,7 +582,12 @@ class CircuitTest {
     }
     assertRefused(
         () ->
-            new NodeReading(Node.parse("embedding[1]"), none, OptionalDouble.of(Double.NaN), none),
+            new NodeReading(
+                Node.parse("embedding[1]"),
+                Point.EMBEDDING,
+                none,
+                OptionalDouble.of(Double.NaN),
+                none),
         "the attribution of embedding[1] is NaN");
   }
 
@@ -624,7 +619,7 @@ class CircuitTest {
 
   static NodeReading unread(String name) {
     OptionalDouble none = OptionalDouble.empty();
-    return new NodeReading(Node.parse(name), none, none, none);
+    return new NodeReading(Node.parse(name), Point.EMBEDDING, none, none, none);
   }
 
   private static final AttentionPath ALL = AttentionPath.ALL;

@@ -3,15 +3,6 @@ package dev.tributary.attribution;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.tributary.attribution.Node.Direction;
-import dev.tributary.attribution.Node.Explained;
-import dev.tributary.attribution.Node.HeadInput;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Logit;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
@@ -127,7 +118,7 @@ class EdgeAgreementTest {
       this.target = target;
       this.edges = edges;
       this.gradient = edges.gradient(target);
-      this.write = nodes.writes().of(source);
+      this.write = RandomNodes.write(nodes.run(), source);
     }
 
     void check(
@@ -164,13 +155,7 @@ class EdgeAgreementTest {
 
     /** The whole model, run again with a multiple of the write added to what the target reads. */
     private Run changed(double factor, boolean frozen) {
-      int block = gradient.afterBlock();
-      Place place =
-          block == 0
-              ? Place.of(Site.EMBEDDING)
-              : block % 2 == 1
-                  ? Place.of(Site.RESIDUAL_AFTER_ATTENTION, block / 2)
-                  : Place.of(Site.RESIDUAL_AFTER_MLP, block / 2 - 1);
+      Place place = run.model().residualAt(gradient.point());
       Intervention add = Intervention.add(place.at(0, source.token()), write.times(factor));
       return frozen ? run.with(Frozen.as(run), add) : run.with(add);
     }
@@ -214,7 +199,8 @@ class EdgeAgreementTest {
         return value(changed) - value(run);
       }
       if (target instanceof Neuron n) {
-        return Effect.activation(changed, n) * weight(n) - Effect.activation(run, n) * weight(n);
+        return RandomNodes.activation(changed, n) * weight(n)
+            - RandomNodes.activation(run, n) * weight(n);
       }
       if (target instanceof Latent l) {
         int layer = l.layer();
@@ -260,7 +246,7 @@ class EdgeAgreementTest {
           run.value(Site.PATTERN, layer)
               .matmul(changed.value(Site.VALUE, layer).minus(v))
               .plus(movedPattern(layer, changed, true, true).matmul(v));
-      Tensor byHead = heads.matmul(run.model().block(layer).attention().outputWeight());
+      Tensor byHead = heads.matmul(run.model().attention(layer).outputWeight());
       return byHead.sum(0).reshape(RandomNodes.TOKENS, RandomNodes.WIDTH);
     }
 
@@ -270,18 +256,23 @@ class EdgeAgreementTest {
         Tensor heads =
             pattern(layer, changed.value(Site.QUERY, layer), changed.value(Site.KEY, layer))
                 .matmul(changed.value(Site.VALUE, layer));
-        return run.model().block(layer).attention().output(Variable.constant(heads)).value();
+        return run.model()
+            .attention(layer)
+            .output(Variable.constant(heads), ScaleGradient.LIVE)
+            .value();
       }
       Tensor activation = activated(changed, layer);
       return l.site() == Site.MLP_ACTIVATION
           ? activation
-          : run.model().block(layer).mlp().output().apply(Variable.constant(activation)).value();
+          : run.model()
+              .mlp(layer)
+              .output(Variable.constant(activation), ScaleGradient.LIVE)
+              .value();
     }
 
     private Tensor pattern(int layer, Tensor q, Tensor k) {
       return run.model()
-          .block(layer)
-          .attention()
+          .attention(layer)
           .scores(Variable.constant(q), Variable.constant(k), 0)
           .value()
           .causalSoftmax(1);
@@ -290,7 +281,7 @@ class EdgeAgreementTest {
     private double residualProduct(Run changed, Tensor rows) {
       int from = gradient.firstToken();
       Tensor residual =
-          changed.residualAfter(gradient.afterBlock()).value().slice(0, from, gradient.endToken());
+          changed.residual(gradient.point()).value().slice(0, from, gradient.endToken());
       return residual.times(rows).sumTo(Shape.of()).item();
     }
 
@@ -303,12 +294,12 @@ class EdgeAgreementTest {
         along = vector(nodes.gradient(Site.HEAD_OUTPUT, layer), p.head(), p.query());
       } else {
         Tensor weight =
-            run.model().block(layer).attention().outputWeight().slice(0, p.head(), p.head() + 1);
+            run.model().attention(layer).outputWeight().slice(0, p.head(), p.head() + 1);
         Tensor matrix = weight.reshape(3, RandomNodes.WIDTH);
         Tensor written = vector(run.value(Site.VALUE, layer), p.head(), p.key()).matmul(matrix);
         along = written.matmulTransposed(matrix).over(written.norm(-1));
       }
-      return value.matmulTransposed(along).item() * Effect.activation(run, p);
+      return value.matmulTransposed(along).item() * RandomNodes.activation(run, p);
     }
 
     private static Tensor vector(Tensor byHead, int head, int token) {
@@ -373,7 +364,17 @@ class EdgeAgreementTest {
   }
 
   private static Tensor activated(Run run, int layer) {
-    Variable preActivation = Variable.constant(run.value(Site.MLP_PRE_ACTIVATION, layer));
-    return run.model().block(layer).mlp().activation().apply(preActivation).value();
+    Tensor preActivation = run.value(Site.MLP_PRE_ACTIVATION, layer);
+    Tensor activated =
+        run.model()
+            .config()
+            .layers()
+            .get(layer)
+            .mlp()
+            .activation()
+            .apply(Variable.constant(preActivation))
+            .value();
+    Place up = Place.of(Site.MLP_UP, layer);
+    return run.has(up) ? activated.times(run.value(up)) : activated;
   }
 }

@@ -4,16 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.tributary.attribution.Node.Bias;
-import dev.tributary.attribution.Node.BiasPart;
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.EmbeddingPart;
-import dev.tributary.attribution.Node.Explained;
-import dev.tributary.attribution.Node.HeadInput;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
+import dev.tributary.attribution.Bias.BiasPart;
+import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
@@ -21,7 +13,7 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.AttentionPath;
-import dev.tributary.transformer.Block;
+import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
@@ -70,20 +62,28 @@ class EdgeLawsTest {
       return NodeAttribution.of(run, metric);
     }
 
+    int heads() {
+      return config.layers().get(0).attention().heads();
+    }
+
+    int neurons() {
+      return config.layers().get(0).mlp().neurons();
+    }
+
     private HeadPair pair(Random random) {
       int query = random.nextInt(length);
       return new HeadPair(
-          random.nextInt(config.layers()),
-          random.nextInt(config.heads()),
+          random.nextInt(config.layers().size()),
+          random.nextInt(heads()),
           query,
           random.nextInt(query + 1));
     }
 
     private Neuron neuron(Random random) {
       return new Neuron(
-          random.nextInt(config.layers()),
+          random.nextInt(config.layers().size()),
           random.nextInt(length),
-          random.nextInt(config.neurons()));
+          random.nextInt(neurons()));
     }
 
     /** One source of each kind. */
@@ -93,7 +93,7 @@ class EdgeLawsTest {
         sources.add(new Embedding(part, random.nextInt(length)));
       }
       for (BiasPart part : BiasPart.values()) {
-        sources.add(new Bias(part, random.nextInt(config.layers()), random.nextInt(length)));
+        sources.add(new Bias(part, random.nextInt(config.layers().size()), random.nextInt(length)));
       }
       sources.add(neuron(random));
       sources.add(pair(random));
@@ -130,7 +130,7 @@ class EdgeLawsTest {
                 Arbitraries.of(true, false))
             .as(
                 (layers, dModel, heads, dHead, neurons, vocabulary, activation, tied) ->
-                    new TransformerConfig(
+                    TransformerConfig.gpt2(
                         layers,
                         dModel,
                         heads,
@@ -175,20 +175,20 @@ class EdgeLawsTest {
   }
 
   private static boolean isDownstream(EdgeAttribution edges, Source source, Target target) {
-    return source.block() <= edges.gradient(target).afterBlock();
+    return RandomNodes.point(edges.nodes().run(), source).reaches(edges.gradient(target).point());
   }
 
   /** Every target of a few tokens. */
   private static List<Target> everyTarget(Drawn drawn) {
     List<Target> targets = new ArrayList<>(List.of(new Explained()));
     int last = drawn.length - 1;
-    for (int layer = 0; layer < drawn.config.layers(); layer++) {
-      targets.add(new Neuron(layer, last, layer % drawn.config.neurons()));
+    for (int layer = 0; layer < drawn.config.layers().size(); layer++) {
+      targets.add(new Neuron(layer, last, layer % drawn.neurons()));
       targets.add(new Neuron(layer, last / 2, 0));
       for (int key = 0; key <= last; key++) {
         for (AttentionPath path :
             List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE)) {
-          int head = key % drawn.config.heads();
+          int head = key % drawn.heads();
           targets.add(new HeadPair(layer, head, last, key).through(path));
           targets.add(new HeadPair(layer, head, key, key / 2).through(path));
         }
@@ -228,7 +228,7 @@ class EdgeLawsTest {
   }
 
   private static Tensor residual(Run run, EdgeAttribution edges, Target target) {
-    return run.residualAfter(edges.gradient(target).afterBlock()).value();
+    return run.residual(edges.gradient(target).point()).value();
   }
 
   /**
@@ -249,9 +249,7 @@ class EdgeLawsTest {
           }
           Tensor residual = residual(run, edges, target);
           Tensor write =
-              nodes
-                  .writes()
-                  .of(source)
+              RandomNodes.write(nodes.run(), source)
                   .reshape(1, drawn.config.dModel())
                   .pad(0, source.token(), drawn.length);
           double ahead = attribution(nodes, target, residual.plus(write.times(STEP)));
@@ -272,17 +270,12 @@ class EdgeLawsTest {
     Run run = nodes.run();
     Variable r = Variable.constant(residual);
     if (target instanceof Explained) {
-      Tensor gradient = nodes.gradient(Site.RESIDUAL_AFTER_MLP, run.model().config().layers() - 1);
+      Tensor gradient = nodes.gradient(Site.RESIDUAL_AFTER_MLP, run.model().layers() - 1);
       return residual.times(gradient).sumTo(Shape.of()).item();
     }
     if (target instanceof Neuron neuron) {
-      Block block = run.model().block(neuron.layer());
-      Tensor activation =
-          block
-              .mlp()
-              .activation()
-              .apply(block.mlp().input().apply(block.mlpNorm().apply(r, ScaleGradient.LIVE)))
-              .value();
+      Mlp mlp = run.model().mlp(neuron.layer());
+      Tensor activation = mlp.neurons(mlp.normalised(r, ScaleGradient.LIVE)).value();
       return activation.get(neuron.token(), neuron.neuron())
           * nodes
               .gradient(Site.MLP_ACTIVATION, neuron.layer())
@@ -291,8 +284,8 @@ class EdgeLawsTest {
     HeadInput input = (HeadInput) target;
     HeadPair pair = input.pair();
     int layer = pair.layer();
-    Attention attention = run.model().block(layer).attention();
-    Variable x = run.model().block(layer).attentionNorm().apply(r, ScaleGradient.LIVE);
+    Attention attention = run.model().attention(layer);
+    Variable x = attention.normalised(r, ScaleGradient.LIVE);
     if (input.path() == AttentionPath.VALUE) {
       Tensor value = attention.value(x).value();
       double sum = 0;
@@ -304,8 +297,14 @@ class EdgeLawsTest {
       return sum * run.value(Site.PATTERN, layer).get(pair.head(), pair.query(), pair.key());
     }
     boolean query = input.path() == AttentionPath.QUERY;
-    Variable q = query ? attention.query(x) : Variable.constant(run.value(Site.QUERY, layer));
-    Variable k = query ? Variable.constant(run.value(Site.KEY, layer)) : attention.key(x);
+    Variable q =
+        query
+            ? attention.query(x, 0, ScaleGradient.LIVE)
+            : Variable.constant(run.value(Site.QUERY, layer));
+    Variable k =
+        query
+            ? Variable.constant(run.value(Site.KEY, layer))
+            : attention.key(x, 0, ScaleGradient.LIVE);
     return attention
             .pattern(attention.scores(q, k, 0), 0)
             .value()

@@ -6,14 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.attribution.EdgeSearch.EdgeScore;
 import dev.tributary.attribution.EdgeSearch.Found;
-import dev.tributary.attribution.Node.Bias;
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.Explained;
-import dev.tributary.attribution.Node.HeadInput;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.Target;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.AttentionPath;
@@ -288,9 +280,9 @@ class EdgeSearchTest {
           ResidualGradient gradient = edges.gradient(target);
           for (int layer = 0; layer < RandomNodes.LAYERS; layer++) {
             for (int token = gradient.firstToken(); token < gradient.endToken(); token++) {
-              expected += 2 * layer + 2 <= gradient.afterBlock() ? RandomNodes.NEURONS : 0;
+              expected += 2 * layer + 2 <= gradient.point().index() ? RandomNodes.NEURONS : 0;
               expected +=
-                  2 * layer + 1 <= gradient.afterBlock() ? RandomNodes.HEADS * (token + 1) : 0;
+                  2 * layer + 1 <= gradient.point().index() ? RandomNodes.HEADS * (token + 1) : 0;
             }
           }
         }
@@ -342,7 +334,7 @@ class EdgeSearchTest {
                   () -> search.into(NodeFilter.ALL.kinds(Set.of(HeadPair.class))))
               .getMessage();
       assertEquals(
-          "HeadPair is no kind of target in a search of edges, name HeadInput, Neuron, Latent,"
+          "HeadPair is no kind of target in a search of edges, name Neuron, Latent, HeadInput,"
               + " Explained",
           sentence);
       assertThrows(

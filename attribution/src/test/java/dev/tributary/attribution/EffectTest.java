@@ -4,14 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.Explained;
-import dev.tributary.attribution.Node.HeadInput;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
@@ -20,6 +12,7 @@ import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
@@ -59,13 +52,8 @@ class EffectTest {
   }
 
   /** The residual stream after a block, with a multiple of a write added at a token. */
-  private static Change add(int block, int token, Tensor write, double factor) {
-    Place place =
-        block == 0
-            ? Place.of(Site.EMBEDDING)
-            : block % 2 == 1
-                ? Place.of(Site.RESIDUAL_AFTER_ATTENTION, block / 2)
-                : Place.of(Site.RESIDUAL_AFTER_MLP, block / 2 - 1);
+  private static Change add(Run run, Point point, int token, Tensor write, double factor) {
+    Place place = run.model().residualAt(point);
     return Intervention.add(place.at(0, token), write.times(factor));
   }
 
@@ -77,10 +65,11 @@ class EffectTest {
       Random random = RandomNodes.random(seed);
       for (RandomNodes.Kind<Source> kind : RandomNodes.sourceKinds().values()) {
         Source source = kind.apply(random, random.nextInt(RandomNodes.LAYERS));
-        Tensor write = nodes.writes().of(source);
+        Tensor write = RandomNodes.write(nodes.run(), source);
         for (double factor : new double[] {0, 1, -2}) {
           Change scaled = Ablation.scale(run, source, factor);
-          Change direct = add(source.block(), source.token(), write, factor - 1);
+          Change direct =
+              add(run, RandomNodes.point(run, source), source.token(), write, factor - 1);
           double expected = Effect.of(run, nodes.metric(), direct).metricAfter();
           double actual = Effect.of(run, nodes.metric(), scaled).metricAfter();
           assertEquals(expected, actual, EXACT * Math.max(1, Math.abs(expected)), source::toString);
@@ -99,11 +88,12 @@ class EffectTest {
         Source source =
             Objects.requireNonNull(RandomNodes.sourceKinds().get(kind)).apply(random, 1);
         Effect effect = Effect.of(run, nodes.metric(), Ablation.set(run, source, 0.7));
-        assertEquals(0.7 - Effect.activation(run, source), effect.activationChange(source), EXACT);
+        assertEquals(
+            0.7 - RandomNodes.activation(run, source), effect.activationChange(source), EXACT);
       }
       assertThrows(
           IllegalArgumentException.class,
-          () -> Ablation.set(run, new Embedding(Node.EmbeddingPart.BOTH, 0), 1));
+          () -> Ablation.set(run, new Embedding(Embedding.EmbeddingPart.BOTH, 0), 1));
     }
   }
 
@@ -129,8 +119,8 @@ class EffectTest {
               assertEquals(new EdgePatch(0, 0, 0), patch);
               continue;
             }
-            Tensor write = nodes.writes().of(source);
-            Change without = add(read.afterBlock(), source.token(), write, -1);
+            Tensor write = RandomNodes.write(nodes.run(), source);
+            Change without = add(run, read.point(), source.token(), write, -1);
             double lost = lost(nodes, target, held(run, target, without));
             assertEquals(
                 lost,
@@ -158,20 +148,20 @@ class EffectTest {
     Run run = nodes.run();
     if (target instanceof Neuron n) {
       double gradient = nodes.gradient(Site.MLP_ACTIVATION, n.layer()).get(n.token(), n.neuron());
-      return (Effect.activation(run, n) - Effect.activation(changed, n)) * gradient;
+      return (RandomNodes.activation(run, n) - RandomNodes.activation(changed, n)) * gradient;
     }
     if (target instanceof Latent l) {
       double gradient =
           nodes
               .latentGradient(run.encoding(l.site(), l.layer()).autoencoder())
               .get(l.token(), l.latent());
-      return (Effect.activation(run, l) - Effect.activation(changed, l)) * gradient;
+      return (RandomNodes.activation(run, l) - RandomNodes.activation(changed, l)) * gradient;
     }
     if (target instanceof HeadInput input) {
       HeadPair p = input.pair();
       if (input.path() != AttentionPath.VALUE) {
         double gradient = nodes.gradient(Site.PATTERN, p.layer()).get(p.head(), p.query(), p.key());
-        return (Effect.activation(run, p) - Effect.activation(changed, p)) * gradient;
+        return (RandomNodes.activation(run, p) - RandomNodes.activation(changed, p)) * gradient;
       }
       Tensor moved = run.value(Site.VALUE, p.layer()).minus(changed.value(Site.VALUE, p.layer()));
       double sum = 0;
@@ -180,17 +170,17 @@ class EffectTest {
             moved.get(p.head(), p.key(), i)
                 * nodes.gradient(Site.HEAD_OUTPUT, p.layer()).get(p.head(), p.query(), i);
       }
-      return sum * Effect.activation(run, p);
+      return sum * RandomNodes.activation(run, p);
     }
-    if (target instanceof Node.Logit logit) {
+    if (target instanceof Logit logit) {
       return run.value(Site.LOGITS).get(logit.token(), logit.word())
           - changed.value(Site.LOGITS).get(logit.token(), logit.word());
     }
-    if (target instanceof Node.Direction direction) {
+    if (target instanceof Direction direction) {
       Tensor moved =
-          run.residualAfter(direction.block())
+          run.residual(direction.point())
               .value()
-              .minus(changed.residualAfter(direction.block()).value());
+              .minus(changed.residual(direction.point()).value());
       return moved
           .slice(0, direction.token(), direction.token() + 1)
           .times(direction.vector())
@@ -216,9 +206,7 @@ class EffectTest {
           targets.add(new Neuron(2, random.nextInt(RandomNodes.TOKENS), neuron));
         }
         List<Target> pushed =
-            targets.stream()
-                .filter(t -> !(t instanceof Node.Logit || t instanceof Node.Direction))
-                .toList();
+            targets.stream().filter(t -> !(t instanceof Logit || t instanceof Direction)).toList();
         for (List<Source> some : List.of(sources, sources.subList(0, 3))) {
           for (List<Target> others : List.of(targets, pushed)) {
             Tensor all = edges.between(some, others);
@@ -253,28 +241,29 @@ class EffectTest {
       Random random = RandomNodes.random(seed);
       int last = RandomNodes.TOKENS - 1;
       HeadPair pair = new HeadPair(1, random.nextInt(2), last, random.nextInt(last + 1));
-      Source source = new Embedding(Node.EmbeddingPart.BOTH, pair.key());
-      Tensor write = nodes.writes().of(source);
+      Source source = new Embedding(Embedding.EmbeddingPart.BOTH, pair.key());
+      Tensor write = RandomNodes.write(nodes.run(), source);
 
       EdgePatch value = edges.patch(source, pair.through(AttentionPath.VALUE));
-      Run changed = run.with(add(2, pair.key(), write, -1));
+      Run changed = run.with(add(run, run.model().attention(1).reads(), pair.key(), write, -1));
       Tensor moved =
           changed
               .value(Site.VALUE, 1)
               .minus(run.value(Site.VALUE, 1))
               .slice(0, pair.head(), pair.head() + 1)
               .slice(1, pair.key(), pair.key() + 1)
-              .times(Effect.activation(run, pair));
+              .times(RandomNodes.activation(run, pair));
       Place place = Place.of(Site.HEAD_OUTPUT, 1).at(0, pair.head()).at(1, last);
       double expected =
           Effect.of(run, nodes.metric(), Intervention.add(place, moved)).metricChange();
       assertEquals(expected, value.metricChange(), EXACT * Math.max(1, Math.abs(expected)));
 
       EdgePatch explained =
-          edges.patch(new Embedding(Node.EmbeddingPart.BOTH, last), new Explained());
-      Tensor lastWrite = nodes.writes().of(new Embedding(Node.EmbeddingPart.BOTH, last));
-      int end = 2 * RandomNodes.LAYERS;
-      double change = Effect.of(run, nodes.metric(), add(end, last, lastWrite, -1)).metricChange();
+          edges.patch(new Embedding(Embedding.EmbeddingPart.BOTH, last), new Explained());
+      Tensor lastWrite =
+          RandomNodes.write(nodes.run(), new Embedding(Embedding.EmbeddingPart.BOTH, last));
+      Change without = add(run, run.model().end(), last, lastWrite, -1);
+      double change = Effect.of(run, nodes.metric(), without).metricChange();
       assertEquals(change, explained.metricChange(), EXACT * Math.max(1, Math.abs(change)));
     }
   }
@@ -372,7 +361,12 @@ class EffectTest {
         int row = pair.query() - gradient.firstToken();
         if (row >= 0 && pair.query() < gradient.endToken()) {
           expected =
-              gradient.rows().slice(0, row, row + 1).times(nodes.writes().of(pair)).sum(-1).item();
+              gradient
+                  .rows()
+                  .slice(0, row, row + 1)
+                  .times(RandomNodes.write(nodes.run(), pair))
+                  .sum(-1)
+                  .item();
         }
         assertEquals(expected, nodes.value(), EXACT * Math.max(1, Math.abs(expected)));
         for (NodeArray readings : nodes.activationTimesGradient().arrays()) {
@@ -397,7 +391,7 @@ class EffectTest {
     try (Scope scope = Scope.open()) {
       Transformer model =
           Transformer.random(
-              new TransformerConfig(1, 4, 1, 4, 4, 3, 5, 1e-5, true), DType.DOUBLE, 1);
+              TransformerConfig.gpt2(1, 4, 1, 4, 4, 3, 5, 1e-5, true), DType.DOUBLE, 1);
       NodeAttribution nodes = NodeAttribution.of(model.run(1, 2), Metric.logit(1, 0));
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       for (String name : List.of("L0.mlp_latent1[0]", "L0.mlp_error[0]", "L0.mlp_pre_bias[1]")) {

@@ -6,23 +6,70 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
-import dev.tributary.transformer.MemoryPlan;
 import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.constraints.IntRange;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** What a plan says is what the memory of a process then shows. */
 class MemoryPlanTest {
-  private static final double TOLERANCE = 0.2;
+  /** What a search takes is an estimate. */
+  private static final double OF_SEARCH = 0.2;
 
   /** Blocks are rounded up, which counts for something where all of them are small. */
-  private static final double SMALL = 2e6;
+  private static final double SMALL_SEARCH = 2e6;
+
+  /**
+   * Of sizes at which no product takes memory for each thread, which may or may not be together.
+   */
+  @Property(tries = 40)
+  void plan_anyModel_isExactlyWhatItTakes(
+      @ForAll @IntRange(min = 1, max = 4) int layers,
+      @ForAll @IntRange(min = 1, max = 6) int heads,
+      @ForAll @IntRange(min = 2, max = 64) int dHead,
+      @ForAll @IntRange(min = 4, max = 250) int dModel,
+      @ForAll @IntRange(min = 4, max = 500) int neurons,
+      @ForAll @IntRange(min = 3, max = 500) int vocabulary,
+      @ForAll @IntRange(min = 1, max = 200) int tokens,
+      @ForAll DType dtype) {
+    TransformerConfig config = config(layers, dModel, heads, dHead, neurons, vocabulary, tokens);
+    MemoryPlan plan = MemoryPlan.of(config, dtype, tokens);
+    Scope.releaseUnused();
+    long empty = Scope.reservedBytes();
+    try (Scope scope = Scope.open()) {
+      Transformer model = Transformer.random(config, dtype, 1);
+      Scope.releaseUnused();
+      long loaded = Scope.reservedBytes();
+      Run run = model.run(new int[tokens]);
+      long recorded = Scope.reservedBytes();
+      NodeAttribution.of(run, Metric.logProbability(run.lastToken(), 1));
+      long all = Scope.reservedBytes(); // nothing was given back: the peak
+      assertEquals(new MemoryPlan(loaded - empty, recorded - loaded, all - recorded), plan);
+    }
+  }
+
+  private static TransformerConfig config(
+      int layers, int dModel, int heads, int dHead, int neurons, int vocabulary, int tokens) {
+    return TransformerConfig.gpt2(
+        layers,
+        dModel,
+        heads,
+        dHead,
+        neurons,
+        2 * tokens,
+        vocabulary,
+        1e-5,
+        MlpActivation.TANH_GELU,
+        false);
+  }
 
   @ParameterizedTest
   @CsvSource({
@@ -33,7 +80,7 @@ class MemoryPlanTest {
     "2, 320, 5, 64, 1280, 700, 120, DOUBLE",
     "4, 128, 8, 16, 512, 64, 15, DOUBLE"
   })
-  void plan_isWithinAFifthOfThePeak(
+  void bytesOfSearch_areWithinAFifthWithAllElse(
       int layers,
       int dModel,
       int heads,
@@ -42,50 +89,26 @@ class MemoryPlanTest {
       int vocabulary,
       int tokens,
       DType dtype) {
-    TransformerConfig config =
-        new TransformerConfig(
-            layers,
-            dModel,
-            heads,
-            dHead,
-            neurons,
-            2 * tokens,
-            vocabulary,
-            1e-5,
-            MlpActivation.TANH_GELU,
-            false);
-    MemoryPlan plan = MemoryPlan.of(config, dtype, tokens);
+    TransformerConfig config = config(layers, dModel, heads, dHead, neurons, vocabulary, tokens);
     Scope.releaseUnused();
     long empty = Scope.reservedBytes();
     try (Scope scope = Scope.open()) {
-      Transformer model = Transformer.random(config, dtype, 1);
-      assertEquals(plan, model.memoryPlan(tokens));
-      Scope.releaseUnused();
-      long loaded = requireClose("weights", plan.weights(), empty);
-      Run run = model.run(new int[tokens]);
-      long recorded = requireClose("recording", plan.recording(), loaded);
+      Run run = Transformer.random(config, dtype, 1).run(new int[tokens]);
       NodeAttribution nodes =
           NodeAttribution.of(run, Metric.logitDifference(run.lastToken(), 1, 2));
-      requireClose("gradients", plan.gradients(), recorded);
       EdgeSearch search = EdgeSearch.of(EdgeAttribution.of(nodes, ScaleGradient.LIVE));
       search.top(100, Progress.NONE);
-      requireClose("all with the search", plan.total() + search.bytes(), empty);
+      double all = Scope.reservedBytes() - empty;
+      long planned = MemoryPlan.of(config, dtype, tokens).total() + search.bytes();
+      assertEquals(all, (double) planned, OF_SEARCH * all + SMALL_SEARCH);
     }
-  }
-
-  /** Nothing is given back meanwhile, so what is reserved at the end is the peak. */
-  private static long requireClose(String what, long planned, long before) {
-    long now = Scope.reservedBytes();
-    double measured = now - before;
-    assertEquals(measured, (double) planned, TOLERANCE * measured + SMALL, what);
-    return now;
   }
 
   @Test
   void whatDoesNotFit_isRefusedBeforeItIsBegun() {
     long before = Scope.reservedBytes();
     TransformerConfig huge =
-        new TransformerConfig(
+        TransformerConfig.gpt2(
             10_000, 8192, 64, 128, 16_384, 64, 1000, 1e-5, MlpActivation.TANH_GELU, true);
     String message =
         assertThrows(
@@ -96,11 +119,11 @@ class MemoryPlanTest {
                   }
                 })
             .toString();
-    assertTrue(message.contains("a model of these sizes needs 42957.0 GB"), message);
+    assertTrue(message.contains("a model of these sizes needs 4295"), message);
     assertTrue(message.contains("there is room for"), message);
     assertEquals(before, Scope.reservedBytes());
     TransformerConfig small =
-        new TransformerConfig(1, 4, 1, 4, 4, 8, 3, 1e-5, MlpActivation.TANH_GELU, true);
+        TransformerConfig.gpt2(1, 4, 1, 4, 4, 8, 3, 1e-5, MlpActivation.TANH_GELU, true);
     assertThrows(IllegalArgumentException.class, () -> MemoryPlan.of(small, DType.FLOAT, 9));
     assertThrows(IllegalArgumentException.class, () -> MemoryPlan.of(small, DType.FLOAT, 0));
   }

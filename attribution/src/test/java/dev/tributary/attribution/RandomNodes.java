@@ -1,25 +1,14 @@
 package dev.tributary.attribution;
 
-import dev.tributary.attribution.Node.Bias;
-import dev.tributary.attribution.Node.BiasPart;
-import dev.tributary.attribution.Node.Direction;
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.EmbeddingPart;
-import dev.tributary.attribution.Node.Explained;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Logit;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.PreBias;
-import dev.tributary.attribution.Node.ReconstructionError;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
+import dev.tributary.attribution.Bias.BiasPart;
+import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.MlpActivation;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
@@ -90,7 +79,8 @@ final class RandomNodes {
     kinds.put(
         "direction",
         (random, layer) ->
-            new Direction(2 * layer, token(random), gaussian(Shape.of(WIDTH), random, 1)));
+            new Direction(
+                new Point(2 * layer), token(random), gaussian(Shape.of(WIDTH), random, 1)));
     return kinds;
   }
 
@@ -131,7 +121,7 @@ final class RandomNodes {
   static NodeAttribution attribution(long seed) {
     Random random = random(seed + 1_000_000);
     TransformerConfig config =
-        new TransformerConfig(
+        TransformerConfig.gpt2(
             LAYERS,
             WIDTH,
             HEADS,
@@ -175,6 +165,21 @@ final class RandomNodes {
     Tensor decoder = random.nextBoolean() ? encoder : gaussian(Shape.of(LATENTS, n), random, 1);
     return SparseAutoencoder.of(
         "given weights", site, layer, activation, encoder, decoder, preBias, latentBias);
+  }
+
+  /** What a source adds to the residual stream, [dModel]. */
+  static Tensor write(Run run, Source source) {
+    return source.writes(run).get(0).vector();
+  }
+
+  /** Where it does. */
+  static Point point(Run run, Source source) {
+    return source.writes(run).get(0).point();
+  }
+
+  /** The activation of a node that has one. */
+  static double activation(Run run, Node node) {
+    return node.activation(run).orElseThrow();
   }
 
   private RandomNodes() {}

@@ -6,19 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
-import dev.tributary.attribution.Node.Bias;
-import dev.tributary.attribution.Node.BiasPart;
-import dev.tributary.attribution.Node.Direction;
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.EmbeddingPart;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Logit;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.PreBias;
-import dev.tributary.attribution.Node.ReconstructionError;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
+import dev.tributary.attribution.Bias.BiasPart;
+import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
@@ -27,6 +16,7 @@ import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Frozen;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
@@ -128,14 +118,10 @@ class ReadingsTest {
     }
   }
 
-  /** All records among the nodes: a new kind has to appear in the tests here. */
+  /** A new kind has to appear in the tests here. */
   private static Set<Class<? extends Node>> everyKind() {
     Set<Class<? extends Node>> kinds = new HashSet<>();
-    for (Class<?> inner : Node.class.getDeclaredClasses()) {
-      if (inner.isRecord()) {
-        kinds.add(inner.asSubclass(Node.class));
-      }
-    }
+    Kind.all().forEach(kind -> kinds.add(kind.type()));
     assertEquals(11, kinds.size());
     return kinds;
   }
@@ -173,9 +159,10 @@ class ReadingsTest {
     if (source instanceof Embedding) {
       return nodes.gradient(Site.EMBEDDING).toDoubles();
     }
-    int layer = (source.block() - 1) / 2;
-    Site site = source.block() % 2 == 1 ? Site.ATTENTION_OUTPUT : Site.MLP_OUTPUT;
-    return nodes.gradient(site, layer).toDoubles();
+    Coordinates at = source.coordinates();
+    boolean attention = at.component() == Coordinates.Component.ATTENTION;
+    Site site = attention ? Site.ATTENTION_OUTPUT : Site.MLP_OUTPUT;
+    return nodes.gradient(site, at.layer().orElseThrow()).toDoubles();
   }
 
   /** How fast the metric grows with a factor on what a node writes, by running the model again. */
@@ -219,7 +206,7 @@ class ReadingsTest {
       Random random = RandomNodes.random(5);
       for (RandomNodes.Kind<Source> kind : RandomNodes.sourceKinds().values()) {
         Source source = kind.apply(random, 2);
-        if (source.block() > 0) {
+        if (!source.isInput()) {
           assertTrue(read(nodes.activationTimesGradient(), source) == 0, source::toString);
           assertTrue(nodes.directEffect().of(source) == 0, source::toString);
           assertTrue(read(nodes.writeNorm(), source) >= 0 || ACTIVE.contains(source.getClass()));
@@ -274,7 +261,8 @@ class ReadingsTest {
           List.of(
               pair,
               new Logit(3, 2),
-              new Direction(4, 3, Tensor.zeros(DType.DOUBLE, Shape.of(RandomNodes.WIDTH))),
+              new Direction(
+                  new Point(4), 3, Tensor.zeros(DType.DOUBLE, Shape.of(RandomNodes.WIDTH))),
               new Embedding(EmbeddingPart.BOTH, 3),
               new Bias(BiasPart.MLP, 2, 3));
       for (Node other : others) {
@@ -354,7 +342,7 @@ class ReadingsTest {
     try (Scope scope = Scope.open()) {
       Transformer model =
           Transformer.random(
-              new TransformerConfig(1, 4, 1, 4, 4, 3, 5, 1e-5, true), DType.FLOAT, 1);
+              TransformerConfig.gpt2(1, 4, 1, 4, 4, 3, 5, 1e-5, true), DType.FLOAT, 1);
       Run run = model.run(1, 2);
       Run large = // over a small scale of the last layer norm
           run.with(
@@ -423,7 +411,7 @@ class ReadingsTest {
 
   /** A model that was saved, the rows of its first head in the first output matrix made zeros. */
   private static Transformer withoutFirstHead(Path folder) throws IOException {
-    TransformerConfig config = new TransformerConfig(1, 4, 2, 2, 4, 3, 5, 1e-5, true);
+    TransformerConfig config = TransformerConfig.gpt2(1, 4, 2, 2, 4, 3, 5, 1e-5, true);
     Models.save(Transformer.random(config, DType.DOUBLE, 3), folder, ElementType.F64);
     Path file = folder.resolve("model.safetensors");
     ByteBuffer bytes = ByteBuffer.wrap(Files.readAllBytes(file)).order(ByteOrder.LITTLE_ENDIAN);
@@ -434,7 +422,7 @@ class ReadingsTest {
             .at("/transformer.h.0.attn.c_proj.weight/data_offsets/0")
             .intValue();
     int start = Long.BYTES + header + from;
-    int rows = config.dHead() * config.dModel() * Double.BYTES;
+    int rows = config.layers().get(0).attention().dHead() * config.dModel() * Double.BYTES;
     Arrays.fill(bytes.array(), start, start + rows, (byte) 0);
     Files.write(file, bytes.array());
     return Models.load(folder, DType.DOUBLE, Progress.NONE);
@@ -469,8 +457,8 @@ class ReadingsTest {
         return times(activation(n), row(outputWeight(n.layer()), n.neuron()));
       } else if (source instanceof HeadPair p) {
         double[] value = run.value(Site.VALUE, p.layer()).toDoubles();
-        double[] weight = run.model().block(p.layer()).attention().outputWeight().toDoubles();
-        int dHead = run.model().config().dHead();
+        double[] weight = run.model().attention(p.layer()).outputWeight().toDoubles();
+        int dHead = run.model().attention(p.layer()).dHead();
         double[] result = new double[RandomNodes.WIDTH];
         for (int e = 0; e < dHead; e++) {
           double read = value[(p.head() * RandomNodes.TOKENS + p.key()) * dHead + e];
@@ -481,8 +469,8 @@ class ReadingsTest {
         return times(activation(p), result);
       } else if (source instanceof Bias b) {
         return b.part() == BiasPart.ATTENTION
-            ? run.model().block(b.layer()).attention().outputBias().toDoubles()
-            : run.model().block(b.layer()).mlp().output().bias().toDoubles();
+            ? run.model().attention(b.layer()).bias().orElseThrow().toDoubles()
+            : run.model().mlp(b.layer()).bias().orElseThrow().toDoubles();
       } else if (source instanceof Latent l) {
         double[] direction = row(autoencoder(l.site(), l.layer()).decoder(), l.latent());
         return intoResidual(l.site(), l.layer(), times(activation(l), direction));
@@ -530,7 +518,7 @@ class ReadingsTest {
     }
 
     private Tensor outputWeight(int layer) {
-      return run.model().block(layer).mlp().output().weight();
+      return run.model().mlp(layer).rows();
     }
 
     private double[] intoResidual(Site site, int layer, double[] vector) {

@@ -51,7 +51,7 @@ class ReadmeTest {
     try (Scope scope = Scope.open()) {
       EdgeScores edges =
           EdgeAttribution.of(nodes(), ScaleGradient.DETACHED)
-              .into((Node.Target) Node.parse("L2.head5.value[14<-7]"));
+              .into((Target) Node.parse("L2.head5.value[14<-7]"));
       assertPrinted(edges.top(10), tool("java"), "-cp", classPath(), program.toString());
     }
   }

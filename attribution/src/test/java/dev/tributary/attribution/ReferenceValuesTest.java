@@ -9,13 +9,7 @@ import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.EmbeddingPart;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
+import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
@@ -236,10 +230,10 @@ class ReferenceValuesTest {
           nodesById.put(node.get("id").asText(), node);
         }
       }
-      layers = model.config().layers();
+      layers = model.layers();
       tokens = run.length();
-      heads = model.config().heads();
-      neurons = model.config().neurons();
+      heads = model.attention(0).heads();
+      neurons = model.mlp(0).neuronCount();
       sites();
       readings();
       if (!run.encodings().isEmpty()) {
@@ -340,9 +334,7 @@ class ReferenceValuesTest {
       return switch (quantity) {
         case "single_node_write" ->
             () ->
-                nodes
-                    .writes()
-                    .of(source)
+                RandomNodes.write(nodes.run(), source)
                     .reshape(1, run.model().config().dModel())
                     .pad(0, source.token(), tokens)
                     .toDoubles();
@@ -357,7 +349,7 @@ class ReferenceValuesTest {
     }
 
     private void sites() {
-      int dHead = run.model().config().dHead();
+      int dHead = run.model().attention(0).dHead();
       double root = Math.pow(dHead, 0.25);
       site("resid_post_embedding", Site.EMBEDDING, 1, 1);
       site("logits", Site.LOGITS, 1, 1);
@@ -488,7 +480,7 @@ class ReferenceValuesTest {
     }
 
     private Tensor outputWeight(Encoding encoding) {
-      return run.model().block(encoding.autoencoder().layer()).mlp().output().weight();
+      return run.model().mlp(encoding.autoencoder().layer()).rows();
     }
 
     private Metric traceOf(JsonNode trace) {
@@ -589,7 +581,7 @@ class ReferenceValuesTest {
 
     /** Of the sum of what a head writes at each token, [token][head]. */
     private double[] headWriteNorms(int layer) {
-      Tensor weight = run.model().block(layer).attention().outputWeight();
+      Tensor weight = run.model().attention(layer).outputWeight();
       Tensor written = run.value(Site.HEAD_OUTPUT, layer).matmul(weight);
       return norms(written.permute(1, 0, 2));
     }
@@ -598,7 +590,7 @@ class ReferenceValuesTest {
     private double[] projections(NodeAttribution explained, Tensor vectors, int block) {
       ResidualGradient read = explained.residualGradient();
       Tensor rows = read.rows().pad(0, read.firstToken(), tokens);
-      return block < read.afterBlock()
+      return block < read.point().index()
           ? vectors.times(rows).sum(-1).toDoubles()
           : new double[tokens];
     }

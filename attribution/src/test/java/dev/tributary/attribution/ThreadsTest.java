@@ -3,15 +3,13 @@ package dev.tributary.attribution;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Neuron;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
-import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.file.Dictionaries;
@@ -33,7 +31,7 @@ class ThreadsTest {
 
   @Test
   void smallModel_eightThreads_equalOneBitByBit() throws Exception {
-    TransformerConfig small = new TransformerConfig(3, 24, 4, 6, 96, 12, 50, 1e-5, true);
+    TransformerConfig small = TransformerConfig.gpt2(3, 24, 4, 6, 96, 12, 50, 1e-5, true);
     try (Scope scope = Scope.open()) {
       requireEqual(Transformer.random(small, DType.FLOAT, 1), 200);
     }
@@ -49,7 +47,7 @@ class ThreadsTest {
   /** Wide enough that the matrix products of every thread are spread over threads themselves. */
   @Test
   void wideLayers_eightThreads_equalOneBitByBit() throws Exception {
-    TransformerConfig wide = new TransformerConfig(2, 768, 12, 64, 3072, 64, 1000, 1e-5, true);
+    TransformerConfig wide = TransformerConfig.gpt2(2, 768, 12, 64, 3072, 64, 1000, 1e-5, true);
     try (Scope scope = Scope.open()) {
       requireEqual(Transformer.random(wide, DType.FLOAT, 1), 2);
     }
@@ -99,16 +97,9 @@ class ThreadsTest {
       NodeAttribution nodes = NodeAttribution.of(run, Metric.logitDifference(last, 1, 2));
       List<Tensor> tensors = new ArrayList<>();
       tensors.add(model.logits(prompt));
-      for (Site site : Site.values()) {
-        if (site.perLayer()) {
-          for (int layer = 0; layer < model.config().layers(); layer++) {
-            tensors.add(run.value(site, layer));
-            tensors.add(nodes.gradient(site, layer));
-          }
-        } else {
-          tensors.add(run.value(site));
-          tensors.add(nodes.gradient(site));
-        }
+      for (Place place : run.places()) {
+        tensors.add(run.value(place));
+        tensors.add(nodes.gradient(place));
       }
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
       HeadPair pair = new HeadPair(1, 3, last, last / 2);

@@ -1,6 +1,7 @@
 package dev.tributary.autodiff;
 
 import static dev.tributary.core.Checks.requireArgument;
+import static dev.tributary.core.Checks.requirePresent;
 import static dev.tributary.core.Checks.requireState;
 
 import dev.tributary.core.Scope;
@@ -27,21 +28,53 @@ import org.jspecify.annotations.Nullable;
  * and output are walked; an input without a path gets zeros. First order only.
  */
 public final class Jacobian {
+  /** A variable on a path from an input to the output. */
+  private static final class Step {
+    /** What it depends on along paths. */
+    private final List<Arc> arcs = new ArrayList<>();
+
+    private final boolean isInput;
+
+    /** The last step that depends on this one. */
+    private int lastReader = -1;
+
+    private Step(boolean isInput) {
+      this.isInput = isInput;
+    }
+  }
+
+  /** How a step depends on an earlier one. */
+  private record Arc(int from, LinearMap map) {}
+
   private final Variable output;
   private final List<Variable> inputs;
 
-  /**
-   * Variables on a path from an input to the output, ends included, in the order they were made.
-   */
-  private final List<Variable> path;
+  /** All that is on a path, ends included, in the order made: empty or up to the output. */
+  private final List<Step> path = new ArrayList<>();
 
-  private final Set<Variable> onPath;
+  /** The step of each input, -1 of one from which no path leads to the output. */
+  private final int[] starts;
 
   private Jacobian(Variable output, List<Variable> inputs) {
     this.output = output;
     this.inputs = inputs;
-    this.path = path(output, inputs);
-    this.onPath = new HashSet<>(path);
+    Set<Variable> distinct = new HashSet<>(inputs);
+    Map<Variable, Integer> numbers = new HashMap<>();
+    for (Variable variable : ancestors(output)) {
+      Step step = new Step(distinct.contains(variable));
+      for (Variable.Edge edge : variable.edges()) {
+        Integer from = numbers.get(edge.from());
+        if (from != null) {
+          step.arcs.add(new Arc(from, edge.map()));
+          path.get(from).lastReader = path.size();
+        }
+      }
+      if (step.isInput || !step.arcs.isEmpty()) {
+        numbers.put(variable, path.size());
+        path.add(step);
+      }
+    }
+    this.starts = inputs.stream().mapToInt(input -> numbers.getOrDefault(input, -1)).toArray();
   }
 
   /**
@@ -70,28 +103,54 @@ public final class Jacobian {
     return new Jacobian(output, List.copyOf(inputs));
   }
 
-  private static List<Variable> path(Variable output, List<Variable> inputs) {
-    Set<Variable> ancestors = new HashSet<>();
+  /** All that a variable was computed from, itself included, in the order made. */
+  private static List<Variable> ancestors(Variable output) {
+    Set<Variable> found = new HashSet<>();
     Deque<Variable> open = new ArrayDeque<>();
     open.push(output);
     while (!open.isEmpty()) {
       Variable variable = open.pop();
-      if (ancestors.add(variable)) {
+      if (found.add(variable)) {
         variable.edges().forEach(edge -> open.push(edge.from()));
       }
     }
-    List<Variable> ordered = new ArrayList<>(ancestors);
+    List<Variable> ordered = new ArrayList<>(found);
     ordered.sort(Comparator.comparingLong(Variable::number));
-    Set<Variable> reached = new HashSet<>(inputs);
-    List<Variable> result = new ArrayList<>();
-    for (Variable variable : ordered) {
-      if (reached.contains(variable)
-          || variable.edges().stream().anyMatch(edge -> reached.contains(edge.from()))) {
-        reached.add(variable);
-        result.add(variable);
+    return ordered;
+  }
+
+  /**
+   * What a walk carries, by step. A tensor lives in the scope of the walk until its last reader has
+   * had it, and dies at the end of that reader's step: the peak is the frontier and not the graph.
+   */
+  private static final class Frontier {
+    private final @Nullable Tensor[] sums;
+
+    Frontier(int steps) {
+      this.sums = new Tensor[steps];
+    }
+
+    void add(Scope step, int number, Tensor addend) {
+      Tensor sum = sums[number];
+      sums[number] = step.keep(sum == null ? addend : step.takeBack(sum).plus(addend));
+    }
+
+    /** What has reached a step. */
+    Tensor at(int number) {
+      return requirePresent(sums[number], "nothing has reached step %s of a walk", number);
+    }
+
+    void drop(Scope step, int number) {
+      Tensor sum = sums[number];
+      if (sum != null) {
+        step.takeBack(sum);
+        sums[number] = null;
       }
     }
-    return result;
+
+    Tensor orZeros(int number, Variable variable, int k) {
+      return Jacobian.orZeros(number < 0 ? null : sums[number], variable, k);
+    }
   }
 
   /**
@@ -109,25 +168,33 @@ public final class Jacobian {
         inputs.size());
     requireArgument(tangents.length > 0, "push: there is no input to push from");
     int k = directions("push", tangents[0], inputs.get(0).value());
-    try (Scope scope = Scope.open()) {
-      Map<Variable, Tensor> moved = new HashMap<>();
-      for (int i = 0; i < tangents.length; i++) {
-        requireArgument(
-            directions("push", tangents[i], inputs.get(i).value()) == k,
-            "push: the tangents have %s and %s directions",
-            k,
-            tangents[i].shape().size(0));
-        add(moved, inputs.get(i), tangents[i]);
-      }
-      for (Variable variable : path) {
-        for (Variable.Edge edge : variable.edges()) {
-          Tensor tangent = moved.get(edge.from());
-          if (tangent != null && onPath.contains(edge.from())) {
-            add(moved, variable, edge.map().push(tangent));
+    try (Scope walk = Scope.open()) {
+      Frontier moved = new Frontier(path.size());
+      try (Scope step = Scope.open()) {
+        for (int i = 0; i < tangents.length; i++) {
+          requireArgument(
+              directions("push", tangents[i], inputs.get(i).value()) == k,
+              "push: the tangents have %s and %s directions",
+              k,
+              tangents[i].shape().size(0));
+          if (starts[i] >= 0) {
+            moved.add(step, starts[i], tangents[i]);
           }
         }
+        for (int to = 0; to < path.size(); to++) {
+          List<Arc> arcs = path.get(to).arcs;
+          for (Arc arc : arcs) {
+            moved.add(step, to, arc.map.push(moved.at(arc.from)));
+          }
+          for (Arc arc : arcs) {
+            if (path.get(arc.from).lastReader == to) {
+              moved.drop(step, arc.from);
+            }
+          }
+          step.clear();
+        }
       }
-      return scope.keep(orZeros(moved.get(output), output, k));
+      return walk.keep(moved.orZeros(path.size() - 1, output, k));
     }
   }
 
@@ -141,26 +208,26 @@ public final class Jacobian {
    */
   public List<Tensor> pull(Tensor cotangents) {
     int k = directions("pull", cotangents, output.value());
-    try (Scope scope = Scope.open()) {
-      Map<Variable, Tensor> pulled = new HashMap<>();
-      if (onPath.contains(output)) {
-        pulled.put(output, cotangents);
-      }
-      for (int i = path.size() - 1; i >= 0; i--) {
-        Variable variable = path.get(i);
-        Tensor cotangent = pulled.get(variable);
-        if (cotangent == null) {
-          continue;
+    try (Scope walk = Scope.open()) {
+      Frontier pulled = new Frontier(path.size());
+      try (Scope step = Scope.open()) {
+        if (!path.isEmpty()) {
+          pulled.add(step, path.size() - 1, cotangents);
         }
-        for (Variable.Edge edge : variable.edges()) {
-          if (onPath.contains(edge.from())) {
-            add(pulled, edge.from(), edge.map().pull(cotangent));
+        for (int from = path.size() - 1; from >= 0; from--) {
+          Tensor cotangent = pulled.at(from);
+          if (!path.get(from).isInput) {
+            pulled.drop(step, from);
           }
+          for (Arc arc : path.get(from).arcs) {
+            pulled.add(step, arc.from, arc.map.pull(cotangent));
+          }
+          step.clear();
         }
       }
       List<Tensor> result = new ArrayList<>(inputs.size());
-      for (Variable input : inputs) {
-        result.add(scope.keep(orZeros(pulled.get(input), input, k)));
+      for (int i = 0; i < starts.length; i++) {
+        result.add(walk.keep(pulled.orZeros(starts[i], inputs.get(i), k)));
       }
       return result;
     }
@@ -183,6 +250,17 @@ public final class Jacobian {
       }
       return result;
     }
+  }
+
+  /**
+   * {@return this derivative as one linear map}
+   *
+   * @throws IllegalArgumentException if there is not exactly one input
+   */
+  public LinearMap map() {
+    requireArgument(inputs.size() == 1, "map: there are %d inputs, not one", inputs.size());
+    return LinearMap.of(
+        "Jacobian", inputs.get(0).shape(), output.shape(), this::push, v -> pull(v).get(0));
   }
 
   /** A value and how it moves. */
@@ -213,7 +291,7 @@ public final class Jacobian {
     Shape found = tensor.shape();
     Shape shape = value.shape();
     requireArgument(
-        found.rank() == shape.rank() + 1 && found.subShape(1, found.rank()).equals(shape),
+        LinearMap.areDirections(found, shape),
         "%s: %s is not [directions, *%s]",
         action,
         found,
@@ -225,10 +303,6 @@ public final class Jacobian {
         tensor.dtype(),
         value.dtype());
     return found.size(0);
-  }
-
-  private static void add(Map<Variable, Tensor> sums, Variable variable, Tensor addend) {
-    sums.merge(variable, addend, Tensor::plus);
   }
 
   private static Tensor orZeros(@Nullable Tensor tensor, Variable variable, int k) {

@@ -4,6 +4,7 @@ import static dev.tributary.core.Checks.requireArgument;
 import static dev.tributary.core.Checks.requirePresent;
 import static dev.tributary.core.Checks.requireState;
 
+import dev.tributary.autodiff.LinearMap.Rule;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
@@ -29,8 +30,12 @@ public final class Variable {
   /** How a variable depends on another one. */
   record Edge(Variable from, LinearMap map) {}
 
-  /** A dependence whose map is made only if {@code from} is not constant. */
-  private record Along(Variable from, Supplier<LinearMap> map) {}
+  /** A dependence whose rule is made only if {@code from} is not constant. */
+  private record Along(Variable from, Supplier<Rule> rule) {
+    LinearMap map(String name, Tensor value) {
+      return new LinearMap(name, from.shape(), value.shape(), rule.get());
+    }
+  }
 
   private final Tensor value;
   private final boolean live;
@@ -113,7 +118,7 @@ public final class Variable {
 
   // ---- how a primitive is made -------------------------------------------------------------
 
-  private static Variable derived(Tensor value, Along... dependences) {
+  private static Variable derived(String name, Tensor value, Along... dependences) {
     boolean live = false;
     boolean moving = false;
     for (Along along : dependences) {
@@ -123,7 +128,7 @@ public final class Variable {
     requireState(
         !(live && moving), "a variable that is pushed at once met one that is recorded: %s", value);
     if (moving) {
-      return moving(value, pushed(dependences));
+      return moving(value, pushed(name, value, dependences));
     }
     if (!live) {
       return constant(value);
@@ -131,19 +136,19 @@ public final class Variable {
     List<Edge> edges = new ArrayList<>(dependences.length);
     for (Along along : dependences) {
       if (along.from.live) {
-        edges.add(new Edge(along.from, along.map.get()));
+        edges.add(new Edge(along.from, along.map(name, value)));
       }
     }
     return new Variable(value, true, edges, null);
   }
 
   /** Makes each map, uses it and drops it with all that it holds. */
-  private static Tensor pushed(Along... dependences) {
+  private static Tensor pushed(String name, Tensor value, Along... dependences) {
     try (Scope scope = Scope.open()) {
       Tensor sum = null;
       for (Along along : dependences) {
         if (along.from.tangents != null) {
-          Tensor part = along.map.get().push(along.from.tangents);
+          Tensor part = along.map(name, value).push(along.from.tangents);
           sum = sum == null ? part : sum.plus(part);
         }
       }
@@ -151,19 +156,26 @@ public final class Variable {
     }
   }
 
-  private static Along along(Variable from, Supplier<LinearMap> map) {
-    return new Along(from, map);
+  private static Along along(Variable from, Supplier<Rule> rule) {
+    return new Along(from, rule);
   }
 
   /**
    * {@return a variable whose value is known already and whose derivative along this one is {@code
    * map}: for primitives of one's own, and where a value was recorded earlier}
    *
-   * @param map from [k, *shape of this] to [k, *shape of value]
+   * @param map from the shape of this to that of {@code value}
    * @param value its numbers
+   * @throws IllegalArgumentException if the map goes from or to another shape
    */
   public Variable through(LinearMap map, Tensor value) {
-    return derived(value, along(this, () -> map));
+    requireArgument(
+        map.domain().equals(shape()) && map.codomain().equals(value.shape()),
+        "through: the map %s does not go from %s to %s",
+        map,
+        shape(),
+        value.shape());
+    return derived(map.name(), value, along(this, map::rule));
   }
 
   // ---- arithmetic, with broadcasting -------------------------------------------------------
@@ -176,9 +188,10 @@ public final class Variable {
   public Variable plus(Variable other) {
     Tensor y = value.plus(other.value);
     return derived(
+        "plus",
         y,
-        along(this, () -> spread(shape(), y.shape())),
-        along(other, () -> spread(other.shape(), y.shape())));
+        along(this, () -> spread(shape(), y.shape(), u -> u)),
+        along(other, () -> spread(other.shape(), y.shape(), u -> u)));
   }
 
   /**
@@ -189,9 +202,10 @@ public final class Variable {
   public Variable minus(Variable other) {
     Tensor y = value.minus(other.value);
     return derived(
+        "minus",
         y,
-        along(this, () -> spread(shape(), y.shape())),
-        along(other, () -> spread(other.shape(), y.shape()).then(NEGATION)));
+        along(this, () -> spread(shape(), y.shape(), u -> u)),
+        along(other, () -> spread(other.shape(), y.shape(), Tensor::negate)));
   }
 
   /**
@@ -202,9 +216,10 @@ public final class Variable {
   public Variable times(Variable other) {
     Tensor y = value.times(other.value);
     return derived(
+        "times",
         y,
-        along(this, () -> scaling(other.value, shape(), y.shape())),
-        along(other, () -> scaling(value, other.shape(), y.shape())));
+        along(this, () -> spread(shape(), y.shape(), u -> u.times(other.value))),
+        along(other, () -> spread(other.shape(), y.shape(), u -> u.times(value))));
   }
 
   /**
@@ -215,17 +230,17 @@ public final class Variable {
   public Variable over(Variable other) {
     Tensor y = value.over(other.value);
     return derived(
+        "over",
         y,
-        along(
-            this,
-            () ->
-                spread(shape(), y.shape())
-                    .then(LinearMap.of(u -> u.over(other.value), v -> v.over(other.value)))),
+        along(this, () -> spread(shape(), y.shape(), u -> u.over(other.value))),
         along(
             other,
-            () ->
-                LinearMap.of(u -> u.over(other.value).negate(), v -> v.over(other.value).negate())
-                    .then(scaling(y, other.shape(), y.shape()))));
+            () -> {
+              Rule scaling = spread(other.shape(), y.shape(), u -> u.times(y));
+              return new Rule(
+                  u -> scaling.push().apply(u.over(other.value).negate()),
+                  v -> scaling.pull().apply(v).over(other.value).negate());
+            }));
   }
 
   /**
@@ -235,7 +250,7 @@ public final class Variable {
    * @return x plus the number
    */
   public Variable plus(double number) {
-    return derived(value.plus(number), along(this, () -> IDENTITY));
+    return derived("plus", value.plus(number), along(this, () -> Rule.selfAdjoint(u -> u)));
   }
 
   /**
@@ -246,45 +261,31 @@ public final class Variable {
    */
   public Variable times(double number) {
     return derived(
-        value.times(number),
-        along(this, () -> LinearMap.of(u -> u.times(number), v -> v.times(number))));
+        "times", value.times(number), along(this, () -> Rule.selfAdjoint(u -> u.times(number))));
   }
 
-  private static final LinearMap IDENTITY = LinearMap.of(u -> u, v -> v);
-  private static final LinearMap NEGATION = LinearMap.of(Tensor::negate, Tensor::negate);
-
-  /** Repetition from one shape to a larger one; its adjoint sums. */
-  private static LinearMap spread(Shape from, Shape to) {
-    return from.equals(to)
-        ? IDENTITY
-        : LinearMap.of(u -> repeated(u, from, to), v -> summed(v, from, to));
-  }
-
-  /** Multiplication by a factor on the way from one shape to a larger one. */
-  private static LinearMap scaling(Tensor factor, Shape from, Shape to) {
+  /**
+   * An element-wise map of a tensor repeated from one shape to a larger one; its adjoint sums.
+   *
+   * @param map its own adjoint; what it holds broadcasts against [k, *to]
+   */
+  private static Rule spread(Shape from, Shape to, UnaryOperator<Tensor> map) {
     if (from.equals(to)) {
-      return LinearMap.of(u -> u.times(factor), v -> v.times(factor));
+      return Rule.selfAdjoint(map);
     }
-    return LinearMap.of(
-        u -> {
-          Tensor product = aligned(u, from, to).times(factor);
-          return product.broadcastTo(to.prepend(u.shape().size(0)));
-        },
-        v -> summed(v.times(factor), from, to));
+    return new Rule(
+        u -> map.apply(aligned(u, from, to)).broadcastTo(to.prepend(u.shape().size(0))),
+        v -> summed(map.apply(v), from, to));
   }
 
   /** Multiplication of every element by its own factor. */
-  private static LinearMap diagonal(Tensor factors) {
-    return scaling(factors, factors.shape(), factors.shape());
+  private static Rule diagonal(Tensor factors) {
+    return Rule.selfAdjoint(u -> u.times(factors));
   }
 
   /** [k, *from] with axes of size 1 after the first, so that it broadcasts against [k, *to]. */
   private static Tensor aligned(Tensor u, Shape from, Shape to) {
     return u.reshape(from.padTo(to.rank()).prepend(u.shape().size(0)));
-  }
-
-  private static Tensor repeated(Tensor u, Shape from, Shape to) {
-    return aligned(u, from, to).broadcastTo(to.prepend(u.shape().size(0)));
   }
 
   private static Tensor summed(Tensor v, Shape from, Shape to) {
@@ -302,8 +303,14 @@ public final class Variable {
   public Variable matmul(Variable right) {
     Tensor y = value.matmul(right.value);
     return derived(
+        "matmul",
         y,
-        along(this, () -> timesRight(this, right, y.shape())),
+        along(
+            this,
+            () ->
+                new Rule(
+                    u -> aligned(u, shape(), y.shape()).matmul(right.value),
+                    v -> summedBatch(v.matmulTransposed(right.value), shape(), y.shape()))),
         along(right, () -> leftTimes(this, right, y.shape())));
   }
 
@@ -316,17 +323,18 @@ public final class Variable {
   public Variable matmulTransposed(Variable right) {
     Tensor y = value.matmulTransposed(right.value);
     return derived(
+        "matmulTransposed",
         y,
         along(
             this,
             () ->
-                LinearMap.of(
+                new Rule(
                     u -> aligned(u, shape(), y.shape()).matmulTransposed(right.value),
                     v -> summedBatch(v.matmul(right.value), shape(), y.shape()))),
         along(
             right,
             () ->
-                LinearMap.of(
+                new Rule(
                     u -> value.matmulTransposed(aligned(u, right.shape(), y.shape())),
                     v -> summedBatch(v.transposedMatmul(value), right.shape(), y.shape()))));
   }
@@ -341,39 +349,39 @@ public final class Variable {
   public Variable affine(Variable weight, Variable bias) {
     Tensor y = value.affine(weight.value, bias.value);
     return derived(
+        "affine",
         y,
         along(this, () -> rightFactor(weight.value)),
         along(weight, () -> leftTimes(this, weight, y.shape())),
-        along(bias, () -> spread(bias.shape(), y.shape())));
+        along(bias, () -> spread(bias.shape(), y.shape(), u -> u)));
   }
 
   /**
-   * {@return the map x to x · {@code right}, for x with at least as many axes as {@code right}}
+   * {@return the map x to x · {@code right}}
    *
+   * @param domain shape of x, [.., k], with at least as many axes as {@code right}
    * @param right [.., k, n]
    */
-  public static LinearMap rightFactor(Tensor right) {
-    return LinearMap.of(u -> u.matmul(right), v -> v.matmulTransposed(right));
+  public static LinearMap rightFactor(Shape domain, Tensor right) {
+    Shape codomain = domain.with(-1, right.shape().size(-1));
+    return new LinearMap("matmul", domain, codomain, rightFactor(right));
   }
 
-  private static LinearMap timesRight(Variable left, Variable right, Shape product) {
-    LinearMap map = rightFactor(right.value);
-    return LinearMap.of(
-        u -> map.push(aligned(u, left.shape(), product)),
-        v -> summedBatch(map.pull(v), left.shape(), product));
+  private static Rule rightFactor(Tensor right) {
+    return new Rule(u -> u.matmul(right), v -> v.matmulTransposed(right));
   }
 
-  private static LinearMap leftTimes(Variable left, Variable right, Shape product) {
+  private static Rule leftTimes(Variable left, Variable right, Shape product) {
     Tensor x = left.value;
     if (right.shape().rank() == 2) { // all rows of x meet one matrix: one product instead of many
       int columns = product.size(-1);
       int rows = product.subShape(0, product.rank() - 1).length();
       Tensor all = x.reshape(rows, x.shape().size(-1));
-      return LinearMap.of(
+      return new Rule(
           u -> all.matmul(u).reshape(product.prepend(u.shape().size(0))),
           v -> all.transposedMatmul(v.reshape(v.shape().size(0), rows, columns)));
     }
-    return LinearMap.of(
+    return new Rule(
         u -> x.matmul(aligned(u, right.shape(), product)),
         v -> summedBatch(x.transposedMatmul(v), right.shape(), product));
   }
@@ -387,59 +395,62 @@ public final class Variable {
 
   /** {@return x²} */
   public Variable square() {
-    return derived(value.square(), along(this, () -> diagonal(value.times(2))));
+    return derived("square", value.square(), along(this, () -> diagonal(value.times(2))));
   }
 
   /** {@return the square root} */
   public Variable sqrt() {
     Tensor y = value.sqrt();
-    return derived(
-        y, along(this, () -> LinearMap.of(u -> u.over(y).times(0.5), v -> v.over(y).times(0.5))));
+    return derived("sqrt", y, along(this, () -> Rule.selfAdjoint(u -> u.over(y).times(0.5))));
   }
 
   /** {@return e to the power x} */
   public Variable exp() {
     Tensor y = value.exp();
-    return derived(y, along(this, () -> diagonal(y)));
+    return derived("exp", y, along(this, () -> diagonal(y)));
   }
 
   /** {@return the natural logarithm} */
   public Variable log() {
-    return derived(
-        value.log(), along(this, () -> LinearMap.of(u -> u.over(value), v -> v.over(value))));
+    return derived("log", value.log(), along(this, () -> Rule.selfAdjoint(u -> u.over(value))));
   }
 
   /** {@return the hyperbolic tangent} */
   public Variable tanh() {
     Tensor y = value.tanh();
-    return derived(y, along(this, () -> diagonal(y.square().negate().plus(1))));
+    return derived("tanh", y, along(this, () -> diagonal(y.square().negate().plus(1))));
   }
 
   /** {@return max(x, 0), with derivative 0 at 0} */
   public Variable relu() {
-    return derived(value.relu(), along(this, () -> diagonal(value.positive())));
+    return derived("relu", value.relu(), along(this, () -> diagonal(value.positive())));
   }
 
   /** {@return the Gaussian error linear unit in its tanh form, see {@link Tensor#gelu}} */
   public Variable gelu() {
-    return withDerivative(Tensor::gelu, Tensor::geluDerivative, Tensor::geluWithDerivative);
+    return withDerivative("gelu", Tensor::gelu, Tensor::geluDerivative, Tensor::geluWithDerivative);
   }
 
   /** {@return the Gaussian error linear unit as it is defined, see {@link Tensor#exactGelu}} */
   public Variable exactGelu() {
     return withDerivative(
-        Tensor::exactGelu, Tensor::exactGeluDerivative, Tensor::exactGeluWithDerivative);
+        "exactGelu",
+        Tensor::exactGelu,
+        Tensor::exactGeluDerivative,
+        Tensor::exactGeluWithDerivative);
   }
 
   private Variable withDerivative(
+      String name,
       UnaryOperator<Tensor> alone,
       UnaryOperator<Tensor> derivative,
       Function<Tensor, Tensor.WithDerivative> both) {
     if (!live) {
-      return derived(alone.apply(value), along(this, () -> diagonal(derivative.apply(value))));
+      return derived(
+          name, alone.apply(value), along(this, () -> diagonal(derivative.apply(value))));
     }
     Tensor.WithDerivative y = both.apply(value);
-    return derived(y.value(), along(this, () -> diagonal(y.derivative())));
+    return derived(name, y.value(), along(this, () -> diagonal(y.derivative())));
   }
 
   // ---- reductions --------------------------------------------------------------------------
@@ -452,11 +463,12 @@ public final class Variable {
   public Variable sum(int axis) {
     int fromEnd = shape().axis(axis) - shape().rank();
     return derived(
+        "sum",
         value.sum(axis),
         along(
             this,
             () ->
-                LinearMap.of(
+                new Rule(
                     u -> u.sum(fromEnd), v -> v.broadcastTo(shape().prepend(v.shape().size(0))))));
   }
 
@@ -468,8 +480,9 @@ public final class Variable {
   public Variable centred(int axis) {
     int fromEnd = shape().axis(axis) - shape().rank();
     return derived(
+        "centred",
         value.centred(axis),
-        along(this, () -> LinearMap.of(u -> u.centred(fromEnd), v -> v.centred(fromEnd))));
+        along(this, () -> Rule.selfAdjoint(u -> u.centred(fromEnd))));
   }
 
   /**
@@ -482,12 +495,13 @@ public final class Variable {
     Tensor y = value.rootMeanSquare(epsilon);
     int n = shape().size(-1);
     return derived(
+        "rootMeanSquare",
         y,
         along(
             this,
             () -> {
               Tensor divisor = y.times(n);
-              return LinearMap.of(
+              return new Rule(
                   u -> value.rowDots(u).over(divisor), v -> value.times(v.over(divisor)));
             }));
   }
@@ -509,19 +523,22 @@ public final class Variable {
         scale.shape());
     Tensor y = value.rescaled(scale.value, gain, bias);
     return derived(
+        "rescaled",
         y,
         along(
             this,
             () -> {
               Tensor none = bias.times(0);
-              UnaryOperator<Tensor> map = u -> u.rescaled(scale.value, gain, none);
-              return LinearMap.of(map, map);
+              return Rule.selfAdjoint(u -> u.rescaled(scale.value, gain, none));
             }),
         along(
             scale,
             () -> {
-              Tensor slopes = value.rescaled(scale.value.square(), gain.negate(), bias.times(0));
-              return LinearMap.of(slopes::times, slopes::rowDots);
+              Tensor none = bias.times(0);
+              Tensor divisor = scale.value.square().negate();
+              return new Rule(
+                  u -> value.rescaled(divisor, gain, none).times(u),
+                  v -> value.rowDots(v.times(gain)).over(divisor));
             }));
   }
 
@@ -549,21 +566,21 @@ public final class Variable {
    */
   public Variable causalSoftmax(int visible) {
     Tensor p = value.causalSoftmax(visible);
-    UnaryOperator<Tensor> map = u -> p.softmaxDerivative(u, visible);
-    return derived(p, along(this, () -> LinearMap.of(map, map)));
+    return derived(
+        "softmax", p, along(this, () -> Rule.selfAdjoint(u -> p.softmaxDerivative(u, visible))));
   }
 
   /** {@return the logarithm of the softmax along the last axis} */
   public Variable logSoftmax() {
     Tensor y = value.logSoftmax();
     return derived(
+        "logSoftmax",
         y,
         along(
             this,
             () -> {
               Tensor p = y.exp();
-              return LinearMap.of(
-                  u -> u.minus(u.times(p).sum(-1)), v -> v.minus(p.times(v.sum(-1))));
+              return new Rule(u -> u.minus(u.times(p).sum(-1)), v -> v.minus(p.times(v.sum(-1))));
             }));
   }
 
@@ -576,10 +593,9 @@ public final class Variable {
    */
   public Variable causalMask(int visible) {
     return derived(
+        "causalMask",
         value.causalMask(visible, Double.NEGATIVE_INFINITY),
-        along(
-            this,
-            () -> LinearMap.of(u -> u.causalMask(visible, 0), v -> v.causalMask(visible, 0))));
+        along(this, () -> Rule.selfAdjoint(u -> u.causalMask(visible, 0))));
   }
 
   /**
@@ -591,7 +607,7 @@ public final class Variable {
    */
   public Variable topK(int count) {
     Tensor mask = value.topKMask(count);
-    return derived(value.times(mask), along(this, () -> diagonal(mask)));
+    return derived("topK", value.times(mask), along(this, () -> diagonal(mask)));
   }
 
   // ---- layout ------------------------------------------------------------------------------
@@ -603,11 +619,12 @@ public final class Variable {
    */
   public Variable reshape(Shape target) {
     return derived(
+        "reshape",
         value.reshape(target),
         along(
             this,
             () ->
-                LinearMap.of(
+                new Rule(
                     u -> u.reshape(target.prepend(u.shape().size(0))),
                     v -> v.reshape(shape().prepend(v.shape().size(0))))));
   }
@@ -631,6 +648,7 @@ public final class Variable {
   public Variable permute(int... axes) {
     int[] order = axes.clone();
     return derived(
+        "permute",
         value.permute(order),
         along(
             this,
@@ -641,7 +659,7 @@ public final class Variable {
                 forth[i + 1] = order[i] + 1;
                 back[order[i] + 1] = i + 1;
               }
-              return LinearMap.of(u -> u.permute(forth), v -> v.permute(back));
+              return new Rule(u -> u.permute(forth), v -> v.permute(back));
             }));
   }
 
@@ -656,10 +674,11 @@ public final class Variable {
     int fromEnd = shape().axis(axis) - shape().rank();
     int size = shape().size(axis);
     return derived(
+        "slice",
         value.slice(axis, from, to),
         along(
             this,
-            () -> LinearMap.of(u -> u.slice(fromEnd, from, to), v -> v.pad(fromEnd, from, size))));
+            () -> new Rule(u -> u.slice(fromEnd, from, to), v -> v.pad(fromEnd, from, size))));
   }
 
   /**
@@ -673,11 +692,12 @@ public final class Variable {
     int size = shape().size(axis);
     int[] entries = indices.clone();
     return derived(
+        "gather",
         value.gather(axis, entries),
         along(
             this,
             () ->
-                LinearMap.of(
+                new Rule(
                     u -> u.gather(fromEnd, entries), v -> v.scatterAdd(fromEnd, size, entries))));
   }
 
@@ -701,11 +721,10 @@ public final class Variable {
       dependences[i] =
           along(
               part,
-              () ->
-                  LinearMap.of(u -> u.pad(fromEnd, from, whole), v -> v.slice(fromEnd, from, to)));
+              () -> new Rule(u -> u.pad(fromEnd, from, whole), v -> v.slice(fromEnd, from, to)));
       position = to;
     }
-    return derived(y, dependences);
+    return derived("concat", y, dependences);
   }
 
   @Override

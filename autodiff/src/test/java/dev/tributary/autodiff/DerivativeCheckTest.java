@@ -34,7 +34,7 @@ class DerivativeCheckTest {
 
   private static double adjoint(
       DType dtype, UnaryOperator<Tensor> push, UnaryOperator<Tensor> pull) {
-    return DerivativeCheck.adjoint(LinearMap.of(push, pull), dtype, VECTOR, VECTOR, 3, SEED);
+    return DerivativeCheck.adjoint(LinearMap.of("map", VECTOR, VECTOR, push, pull), dtype, 3, SEED);
   }
 
   @Test
@@ -66,9 +66,9 @@ class DerivativeCheckTest {
   @Test
   void adjoint_wrongShape_saysBothShapes() {
     assertRefused(
-        "push gave [3, 1], not [3, 5]", () -> adjoint(DType.FLOAT, u -> u.sum(1), v -> v));
+        "push of map: gave [3, 1], not [3, 5]", () -> adjoint(DType.FLOAT, u -> u.sum(1), v -> v));
     assertRefused(
-        "pull gave [3, 1], not [3, 5]", () -> adjoint(DType.FLOAT, u -> u, v -> v.sum(1)));
+        "pull of map: gave [3, 1], not [3, 5]", () -> adjoint(DType.FLOAT, u -> u, v -> v.sum(1)));
   }
 
   @Test
@@ -79,7 +79,7 @@ class DerivativeCheckTest {
   }
 
   private static Variable wronglyDerived(Variable x, UnaryOperator<Tensor> map) {
-    return x.through(LinearMap.of(map, map), x.value().square());
+    return x.through(LinearMap.selfAdjoint("square", x.shape(), map), x.value().square());
   }
 
   @Test
@@ -123,7 +123,7 @@ class DerivativeCheckTest {
     Tensor at = Tensor.full(DType.DOUBLE, VECTOR, 1);
     DerivativeCheck.centralDifferences(Variable::square, at, SEED);
     assertRefused(
-        "push gave [3, 1], not [3, 5]", () -> adjoint(DType.FLOAT, u -> u.sum(1), v -> v));
+        "push of map: gave [3, 1], not [3, 5]", () -> adjoint(DType.FLOAT, u -> u.sum(1), v -> v));
     assertEquals(live + 1, Scope.liveTensors());
   }
 

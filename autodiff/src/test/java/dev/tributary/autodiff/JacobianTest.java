@@ -173,6 +173,9 @@ class JacobianTest {
   void pushAndPull_pathsThatMissAnInput_areNotWalked() {
     LinearMap trap =
         LinearMap.of(
+            "trap",
+            Shape.of(1),
+            Shape.of(1),
             u -> {
               throw new AssertionError("pushed");
             },
@@ -319,6 +322,107 @@ class JacobianTest {
     assertNumbers(gradient.get(1), 2, 4);
   }
 
+  /** Live tensors while a map is followed, the most at any moment. */
+  private static final class Watch {
+    private long most;
+
+    Variable at(Variable x) {
+      return x.through(LinearMap.selfAdjoint("watch", x.shape(), this::look), x.value());
+    }
+
+    private Tensor look(Tensor directions) {
+      most = Math.max(most, Scope.liveTensors());
+      return directions.times(1);
+    }
+
+    long during(Runnable walk) {
+      most = 0;
+      long before = Scope.liveTensors();
+      walk.run();
+      return most - before;
+    }
+  }
+
+  /** Of every kind of step: with residuals, branches that meet again, views and the same tensor. */
+  private static Variable chain(Variable x, Watch watch, int length) {
+    Variable y = x;
+    for (int i = 0; i < length; i++) {
+      Variable branch = watch.at(y.tanh()).reshape(1, y.shape().length()).softmax();
+      y = watch.at(y.plus(branch.reshape(y.shape())).plus(y).times(y.detach()));
+    }
+    return y;
+  }
+
+  @Test
+  void pushAndPull_longerChain_haveNoMoreAliveAtOnce() {
+    Watch watch = new Watch();
+    Variable x = Variable.input(vector(0.1, -0.4, 0.7));
+    Jacobian few = Jacobian.of(chain(x, watch, 3), x);
+    Jacobian many = Jacobian.of(chain(x, watch, 40), x);
+    Tensor u = direction(1, 2, -1);
+    assertEquals(watch.during(() -> few.push(u)), watch.during(() -> many.push(u)));
+    assertEquals(watch.during(() -> few.pull(u)), watch.during(() -> many.pull(u)));
+    assertTrue(watch.during(() -> many.push(u)) <= 4);
+    assertTrue(watch.during(() -> many.pull(u)) <= 4);
+  }
+
+  @Test
+  void pushAndPull_longerChain_reserveNoMoreMemory() {
+    int n = 1000;
+    Variable x = Variable.input(Tensor.full(DType.DOUBLE, Shape.of(n), 0.5));
+    Jacobian jacobian = Jacobian.of(chain(x, new Watch(), 100), x);
+    Tensor u = Tensor.full(DType.DOUBLE, Shape.of(1, n), 1);
+    Scope.releaseUnused();
+    long before = Scope.reservedBytes();
+    jacobian.push(u);
+    jacobian.pull(u);
+    assertTrue(Scope.reservedBytes() - before <= 10L * n * Double.BYTES);
+  }
+
+  @Test
+  void pull_inputsOnTheWay_keepTheirTotalsAndNothingElse() {
+    Variable x = Variable.input(vector(0.1, -0.4, 0.7));
+    Variable site = chain(x, new Watch(), 5);
+    Variable y = chain(site, new Watch(), 5);
+    Tensor u = direction(1, 2, -1);
+    long live = Scope.liveTensors();
+    List<Tensor> pulled = Jacobian.of(y, x, site, y).pull(u);
+    assertEquals(live + 2, Scope.liveTensors()); // that of y is u itself
+    assertNumbers(pulled.get(0), Jacobian.of(y, x).pull(u).get(0).toDoubles());
+    assertNumbers(pulled.get(1), Jacobian.of(y, site).pull(u).get(0).toDoubles());
+    assertNumbers(pulled.get(2), 1, 2, -1);
+    assertNumbers(u, 1, 2, -1);
+  }
+
+  @Test
+  void pushAndPull_errorInAStep_leaveNothingOpen() {
+    Variable x = Variable.input(vector(1, 2));
+    LinearMap broken =
+        LinearMap.selfAdjoint(
+            "broken",
+            x.shape(),
+            v -> {
+              throw new IllegalArgumentException("no");
+            });
+    Jacobian jacobian = Jacobian.of(x.square().through(broken, x.value()).exp(), x);
+    Tensor u = direction(1, 1);
+    long live = Scope.liveTensors();
+    assertRefused("push of broken: no", () -> jacobian.push(u));
+    assertRefused("pull of broken: no", () -> jacobian.pull(u));
+    assertEquals(live, Scope.liveTensors());
+    assertEquals(scope, Scope.innermost());
+  }
+
+  @Test
+  void map_oneInput_isItsDerivative() {
+    Variable x = Variable.input(vector(3, 2));
+    LinearMap map = Jacobian.of(x.square().sum(0), x).map();
+    assertEquals("Jacobian from [2] to [1]", map.toString());
+    assertNumbers(map.push(direction(1, 10)), 46);
+    assertNumbers(map.pull(direction(1)), 6, 4);
+    assertRefused("map: there are 2 inputs, not one", () -> Jacobian.of(x, x, x).map());
+  }
+
   @Test
   void push_closedScope_isRefused() {
     Variable x;
@@ -328,7 +432,7 @@ class JacobianTest {
       y = x.tanh();
     }
     assertEquals(
-        "tensor [2] was used after its scope closed",
+        "push of tanh: tensor [2] was used after its scope closed",
         assertThrows(IllegalStateException.class, () -> Jacobian.of(y, x).push(direction(1, 1)))
             .getMessage());
   }

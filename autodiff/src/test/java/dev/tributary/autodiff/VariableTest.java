@@ -343,11 +343,6 @@ class VariableTest {
     }
   }
 
-  private static LinearMap derivative(Variable output, Variable input) {
-    Jacobian jacobian = Jacobian.of(output, input);
-    return LinearMap.of(u -> jacobian.push(u), v -> jacobian.pull(v).get(0));
-  }
-
   // ---- what must hold for every row --------------------------------------------------------
 
   @ParameterizedTest
@@ -359,13 +354,7 @@ class VariableTest {
           Variable input = Variable.input(joined.at);
           Variable output = joined.function.apply(input);
           double error =
-              DerivativeCheck.adjoint(
-                  derivative(output, input),
-                  dtype,
-                  input.shape(),
-                  output.shape(),
-                  DIRECTIONS,
-                  SEED);
+              DerivativeCheck.adjoint(Jacobian.of(output, input).map(), dtype, DIRECTIONS, SEED);
           assertTrue(error <= ADJOINT_ROUNDINGS * dtype.epsilon(), joined.name + ": " + error);
         });
   }
@@ -390,7 +379,7 @@ class VariableTest {
           Random random = new Random(SEED + 1);
           Variable input = Variable.input(joined.at);
           Variable output = joined.function.apply(input);
-          LinearMap map = derivative(output, input);
+          LinearMap map = Jacobian.of(output, input).map();
           Tensor u = draw(dtype, Domain.ANY, input.shape().prepend(DIRECTIONS), random);
           Tensor v = draw(dtype, Domain.ANY, output.shape().prepend(DIRECTIONS), random);
           assertOneByOne(joined.name + " pushed", map::push, u);
@@ -620,10 +609,11 @@ class VariableTest {
     try (Scope scope = Scope.open()) {
       Tensor weight = Tensor.of(DType.DOUBLE, s(3, 2), 1, 2, 3, 4, 5, 6);
       Variable x = Variable.input(Tensor.of(DType.DOUBLE, s(1, 3), 1, 0, -1));
-      Variable y = x.through(Variable.rightFactor(weight), x.value().matmul(weight));
+      Variable y = x.through(Variable.rightFactor(x.shape(), weight), x.value().matmul(weight));
       Tensor u = Tensor.of(DType.DOUBLE, s(1, 1, 3), 0, 1, 0);
       assertArrayEquals(new double[] {3, 4}, Jacobian.of(y, x).push(u).toDoubles());
-      assertTrue(x.detach().through(Variable.rightFactor(weight), y.value()).isConstant());
+      assertTrue(
+          x.detach().through(Variable.rightFactor(x.shape(), weight), y.value()).isConstant());
     }
   }
 

@@ -4,8 +4,8 @@ import static dev.tributary.benchmarks.EdgeAttributionBenchmark.SOURCE_LAYER;
 import static dev.tributary.benchmarks.EdgeAttributionBenchmark.TARGET_LAYER;
 
 import dev.tributary.attribution.EdgeAttribution;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
+import dev.tributary.attribution.Source;
+import dev.tributary.attribution.Target;
 import dev.tributary.autodiff.Jacobian;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;

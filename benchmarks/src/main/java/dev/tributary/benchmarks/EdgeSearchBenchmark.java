@@ -1,9 +1,9 @@
 package dev.tributary.benchmarks;
 
 import dev.tributary.attribution.EdgeSearch;
-import dev.tributary.attribution.Node.HeadInput;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Neuron;
+import dev.tributary.attribution.HeadInput;
+import dev.tributary.attribution.HeadPair;
+import dev.tributary.attribution.Neuron;
 import dev.tributary.attribution.NodeFilter;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Progress;

@@ -87,7 +87,7 @@ public class KernelBenchmark {
         }
         case "layerNorm" -> {
           sizes = new int[] {64, 768};
-          TransformerConfig config = new TransformerConfig(1, 768, 1, 2, 2, 2, 2, EPSILON, true);
+          TransformerConfig config = TransformerConfig.gpt2(1, 768, 1, 2, 2, 2, 2, EPSILON, true);
           LayerNorm norm = Transformer.random(config, DType.FLOAT, 1).block(0).mlpNorm();
           ours = v -> norm.apply(v, ScaleGradient.LIVE);
           chain = new Norm(norm);

@@ -44,7 +44,7 @@ public class RandomGpt2 {
     scope = Scope.open();
     model =
         Transformer.random(
-            new TransformerConfig(
+            TransformerConfig.gpt2(
                 LAYERS, D_MODEL, 12, 64, 4 * D_MODEL, 1024, VOCABULARY, 1e-5, true),
             DType.FLOAT,
             1);

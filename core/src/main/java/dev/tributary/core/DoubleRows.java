@@ -6,14 +6,13 @@ import static org.bytedeco.openblas.global.openblas_nolapack.CblasTrans;
 import static org.bytedeco.openblas.global.openblas_nolapack.cblas_dgemm;
 import static org.bytedeco.openblas.global.openblas_nolapack.cblas_dgemv;
 
-import dev.tributary.core.Kernels.Access;
 import dev.tributary.core.Kernels.Binary;
 import dev.tributary.core.Kernels.Unary;
-import dev.tributary.core.Memory.Block;
 import java.nio.ByteOrder;
 import java.nio.DoubleBuffer;
 import java.util.Arrays;
 import org.bytedeco.javacpp.DoublePointer;
+import org.bytedeco.javacpp.Pointer;
 
 /** {@link Rows} of {@code double}. */
 final class DoubleRows implements Rows<double[]> {
@@ -28,10 +27,10 @@ final class DoubleRows implements Rows<double[]> {
   private DoubleRows() {}
 
   @Override
-  public Access access(Block block) {
-    DoublePointer pointer = block.elements(DoublePointer.class);
-    return new View(
-        pointer.asByteBuffer().order(ByteOrder.nativeOrder()).asDoubleBuffer(), pointer);
+  public Access access(Pointer pointer, int start, int elements) {
+    DoublePointer from = pointer.getPointer(DoublePointer.class, start);
+    from.capacity(elements);
+    return new View(from.asByteBuffer().order(ByteOrder.nativeOrder()).asDoubleBuffer(), from);
   }
 
   private static View view(Access access) {
@@ -482,6 +481,12 @@ final class DoubleRows implements Rows<double[]> {
   @Override
   public int rowStride(int columns) {
     return columns;
+  }
+
+  @Override
+  public int scratch(
+      boolean xTransposed, boolean yTransposed, boolean accumulate, int m, int n, int k) {
+    return 0;
   }
 
   @Override

@@ -6,16 +6,15 @@ import static org.bytedeco.openblas.global.openblas_nolapack.CblasTrans;
 import static org.bytedeco.openblas.global.openblas_nolapack.cblas_sgemm;
 import static org.bytedeco.openblas.global.openblas_nolapack.cblas_sgemv;
 
-import dev.tributary.core.Kernels.Access;
 import dev.tributary.core.Kernels.Binary;
 import dev.tributary.core.Kernels.Unary;
-import dev.tributary.core.Memory.Block;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.util.Arrays;
 import org.bytedeco.javacpp.FloatPointer;
+import org.bytedeco.javacpp.Pointer;
 
 /** {@link Rows} of {@code float}. */
 final class FloatRows implements Rows<float[]> {
@@ -30,9 +29,10 @@ final class FloatRows implements Rows<float[]> {
   private FloatRows() {}
 
   @Override
-  public Access access(Block block) {
-    FloatPointer pointer = block.elements(FloatPointer.class);
-    return new View(pointer.asByteBuffer().order(ByteOrder.nativeOrder()).asFloatBuffer(), pointer);
+  public Access access(Pointer pointer, int start, int elements) {
+    FloatPointer from = pointer.getPointer(FloatPointer.class, start);
+    from.capacity(elements);
+    return new View(from.asByteBuffer().order(ByteOrder.nativeOrder()).asFloatBuffer(), from);
   }
 
   private static View view(Access access) {
@@ -610,32 +610,42 @@ final class FloatRows implements Rows<float[]> {
   private static final int CACHE_LINE = 64 / Float.BYTES;
 
   @Override
+  public int scratch(
+      boolean xTransposed, boolean yTransposed, boolean accumulate, int m, int n, int k) {
+    boolean turned =
+        OneDnn.PRESENT
+            && yTransposed
+            && !xTransposed
+            && !accumulate
+            && m > FEW_ROWS
+            && m < MANY_ROWS
+            && (long) n * k > SMALL_MATRIX;
+    return turned ? m * (k + n) : 0;
+  }
+
+  @Override
   public void gemm(Matrix x, Matrix y, Matrix out, boolean accumulate, int m, int n, int k) {
-    if (!OneDnn.PRESENT) {
-      blas(x, y, out, accumulate, m, n, k);
-    } else if (y.transposed()
-        && !x.transposed()
-        && !accumulate
-        && m > FEW_ROWS
-        && m < MANY_ROWS
-        && (long) n * k > SMALL_MATRIX) {
-      turned(x, y, out, m, n, k);
-    } else {
+    int scratch = scratch(x.transposed(), y.transposed(), accumulate, m, n, k);
+    if (scratch > 0) {
+      turned(x, y, out, scratch, m, n, k);
+    } else if (OneDnn.PRESENT) {
       dnn(x, y, out, accumulate, m, n, k);
+    } else {
+      blas(x, y, out, accumulate, m, n, k);
     }
   }
 
   /** The other way round, out^T = y^T x^T: two small transpositions in place of a slow product. */
-  private static void turned(Matrix x, Matrix y, Matrix out, int m, int n, int k) {
-    Memory.Block turned = Memory.take(DType.FLOAT, m * (k + n));
+  private static void turned(Matrix x, Matrix y, Matrix out, int scratch, int m, int n, int k) {
+    Device.Block turned = Cpu.INSTANCE.take(DType.FLOAT, scratch);
     try {
-      Matrix right = new Matrix(turned.access, 0, m, false);
+      Matrix right = new Matrix(Cpu.access(turned), 0, m, false);
       Matrix product = right.moved(m * k);
       transpose(x, right, m, k);
       dnn(y.transpose(), right, product, false, n, m, k);
       transpose(product, out, n, m);
     } finally {
-      Memory.give(turned);
+      Cpu.INSTANCE.give(turned);
     }
   }
 

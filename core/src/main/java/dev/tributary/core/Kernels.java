@@ -1,21 +1,13 @@
 package dev.tributary.core;
 
-import dev.tributary.core.Memory.Block;
-
 /**
  * What is computed over whole tensors. Results are written into {@code out}, which was allocated
  * for the purpose and shares memory with no operand; shapes were checked by {@link Tensor}.
  *
- * <p>Two implementations, chosen once by {@link Backend} and tested equal: {@link JavaKernels} on
- * CPUs and {@link Nd4jKernels} anywhere.
+ * <p>Each {@link Device} has its own and gives them tensors that lie on it; those that compute are
+ * tested equal.
  */
 interface Kernels {
-  /**
-   * How far apart matrix products want the rows of a weight: {@code columns} or a little more, in
-   * elements.
-   */
-  int rowStride(DType dtype, int columns);
-
   /** Element-wise functions of one operand. */
   enum Unary {
     NEGATE,
@@ -44,11 +36,6 @@ interface Kernels {
     TIMES,
     OVER
   }
-
-  /** What an implementation wants to remember about a block, e.g. a buffer over it. */
-  interface Access {}
-
-  Access access(Block block);
 
   /** Copies {@code values[0..count)} to the elements of {@code out} from {@code from}. */
   void write(double[] values, int count, Tensor out, int from);

@@ -1,6 +1,5 @@
 package dev.tributary.core;
 
-import dev.tributary.core.Memory.Block;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -12,11 +11,9 @@ import org.nd4j.linalg.ops.transforms.Transforms;
 
 /**
  * Kernels for any device that ND4J runs on: chains of its operations. Slower than {@link
- * JavaKernels} on a CPU, where it exists to be compared with.
+ * CpuKernels} on a CPU, where it exists to be compared with.
  */
 final class Nd4jKernels implements Kernels {
-  private static final Access NOTHING = new Access() {};
-
   /** Arrays made on the way, closed together: the garbage collector comes too late for them. */
   private static final class Temporaries implements AutoCloseable {
     private final List<INDArray> arrays = new ArrayList<>();
@@ -36,27 +33,16 @@ final class Nd4jKernels implements Kernels {
     }
   }
 
-  @Override
-  public Access access(Block block) {
-    return NOTHING;
-  }
-
-  @Override
-  public int rowStride(DType dtype, int columns) {
-    return columns;
-  }
-
   /** A window on the memory of a tensor; offset and strides in elements. */
   private static INDArray window(Tensor x, int offset, int[] dimensions, int[] strides) {
     if (dimensions.length == 0) {
       return window(x, offset, new int[] {1}, new int[] {1});
     }
-    Block block = x.block();
     return Nd4j.create(
-        block.array.data(),
+        ((Nd4jDevice.Memory) x.block()).array().data(),
         Arrays.stream(dimensions).asLongStream().toArray(),
         Arrays.stream(strides).asLongStream().toArray(),
-        (long) block.start + x.offset() + offset,
+        (long) x.offset() + offset,
         'c');
   }
 

@@ -1,12 +1,11 @@
 package dev.tributary.core;
 
-import dev.tributary.core.Kernels.Access;
 import dev.tributary.core.Kernels.Binary;
 import dev.tributary.core.Kernels.Unary;
-import dev.tributary.core.Memory.Block;
+import org.bytedeco.javacpp.Pointer;
 
 /**
- * The inner loops of {@link JavaKernels} for one element type: arithmetic on the first {@code n}
+ * The inner loops of {@link CpuKernels} for one element type: arithmetic on the first {@code n}
  * entries of heap arrays, copies between those and off-heap blocks, and matrix products on the
  * blocks. Each computes on the thread that calls it.
  *
@@ -20,7 +19,11 @@ interface Rows<A> {
 
   int length(A x);
 
-  Access access(Block block);
+  /** How the memory of a block is read and written. */
+  interface Access {}
+
+  /** Access to so many elements from the given one on. */
+  Access access(Pointer pointer, int start, int elements);
 
   void read(Access from, int offset, A to, int start, int n);
 
@@ -92,6 +95,11 @@ interface Rows<A> {
 
   /** How far apart products want the stored rows of a weight, in elements. */
   int rowStride(int columns);
+
+  /**
+   * How many elements such a product takes on its way from {@link Cpu} and gives back, perhaps 0.
+   */
+  int scratch(boolean xTransposed, boolean yTransposed, boolean accumulate, int m, int n, int k);
 
   /** out[m, n] = x[m, k] y[k, n] (+ out), where {@code out} is not transposed. */
   void gemm(Matrix x, Matrix y, Matrix out, boolean accumulate, int m, int n, int k);

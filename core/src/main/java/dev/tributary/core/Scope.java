@@ -7,6 +7,7 @@ import static dev.tributary.core.Checks.requireState;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -21,7 +22,8 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>A scope belongs to the thread that opened it, and scopes close innermost first. Tensors may be
- * read by any thread while their scope is open.
+ * read by any thread while their scope is open. Bytes are those of the device on which this thread
+ * computes.
  */
 public final class Scope implements AutoCloseable {
   private static final ThreadLocal<@Nullable Scope> INNERMOST = new ThreadLocal<>();
@@ -29,10 +31,10 @@ public final class Scope implements AutoCloseable {
 
   private final Thread thread = Thread.currentThread();
   private final @Nullable Scope enclosing = INNERMOST.get();
-  private final List<Memory.Lease> leases = new ArrayList<>();
+  private final List<Lease> leases = new ArrayList<>();
 
   /** Handed over by {@link #keepIn}, perhaps on other threads: guarded by itself, as is closing. */
-  private final List<Memory.Lease> adopted = new ArrayList<>();
+  private final List<Lease> adopted = new ArrayList<>();
 
   private boolean open = true;
 
@@ -72,30 +74,37 @@ public final class Scope implements AutoCloseable {
    * threads}
    */
   public static long reservedBytes() {
-    return Memory.reservedBytes();
+    return Device.current().reservedBytes();
   }
 
   /**
    * Refuses work that this machine has no memory for, before it is begun.
    *
-   * @param bytes off-heap, beyond what tensors hold now
+   * @param bytes off-heap, beyond what tensors hold now; not asked for where work is only {@link
+   *     Shapes#measure measured}
    * @param what needs them, for the message
    * @throws IllegalArgumentException if this process cannot have so many
    */
-  public static void requireRoom(long bytes, String what) {
-    long room = Memory.limitBytes() - Memory.usedBytes();
+  public static void requireRoom(LongSupplier bytes, String what) {
+    Device device = Device.current();
+    if (device.limitBytes() == Long.MAX_VALUE) {
+      return;
+    }
+    long needed = bytes.getAsLong();
+    long used = device.usedBytes();
+    long room = device.limitBytes() - used;
     requireArgument(
-        bytes <= room,
+        needed <= room,
         "%s needs %.1f GB of memory, and there is room for %.1f GB beside the %.1f GB in use",
         what,
-        bytes / 1e9,
+        needed / 1e9,
         Math.max(0, room) / 1e9,
-        Memory.usedBytes() / 1e9);
+        used / 1e9);
   }
 
   /** Gives the memory that waits for new tensors back to the operating system. */
   public static void releaseUnused() {
-    Memory.trim();
+    Device.current().trim();
   }
 
   /**
@@ -108,14 +117,37 @@ public final class Scope implements AutoCloseable {
    */
   public Tensor keep(Tensor tensor) {
     requireInnermost("keep");
-    Memory.Lease lease = tensor.lease();
+    Lease lease = tensor.lease();
     lease.block(tensor.shape());
     if (lease.owner == this) {
       Scope outer =
           requirePresent(
               enclosing, "keep: tensor %s has no enclosing scope to go to", tensor.shape());
       lease.owner = outer;
+      lease.keeps = 1;
       outer.leases.add(lease);
+    } else if (lease.owner == enclosing && lease.keeps > 0) {
+      lease.keeps++;
+    }
+    return tensor;
+  }
+
+  /**
+   * Undoes one {@link #keep} of a tensor or a view of it, by this scope or one before it inside the
+   * same enclosing scope. When all are undone, the tensor belongs to this scope and dies with it,
+   * unless it is kept again. A tensor that was not kept for the enclosing scope stays where it is.
+   *
+   * @param tensor of any scope
+   * @return the same tensor
+   * @throws IllegalStateException if the tensor is dead
+   */
+  public Tensor takeBack(Tensor tensor) {
+    requireInnermost("takeBack");
+    Lease lease = tensor.lease();
+    lease.block(tensor.shape());
+    if (lease.owner == enclosing && lease.keeps > 0 && --lease.keeps == 0) {
+      lease.owner = this;
+      leases.add(lease);
     }
     return tensor;
   }
@@ -131,12 +163,13 @@ public final class Scope implements AutoCloseable {
    */
   public Tensor keepIn(Scope other, Tensor tensor) {
     requireInnermost("keepIn");
-    Memory.Lease lease = tensor.lease();
+    Lease lease = tensor.lease();
     lease.block(tensor.shape());
     if (lease.owner == this && other != this) {
       synchronized (other.adopted) {
         requireState(other.open, "keepIn: the scope of tensor %s is closed", tensor.shape());
         lease.owner = other;
+        lease.keeps = 0;
         other.adopted.add(lease);
       }
     }
@@ -164,11 +197,61 @@ public final class Scope implements AutoCloseable {
     } else {
       INNERMOST.set(enclosing);
     }
-    for (Memory.Lease lease : leases) {
-      if (lease.owner == this) {
-        lease.end();
+    endLeases();
+  }
+
+  /**
+   * Ends the life of every tensor of this scope, which stays open: what closing it and opening
+   * another one does, for less.
+   *
+   * @throws IllegalStateException if a scope opened later on this thread is still open, or another
+   *     thread opened this one
+   */
+  public void clear() {
+    requireInnermost("clear");
+    synchronized (adopted) {
+      leases.addAll(adopted);
+      adopted.clear();
+    }
+    endLeases();
+    leases.clear();
+  }
+
+  private void endLeases() {
+    for (Lease lease : leases) {
+      if (lease.owner == this && lease.end()) { // listed twice if it went and came back
         LIVE.decrementAndGet();
       }
+    }
+  }
+
+  /** The hold of one tensor, and of the views of it, on a block until the owning scope closes. */
+  static final class Lease {
+    final Device device;
+    private Device.@Nullable Block block;
+    private Scope owner;
+
+    /** How often it was kept for its owner by scopes inside, less what they took back. */
+    private int keeps;
+
+    private Lease(Device device, Device.Block block, Scope owner) {
+      this.device = device;
+      this.block = block;
+      this.owner = owner;
+    }
+
+    Device.Block block(Shape shape) {
+      return requirePresent(block, "tensor %s was used after its scope closed", shape);
+    }
+
+    /** Gives the block back; says whether there was one. */
+    private boolean end() {
+      Device.Block held = block;
+      block = null;
+      if (held != null) {
+        device.give(held);
+      }
+      return held != null;
     }
   }
 
@@ -177,14 +260,14 @@ public final class Scope implements AutoCloseable {
    *
    * @param elements that it takes, gaps between its rows included
    */
-  static Memory.Lease lease(DType dtype, Shape shape, int elements) {
+  static Lease lease(Device device, DType dtype, Shape shape, int elements) {
     Scope scope =
         requirePresent(
             INNERMOST.get(),
             "a tensor %s needs a scope: no Scope is open on thread %s",
             shape,
             Thread.currentThread().getName());
-    Memory.Lease lease = new Memory.Lease(dtype, elements, scope);
+    Lease lease = new Lease(device, device.take(dtype, elements), scope);
     scope.leases.add(lease);
     LIVE.incrementAndGet();
     return lease;

@@ -110,6 +110,17 @@ public final class Shape {
   }
 
   /**
+   * {@return whether the last axes are those of another shape}
+   *
+   * @param ending the last axes, outermost first
+   */
+  public boolean endsWith(Shape ending) {
+    int outer = rank() - ending.rank();
+    return outer >= 0
+        && Arrays.equals(dimensions, outer, rank(), ending.dimensions, 0, ending.rank());
+  }
+
+  /**
    * {@return this shape with leading axes of size 1 until it has {@code rank} axes}
    *
    * @param rank at least that of this shape

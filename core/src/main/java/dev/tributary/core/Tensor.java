@@ -19,18 +19,15 @@ import java.util.Locale;
  * {@link Shape#broadcast}. Operands must have the same {@link DType}.
  */
 public final class Tensor {
-  /** Elements that {@link #generate} asks for at a time. */
-  private static final int PIECE = 4096;
-
   private final DType dtype;
   private final Shape shape;
-  private final Memory.Lease lease;
+  private final Scope.Lease lease;
   private final int offset;
 
   /** From one row of the last axis to the next, in elements: its size, unless rows are spaced. */
   private final int rowStride;
 
-  private Tensor(DType dtype, Shape shape, Memory.Lease lease, int offset, int rowStride) {
+  private Tensor(DType dtype, Shape shape, Scope.Lease lease, int offset, int rowStride) {
     this.dtype = dtype;
     this.shape = shape;
     this.lease = lease;
@@ -41,8 +38,23 @@ public final class Tensor {
   // ---- making and reading ------------------------------------------------------------------
 
   /** Memory in the innermost scope, its content still to be written. */
-  private static Tensor allocate(DType dtype, Shape shape) {
-    return new Tensor(dtype, shape, Scope.lease(dtype, shape, shape.length()), 0, rowSize(shape));
+  private static Tensor allocate(Device device, DType dtype, Shape shape) {
+    Scope.Lease lease = Scope.lease(device, dtype, shape, shape.length());
+    return new Tensor(dtype, shape, lease, 0, rowSize(shape));
+  }
+
+  /** Memory for a result of an operation on this. */
+  private Tensor allocate(Shape shape) {
+    return allocate(device(), dtype, shape);
+  }
+
+  /** Where results of operations on this go. */
+  private Device device() {
+    return Device.current().forResultsOf(lease.device);
+  }
+
+  private Kernels kernels() {
+    return device().kernels();
   }
 
   private static int rowSize(Shape shape) {
@@ -58,11 +70,11 @@ public final class Tensor {
    */
   public Tensor spacedRows() {
     requireArgument(shape.rank() == 2, "spacedRows: %s is not a matrix", shape);
-    int stride = Backend.kernels().rowStride(dtype, shape.size(1));
+    int stride = device().rowStride(dtype, shape.size(1));
     if (stride == rowStride || (long) shape.size(0) * stride > Integer.MAX_VALUE) {
       return this;
     }
-    Memory.Lease spaced = Scope.lease(dtype, shape, shape.size(0) * stride);
+    Scope.Lease spaced = Scope.lease(device(), dtype, shape, shape.size(0) * stride);
     Tensor result = new Tensor(dtype, shape, spaced, 0, stride);
     result.fillFrom(this);
     return result;
@@ -78,7 +90,7 @@ public final class Tensor {
     if (isDense()) {
       return this;
     }
-    Tensor result = allocate(dtype, shape);
+    Tensor result = allocate(shape);
     result.fillFrom(this);
     return result;
   }
@@ -98,8 +110,8 @@ public final class Tensor {
         shape,
         shape.length(),
         values.length);
-    Tensor result = allocate(dtype, shape);
-    Backend.kernels().write(values, values.length, result, 0);
+    Tensor result = allocate(Device.current(), dtype, shape);
+    result.kernels().write(values, values.length, result, 0);
     return result;
   }
 
@@ -111,8 +123,12 @@ public final class Tensor {
    * @param value of every element
    */
   public static Tensor full(DType dtype, Shape shape, double value) {
-    Tensor result = allocate(dtype, shape);
-    Backend.kernels().fill(result, value);
+    return full(Device.current(), dtype, shape, value);
+  }
+
+  private static Tensor full(Device device, DType dtype, Shape shape, double value) {
+    Tensor result = allocate(device, dtype, shape);
+    device.kernels().fill(result, value);
     return result;
   }
 
@@ -147,13 +163,9 @@ public final class Tensor {
    * @param source asked from the first element to the last
    */
   public static Tensor generate(DType dtype, Shape shape, Source source) {
-    Tensor result = allocate(dtype, shape);
-    double[] values = new double[Math.min(PIECE, shape.length())];
-    for (int from = 0; from < shape.length(); from += PIECE) {
-      int count = Math.min(PIECE, shape.length() - from);
-      source.read(from, values, count);
-      Backend.kernels().write(values, count, result, from);
-    }
+    Device device = Device.current();
+    Tensor result = allocate(device, dtype, shape);
+    device.upload(source, result);
     return result;
   }
 
@@ -172,7 +184,7 @@ public final class Tensor {
     try (Scope scope = Scope.open()) {
       Tensor x = dense();
       double[] values = new double[shape.length()];
-      Backend.kernels().read(x, 0, values, values.length);
+      kernels().read(x, 0, values, values.length);
       return values;
     }
   }
@@ -198,7 +210,7 @@ public final class Tensor {
       position += index[axis] * strides[axis];
     }
     double[] value = new double[1];
-    Backend.kernels().read(this, position, value, 1);
+    kernels().read(this, position, value, 1);
     return value[0];
   }
 
@@ -215,7 +227,7 @@ public final class Tensor {
   /** {@return whether no element is infinite or NaN} */
   public boolean isFinite() {
     try (Scope scope = Scope.open()) {
-      return Backend.kernels().isFinite(dense());
+      return kernels().isFinite(dense());
     }
   }
 
@@ -349,8 +361,8 @@ public final class Tensor {
   }
 
   private WithDerivative withDerivative(Unary function) {
-    WithDerivative result = new WithDerivative(allocate(dtype, shape), allocate(dtype, shape));
-    Backend.kernels().unaryWithDerivative(function, dense(), result.value, result.derivative);
+    WithDerivative result = new WithDerivative(allocate(shape), allocate(shape));
+    kernels().unaryWithDerivative(function, dense(), result.value, result.derivative);
     return result;
   }
 
@@ -374,28 +386,31 @@ public final class Tensor {
   }
 
   private Tensor unary(Unary function) {
-    Tensor result = allocate(dtype, shape);
-    Backend.kernels().unary(function, dense(), result);
+    Tensor result = allocate(shape);
+    kernels().unary(function, dense(), result);
     return result;
   }
 
   private Tensor binary(Binary function, double number) {
-    Tensor result = allocate(dtype, shape);
-    Backend.kernels().binary(function, dense(), number, result);
+    Tensor result = allocate(shape);
+    kernels().binary(function, dense(), number, result);
     return result;
   }
 
   private Tensor binary(Binary function, Tensor other) {
     requireSameType(function.name().toLowerCase(Locale.ROOT), other);
-    Tensor result =
-        allocate(dtype, shape.equals(other.shape) ? shape : shape.broadcast(other.shape));
-    Backend.kernels().binary(function, dense(), other.dense(), result);
+    Tensor result = allocate(shape.equals(other.shape) ? shape : shape.broadcast(other.shape));
+    kernels().binary(function, dense(), other.dense(), result);
     return result;
   }
 
   private void requireSameType(String operation, Tensor other) {
     requireArgument(
         dtype == other.dtype, "%s: left is %s and right is %s", operation, dtype, other.dtype);
+    Device device = device();
+    Device others = other.device();
+    requireArgument(
+        device == others, "%s: left is on %s and right is on %s", operation, device, others);
   }
 
   // ---- reductions --------------------------------------------------------------------------
@@ -407,8 +422,8 @@ public final class Tensor {
    */
   public Tensor sum(int axis) {
     int at = shape.axis(axis);
-    Tensor result = allocate(dtype, shape.with(at, 1));
-    Backend.kernels().sum(dense(), outer(at), shape.size(at), inner(at), result);
+    Tensor result = allocate(shape.with(at, 1));
+    kernels().sum(dense(), outer(at), shape.size(at), inner(at), result);
     return result;
   }
 
@@ -430,8 +445,8 @@ public final class Tensor {
     if (shape.axis(axis) != shape.rank() - 1) {
       return minus(mean(axis));
     }
-    Tensor result = allocate(dtype, shape);
-    Backend.kernels().centre(dense(), result);
+    Tensor result = allocate(shape);
+    kernels().centre(dense(), result);
     return result;
   }
 
@@ -447,8 +462,8 @@ public final class Tensor {
     requireSameType("rowDots", other);
     requireArgument(shape.rank() > 0, "rowDots: %s has no rows", shape);
     requireEnding("rowDots", other.shape, shape);
-    Tensor result = allocate(dtype, other.shape.with(-1, 1));
-    Backend.kernels().rowDots(dense(), other.dense(), result);
+    Tensor result = allocate(other.shape.with(-1, 1));
+    kernels().rowDots(dense(), other.dense(), result);
     return result;
   }
 
@@ -486,20 +501,14 @@ public final class Tensor {
         gain.shape,
         bias.shape);
     requireEnding("rescaled", shape.with(-1, 1), scale.shape);
-    Tensor result = allocate(dtype, shape);
-    Backend.kernels().rescale(dense(), scale.dense(), gain.dense(), bias.dense(), result);
+    Tensor result = allocate(shape);
+    kernels().rescale(dense(), scale.dense(), gain.dense(), bias.dense(), result);
     return result;
   }
 
   /** Refuses a shape that does not end in another one, which is repeated over its leading axes. */
   private static void requireEnding(String operation, Shape whole, Shape ending) {
-    requireArgument(
-        whole.rank() >= ending.rank()
-            && whole.subShape(whole.rank() - ending.rank(), whole.rank()).equals(ending),
-        "%s: %s does not end in %s",
-        operation,
-        whole,
-        ending);
+    requireArgument(whole.endsWith(ending), "%s: %s does not end in %s", operation, whole, ending);
   }
 
   /**
@@ -593,10 +602,10 @@ public final class Tensor {
         weight.shape,
         bias.shape);
     Tensor rows = reshape(Shape.of(outer(shape.rank() - 1), shape.size(-1)));
-    Tensor result = allocate(dtype, Shape.of(rows.shape.size(0), weight.shape.size(1)));
+    Tensor result = allocate(Shape.of(rows.shape.size(0), weight.shape.size(1)));
     result.fillFrom(bias);
     if (rows.shape.length() > 0 && result.shape.length() > 0) {
-      Backend.kernels().matmul(rows, false, weight, false, result, true);
+      kernels().matmul(rows, false, weight, false, result, true);
     }
     return result.reshape(shape.with(-1, weight.shape.size(1)));
   }
@@ -627,11 +636,11 @@ public final class Tensor {
           .reshape(Shape.of(m, n).prepend(xBatch.dimensions()));
     }
     Shape batch = xBatch.broadcast(y.shape.subShape(0, y.shape.rank() - 2));
-    Tensor result = allocate(x.dtype, Shape.of(m, n).prepend(batch.dimensions()));
+    Tensor result = x.allocate(Shape.of(m, n).prepend(batch.dimensions()));
     if (k == 0) {
-      Backend.kernels().fill(result, 0);
+      result.kernels().fill(result, 0);
     } else if (result.shape.length() > 0) {
-      Backend.kernels().matmul(x, xTransposed, y, yTransposed, result, false);
+      x.kernels().matmul(x, xTransposed, y, yTransposed, result, false);
     }
     return result;
   }
@@ -654,8 +663,8 @@ public final class Tensor {
     requireArgument(visible > 0, "causalSoftmax: %d visible entries in the first row", visible);
     requireArgument(
         shape.rank() > 0 && shape.size(-1) > 0, "softmax: %s has no entries to normalise", shape);
-    Tensor result = allocate(dtype, shape);
-    Backend.kernels().softmax(dense(), visible, result);
+    Tensor result = allocate(shape);
+    kernels().softmax(dense(), visible, result);
     return result;
   }
 
@@ -674,8 +683,8 @@ public final class Tensor {
         "causalMask: %d visible entries in the first row of %s",
         visible,
         shape);
-    Tensor result = allocate(dtype, shape);
-    Backend.kernels().causalMask(dense(), visible, hidden, result);
+    Tensor result = allocate(shape);
+    kernels().causalMask(dense(), visible, hidden, result);
     return result;
   }
 
@@ -693,8 +702,8 @@ public final class Tensor {
     requireArgument(visible > 0, "softmaxDerivative: %d visible entries in the first row", visible);
     requireArgument(shape.rank() > 0, "softmaxDerivative: %s has no rows", shape);
     requireEnding("softmaxDerivative", u.shape, shape);
-    Tensor result = allocate(dtype, u.shape);
-    Backend.kernels().softmaxDerivative(dense(), u.dense(), visible, result);
+    Tensor result = allocate(u.shape);
+    kernels().softmaxDerivative(dense(), u.dense(), visible, result);
     return result;
   }
 
@@ -704,8 +713,8 @@ public final class Tensor {
         shape.rank() > 0 && shape.size(-1) > 0,
         "logSoftmax: %s has no entries to normalise",
         shape);
-    Tensor result = allocate(dtype, shape);
-    Backend.kernels().logSoftmax(dense(), result);
+    Tensor result = allocate(shape);
+    kernels().logSoftmax(dense(), result);
     return result;
   }
 
@@ -721,8 +730,8 @@ public final class Tensor {
         "topKMask: %d of a last axis in %s",
         count,
         shape);
-    Tensor result = allocate(dtype, shape);
-    Backend.kernels().topKMask(dense(), count, result);
+    Tensor result = allocate(shape);
+    kernels().topKMask(dense(), count, result);
     return result;
   }
 
@@ -786,8 +795,8 @@ public final class Tensor {
       dimensions[i] = shape.size(axes[i]);
       strides[i] = own[axes[i]];
     }
-    Tensor result = allocate(dtype, Shape.of(dimensions));
-    Backend.kernels().copy(this, 0, strides, result, 0, result.shape.strides(), dimensions);
+    Tensor result = allocate(Shape.of(dimensions));
+    kernels().copy(this, 0, strides, result, 0, result.shape.strides(), dimensions);
     return result;
   }
 
@@ -817,8 +826,8 @@ public final class Tensor {
       int stride = ofARow ? to - from : rowStride;
       return new Tensor(dtype, part, lease, offset + start, stride);
     }
-    Tensor result = allocate(dtype, part);
-    Backend.kernels().copy(this, start, strides, result, 0, part.strides(), part.dimensions());
+    Tensor result = allocate(part);
+    kernels().copy(this, start, strides, result, 0, part.strides(), part.dimensions());
     return result;
   }
 
@@ -843,8 +852,8 @@ public final class Tensor {
     if (shape.size(at) == size) {
       return this;
     }
-    Tensor result = zeros(dtype, shape.with(at, size));
-    Backend.kernels()
+    Tensor result = full(device(), dtype, shape.with(at, size), 0);
+    kernels()
         .copy(
             this,
             0,
@@ -879,10 +888,11 @@ public final class Tensor {
           axis);
       size += part.shape.size(at);
     }
-    Tensor result = allocate(first.dtype, first.shape.with(at, size));
+    Tensor result = first.allocate(first.shape.with(at, size));
     int position = 0;
     for (Tensor part : parts) {
-      Backend.kernels()
+      first
+          .kernels()
           .copy(
               part,
               0,
@@ -907,11 +917,11 @@ public final class Tensor {
   public Tensor gather(int axis, int... indices) {
     int at = shape.axis(axis);
     requireIndices("gather", indices, shape.size(at));
-    Tensor result = allocate(dtype, shape.with(at, indices.length));
+    Tensor result = allocate(shape.with(at, indices.length));
     Tensor x = at < shape.rank() - 2 ? dense() : this;
     int step = x.strides()[at];
     int block = at == shape.rank() - 1 ? x.rowStride : shape.size(at) * step;
-    Backend.kernels().gather(x, outer(at), block, step, inner(at), indices, result);
+    kernels().gather(x, outer(at), block, step, inner(at), indices, result);
     return result;
   }
 
@@ -935,8 +945,8 @@ public final class Tensor {
         indices.length,
         axis,
         shape);
-    Tensor result = zeros(dtype, shape.with(at, size));
-    Backend.kernels().scatterAdd(dense(), outer(at), size, inner(at), indices, result);
+    Tensor result = full(device(), dtype, shape.with(at, size), 0);
+    kernels().scatterAdd(dense(), outer(at), size, inner(at), indices, result);
     return result;
   }
 
@@ -963,29 +973,25 @@ public final class Tensor {
     if (shape.equals(target)) {
       return this;
     }
-    Tensor result = allocate(dtype, target);
+    Tensor result = allocate(target);
     result.fillFrom(this);
     return result;
   }
 
   private void fillFrom(Tensor source) {
     int rank = shape.rank();
-    Backend.kernels()
+    kernels()
         .copy(source, 0, source.broadcastStrides(rank), this, 0, strides(), shape.dimensions());
   }
 
   // ---- for kernels -------------------------------------------------------------------------
 
-  Memory.Lease lease() {
+  Scope.Lease lease() {
     return lease;
   }
 
-  Memory.Block block() {
+  Device.Block block() {
     return lease.block(shape);
-  }
-
-  Kernels.Access access() {
-    return block().access;
   }
 
   /** Of the first element in the block, in elements. */

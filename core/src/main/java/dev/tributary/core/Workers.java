@@ -66,7 +66,7 @@ final class Workers {
    * @param work of all units, in operations on one element
    */
   static void run(int units, long work, Part part) {
-    int pieces = work < LEAST_WORK ? 1 : Math.min(units, THREADS);
+    int pieces = pieces(units, work);
     if (pieces <= 1) {
       part.run(0, units);
     } else {
@@ -88,6 +88,16 @@ final class Workers {
     }
   }
 
+  /** {@return in how many pieces so much work is done} */
+  static int pieces(int units, long work) {
+    return work < LEAST_WORK ? 1 : Math.min(units, THREADS);
+  }
+
+  /** {@return the first of the units of a piece} */
+  static int bound(int units, int pieces, int piece) {
+    return (int) ((long) units * piece / pieces);
+  }
+
   private static final class Job {
     private final int units;
     private final int pieces;
@@ -105,16 +115,12 @@ final class Workers {
     void help() {
       for (int piece = begun.getAndIncrement(); piece < pieces; piece = begun.getAndIncrement()) {
         try {
-          part.run(bound(piece), bound(piece + 1));
+          part.run(bound(units, pieces, piece), bound(units, pieces, piece + 1));
         } catch (RuntimeException | Error e) {
           failure = e;
         }
         ended.incrementAndGet();
       }
-    }
-
-    private int bound(int piece) {
-      return (int) ((long) units * piece / pieces);
     }
 
     /** Until the last piece has ended. No piece is left to begin. */

@@ -17,7 +17,7 @@ import org.junit.jupiter.api.Test;
 /** Every route of a matrix product in FLOAT gives what the product in DOUBLE does. */
 @AddLifecycleHook(InScope.class)
 class FloatRowsTest {
-  @AddLifecycleHook(KernelsTest.NeedsJavaKernels.class)
+  @AddLifecycleHook(KernelsTest.NeedsCpu.class)
   @Property(tries = 300)
   void gemm_anySizeAndLayout_agreesWithDouble(
       @ForAll("sizes") int m,
@@ -34,7 +34,7 @@ class FloatRowsTest {
     double[] y = floats(random, n * k);
     double[] before = accumulate ? floats(random, m * n) : nans(m * n);
     Tensor exact = Tensor.of(DType.DOUBLE, Shape.of(m, n), accumulate ? before : new double[m * n]);
-    new JavaKernels()
+    new CpuKernels()
         .matmul(
             Tensor.of(DType.DOUBLE, xShape, x),
             xTransposed,
@@ -45,7 +45,7 @@ class FloatRowsTest {
     Tensor left = Tensor.of(DType.FLOAT, xShape, x);
     Tensor right = Tensor.of(DType.FLOAT, yShape, y);
     Tensor chosen = Tensor.of(DType.FLOAT, Shape.of(m, n), before);
-    new JavaKernels().matmul(left, xTransposed, right, yTransposed, chosen, accumulate);
+    new CpuKernels().matmul(left, xTransposed, right, yTransposed, chosen, accumulate);
     Tensor blas = Tensor.of(DType.FLOAT, Shape.of(m, n), before);
     FloatRows.blas(
         matrix(left, xTransposed),
@@ -82,7 +82,8 @@ class FloatRowsTest {
   }
 
   private static Matrix matrix(Tensor stored, boolean transposed) {
-    return new Matrix(stored.access(), stored.offset(), stored.shape().size(-1), transposed);
+    return new Matrix(
+        Cpu.access(stored.block()), stored.offset(), stored.shape().size(-1), transposed);
   }
 
   private static void requireClose(Tensor exact, Tensor found, double tolerance) {

@@ -16,6 +16,7 @@ import java.util.SplittableRandom;
 import java.util.TreeSet;
 import java.util.function.Function;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
 import net.jqwik.api.Assume;
@@ -27,12 +28,9 @@ import net.jqwik.api.lifecycle.AddLifecycleHook;
 import net.jqwik.api.lifecycle.LifecycleContext;
 import net.jqwik.api.lifecycle.SkipExecutionHook;
 
-/** The two implementations of {@link Kernels} give the same. */
+/** The kernels of the CPU and those of its twin, the operations of ND4J, give the same. */
 @AddLifecycleHook(InScope.class)
 class KernelsTest {
-  private static final Kernels JAVA = new JavaKernels();
-  private static final Kernels ND4J = new Nd4jKernels();
-
   /** ND4J's exponential and its sums round in more steps than ours. */
   private static final double ROUNDINGS = 32;
 
@@ -41,7 +39,7 @@ class KernelsTest {
     return ROUNDINGS + Arrays.stream(operand.shape().dimensions()).max().orElse(0);
   }
 
-  /** One call with drawn operands; what it gives with either implementation must be the same. */
+  /** One call with drawn operands; what it gives on either device must be the same. */
   private interface Case {
     Function<Kernels, Tensor> prepare(Draw draw);
   }
@@ -92,23 +90,6 @@ class KernelsTest {
   private static Map<String, Case> cases() {
     Map<String, Case> cases = new LinkedHashMap<>();
     cases.put(
-        "access(Block)",
-        draw ->
-            kernels -> {
-              Tensor x = draw.operandTensor();
-              Memory.Block block = x.block();
-              Kernels.Access access = kernels.access(block);
-              Rows<?> rows = draw.dtype() == DType.FLOAT ? FloatRows.INSTANCE : DoubleRows.INSTANCE;
-              double[] values = new double[x.shape().length()];
-              for (int i = 0; i < values.length; i++) {
-                values[i] =
-                    kernels == ND4J // it remembers nothing and reads ND4J's array
-                        ? block.array.getDouble((long) block.start + x.offset() + i)
-                        : rows.get(access, x.offset() + i);
-              }
-              return Tensor.of(draw.dtype(), x.shape(), values);
-            });
-    cases.put(
         "write(double[], int, Tensor, int)",
         draw -> {
           double[] values = draw.random.doubles(draw.shape().length() + 3).toArray();
@@ -150,13 +131,6 @@ class KernelsTest {
             return out;
           };
         });
-    cases.put(
-        "rowStride(DType, int)",
-        draw ->
-            kernels -> {
-              int stride = kernels.rowStride(draw.dtype(), 1024);
-              return draw.out(Shape.of(stride < 1024 || stride > 1040 ? 1 : 0));
-            });
     cases.put(
         "unaryWithDerivative(Unary, Tensor, Tensor, Tensor)",
         draw -> {
@@ -430,28 +404,59 @@ class KernelsTest {
     return Operand.any(0);
   }
 
-  /** Blocks remember what the implementation in use wants: {@link JavaKernels} needs its own. */
-  static final class NeedsJavaKernels implements SkipExecutionHook {
+  /** The twin is another way to compute on the CPU. */
+  static final class NeedsCpu implements SkipExecutionHook {
     @Override
     public SkipResult shouldBeSkipped(LifecycleContext context) {
-      Kernels used = Backend.kernels();
-      return used instanceof JavaKernels
+      return Device.current() == Cpu.INSTANCE
           ? SkipResult.doNotSkip()
-          : SkipResult.skip("blocks are those of " + used.getClass().getSimpleName());
+          : SkipResult.skip("tensors live on " + Device.current());
     }
   }
 
-  @AddLifecycleHook(NeedsJavaKernels.class)
+  @AddLifecycleHook(NeedsCpu.class)
   @Property(tries = 1700)
-  void everyMethod_bothImplementations_giveTheSame(
+  void everyMethod_bothDevices_giveTheSame(
       @ForAll("methods") String method, @ForAll("operands") Operand operand) {
     Case tested = Checks.requirePresent(CASES.get(method), "no case for %s", method);
-    Function<Kernels, Tensor> call = tested.prepare(new Draw(operand, operand.random()));
-    assertSame(call.apply(JAVA), call.apply(ND4J), roundings(operand));
+    requireSame(tested, operand, roundings(operand));
+  }
+
+  /**
+   * Long enough to be shared by threads, in rows of several pieces, of one, and of many together.
+   */
+  private static final Shape[] LARGE = {
+    Shape.of(70_000),
+    Shape.of(2, 50_000),
+    Shape.of(40, 2500),
+    Shape.of(3, 40, 700),
+    Shape.of(45, 9, 130)
+  };
+
+  @Provide
+  Arbitrary<Operand> largeOperands() {
+    return Operand.of(Arbitraries.of(LARGE));
+  }
+
+  @AddLifecycleHook(NeedsCpu.class)
+  @Property(tries = 200)
+  void everyMethod_largeOperands_bothDevices_giveTheSame(
+      @ForAll("methods") String method, @ForAll("largeOperands") Operand operand) {
+    everyMethod_bothDevices_giveTheSame(method, operand);
+  }
+
+  private static void requireSame(Case tested, Operand operand, double roundings) {
+    Tensor ours = on(Cpu.INSTANCE, tested, operand);
+    assertSame(ours, on(Nd4jDevice.INSTANCE, tested, operand), roundings);
+  }
+
+  private static Tensor on(Device device, Case tested, Operand operand) {
+    return device.during(
+        () -> tested.prepare(new Draw(operand, operand.random())).apply(device.kernels()));
   }
 
   private static void assertSame(Tensor ours, Tensor theirs, double roundings) {
-    Reference.generate(theirs.shape(), theirs::get).assertClose(ours, roundings);
+    Reference.of(theirs).assertClose(ours, roundings);
   }
 
   /** Rows of products: one, a few, and both sides of what fills caches and strips. */
@@ -466,9 +471,9 @@ class KernelsTest {
   private static final long MOST_PRODUCTS = 1 << 26;
 
   /** Products of all sizes at which one is routed, shared or turned in another way. */
-  @AddLifecycleHook(NeedsJavaKernels.class)
+  @AddLifecycleHook(NeedsCpu.class)
   @Property(tries = 1)
-  void matmul_sizesOfEveryRoute_bothImplementations_giveTheSame(@ForAll long seed) {
+  void matmul_sizesOfEveryRoute_bothDevices_giveTheSame(@ForAll long seed) {
     SplittableRandom random = new SplittableRandom(seed);
     for (int[] size : SIZES) {
       for (int rows : ROWS) {
@@ -486,58 +491,85 @@ class KernelsTest {
   /** Of small whole numbers, so that products are exact in whatever order they are summed. */
   private static void requireSameProducts(
       int batch, int rightBatch, int m, int n, int k, SplittableRandom random) {
+    double[] lefts = wholeNumbers(batch * m * k, random);
+    double[] rights = wholeNumbers(rightBatch * k * n, random);
+    int spaced = random.nextInt(256); // a bit for each layout
     for (DType dtype : DType.values()) {
-      try (Scope scope = Scope.open()) {
-        Tensor lefts = wholeNumbers(dtype, batch * m * k, random);
-        Tensor rights = wholeNumbers(dtype, rightBatch * k * n, random);
-        for (int bits = 0; bits < 8; bits++) {
-          boolean xTransposed = (bits & 1) != 0;
-          boolean yTransposed = (bits & 2) != 0;
-          boolean accumulate = (bits & 4) != 0;
-          Tensor x = xTransposed ? lefts.reshape(batch, k, m) : lefts.reshape(batch, m, k);
-          Tensor y =
-              yTransposed ? rights.reshape(rightBatch, n, k) : rights.reshape(rightBatch, k, n);
-          Shape product = Shape.of(batch, m, n);
-          Tensor ours = Tensor.full(dtype, product, accumulate ? 0.5 : Double.NaN);
-          Tensor theirs = Tensor.full(dtype, product, accumulate ? 0.5 : Double.NaN);
-          JAVA.matmul(x, xTransposed, y, yTransposed, ours, accumulate);
-          ND4J.matmul(x, xTransposed, y, yTransposed, theirs, accumulate);
-          String left = x + (xTransposed ? " transposed" : "");
-          String right = y + (yTransposed ? " transposed" : "");
-          assertArrayEquals(theirs.toDoubles(), ours.toDoubles(), left + " times " + right);
-        }
+      Function<Device, List<double[]>> products =
+          device ->
+              device.during(
+                  () -> {
+                    try (Scope scope = Scope.open()) {
+                      Tensor x = Tensor.of(dtype, Shape.of(batch, m, k), lefts);
+                      Tensor y = Tensor.of(dtype, Shape.of(rightBatch, k, n), rights);
+                      return IntStream.range(0, 8)
+                          .mapToObj(bits -> product(device, x, y, bits, spaced))
+                          .toList();
+                    }
+                  });
+      List<double[]> ours = products.apply(Cpu.INSTANCE);
+      List<double[]> theirs = products.apply(Nd4jDevice.INSTANCE);
+      for (int bits = 0; bits < ours.size(); bits++) {
+        String what = dtype + " " + List.of(batch, rightBatch, m, n, k, bits, spaced);
+        assertArrayEquals(theirs.get(bits), ours.get(bits), what);
       }
     }
   }
 
-  private static Tensor wholeNumbers(DType dtype, int length, SplittableRandom random) {
-    return Tensor.generate(
-        dtype,
-        Shape.of(length),
-        (from, values, count) -> {
-          for (int i = 0; i < count; i++) {
-            values[i] = random.nextInt(9) - 4;
-          }
-        });
+  /** The product of [batch, m, k] and [batch, k, n], taken as they are or as transposes. */
+  private static double[] product(Device device, Tensor x, Tensor y, int bits, int spaced) {
+    boolean xTransposed = (bits & 1) != 0;
+    boolean yTransposed = (bits & 2) != 0;
+    boolean accumulate = (bits & 4) != 0;
+    Shape out = x.shape().with(-1, y.shape().size(-1));
+    Tensor left = xTransposed ? turned(x) : x;
+    Tensor right = yTransposed ? turned(y) : y;
+    if (y.shape().size(0) == 1) {
+      Tensor matrix = right.reshape(right.shape().subShape(1, 3));
+      right = (spaced >> bits & 1) == 1 ? matrix.spacedRows() : matrix;
+    }
+    try (Scope scope = Scope.open()) {
+      Tensor result = Tensor.full(x.dtype(), out, accumulate ? 0.5 : Double.NaN);
+      device.kernels().matmul(left, xTransposed, right, yTransposed, result, accumulate);
+      return result.toDoubles();
+    }
   }
 
-  @AddLifecycleHook(NeedsJavaKernels.class)
+  /** The same numbers, the last two axes of each other's size. */
+  private static Tensor turned(Tensor x) {
+    return x.reshape(x.shape().size(0), x.shape().size(2), x.shape().size(1));
+  }
+
+  private static double[] wholeNumbers(int length, SplittableRandom random) {
+    double[] values = new double[length];
+    for (int i = 0; i < length; i++) {
+      values[i] = random.nextInt(9) - 4;
+    }
+    return values;
+  }
+
+  @AddLifecycleHook(NeedsCpu.class)
   @Example
-  void softmax_oddRows_bothImplementations_giveTheSame() {
+  void softmax_oddRows_bothDevices_giveTheSame() {
     double hidden = Double.NEGATIVE_INFINITY;
     double[] rows = {
       hidden, 1, 2, hidden, hidden, hidden, Double.NaN, 1, 2, 1e30, 1e30, -1e30, 0, -200, -90
     };
     for (DType dtype : DType.values()) {
-      Tensor x = Tensor.of(dtype, Shape.of(5, 3), rows);
-      Tensor ours = Tensor.zeros(dtype, x.shape());
-      Tensor theirs = Tensor.zeros(dtype, x.shape());
-      JAVA.softmax(x, Integer.MAX_VALUE, ours);
-      ND4J.softmax(x, Integer.MAX_VALUE, theirs);
-      assertSame(ours, theirs, ROUNDINGS);
-      JAVA.logSoftmax(x, ours);
-      ND4J.logSoftmax(x, theirs);
-      assertSame(ours, theirs, ROUNDINGS);
+      Operand operand = new Operand(dtype, Shape.of(5, 3), 0, false);
+      requireSame(
+          draw -> {
+            Tensor x = Tensor.of(dtype, draw.shape(), rows);
+            return kernels -> {
+              Tensor softmax = draw.out(draw.shape());
+              Tensor logarithms = draw.out(draw.shape());
+              kernels.softmax(x, Integer.MAX_VALUE, softmax);
+              kernels.logSoftmax(x, logarithms);
+              return Tensor.concat(0, List.of(softmax, logarithms));
+            };
+          },
+          operand,
+          ROUNDINGS);
     }
   }
 

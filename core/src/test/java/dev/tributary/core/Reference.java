@@ -38,6 +38,11 @@ final class Reference {
     return new Reference(shape, values);
   }
 
+  /** What a tensor holds. */
+  static Reference of(Tensor tensor) {
+    return new Reference(tensor.shape(), tensor.toDoubles());
+  }
+
   /** Normally distributed numbers that {@code dtype} holds exactly. */
   static Reference gaussian(DType dtype, Shape shape, Random random) {
     return generate(shape, index -> rounded(dtype, random.nextGaussian()));

@@ -242,6 +242,122 @@ class ScopeTest {
   }
 
   @Test
+  void takeBack_keptTensor_diesWithTheScopeThatTookIt() {
+    try (Scope outer = Scope.open()) {
+      Tensor x;
+      try (Scope inner = Scope.open()) {
+        x = inner.keep(ones());
+      }
+      try (Scope inner = Scope.open()) {
+        assertSame(x, inner.takeBack(x));
+        assertEquals(1, x.get(0, 0));
+      }
+      assertBroken("tensor [2, 3] was used after its scope closed", () -> x.get(0, 0));
+      assertEquals(liveBefore, Scope.liveTensors());
+      try (Scope inner = Scope.open()) {
+        assertBroken("tensor [2, 3] was used after its scope closed", () -> inner.takeBack(x));
+      }
+    }
+  }
+
+  @Test
+  void takeBack_keptAgain_livesOnAndCountsOnce() {
+    try (Scope outer = Scope.open()) {
+      Tensor x;
+      try (Scope inner = Scope.open()) {
+        x = inner.keep(inner.takeBack(inner.keep(ones())));
+      }
+      assertEquals(1, x.get(0, 0));
+      assertEquals(liveBefore + 1, Scope.liveTensors());
+    }
+    assertEquals(liveBefore, Scope.liveTensors());
+  }
+
+  @Test
+  void takeBack_keptTwice_isNeededTwice() {
+    try (Scope outer = Scope.open()) {
+      Tensor x;
+      Tensor view;
+      try (Scope inner = Scope.open()) {
+        x = inner.keep(ones());
+        view = inner.keep(x.reshape(6));
+      }
+      try (Scope inner = Scope.open()) {
+        inner.takeBack(view);
+      }
+      assertEquals(1, x.get(0, 0));
+      try (Scope inner = Scope.open()) {
+        inner.takeBack(x);
+      }
+      assertBroken("tensor [6] was used after its scope closed", () -> view.get(0));
+    }
+  }
+
+  @Test
+  void takeBack_tensorThatWasNotKeptThere_staysWhereItIs() {
+    try (Scope outermost = Scope.open()) {
+      Tensor x = ones();
+      try (Scope outer = Scope.open()) {
+        Tensor y = ones();
+        Tensor z;
+        try (Scope inner = Scope.open()) {
+          z = inner.keepIn(outer, inner.takeBack(inner.keep(ones())));
+          inner.keep(x);
+          inner.keep(y);
+        }
+        try (Scope inner = Scope.open()) {
+          for (Tensor tensor : new Tensor[] {x, y, z}) {
+            inner.takeBack(tensor);
+          }
+        }
+        outer.takeBack(x);
+        assertEquals(3, x.get(0, 0) + y.get(0, 0) + z.get(0, 0));
+      }
+      assertEquals(1, x.get(0, 0));
+    }
+  }
+
+  @Test
+  void takeBack_closedScope_isRefused() {
+    try (Scope outer = Scope.open()) {
+      Scope closed = Scope.open();
+      closed.close();
+      Tensor x = ones();
+      assertBroken("takeBack: this scope is closed", () -> closed.takeBack(x));
+    }
+  }
+
+  @Test
+  void clear_openScope_endsItsTensorsAndGoesOn() {
+    try (Scope outer = Scope.open()) {
+      Tensor x = ones();
+      Tensor kept;
+      try (Scope inner = Scope.open()) {
+        kept = inner.keep(ones());
+        Tensor y = ones();
+        Tensor handed;
+        try (Scope innermost = Scope.open()) {
+          assertBroken("clear: a scope opened inside this one is open", inner::clear);
+          handed = innermost.keepIn(inner, ones());
+        }
+        inner.clear();
+        for (Tensor dead : new Tensor[] {y, handed}) {
+          assertBroken("tensor [2, 3] was used after its scope closed", dead::toDoubles);
+        }
+        assertEquals(2, x.get(0, 0) + kept.get(0, 0));
+        assertEquals(liveBefore + 2, Scope.liveTensors());
+        assertEquals(1, ones().get(1, 2));
+        inner.takeBack(kept);
+        inner.clear();
+        assertEquals(liveBefore + 1, Scope.liveTensors());
+      }
+      assertBroken("tensor [2, 3] was used after its scope closed", kept::toDoubles);
+      assertEquals(1, x.get(0, 0));
+      assertEquals(liveBefore + 1, Scope.liveTensors());
+    }
+  }
+
+  @Test
   void keep_outermost_isRefused() {
     try (Scope scope = Scope.open()) {
       Tensor x = ones();
@@ -342,9 +458,9 @@ class ScopeTest {
       try (Scope inner = Scope.open()) {
         dead = ones();
       }
-      long made = Memory.blocksMade();
+      long made = Device.current().blocksMade();
       Tensor next = Tensor.full(DType.FLOAT, SHAPE, 5);
-      assertEquals(made, Memory.blocksMade());
+      assertEquals(made, Device.current().blocksMade());
       assertBroken("tensor [2, 3] was used after its scope closed", dead::toDoubles);
       assertEquals(5, next.get(0, 0));
     }
@@ -375,10 +491,10 @@ class ScopeTest {
       try (Scope inner = Scope.open()) {
         ones();
       }
-      long made = Memory.blocksMade();
+      long made = Device.current().blocksMade();
       Scope.releaseUnused();
       assertEquals(2, alive.plus(1).get(0, 0));
-      assertNotEquals(made, Memory.blocksMade());
+      assertNotEquals(made, Device.current().blocksMade());
     }
   }
 
@@ -398,11 +514,11 @@ class ScopeTest {
       for (int round = 0; round < 16; round++) {
         smallRun(weight, round);
       }
-      long made = Memory.blocksMade();
+      long made = Device.current().blocksMade();
       for (int round = 0; round < 100; round++) {
         smallRun(weight, round);
       }
-      assertEquals(made, Memory.blocksMade());
+      assertEquals(made, Device.current().blocksMade());
     }
   }
 
@@ -417,8 +533,7 @@ class ScopeTest {
   void steadyState_tenThousandRuns_keepResidentMemoryFlat() throws IOException {
     Path status = Path.of("/proc/self/status");
     assumeTrue(Files.isReadable(status), "resident memory is read from /proc");
-    assumeTrue(
-        Backend.kernels() instanceof JavaKernels, "ND4J waits for the garbage collector to free");
+    assumeTrue(Device.current() == Cpu.INSTANCE, "ND4J waits for the garbage collector to free");
     try (Scope scope = Scope.open()) {
       Tensor weight = Tensor.full(DType.FLOAT, Shape.of(64, 64), 0.1);
       long[] growth = new long[BATCHES];

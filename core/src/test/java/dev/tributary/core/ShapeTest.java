@@ -2,8 +2,10 @@ package dev.tributary.core;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
@@ -51,6 +53,15 @@ class ShapeTest {
     assertRefused("shape [64, 768] has no axis 2", () -> MATRIX.size(2));
     assertRefused("shape [64, 768] has no axis -3", () -> MATRIX.axis(-3));
     assertRefused("shape [] has no axis -1", () -> Shape.of().size(-1));
+  }
+
+  @Test
+  void endsWith_lastAxes_saysWhetherTheyAreThose() {
+    assertTrue(MATRIX.endsWith(MATRIX));
+    assertTrue(MATRIX.endsWith(Shape.of(768)));
+    assertTrue(MATRIX.endsWith(Shape.of()));
+    assertFalse(MATRIX.endsWith(Shape.of(64)));
+    assertFalse(MATRIX.endsWith(Shape.of(1, 64, 768)));
   }
 
   @Test

@@ -3,146 +3,386 @@ package dev.tributary.transformer;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalInt;
+import java.util.function.UnaryOperator;
+import java.util.stream.IntStream;
 
 /**
- * Causal self-attention of several heads.
+ * Causal self-attention of several heads. Keys and values may have fewer heads than queries: then
+ * as many query heads that follow each other share one.
  *
  * @see <a href="https://arxiv.org/abs/1706.03762">Vaswani et al. 2017, section 3.2</a>
+ * @see <a href="https://arxiv.org/abs/2305.13245">Ainslie et al. 2023, of shared key heads</a>
  */
-public final class Attention {
+public final class Attention implements Part {
+  private final int layer;
+  private final Point reads;
+  private final Point writes;
+  private final Optional<Norm> entry;
   private final int heads;
-  private final Linear query;
-  private final Linear key;
+  private final int keyHeads;
+  private final int dHead;
+  private final Input query;
+  private final Input key;
   private final Linear value;
+  private final double scoreScale;
+  private final OptionalDouble cap;
+  private final OptionalInt window;
   private final Linear output;
+  private final Outlet outlet;
 
-  /**
-   * @param query to all heads, [dModel, head · dHead], head by head; {@code key}, {@code value}
-   *     alike
-   * @param output from all heads, [head · dHead, dModel]
-   */
-  Attention(int heads, Linear query, Linear key, Linear value, Linear output) {
-    this.heads = heads;
-    this.query = query;
-    this.key = key;
-    this.value = value;
-    this.output = output;
+  Attention(
+      AttentionConfig config, int layer, Point reads, Point writes, Transformer.Loaded weights) {
+    this.layer = layer;
+    this.reads = reads;
+    this.writes = writes;
+    this.entry =
+        weights.norm(config.entry(), Weight.ATTENTION_NORM_GAIN, Weight.ATTENTION_NORM_BIAS);
+    this.heads = config.heads();
+    this.keyHeads = config.keyHeads();
+    this.dHead = config.dHead();
+    Optional<NormConfig> norm = config.headNorm().map(AttentionConfig.HeadNorm::norm);
+    boolean acrossHeads =
+        config
+            .headNorm()
+            .filter(own -> own.extent() == AttentionConfig.HeadNorm.Extent.ALL_HEADS)
+            .isPresent();
+    this.query =
+        new Input(
+            weights.linear(Weight.QUERY, Weight.QUERY_BIAS),
+            weights.norm(norm, Weight.QUERY_NORM_GAIN, Weight.QUERY_NORM_BIAS),
+            acrossHeads,
+            config.positions());
+    this.key =
+        new Input(
+            weights.linear(Weight.KEY, Weight.KEY_BIAS),
+            weights.norm(norm, Weight.KEY_NORM_GAIN, Weight.KEY_NORM_BIAS),
+            acrossHeads,
+            config.positions());
+    this.value = weights.linear(Weight.VALUE, Weight.VALUE_BIAS);
+    this.scoreScale = config.scoreScale();
+    this.cap = config.cap();
+    this.window = config.window();
+    this.output = weights.linear(Weight.ATTENTION_OUTPUT, Weight.ATTENTION_OUTPUT_BIAS);
+    this.outlet =
+        weights.outlet(
+            config.outlet(), Weight.ATTENTION_OUTLET_GAIN, Site.ATTENTION_OUTLET_SCALE, layer);
   }
 
-  /**
-   * What attention adds to the residual stream.
-   *
-   * @param x residual stream after layer norm, [token, dModel]
-   * @param path through which derivatives pass
-   * @return [token, dModel]
-   */
-  public Variable apply(Variable x, AttentionPath path) {
-    return apply(x, path, Site.Visitor.NONE);
+  /** What makes queries, or keys: a linear map, a norm, and positions. */
+  private final class Input {
+    private final Linear map;
+    private final Optional<Norm> norm;
+    private final boolean acrossHeads;
+    private final Positions positions;
+
+    Input(Linear map, Optional<Norm> norm, boolean acrossHeads, Positions positions) {
+      this.map = map;
+      this.norm = norm;
+      this.acrossHeads = acrossHeads;
+      this.positions = positions;
+    }
+
+    boolean isLinear() {
+      return norm.isEmpty() && positions instanceof Positions.None;
+    }
+
+    /** Of all heads: [token, dModel] to [head, token, dHead]. */
+    Variable apply(Variable x, int firstToken, UnaryOperator<Variable> scale) {
+      Variable rows = map.apply(x);
+      Variable normed =
+          norm.isPresent() && acrossHeads
+              ? split(norm.get().apply(rows, scale))
+              : norm.map(n -> n.apply(split(rows), scale)).orElseGet(() -> split(rows));
+      return positions.apply(normed, firstToken);
+    }
+
+    /** Of one head, [1, token, dHead], for the cost of its columns if that is possible. */
+    Variable apply(Variable x, int firstToken, UnaryOperator<Variable> scale, int head) {
+      if (norm.isPresent() && acrossHeads) {
+        return apply(x, firstToken, scale).slice(0, head, head + 1);
+      }
+      Variable rows = split(ofHead(map, head).apply(x));
+      Variable normed = norm.map(n -> n.apply(rows, scale)).orElse(rows);
+      return positions.apply(normed, firstToken);
+    }
+
+    /** Of all heads, where the result was recorded: only the derivative is new, if possible. */
+    Variable apply(Variable x, int firstToken, ScaleGradient scaleGradient, Tensor recorded) {
+      return isLinear()
+          ? split(map.apply(x, merge(recorded)))
+          : apply(x, firstToken, scaleGradient::seen);
+    }
   }
 
-  Variable apply(Variable x, AttentionPath path, Site.Visitor visitor) {
-    Variable fixed = x.detach();
-    Variable q = visitor.at(Site.QUERY, query(path.includes(AttentionPath.QUERY) ? x : fixed));
-    Variable k = visitor.at(Site.KEY, key(path.includes(AttentionPath.KEY) ? x : fixed));
-    Variable v = visitor.at(Site.VALUE, value(path.includes(AttentionPath.VALUE) ? x : fixed));
-    Variable scores = visitor.at(Site.SCORES, scores(q, k, 0));
-    Variable pattern = visitor.at(Site.PATTERN, pattern(scores, 0));
-    Variable headOutput = visitor.at(Site.HEAD_OUTPUT, pattern.matmul(v));
-    return visitor.at(Site.ATTENTION_OUTPUT, output(headOutput));
+  Variable apply(Variable residual, Site.Visitor visitor) {
+    Variable x =
+        entry
+            .map(n -> n.apply(residual, scale -> visitor.at(Site.ATTENTION_SCALE, layer, scale)))
+            .orElse(residual);
+    Variable q =
+        visitor.at(
+            Site.QUERY,
+            layer,
+            query.apply(x, 0, scale -> visitor.at(Site.QUERY_SCALE, layer, scale)));
+    Variable k =
+        visitor.at(
+            Site.KEY, layer, key.apply(x, 0, scale -> visitor.at(Site.KEY_SCALE, layer, scale)));
+    Variable v = visitor.at(Site.VALUE, layer, value(x));
+    Variable scores = visitor.at(Site.SCORES, layer, scores(q, k, 0));
+    Variable pattern = visitor.at(Site.PATTERN, layer, pattern(scores, 0));
+    Variable mixed = visitor.at(Site.HEAD_OUTPUT, layer, headOutput(pattern, v));
+    return visitor.at(
+        Site.ATTENTION_OUTPUT,
+        layer,
+        output(mixed, scale -> visitor.at(Site.ATTENTION_OUTLET_SCALE, layer, scale)));
   }
 
-  /** {@return the number of heads} */
+  /** {@return the number of heads, of queries and patterns} */
   public int heads() {
     return heads;
   }
 
-  /**
-   * {@return the queries of every head, from [token, dModel] to [head, token, dHead]}
-   *
-   * @param x normalised residual stream, [token, dModel]
-   */
-  public Variable query(Variable x) {
-    return split(query.apply(x));
+  /** {@return the number of heads of keys and values} */
+  public int keyHeads() {
+    return keyHeads;
+  }
+
+  /** {@return the width of a query, key or value of one head} */
+  public int dHead() {
+    return dHead;
   }
 
   /**
-   * {@link #query(Variable)} where its value was recorded earlier.
+   * {@return the key head that a head reads}
    *
-   * @param x normalised residual stream, [token, dModel]
+   * @param head from 0
+   */
+  public int keyHead(int head) {
+    return head / (heads / keyHeads);
+  }
+
+  /**
+   * What belongs to the key head of each head.
+   *
+   * @param byKeyHead [key head, ..]
+   * @return [head, ..]
+   */
+  public Tensor perHead(Tensor byKeyHead) {
+    return heads == keyHeads
+        ? byKeyHead
+        : byKeyHead.gather(0, IntStream.range(0, heads).map(this::keyHead).toArray());
+  }
+
+  // ---- queries, keys, values ---------------------------------------------------------------
+
+  /**
+   * Queries of every head.
+   *
+   * @param x rows that they are computed from, {@link #normalised}, [token, dModel]
+   * @param firstToken the token of the first row
+   * @param scaleGradient whether derivatives see the scale of a norm of queries move
+   * @return [head, token, dHead]
+   */
+  public Variable query(Variable x, int firstToken, ScaleGradient scaleGradient) {
+    return query.apply(x, firstToken, scaleGradient::seen);
+  }
+
+  /**
+   * Queries of one head, [1, token, dHead].
+   *
+   * @param x as for all heads
+   * @param firstToken the token of the first row
+   * @param scaleGradient as for all heads
+   * @param head from 0
+   * @return [1, token, dHead]
+   */
+  public Variable query(Variable x, int firstToken, ScaleGradient scaleGradient, int head) {
+    return query.apply(x, firstToken, scaleGradient::seen, head);
+  }
+
+  /**
+   * Queries of every head where they were recorded: only derivatives are new.
+   *
+   * @param x as without
+   * @param firstToken the token of the first row
+   * @param scaleGradient as without
    * @param recorded the result, [head, token, dHead]
    * @return the recorded queries, with their derivative along {@code x}
    */
-  public Variable query(Variable x, Tensor recorded) {
-    return split(query.apply(x, merge(recorded)));
+  public Variable query(Variable x, int firstToken, ScaleGradient scaleGradient, Tensor recorded) {
+    return query.apply(x, firstToken, scaleGradient, recorded);
   }
 
   /**
-   * {@return the keys of every head, from [token, dModel] to [head, token, dHead]}
+   * Keys of every key head.
    *
-   * @param x normalised residual stream, [token, dModel]
+   * @param x rows that they are computed from, {@link #normalised}, [token, dModel]
+   * @param firstToken the token of the first row
+   * @param scaleGradient whether derivatives see the scale of a norm of keys move
+   * @return [key head, token, dHead]
    */
-  public Variable key(Variable x) {
-    return split(key.apply(x));
+  public Variable key(Variable x, int firstToken, ScaleGradient scaleGradient) {
+    return key.apply(x, firstToken, scaleGradient::seen);
   }
 
   /**
-   * {@link #key(Variable)} where its value was recorded earlier.
+   * Keys that one head reads, [1, token, dHead].
    *
-   * @param x normalised residual stream, [token, dModel]
-   * @param recorded the result, [head, token, dHead]
+   * @param x as for all key heads
+   * @param firstToken the token of the first row
+   * @param scaleGradient as for all key heads
+   * @param head of queries, from 0
+   * @return [1, token, dHead]
+   */
+  public Variable key(Variable x, int firstToken, ScaleGradient scaleGradient, int head) {
+    return key.apply(x, firstToken, scaleGradient::seen, keyHead(head));
+  }
+
+  /**
+   * Keys of every key head where they were recorded: only derivatives are new.
+   *
+   * @param x as without
+   * @param firstToken the token of the first row
+   * @param scaleGradient as without
+   * @param recorded the result, [key head, token, dHead]
    * @return the recorded keys, with their derivative along {@code x}
    */
-  public Variable key(Variable x, Tensor recorded) {
-    return split(key.apply(x, merge(recorded)));
+  public Variable key(Variable x, int firstToken, ScaleGradient scaleGradient, Tensor recorded) {
+    return key.apply(x, firstToken, scaleGradient, recorded);
   }
 
   /**
-   * {@return the values of every head, from [token, dModel] to [head, token, dHead]}
+   * Values of every key head.
    *
-   * @param x normalised residual stream, [token, dModel]
+   * @param x rows that they are computed from, {@link #normalised}, [token, dModel]
+   * @return [key head, token, dHead]
    */
   public Variable value(Variable x) {
     return split(value.apply(x));
   }
 
   /**
-   * {@link #value(Variable)} where its value was recorded earlier.
+   * Values that one head reads.
    *
-   * @param x normalised residual stream, [token, dModel]
-   * @param recorded the result, [head, token, dHead]
+   * @param x as for all key heads
+   * @param head of queries, from 0
+   * @return [1, token, dHead]
+   */
+  public Variable value(Variable x, int head) {
+    return split(ofHead(value, keyHead(head)).apply(x));
+  }
+
+  /**
+   * Values of every key head where they were recorded: only derivatives are new.
+   *
+   * @param x as without
+   * @param recorded the result, [key head, token, dHead]
    * @return the recorded values, with their derivative along {@code x}
    */
   public Variable value(Variable x, Tensor recorded) {
     return split(value.apply(x, merge(recorded)));
   }
 
+  // ---- scores and pattern ------------------------------------------------------------------
+
   /**
-   * Scaled query-key products, minus infinity where the key is later than the query.
+   * Scaled and capped query-key products, minus infinity where the query does not see the key: it
+   * is later, or outside the window.
    *
    * @param q [head, query, dHead], the first of which is token {@code firstQuery}
-   * @param k [head, key, dHead], the first of which is token 0
+   * @param k [key head, key, dHead], the first of which is token 0; of one head, both of one
    * @param firstQuery token of the first query, from 0
    * @return [head, query, key]
    */
   public Variable scores(Variable q, Variable k, int firstQuery) {
-    return products(q, k).causalMask(firstQuery + 1);
+    Variable scores = products(q, k).causalMask(firstQuery + 1);
+    int queries = q.shape().size(1);
+    int keys = k.shape().size(1);
+    if (window.isEmpty() || firstQuery + queries <= window.getAsInt()) {
+      return scores;
+    }
+    double[] hidden = new double[queries * keys];
+    for (int i = 0; i < queries; i++) {
+      int seen = Math.min(keys, firstQuery + i - window.getAsInt() + 1);
+      if (seen > 0) {
+        Arrays.fill(hidden, i * keys, i * keys + seen, Double.NEGATIVE_INFINITY);
+      }
+    }
+    return scores.plus(
+        Variable.constant(Tensor.of(q.value().dtype(), Shape.of(queries, keys), hidden)));
   }
 
   /**
-   * Scaled query-key products of any tokens, whichever is later.
+   * Recorded scores of the queries from a token on, those of the token's own key computed anew.
    *
-   * @param q [head, query, dHead]
-   * @param k [head, key, dHead]
+   * @param run that recorded queries and scores
+   * @param token whose key it is
+   * @param k the key, [key head, 1, dHead]
    * @return [head, query, key]
    */
-  public Variable products(Variable q, Variable k) {
-    return q.times(scoreScale()).matmulTransposed(k);
+  public Variable scoresWithKey(Run run, int token, Variable k) {
+    int end = run.length();
+    Tensor scores = run.value(Site.SCORES, layer).slice(1, token, end);
+    Variable queries = Variable.constant(run.value(Site.QUERY, layer).slice(1, token, end));
+    Variable column = products(queries, k);
+    if (window.isPresent() && end - token > window.getAsInt()) {
+      int seen = window.getAsInt();
+      Variable beyond =
+          Variable.constant(
+              scores.slice(1, seen, end - token).slice(2, token, token + 1)); // minus infinity
+      column = Variable.concat(1, List.of(column.slice(1, 0, seen), beyond));
+    }
+    return withEntry(2, scores, token, column);
   }
 
-  /** {@return what query-key products are multiplied with: 1 / √dHead} */
+  /** A recorded tensor with one entry along an axis replaced by what moves. */
+  private static Variable withEntry(int axis, Tensor recorded, int index, Variable entry) {
+    return Variable.concat(
+        axis,
+        List.of(
+            Variable.constant(recorded.slice(axis, 0, index)),
+            entry,
+            Variable.constant(recorded.slice(axis, index + 1, recorded.shape().size(axis)))));
+  }
+
+  /** Scaled and capped query-key products of any tokens, whichever is later. */
+  private Variable products(Variable q, Variable k) {
+    Variable scaled = q.times(scoreScale);
+    Variable products = ungrouped(grouped(scaled, k).matmulTransposed(k), q.shape());
+    return cap.isEmpty()
+        ? products
+        : products.times(1 / cap.getAsDouble()).tanh().times(cap.getAsDouble());
+  }
+
+  /** [head, row, ..] as [key head, heads that share it · row, ..]. */
+  private static Variable grouped(Variable byHead, Variable byKeyHead) {
+    Shape shape = byHead.shape();
+    int groups = byKeyHead.shape().size(0);
+    return groups == shape.size(0)
+        ? byHead
+        : byHead.reshape(groups, shape.size(0) / groups * shape.size(1), shape.size(2));
+  }
+
+  /** The inverse of {@link #grouped}, of another last axis. */
+  private static Variable ungrouped(Variable grouped, Shape byHead) {
+    return grouped.shape().size(0) == byHead.size(0)
+        ? grouped
+        : grouped.reshape(byHead.size(0), byHead.size(1), grouped.shape().size(2));
+  }
+
+  /** {@return whether scores are products of linear maps of what queries and keys are made from} */
+  public boolean isBilinear() {
+    return query.isLinear() && key.isLinear() && cap.isEmpty();
+  }
+
+  /** {@return what query-key products are multiplied with} */
   public double scoreScale() {
-    return 1 / Math.sqrt(dHead());
+    return scoreScale;
   }
 
   /**
@@ -157,24 +397,81 @@ public final class Attention {
   }
 
   /**
-   * {@return what the heads add to the residual stream, with the bias, [head, token, dHead] to
-   * [token, dModel]}
+   * Values weighted by the pattern.
+   *
+   * @param pattern [head, query, key]
+   * @param values [key head, key, dHead]
+   * @return [head, query, dHead]
+   */
+  public Variable headOutput(Variable pattern, Variable values) {
+    return ungrouped(grouped(pattern, values).matmul(values), pattern.shape());
+  }
+
+  /**
+   * Products of values with a vector for each head and query.
+   *
+   * @param directions [head, query, dHead]
+   * @param values [key head, key, dHead]
+   * @return [head, query, key]
+   */
+  public Variable valuesAlong(Variable directions, Variable values) {
+    return ungrouped(grouped(directions, values).matmulTransposed(values), directions.shape());
+  }
+
+  // ---- output ------------------------------------------------------------------------------
+
+  /**
+   * What the heads add to the residual stream, with the bias.
    *
    * @param headOutput values weighted by the pattern, [head, token, dHead]
+   * @param scaleGradient whether derivatives see the scale of a norm of the output move
+   * @return [token, dModel]
    */
-  public Variable output(Variable headOutput) {
+  public Variable output(Variable headOutput, ScaleGradient scaleGradient) {
+    return output(headOutput, scaleGradient::seen);
+  }
+
+  private Variable output(Variable headOutput, UnaryOperator<Variable> scale) {
     Variable rows = headOutput.permute(1, 0, 2);
-    return output.apply(rows.reshape(rows.shape().size(0), heads * dHead()));
+    Variable merged = rows.reshape(rows.shape().size(0), heads * dHead);
+    return outlet.apply(output.apply(merged), scale);
   }
 
-  /** {@return the output weights by head, [head, dHead, dModel]} */
+  /**
+   * How the output of attention moves with the query of one token, the key, and the value.
+   *
+   * @param run that recorded the others
+   * @param token whose inputs move
+   * @param path which of them moves
+   * @param moving [head or key head, 1, dHead]
+   * @param scaleGradient whether derivatives see the scale of a norm of the output move
+   * @return the output at the tokens from this one on, [token, dModel]
+   */
+  public Variable outputWith(
+      Run run, int token, AttentionPath path, Variable moving, ScaleGradient scaleGradient) {
+    int end = run.length();
+    Variable values = Variable.constant(run.value(Site.VALUE, layer));
+    Variable mixed =
+        switch (path) {
+          case QUERY -> {
+            Tensor queries = run.value(Site.QUERY, layer).slice(1, token, end);
+            Variable keys = Variable.constant(run.value(Site.KEY, layer));
+            Variable scores = scores(withEntry(1, queries, 0, moving), keys, token);
+            yield headOutput(pattern(scores, token), values);
+          }
+          case KEY -> headOutput(pattern(scoresWithKey(run, token, moving), token), values);
+          case VALUE ->
+              headOutput(
+                  Variable.constant(run.value(Site.PATTERN, layer).slice(1, token, end)),
+                  withEntry(1, run.value(Site.VALUE, layer), token, moving));
+          case ALL -> throw new IllegalArgumentException("name one path, not all of them");
+        };
+    return output(mixed, scaleGradient);
+  }
+
+  /** {@return the output weights by head, before the outlet, [head, dHead, dModel]} */
   public Tensor outputWeight() {
-    return output.weight().reshape(heads, dHead(), output.weight().shape().size(1));
-  }
-
-  /** {@return what attention adds whatever the heads do, [dModel]} */
-  public Tensor outputBias() {
-    return output.bias();
+    return output.weight().reshape(heads, dHead, output.weight().shape().size(1));
   }
 
   /**
@@ -187,57 +484,67 @@ public final class Attention {
   public Tensor pulled(AttentionPath path, Tensor cotangents) {
     Linear input =
         switch (path) {
-          case QUERY -> query;
-          case KEY -> key;
+          case QUERY -> query.map;
+          case KEY -> key.map;
           case VALUE -> value;
           case ALL -> throw new IllegalArgumentException("pulled: name one path, not all of them");
         };
-    Tensor byHead = input.weight().reshape(input.weight().shape().size(0), heads, dHead());
-    return cotangents.matmulTransposed(byHead.permute(1, 0, 2));
+    int dModel = input.weight().shape().size(0);
+    int count = path == AttentionPath.QUERY ? heads : keyHeads;
+    Tensor byHead = input.weight().reshape(dModel, count, dHead).permute(1, 0, 2);
+    return cotangents.matmulTransposed(path == AttentionPath.QUERY ? byHead : perHead(byHead));
   }
 
-  /** By Hugging Face's names, queries, keys and values side by side in one matrix. */
-  void save(Weights.Taker weights, String name) {
-    List<Linear> parts = List.of(query, key, value);
-    for (boolean isWeight : new boolean[] {true, false}) {
-      List<Tensor> tensors =
-          parts.stream().map(part -> isWeight ? part.weight() : part.bias()).toList();
-      Shape one = tensors.get(0).shape();
-      weights.put(
-          name + (isWeight ? "c_attn.weight" : "c_attn.bias"),
-          one.with(-1, 3 * one.size(-1)),
-          () -> Tensor.concat(-1, tensors));
-    }
-    output.save(weights, name + "c_proj");
+  // ---- as a part ---------------------------------------------------------------------------
+
+  @Override
+  public int layer() {
+    return layer;
   }
 
-  /**
-   * {@return one head as an attention of its own}
-   *
-   * @param head from 0
-   */
-  public Attention head(int head) {
-    int from = head * dHead();
-    int to = from + dHead();
-    return new Attention(
-        1,
-        query.columns(from, to),
-        key.columns(from, to),
-        value.columns(from, to),
-        new Linear(output.weight().slice(0, from, to), output.bias()));
+  @Override
+  public Point reads() {
+    return reads;
   }
 
-  private int dHead() {
-    return query.bias().shape().length() / heads;
+  @Override
+  public Point writes() {
+    return writes;
+  }
+
+  @Override
+  public Optional<Norm> entry() {
+    return entry;
+  }
+
+  @Override
+  public Site output() {
+    return Site.ATTENTION_OUTPUT;
+  }
+
+  @Override
+  public Outlet outlet() {
+    return outlet;
+  }
+
+  @Override
+  public Optional<Tensor> bias() {
+    return output.bias();
+  }
+
+  private Linear ofHead(Linear map, int head) {
+    return map.columns(head * dHead, (head + 1) * dHead);
   }
 
   /** [head, token, dHead] to [token, head · dHead], the inverse of {@link #split}. */
   private Tensor merge(Tensor byHead) {
-    return byHead.permute(1, 0, 2).reshape(byHead.shape().size(1), heads * dHead());
+    int own = byHead.shape().size(0);
+    return byHead.permute(1, 0, 2).reshape(byHead.shape().size(1), own * dHead);
   }
 
   private Variable split(Variable x) {
     int tokens = x.shape().size(0);
-    return x.reshape(Shape.of(tokens, heads, dHead())).permute(1, 0, 2);
+    int own = x.shape().size(1) / dHead;
+    return x.reshape(Shape.of(tokens, own, dHead)).permute(1, 0, 2);
   }
 }

@@ -10,7 +10,7 @@ public abstract sealed class Change permits Intervention, Frozen {
   Change() {}
 
   /** The earliest layer that must be computed again; 0 also where the embeddings change. */
-  abstract int firstLayer(TransformerConfig config);
+  abstract int firstLayer(Transformer model);
 
   /** Whether only what the model reads is changed, and nothing of what it computes from that. */
   boolean isOfInput() {

@@ -3,8 +3,8 @@ package dev.tributary.transformer;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.autodiff.Variable;
-import dev.tributary.core.Tensor;
 import java.util.Arrays;
+import java.util.Map;
 
 /**
  * Holds what makes a transformer curved as it was in a base run of the same model and tokens: the
@@ -29,7 +29,7 @@ public final class Frozen extends Change {
   }
 
   @Override
-  int firstLayer(TransformerConfig config) {
+  int firstLayer(Transformer model) {
     return 0;
   }
 
@@ -49,34 +49,10 @@ public final class Frozen extends Change {
 
   @Override
   Variable at(Site site, int layer, Variable variable, Run.Recorder run) {
-    return switch (site) { // without a default, so that a new site has to say what it is
-      case FINAL_SCALE -> Variable.constant(base.value(site));
-      case ATTENTION_SCALE, MLP_SCALE, PATTERN -> Variable.constant(base.value(site, layer));
-      case MLP_ACTIVATION -> {
-        Tensor preActivation = base.value(Site.MLP_PRE_ACTIVATION, layer);
-        Tensor slope = base.model().block(layer).mlp().activation().derivative(preActivation);
-        Variable moved =
-            run.recorded(Site.MLP_PRE_ACTIVATION, layer)
-                .minus(Variable.constant(preActivation))
-                .times(Variable.constant(slope));
-        yield moved.plus(Variable.constant(base.value(site, layer)));
-      }
-      case TOKEN_EMBEDDING,
-          POSITION_EMBEDDING,
-          EMBEDDING,
-          QUERY,
-          KEY,
-          VALUE,
-          SCORES,
-          HEAD_OUTPUT,
-          ATTENTION_OUTPUT,
-          RESIDUAL_AFTER_ATTENTION,
-          MLP_PRE_ACTIVATION,
-          MLP_OUTPUT,
-          RESIDUAL_AFTER_MLP,
-          FINAL_NORMALISED,
-          LOGITS ->
-          variable;
+    return switch (site.curvature()) {
+      case NONE -> variable;
+      case SCALE, PATTERN -> Variable.constant(base.value(new Place(site, layer, Map.of())));
+      case ACTIVATION -> base.model().mlp(layer).linearised(base, run);
     };
   }
 

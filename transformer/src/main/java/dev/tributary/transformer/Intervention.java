@@ -110,10 +110,7 @@ public final class Intervention extends Change {
    * @return the intervention that puts them there
    */
   public static Intervention patch(Place place, Run from) {
-    Tensor other =
-        place.site().perLayer()
-            ? from.value(place.site(), place.layer())
-            : from.value(place.site());
+    Tensor other = from.value(place);
     double[] numbers = other.toDoubles(); // so that the intervention outlives the other run
     Shape own = other.shape();
     return new Intervention(
@@ -131,11 +128,12 @@ public final class Intervention extends Change {
   }
 
   @Override
-  int firstLayer(TransformerConfig config) {
-    if (place.site().perLayer()) {
-      return place.layer();
-    }
-    return place.site().compareTo(Site.EMBEDDING) <= 0 ? 0 : config.layers();
+  int firstLayer(Transformer model) {
+    return switch (place.site().region()) {
+      case BEFORE_LAYERS -> 0;
+      case LAYER -> place.layer();
+      case AFTER_LAYERS -> model.layers();
+    };
   }
 
   @Override
@@ -168,7 +166,8 @@ public final class Intervention extends Change {
     requireArgument(isFinite(factor, dtype), "%s: times %s", place, factor);
     Tensor slope = Tensor.of(dtype, shape, slopes);
     return variable.through(
-        LinearMap.of(u -> u.times(slope), v -> v.times(slope)), Tensor.of(dtype, shape, values));
+        LinearMap.selfAdjoint("intervention", shape, slope::times),
+        Tensor.of(dtype, shape, values));
   }
 
   private double sound(double value, DType dtype) {
@@ -176,7 +175,7 @@ public final class Intervention extends Change {
       throw new IllegalArgumentException(
           place + ": a number becomes " + value + ", which is no finite " + dtype);
     }
-    if (value == 0 && place.site().isScale()) {
+    if (value == 0 && place.site().curvature() == Site.Curvature.SCALE) {
       throw new IllegalArgumentException(place + ": what rows are divided by becomes 0");
     }
     return value;

@@ -1,18 +1,220 @@
 package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.UnaryOperator;
 
 /**
- * Multilayer perceptron with one hidden layer of neurons.
+ * Multilayer perceptron with one hidden layer of neurons: neuron = f(x W + b) of plain ones, with f
+ * the activation function, and f(x W + b) · (x U + c) of gated ones; output = neuron O + d.
  *
- * @param input to the neurons, [dModel, neuron]
- * @param activation of every neuron
- * @param output from the neurons, [neuron, dModel]
+ * @see <a href="https://arxiv.org/abs/2002.05202">Shazeer 2020, of gated neurons</a>
  */
-public record Mlp(Linear input, MlpActivation activation, Linear output) {
-  Variable apply(Variable x, Site.Visitor visitor) {
-    Variable preActivation = visitor.at(Site.MLP_PRE_ACTIVATION, input.apply(x));
-    Variable activated = visitor.at(Site.MLP_ACTIVATION, activation.apply(preActivation));
-    return visitor.at(Site.MLP_OUTPUT, output.apply(activated));
+public final class Mlp implements Part {
+  private final int layer;
+  private final Point reads;
+  private final Point writes;
+  private final Optional<Norm> entry;
+  private final Linear input;
+  private final Optional<Linear> up;
+  private final MlpActivation activation;
+  private final Linear output;
+  private final Outlet outlet;
+
+  Mlp(MlpConfig config, int layer, Point reads, Point writes, Transformer.Loaded weights) {
+    this.layer = layer;
+    this.reads = reads;
+    this.writes = writes;
+    this.entry = weights.norm(config.entry(), Weight.MLP_NORM_GAIN, Weight.MLP_NORM_BIAS);
+    this.input = weights.linear(Weight.MLP_INPUT, Weight.MLP_INPUT_BIAS);
+    this.up =
+        config.kind() == MlpConfig.Kind.GATED
+            ? Optional.of(weights.linear(Weight.MLP_UP, Weight.MLP_UP_BIAS))
+            : Optional.empty();
+    this.activation = config.activation();
+    this.output = weights.linear(Weight.MLP_OUTPUT, Weight.MLP_OUTPUT_BIAS);
+    this.outlet =
+        weights.outlet(config.outlet(), Weight.MLP_OUTLET_GAIN, Site.MLP_OUTLET_SCALE, layer);
+  }
+
+  Variable apply(Variable residual, Site.Visitor visitor) {
+    Variable x =
+        entry
+            .map(n -> n.apply(residual, scale -> visitor.at(Site.MLP_SCALE, layer, scale)))
+            .orElse(residual);
+    Variable z = visitor.at(Site.MLP_PRE_ACTIVATION, layer, input.apply(x));
+    Optional<Variable> gated = up.map(u -> visitor.at(Site.MLP_UP, layer, u.apply(x)));
+    Variable neurons = visitor.at(Site.MLP_ACTIVATION, layer, activated(z, gated));
+    return visitor.at(
+        Site.MLP_OUTPUT,
+        layer,
+        output(neurons, scale -> visitor.at(Site.MLP_OUTLET_SCALE, layer, scale)));
+  }
+
+  private Variable activated(Variable preActivation, Optional<Variable> gated) {
+    Variable activated = activation.apply(preActivation);
+    return gated.map(activated::times).orElse(activated);
+  }
+
+  /**
+   * Activations of all neurons.
+   *
+   * @param x rows that it computes from, {@link #normalised}, [.., dModel]
+   * @return [.., neuron]
+   */
+  public Variable neurons(Variable x) {
+    return activated(input.apply(x), up.map(u -> u.apply(x)));
+  }
+
+  /**
+   * Activations of some neurons, for the cost of their columns of the weights.
+   *
+   * @param x rows that it computes from, {@link #normalised}, [.., dModel]
+   * @param chosen neurons, from 0
+   * @return [.., chosen]
+   */
+  public Variable neurons(Variable x, int... chosen) {
+    return activated(preActivations(x, chosen), up.map(u -> columns(u, chosen).apply(x)));
+  }
+
+  /**
+   * What the activation function of some neurons takes; of gated ones, the gate.
+   *
+   * @param x rows that it computes from, {@link #normalised}, [.., dModel]
+   * @param chosen neurons, from 0
+   * @return [.., chosen]
+   */
+  public Variable preActivations(Variable x, int... chosen) {
+    return columns(input, chosen).apply(x);
+  }
+
+  /** One column is a view. */
+  private static Linear columns(Linear linear, int... chosen) {
+    return chosen.length == 1 ? linear.columns(chosen[0], chosen[0] + 1) : linear.columns(chosen);
+  }
+
+  /**
+   * Activations of all neurons where what they are of was recorded: only derivatives are new.
+   *
+   * @param x rows that it computes from, [token, dModel]
+   * @param run that recorded these
+   * @param firstToken the token of the first row
+   * @return [token, neuron]
+   */
+  public Variable neurons(Variable x, Run run, int firstToken) {
+    int end = firstToken + x.shape().size(0);
+    return activated(
+        input.apply(x, run.value(Site.MLP_PRE_ACTIVATION, layer).slice(0, firstToken, end)),
+        up.map(u -> u.apply(x, run.value(Site.MLP_UP, layer).slice(0, firstToken, end))));
+  }
+
+  /**
+   * A linear map of what neurons are made of, and how fast they move with it.
+   *
+   * @param site where what the map gives is recorded
+   * @param weights of the map by neuron, [neuron, dModel]
+   * @param slopes derivative of each neuron, [token, neuron]
+   */
+  public record Factor(Site site, Tensor weights, Tensor slopes) {}
+
+  /**
+   * {@return how neurons move with what they compute from: with one linear map, or with two if they
+   * are gated}
+   *
+   * @param run in whose values
+   */
+  public List<Factor> factors(Run run) {
+    Tensor z = run.value(Site.MLP_PRE_ACTIVATION, layer);
+    Tensor slope = activation.derivative(z);
+    List<Factor> factors = new ArrayList<>();
+    if (up.isEmpty()) {
+      factors.add(factor(Site.MLP_PRE_ACTIVATION, input, slope));
+    } else {
+      Tensor gated = run.value(Site.MLP_UP, layer);
+      factors.add(factor(Site.MLP_PRE_ACTIVATION, input, slope.times(gated)));
+      Tensor gate = activation.apply(Variable.constant(z)).value();
+      factors.add(factor(Site.MLP_UP, up.get(), gate));
+    }
+    return factors;
+  }
+
+  private static Factor factor(Site site, Linear map, Tensor slopes) {
+    return new Factor(site, map.weight().permute(1, 0), slopes);
+  }
+
+  /** Activations that move along their tangents in a base run. */
+  Variable linearised(Run base, Run.Recorder moved) {
+    Variable neurons = Variable.constant(base.value(Site.MLP_ACTIVATION, layer));
+    for (Factor factor : factors(base)) {
+      Variable change =
+          moved
+              .recorded(factor.site(), layer)
+              .minus(Variable.constant(base.value(factor.site(), layer)));
+      neurons = neurons.plus(change.times(Variable.constant(factor.slopes())));
+    }
+    return neurons;
+  }
+
+  /**
+   * What neurons add to the residual stream, with the bias.
+   *
+   * @param neurons activations, [.., neuron]
+   * @param scaleGradient whether derivatives see the scale of a norm of the output move
+   * @return [.., dModel]
+   */
+  public Variable output(Variable neurons, ScaleGradient scaleGradient) {
+    return output(neurons, scaleGradient::seen);
+  }
+
+  private Variable output(Variable neurons, UnaryOperator<Variable> scale) {
+    return outlet.apply(output.apply(neurons), scale);
+  }
+
+  /** {@return what each neuron of activation 1 writes before the outlet, [neuron, dModel]} */
+  public Tensor rows() {
+    return output.weight();
+  }
+
+  /** {@return how many neurons there are} */
+  public int neuronCount() {
+    return output.weight().shape().size(0);
+  }
+
+  @Override
+  public int layer() {
+    return layer;
+  }
+
+  @Override
+  public Point reads() {
+    return reads;
+  }
+
+  @Override
+  public Point writes() {
+    return writes;
+  }
+
+  @Override
+  public Optional<Norm> entry() {
+    return entry;
+  }
+
+  @Override
+  public Site output() {
+    return Site.MLP_OUTPUT;
+  }
+
+  @Override
+  public Outlet outlet() {
+    return outlet;
+  }
+
+  @Override
+  public Optional<Tensor> bias() {
+    return output.bias();
   }
 }

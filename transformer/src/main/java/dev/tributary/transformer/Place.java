@@ -65,8 +65,13 @@ public record Place(Site site, int layer, Map<Integer, Integer> fixed) {
     return new Place(site, layer, more);
   }
 
+  /** All of the site. */
+  Place whole() {
+    return fixed.isEmpty() ? this : new Place(site, layer, Map.of());
+  }
+
   void requireIn(Run run) {
-    Shape shape = site.perLayer() ? run.value(site, layer).shape() : run.value(site).shape();
+    Shape shape = run.value(this).shape();
     fixed.forEach(
         (axis, index) ->
             requireArgument(

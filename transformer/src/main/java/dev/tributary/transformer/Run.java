@@ -6,10 +6,12 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
-import java.util.EnumMap;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
 
 /**
  * What one forward pass recorded: the tensor at every {@link Site}, and how each depends on earlier
@@ -18,7 +20,7 @@ import java.util.Map;
 public final class Run {
   private final Transformer model;
   private final int[] tokens;
-  private final Map<Site, List<Variable>> sites;
+  private final Map<Place, Variable> recorded;
 
   /** The scope in which the model was run. */
   private final Scope scope = Scope.innermost();
@@ -29,12 +31,20 @@ public final class Run {
   /** What is different from the plain run of these tokens, in the order in which it was changed. */
   private final List<Change> changes;
 
+  /** What it was asked to record. */
+  private final Set<Site> sites;
+
   private Run(
-      Transformer model, int[] tokens, List<Change> changes, Map<Site, List<Variable>> sites) {
+      Transformer model,
+      int[] tokens,
+      Set<Site> sites,
+      List<Change> changes,
+      Map<Place, Variable> recorded) {
     this.model = model;
     this.tokens = tokens;
-    this.changes = changes;
     this.sites = sites;
+    this.changes = changes;
+    this.recorded = recorded;
   }
 
   private Encoding encoding(SparseAutoencoder autoencoder) {
@@ -60,44 +70,55 @@ public final class Run {
   static final class Recorder implements Site.Visitor {
     private final Transformer model;
     private final int[] tokens;
+    private final Set<Site> wanted;
     private final List<Change> changes;
-    private final Map<Site, List<Variable>> sites = new EnumMap<>(Site.class);
+    private final Map<Place, Variable> recorded = new LinkedHashMap<>();
 
-    Recorder(Transformer model, int[] tokens, List<Change> changes) {
+    Recorder(Transformer model, int[] tokens, Set<Site> wanted, List<Change> changes) {
       this.model = model;
       this.tokens = tokens.clone();
+      this.wanted = wanted;
       this.changes = changes;
     }
 
     /** Takes over what another run recorded before a layer. */
     void resume(Run base, int layer) {
-      base.sites.forEach(
-          (site, variables) -> {
-            if (site.perLayer()) {
-              sites.put(site, new ArrayList<>(variables.subList(0, layer)));
-            } else if (site.compareTo(Site.EMBEDDING) <= 0) {
-              sites.put(site, new ArrayList<>(variables));
+      base.recorded.forEach(
+          (place, variable) -> {
+            boolean before =
+                switch (place.site().region()) {
+                  case BEFORE_LAYERS -> true;
+                  case LAYER -> place.layer() < layer;
+                  case AFTER_LAYERS -> false;
+                };
+            if (before) {
+              recorded.put(place, variable);
             }
           });
     }
 
     @Override
-    public Variable at(Site site, Variable variable) {
-      List<Variable> variables = sites.computeIfAbsent(site, s -> new ArrayList<>());
+    public Variable at(Site site, int layer, Variable variable) {
       Variable changed = variable;
       for (Change change : changes) {
-        changed = change.at(site, variables.size(), changed, this);
+        changed = change.at(site, layer, changed, this);
       }
-      variables.add(changed);
+      recorded.put(at(site, layer), changed);
       return changed;
     }
 
+    /** What has passed a site. */
     Variable recorded(Site site, int layer) {
-      return sites.getOrDefault(site, List.of()).get(layer);
+      return Objects.requireNonNull(recorded.get(at(site, layer)), site::name);
+    }
+
+    private static Place at(Site site, int layer) {
+      return new Place(site, layer, Map.of());
     }
 
     Run finish() {
-      return new Run(model, tokens, changes, sites);
+      recorded.keySet().removeIf(place -> !wanted.contains(place.site()));
+      return new Run(model, tokens, wanted, changes, recorded);
     }
   }
 
@@ -111,10 +132,10 @@ public final class Run {
    * @throws IllegalArgumentException if a change does not fit this run
    */
   public Run with(Change... more) {
-    int firstLayer = model.config().layers();
+    int firstLayer = model.layers();
     for (Change change : more) {
       change.requireFits(this);
-      firstLayer = Math.min(firstLayer, change.firstLayer(model.config()));
+      firstLayer = Math.min(firstLayer, change.firstLayer(model));
     }
     List<Change> all = new ArrayList<>(changes);
     all.addAll(List.of(more));
@@ -163,8 +184,7 @@ public final class Run {
    * @throws IllegalArgumentException if every layer has one
    */
   public Variable variable(Site site) {
-    requireArgument(!site.perLayer(), "site %s needs a layer: every layer has one", site);
-    return recorded(site).get(0);
+    return variable(Place.of(site));
   }
 
   /**
@@ -175,13 +195,52 @@ public final class Run {
    * @throws IllegalArgumentException if layers have no such site, or there is no such layer
    */
   public Variable variable(Site site, int layer) {
-    requireArgument(site.perLayer(), "site %s belongs to the whole model, not to a layer", site);
-    model.block(layer);
-    return recorded(site).get(layer);
+    model.requireLayer(layer);
+    return variable(Place.of(site, layer));
   }
 
-  private List<Variable> recorded(Site site) {
-    return sites.getOrDefault(site, List.of());
+  /**
+   * {@return the variable at a site}
+   *
+   * @param place all of a site
+   * @throws IllegalArgumentException if the model has no such site, or the run was not asked to
+   *     record it
+   */
+  public Variable variable(Place place) {
+    Variable found = recorded.get(place.whole());
+    requireArgument(
+        found != null,
+        "%s: this run has no such site; the model lacks it, or it was not to be recorded",
+        place);
+    return Objects.requireNonNull(found);
+  }
+
+  Set<Site> sites() {
+    return sites;
+  }
+
+  /** {@return the sites that were recorded, in the order of the forward pass} */
+  public List<Place> places() {
+    return List.copyOf(recorded.keySet());
+  }
+
+  /**
+   * {@return whether a site was recorded}
+   *
+   * @param place all of a site
+   */
+  public boolean has(Place place) {
+    return recorded.containsKey(place.whole());
+  }
+
+  /**
+   * {@return the tensor at a site, all of it}
+   *
+   * @param place of which only site and layer are looked at
+   * @throws IllegalArgumentException as {@link #variable(Place)}
+   */
+  public Tensor value(Place place) {
+    return variable(place).value();
   }
 
   /**
@@ -223,24 +282,12 @@ public final class Run {
   }
 
   /**
-   * {@return the residual stream after a block, [token, dModel]} Blocks are numbered in the order
-   * of the forward pass: 0 for the embeddings, 2l + 1 and 2l + 2 for the attention and the MLP of
-   * layer l.
+   * {@return the residual stream at a point, [token, dModel]}
    *
-   * @param block from 0
-   * @throws IllegalArgumentException if there is no such block
+   * @param point of the model
+   * @throws IllegalArgumentException if the model has no such point
    */
-  public Variable residualAfter(int block) {
-    requireArgument(
-        block >= 0 && block <= 2 * model.config().layers(),
-        "block %d of a model that has blocks 0 to %d",
-        block,
-        2 * model.config().layers());
-    if (block == 0) {
-      return variable(Site.EMBEDDING);
-    }
-    return block % 2 == 1
-        ? variable(Site.RESIDUAL_AFTER_ATTENTION, block / 2)
-        : variable(Site.RESIDUAL_AFTER_MLP, block / 2 - 1);
+  public Variable residual(Point point) {
+    return variable(model.residualAt(point));
   }
 }

@@ -1,9 +1,15 @@
 package dev.tributary.transformer;
 
-/** Whether the derivative of a layer norm sees its scale move. */
+import dev.tributary.autodiff.Variable;
+
+/** Whether derivatives see the scales of norms move. */
 public enum ScaleGradient {
-  /** The full derivative. */
+  /** They do. */
   LIVE,
-  /** The scale is held fixed, which makes the layer norm linear. */
-  DETACHED
+  /** Scales are held fixed. */
+  DETACHED;
+
+  Variable seen(Variable scale) {
+    return this == DETACHED ? scale.detach() : scale;
+  }
 }

@@ -3,74 +3,117 @@ package dev.tributary.transformer;
 import dev.tributary.autodiff.Variable;
 
 /**
- * A named place in the model whose tensor a run records. Names of axes in brackets; sites of the
- * whole model first and last, between them those that every layer has.
+ * A named place in the model whose tensor a run records. Names of axes in brackets. Which sites a
+ * model has depends on its config: {@link Run#places} lists those of a run.
  */
 public enum Site {
   /** [token, dModel] */
-  TOKEN_EMBEDDING(false),
-  /** [token, dModel] */
-  POSITION_EMBEDDING(false),
+  TOKEN_EMBEDDING(Region.BEFORE_LAYERS),
+  /** Where positions are embedded, [token, dModel] */
+  POSITION_EMBEDDING(Region.BEFORE_LAYERS),
   /** Residual stream at its start, token plus position, [token, dModel] */
-  EMBEDDING(false),
+  EMBEDDING(Region.BEFORE_LAYERS),
 
-  /** Scale of the layer norm before attention, [token, 1] */
-  ATTENTION_SCALE(true),
-  /** [head, token, dHead] */
-  QUERY(true),
-  /** [head, token, dHead] */
-  KEY(true),
-  /** [head, token, dHead] */
-  VALUE(true),
-  /** Query-key products over √dHead, minus infinity where the key is later, [head, query, key] */
-  SCORES(true),
+  /** Scale of the norm before attention, [token, 1] */
+  ATTENTION_SCALE(Region.LAYER, Curvature.SCALE),
+  /** Scale of the norm of queries, [head, token, 1], or [token, 1] if it is across heads */
+  QUERY_SCALE(Region.LAYER, Curvature.SCALE),
+  /** Scale of the norm of keys, [key head, token, 1], or [token, 1] if it is across heads */
+  KEY_SCALE(Region.LAYER, Curvature.SCALE),
+  /** As it enters the product with keys, [head, token, dHead] */
+  QUERY(Region.LAYER),
+  /** As it enters the product with queries, [key head, token, dHead] */
+  KEY(Region.LAYER),
+  /** [key head, token, dHead] */
+  VALUE(Region.LAYER),
+  /**
+   * Query-key products, scaled and capped, minus infinity where the query does not see the key,
+   * [head, query, key]
+   */
+  SCORES(Region.LAYER),
   /** Softmax of the scores, [head, query, key] */
-  PATTERN(true),
+  PATTERN(Region.LAYER, Curvature.PATTERN),
   /** Sum of values weighted by the pattern, [head, query, dHead] */
-  HEAD_OUTPUT(true),
+  HEAD_OUTPUT(Region.LAYER),
+  /** Scale of the norm of what attention writes, [token, 1] */
+  ATTENTION_OUTLET_SCALE(Region.LAYER, Curvature.SCALE),
   /** What attention adds to the residual stream, bias included, [token, dModel] */
-  ATTENTION_OUTPUT(true),
-  /** Residual stream between attention and MLP, [token, dModel] */
-  RESIDUAL_AFTER_ATTENTION(true),
-  /** Scale of the layer norm before the MLP, [token, 1] */
-  MLP_SCALE(true),
+  ATTENTION_OUTPUT(Region.LAYER),
+  /** Residual stream between attention and MLP, if the layer has it, [token, dModel] */
+  RESIDUAL_AFTER_ATTENTION(Region.LAYER),
+  /** Scale of the norm before the MLP, [token, 1] */
+  MLP_SCALE(Region.LAYER, Curvature.SCALE),
+  /** What the activation function takes; of gated neurons, the gate, [token, neuron] */
+  MLP_PRE_ACTIVATION(Region.LAYER),
+  /** What the gate multiplies, of gated neurons, [token, neuron] */
+  MLP_UP(Region.LAYER),
   /** [token, neuron] */
-  MLP_PRE_ACTIVATION(true),
-  /** [token, neuron] */
-  MLP_ACTIVATION(true),
+  MLP_ACTIVATION(Region.LAYER, Curvature.ACTIVATION),
+  /** Scale of the norm of what the MLP writes, [token, 1] */
+  MLP_OUTLET_SCALE(Region.LAYER, Curvature.SCALE),
   /** What the MLP adds to the residual stream, bias included, [token, dModel] */
-  MLP_OUTPUT(true),
-  /** Residual stream after the MLP, [token, dModel] */
-  RESIDUAL_AFTER_MLP(true),
+  MLP_OUTPUT(Region.LAYER),
+  /** Residual stream after the layer, [token, dModel] */
+  RESIDUAL_AFTER_MLP(Region.LAYER),
 
-  /** Scale of the last layer norm, [token, 1] */
-  FINAL_SCALE(false),
-  /** Final residual stream after the last layer norm, [token, dModel] */
-  FINAL_NORMALISED(false),
+  /** Scale of the last norm, [token, 1] */
+  FINAL_SCALE(Region.AFTER_LAYERS, Curvature.SCALE),
+  /** Final residual stream after the last norm, [token, dModel] */
+  FINAL_NORMALISED(Region.AFTER_LAYERS),
   /** [token, vocabulary] */
-  LOGITS(false);
+  LOGITS(Region.AFTER_LAYERS);
 
-  private final boolean perLayer;
-
-  Site(boolean perLayer) {
-    this.perLayer = perLayer;
+  /** When the forward pass comes by. */
+  enum Region {
+    BEFORE_LAYERS,
+    /** In every layer. */
+    LAYER,
+    AFTER_LAYERS
   }
 
-  /** {@return whether every layer has one} */
+  /** What makes a model curved there. */
+  enum Curvature {
+    /** Nothing: it is linear, given what it reads. */
+    NONE,
+    /** Rows are divided by it. */
+    SCALE,
+    /** Values are weighted by it. */
+    PATTERN,
+    /** The activation function of neurons. */
+    ACTIVATION
+  }
+
+  private final Region region;
+  private final Curvature curvature;
+
+  Site(Region region) {
+    this(region, Curvature.NONE);
+  }
+
+  Site(Region region, Curvature curvature) {
+    this.region = region;
+    this.curvature = curvature;
+  }
+
+  /** {@return whether it belongs to a layer} */
   public boolean perLayer() {
-    return perLayer;
+    return region == Region.LAYER;
   }
 
-  /** Whether it is the scale of a layer norm, which rows are divided by. */
-  boolean isScale() {
-    return this == ATTENTION_SCALE || this == MLP_SCALE || this == FINAL_SCALE;
+  Region region() {
+    return region;
+  }
+
+  Curvature curvature() {
+    return curvature;
   }
 
   /** Sees a variable of the forward pass as it passes a site, and says what goes on from there. */
   @FunctionalInterface
   interface Visitor {
-    Visitor NONE = (site, variable) -> variable;
+    Visitor NONE = (site, layer, variable) -> variable;
 
-    Variable at(Site site, Variable variable);
+    /** The layer of a site of the whole model is 0. */
+    Variable at(Site site, int layer, Variable variable);
   }
 }

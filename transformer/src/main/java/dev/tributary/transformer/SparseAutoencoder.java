@@ -282,7 +282,7 @@ public final class SparseAutoencoder {
       // plus(0) because a negative number times 0 is -0.
       value = scope.keep(z.value().times(active).plus(0));
     }
-    return z.through(LinearMap.of(u -> u.times(active), v -> v.times(active)), value);
+    return z.through(LinearMap.selfAdjoint("latents", z.shape(), active::times), value);
   }
 
   /** An autoencoder of one latent, if that does not depend on the others. A view. */

@@ -5,84 +5,181 @@ import static dev.tributary.core.Checks.requireArgument;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
-import dev.tributary.core.Shape;
+import dev.tributary.core.Shapes;
 import dev.tributary.core.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.EnumMap;
+import java.util.EnumSet;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.random.RandomGenerator;
 import java.util.random.RandomGeneratorFactory;
+import java.util.stream.Stream;
 
 /**
- * A decoder-only transformer of GPT-2's architecture (Radford et al. 2019). Immutable; its weights
- * belong to the scope in which it was made, and any thread may run it while that scope is open.
+ * A decoder-only transformer: embeddings, layers that read the residual stream and add to it, and
+ * an unembedding. Immutable; its weights belong to the scope in which it was made, and any thread
+ * may run it while that scope is open.
  */
 public final class Transformer {
   private final TransformerConfig config;
   private final DType dtype;
+  private final Map<Slot, Tensor> weights;
   private final Tensor tokenEmbedding;
-  private final Tensor positionEmbedding;
-  private final List<Block> blocks;
-  private final LayerNorm finalNorm;
+  private final Optional<Tensor> positionEmbedding;
+  private final List<Layer> layers;
+  private final Norm finalNorm;
   private final Tensor unembedding;
+  private final Optional<Tensor> unembeddingBias;
   private final List<SparseAutoencoder> autoencoders;
   private final String description;
 
-  private Transformer(
-      TransformerConfig config, DType dtype, String description, Weights weights, Progress progress)
-      throws IOException {
-    this.config = config;
-    this.description = description;
-    this.dtype = dtype;
-    int d = config.dModel();
-    Scope.requireRoom(MemoryPlan.of(config, dtype, 1).weights(), "a model of these sizes");
-    progress.at(0, config.layers());
-    tokenEmbedding = weights.read("wte.weight", Shape.of(config.vocabulary(), d));
-    positionEmbedding = weights.read("wpe.weight", Shape.of(config.context(), d));
-    List<Block> layers = new ArrayList<>();
-    for (int layer = 0; layer < config.layers(); layer++) {
-      layers.add(block(weights, "h." + layer + ".", config));
-      progress.at(layer + 1, config.layers());
-    }
-    blocks = List.copyOf(layers);
-    finalNorm = norm(weights, "ln_f", config, Site.FINAL_SCALE);
-    unembedding =
-        config.tied()
-            ? tokenEmbedding
-            : weights.read("lm_head.weight", Shape.of(config.vocabulary(), d));
-    autoencoders = List.of();
-  }
+  /** By the number of tokens, as far as they were asked for. */
+  private final Map<Integer, Long> runBytes = new ConcurrentHashMap<>();
 
-  /**
-   * {@return a transformer of weights from elsewhere, in the innermost scope}
-   *
-   * @param config sizes
-   * @param dtype in which to compute
-   * @param description where the weights are from
-   * @param weights that are asked for each weight once
-   * @param progress hears of every layer
-   * @throws IOException if a weight cannot be had
-   */
-  public static Transformer of(
-      TransformerConfig config, DType dtype, String description, Weights weights, Progress progress)
-      throws IOException {
-    return new Transformer(config, dtype, description, weights, progress);
+  private Transformer(
+      TransformerConfig config, DType dtype, String description, Map<Slot, Tensor> weights) {
+    this.config = config;
+    this.dtype = dtype;
+    this.description = description;
+    this.weights = weights;
+    Loaded outside = new Loaded(weights, Optional.empty());
+    tokenEmbedding = outside.tensor(Weight.TOKEN_EMBEDDING);
+    positionEmbedding = outside.find(Weight.POSITION_EMBEDDING);
+    List<Layer> made = new ArrayList<>();
+    Point point = Point.EMBEDDING;
+    for (int i = 0; i < config.layers().size(); i++) {
+      LayerConfig layer = config.layers().get(i);
+      Loaded own = new Loaded(weights, Optional.of(i));
+      boolean sequential = layer.order() == LayerConfig.Order.SEQUENTIAL;
+      Point middle = sequential ? point.next() : point;
+      Point end = middle.next();
+      made.add(
+          new Layer(
+              new Attention(layer.attention(), i, point, sequential ? middle : end, own),
+              new Mlp(layer.mlp(), i, middle, end, own)));
+      point = end;
+    }
+    layers = List.copyOf(made);
+    finalNorm =
+        outside
+            .norm(Optional.of(config.finalNorm()), Weight.FINAL_NORM_GAIN, Weight.FINAL_NORM_BIAS)
+            .orElseThrow();
+    unembedding = outside.find(Weight.UNEMBEDDING).orElse(tokenEmbedding);
+    unembeddingBias = outside.find(Weight.UNEMBEDDING_BIAS);
+    autoencoders = List.of();
   }
 
   private Transformer(Transformer model, List<SparseAutoencoder> autoencoders) {
     config = model.config;
     dtype = model.dtype;
     description = model.description;
+    weights = model.weights;
     tokenEmbedding = model.tokenEmbedding;
     positionEmbedding = model.positionEmbedding;
-    blocks = model.blocks;
+    layers = model.layers;
     finalNorm = model.finalNorm;
     unembedding = model.unembedding;
+    unembeddingBias = model.unembeddingBias;
     this.autoencoders = List.copyOf(autoencoders);
+  }
+
+  /** What has been read of a layer, or of the whole model. */
+  static final class Loaded {
+    private final Map<Weight, Tensor> weights = new EnumMap<>(Weight.class);
+
+    private Loaded(Map<Slot, Tensor> all, Optional<Integer> layer) {
+      all.forEach(
+          (slot, tensor) -> {
+            boolean own = layer.isPresent() && layer.get() == slot.layer();
+            if (slot.weight().perLayer() ? own : layer.isEmpty()) {
+              weights.put(slot.weight(), tensor);
+            }
+          });
+    }
+
+    Tensor tensor(Weight weight) {
+      return find(weight).orElseThrow();
+    }
+
+    Optional<Tensor> find(Weight weight) {
+      return Optional.ofNullable(weights.get(weight));
+    }
+
+    Linear linear(Weight matrix, Weight bias) {
+      return new Linear(tensor(matrix), find(bias));
+    }
+
+    Optional<Norm> norm(Optional<NormConfig> norm, Weight gain, Weight bias) {
+      return norm.map(own -> new Norm(own, tensor(gain), find(bias)));
+    }
+
+    Outlet outlet(OutletConfig outlet, Weight gain, Site scale, int layer) {
+      Optional<Norm> norm = outlet.norm().map(own -> new Norm(own, tensor(gain), Optional.empty()));
+      return new Outlet(norm, outlet.multiplier(), scale, layer);
+    }
+  }
+
+  /**
+   * {@return a transformer of these weights, which are read in the order of the config's slots, in
+   * the innermost scope}
+   *
+   * @param config sizes and kinds of its parts
+   * @param dtype in which to compute
+   * @param description where it came from, for people
+   * @param weights of every slot of the config
+   * @param progress hears of every layer
+   * @throws IOException if a weight cannot be read
+   */
+  public static Transformer of(
+      TransformerConfig config, DType dtype, String description, Weights weights, Progress progress)
+      throws IOException {
+    Scope.requireRoom(() -> bytes(config, dtype), "a model of these sizes");
+    int layers = config.layers().size();
+    progress.at(0, layers);
+    Map<Slot, Tensor> read = new LinkedHashMap<>();
+    int layer = 0;
+    for (Slot slot : config.slots()) {
+      if (slot.weight().perLayer() ? slot.layer() > layer : read.size() > 2 && layer < layers) {
+        progress.at(++layer, layers);
+      }
+      read.put(slot, read(slot, weights, dtype));
+    }
+    return new Transformer(config, dtype, description, read);
+  }
+
+  /** Of its weights, also while they are read. */
+  private static long bytes(TransformerConfig config, DType dtype) {
+    return Shapes.measure(
+        () -> {
+          random(config, dtype, 0);
+          return Scope.reservedBytes();
+        });
+  }
+
+  private static Tensor read(Slot slot, Weights weights, DType dtype) throws IOException {
+    try (Scope scope = Scope.open()) { // a matrix as it was read dies here
+      Tensor tensor = weights.read(slot);
+      requireArgument(
+          tensor.shape().equals(slot.shape()) && tensor.dtype() == dtype,
+          "%s was read as %s %s in a model of %s",
+          slot,
+          tensor.dtype(),
+          tensor.shape(),
+          dtype);
+      boolean matrix = slot.weight().role() == Weight.Role.MATRIX;
+      return scope.keep(matrix ? tensor.spacedRows() : tensor);
+    }
   }
 
   /**
@@ -97,9 +194,9 @@ public final class Transformer {
     for (SparseAutoencoder autoencoder : autoencoders) {
       Site site = autoencoder.site();
       String place = site + " of layer " + autoencoder.layer();
-      block(autoencoder.layer());
+      requireLayer(autoencoder.layer());
       requireArgument(seen.add(place), "two autoencoders of %s", place);
-      int width = site == Site.MLP_ACTIVATION ? config.neurons() : config.dModel();
+      int width = width(site, autoencoder.layer());
       requireArgument(
           autoencoder.width() == width,
           "the autoencoder of %s encodes vectors of %d, and there they have %d",
@@ -140,49 +237,7 @@ public final class Transformer {
 
   /** Whether another is this one, perhaps with other autoencoders, which change no run. */
   boolean hasWeightsOf(Transformer other) {
-    return blocks == other.blocks;
-  }
-
-  private static Block block(Weights weights, String name, TransformerConfig config)
-      throws IOException {
-    return new Block(
-        norm(weights, name + "ln_1", config, Site.ATTENTION_SCALE),
-        attention(weights, name + "attn.", config),
-        norm(weights, name + "ln_2", config, Site.MLP_SCALE),
-        new Mlp(
-            linear(weights, name + "mlp.c_fc", config.dModel(), config.neurons()),
-            config.activation(),
-            linear(weights, name + "mlp.c_proj", config.neurons(), config.dModel())));
-  }
-
-  private static Attention attention(Weights weights, String name, TransformerConfig config)
-      throws IOException {
-    int width = config.heads() * config.dHead();
-    return new Attention(
-        config.heads(),
-        linear(weights, name + "query", config.dModel(), width),
-        linear(weights, name + "key", config.dModel(), width),
-        linear(weights, name + "value", config.dModel(), width),
-        linear(weights, name + "c_proj", width, config.dModel()));
-  }
-
-  private static Linear linear(Weights weights, String name, int input, int output)
-      throws IOException {
-    try (Scope scope = Scope.open()) { // the weight as it was read dies here
-      Tensor weight = weights.read(name + ".weight", Shape.of(input, output));
-      Tensor bias = weights.read(name + ".bias", Shape.of(output));
-      return new Linear(scope.keep(weight.spacedRows()), scope.keep(bias));
-    }
-  }
-
-  private static LayerNorm norm(Weights weights, String name, TransformerConfig config, Site scale)
-      throws IOException {
-    Shape shape = Shape.of(config.dModel());
-    return new LayerNorm(
-        weights.read(name + ".weight", shape),
-        weights.read(name + ".bias", shape),
-        config.layerNormEpsilon(),
-        scale);
+    return weights == other.weights;
   }
 
   /**
@@ -197,21 +252,25 @@ public final class Transformer {
   public static Transformer random(TransformerConfig config, DType dtype, long seed) {
     RandomGenerator random = RandomGeneratorFactory.of("L64X128MixRandom").create(seed);
     try {
-      return new Transformer(
+      return of(
           config,
           dtype,
           "random weights",
-          (name, shape) -> {
-            boolean gain = name.contains("ln_") && name.endsWith("weight");
-            double deviation = shape.rank() == 1 ? 0.1 : 1 / Math.sqrt(shape.size(0));
-            boolean table = Set.of("wte.weight", "wpe.weight", "lm_head.weight").contains(name);
-            double scale = table ? 0.5 : deviation;
+          slot -> {
+            Weight.Role role = slot.weight().role();
+            double mean = role == Weight.Role.GAIN ? 1 : 0;
+            double deviation =
+                switch (role) {
+                  case MATRIX -> 1 / Math.sqrt(slot.shape().size(0));
+                  case TABLE -> 0.5;
+                  case GAIN, BIAS -> 0.1;
+                };
             return Tensor.generate(
                 dtype,
-                shape,
+                slot.shape(),
                 (from, values, count) -> {
                   for (int i = 0; i < count; i++) {
-                    values[i] = (gain ? 1 : 0) + scale * random.nextGaussian();
+                    values[i] = mean + deviation * random.nextGaussian();
                   }
                 });
           },
@@ -222,44 +281,10 @@ public final class Transformer {
   }
 
   /**
-   * Hands out its weights by the names of Hugging Face's GPT-2.
-   *
-   * @param weights takes them
-   */
-  public void save(Weights.Taker weights) {
-    weights.put("transformer.wte.weight", tokenEmbedding);
-    weights.put("transformer.wpe.weight", positionEmbedding);
-    for (int layer = 0; layer < blocks.size(); layer++) {
-      String name = "transformer.h." + layer + ".";
-      Block block = blocks.get(layer);
-      block.attentionNorm().save(weights, name + "ln_1");
-      block.attention().save(weights, name + "attn.");
-      block.mlpNorm().save(weights, name + "ln_2");
-      block.mlp().input().save(weights, name + "mlp.c_fc");
-      block.mlp().output().save(weights, name + "mlp.c_proj");
-    }
-    finalNorm.save(weights, "transformer.ln_f");
-    if (!config.tied()) {
-      weights.put("lm_head.weight", unembedding);
-    }
-  }
-
-  /**
    * {@return where it came from, such as "Hugging Face GPT-2, model.safetensors, 148 tensors F32"}
    */
   public String description() {
     return description;
-  }
-
-  /**
-   * How much memory it needs, and a run of it.
-   *
-   * @param tokens of a prompt
-   * @return bytes for weights, a run and its gradients
-   * @throws IllegalArgumentException if there are none, or more than the context holds
-   */
-  public MemoryPlan memoryPlan(int tokens) {
-    return MemoryPlan.of(config, autoencoders, dtype, tokens);
   }
 
   /** {@return its sizes} */
@@ -272,27 +297,86 @@ public final class Transformer {
     return dtype;
   }
 
-  /** {@return its layers, first to last} */
-  public List<Block> blocks() {
-    return blocks;
+  /** {@return its weights, in the order of the forward pass; those of one slot are read only} */
+  public Map<Slot, Tensor> weights() {
+    return Collections.unmodifiableMap(weights);
+  }
+
+  /** {@return how many layers there are} */
+  public int layers() {
+    return layers.size();
   }
 
   /**
-   * {@return one layer}
+   * {@return the attention of a layer}
    *
    * @param layer from 0
+   * @throws IllegalArgumentException if there is no such layer
    */
-  public Block block(int layer) {
-    requireArgument(
-        layer >= 0 && layer < blocks.size(),
-        "layer %d of a model that has %d, counted from 0",
-        layer,
-        blocks.size());
-    return blocks.get(layer);
+  public Attention attention(int layer) {
+    requireLayer(layer);
+    return layers.get(layer).attention();
   }
 
-  /** {@return the layer norm before the unembedding} */
-  public LayerNorm finalNorm() {
+  /**
+   * {@return the MLP of a layer}
+   *
+   * @param layer from 0
+   * @throws IllegalArgumentException if there is no such layer
+   */
+  public Mlp mlp(int layer) {
+    requireLayer(layer);
+    return layers.get(layer).mlp();
+  }
+
+  Layer layer(int layer) {
+    return layers.get(layer);
+  }
+
+  /** {@return what reads the residual stream and writes to it, in the order of writing} */
+  public List<Part> parts() {
+    return layers.stream()
+        .flatMap(layer -> Stream.<Part>of(layer.attention(), layer.mlp()))
+        .toList();
+  }
+
+  /** {@return where the residual stream is read last, before the unembedding} */
+  public Point end() {
+    return layers.get(layers.size() - 1).mlp().writes();
+  }
+
+  /**
+   * {@return where the residual stream of a point is recorded}
+   *
+   * @param point from {@link Point#EMBEDDING} to {@link #end}
+   * @throws IllegalArgumentException if there is no such point
+   */
+  public Place residualAt(Point point) {
+    requireArgument(
+        point.reaches(end()), "%s of a model that has points 0 to %d", point, end().index());
+    if (point.equals(Point.EMBEDDING)) {
+      return Place.of(Site.EMBEDDING);
+    }
+    Part writer =
+        parts().stream().filter(part -> part.writes().equals(point)).findFirst().orElseThrow();
+    return Place.of(layers.get(writer.layer()).residualAt(point), writer.layer());
+  }
+
+  /** Size of the vectors at a site. */
+  private int width(Site site, int layer) {
+    return site == Site.MLP_ACTIVATION ? mlp(layer).neuronCount() : config.dModel();
+  }
+
+  void requireLayer(int layer) {
+    requireArgument(
+        layer >= 0 && layer < layers.size(),
+        "layer %d of a model that has %d, counted from 0",
+        layer,
+        layers.size());
+  }
+
+  /** {@return the norm before the unembedding} */
+  public Norm finalNorm() {
     return finalNorm;
   }
 
@@ -305,38 +389,79 @@ public final class Transformer {
    *     vocabulary, or there is no memory for what a run records
    */
   public Run run(int... tokens) {
+    return run(EnumSet.allOf(Site.class), tokens);
+  }
+
+  /**
+   * Runs the model and records some sites, for gradients at these alone.
+   *
+   * @param sites what to record, where the model has it
+   * @param tokens as for {@link #run(int...)}
+   * @return what was recorded
+   * @throws IllegalArgumentException as {@link #run(int...)}
+   */
+  public Run run(Set<Site> sites, int... tokens) {
     requireTokens(tokens);
     Scope.requireRoom(
-        memoryPlan(tokens.length).recording(), "a run of " + tokens.length + " tokens");
-    return rerun(tokens, new Run.Recorder(this, tokens, List.of()), 0);
+        () -> runBytes.computeIfAbsent(tokens.length, this::runBytes),
+        "a run of " + tokens.length + " tokens");
+    return rerun(new Run.Recorder(this, tokens, sites, List.of()), tokens, 0);
+  }
+
+  /** Of all that a run records, and of what its autoencoders make of it. */
+  private long runBytes(int tokens) {
+    return Shapes.measure(
+        () -> {
+          run(new int[tokens]).encodings();
+          return Scope.reservedBytes();
+        });
   }
 
   /** Runs the layers from one on again, the others as they were in a run. */
-  Run rerun(Run base, List<Change> changes, int layer) {
-    Run.Recorder run = new Run.Recorder(this, base.tokens(), changes);
-    if (layer > 0) {
-      run.resume(base, layer);
+  Run rerun(Run base, List<Change> changes, int firstLayer) {
+    Run.Recorder run = new Run.Recorder(this, base.tokens(), base.sites(), changes);
+    boolean resumes = firstLayer > 0 && base.has(residualBefore(firstLayer));
+    if (resumes) {
+      run.resume(base, firstLayer);
     }
-    return rerun(base.tokens(), run, layer);
+    return rerun(run, base.tokens(), resumes ? firstLayer : 0);
   }
 
-  private Run rerun(int[] tokens, Run.Recorder run, int firstLayer) {
-    Variable x;
-    if (firstLayer == 0) {
-      Variable token = run.at(Site.TOKEN_EMBEDDING, Variable.input(tokenEmbedding(tokens)));
-      Variable position =
-          run.at(Site.POSITION_EMBEDDING, Variable.input(positionEmbedding(tokens.length)));
-      x = run.at(Site.EMBEDDING, token.plus(position));
-    } else {
-      x = run.recorded(Site.RESIDUAL_AFTER_MLP, firstLayer - 1);
-    }
-    for (Block block : blocks.subList(firstLayer, blocks.size())) {
-      x = block.apply(x, run);
+  private Run rerun(Run.Recorder run, int[] tokens, int firstLayer) {
+    Variable x =
+        firstLayer == 0
+            ? embedding(tokens, run)
+            : run.recorded(residualBefore(firstLayer).site(), firstLayer - 1);
+    for (Layer layer : layers.subList(firstLayer, layers.size())) {
+      x = layer.apply(x, run);
     }
     Variable normalised =
-        run.at(Site.FINAL_NORMALISED, finalNorm.apply(x, ScaleGradient.LIVE, run));
-    run.at(Site.LOGITS, logits(normalised));
+        run.at(
+            Site.FINAL_NORMALISED,
+            0,
+            finalNorm.apply(x, scale -> run.at(Site.FINAL_SCALE, 0, scale)));
+    run.at(Site.LOGITS, 0, unembed(normalised));
     return run.finish();
+  }
+
+  private Place residualBefore(int layer) {
+    return Place.of(Site.RESIDUAL_AFTER_MLP, layer - 1);
+  }
+
+  private Variable embedding(int[] tokens, Site.Visitor visitor) {
+    Tensor rows = tokenEmbedding.gather(0, tokens);
+    double multiplier = config.embedding().multiplier();
+    Variable token =
+        visitor.at(
+            Site.TOKEN_EMBEDDING,
+            0,
+            Variable.input(multiplier == 1 ? rows : rows.times(multiplier)));
+    if (positionEmbedding.isEmpty()) {
+      return visitor.at(Site.EMBEDDING, 0, token);
+    }
+    Tensor positions = positionEmbedding.get().slice(0, 0, tokens.length);
+    Variable position = visitor.at(Site.POSITION_EMBEDDING, 0, Variable.input(positions));
+    return visitor.at(Site.EMBEDDING, 0, token.plus(position));
   }
 
   /**
@@ -349,7 +474,7 @@ public final class Transformer {
   public Tensor logits(int... tokens) {
     requireTokens(tokens);
     try (Scope scope = Scope.open()) {
-      return scope.keep(logits(normalised(tokens)).value());
+      return scope.keep(unembed(normalised(tokens)).value());
     }
   }
 
@@ -364,15 +489,15 @@ public final class Transformer {
     requireTokens(tokens);
     try (Scope scope = Scope.open()) {
       Variable last = normalised(tokens).slice(0, tokens.length - 1, tokens.length);
-      return scope.keep(logits(last).value()).reshape(config.vocabulary());
+      return scope.keep(unembed(last).value()).reshape(config.vocabulary());
     }
   }
 
   private Variable normalised(int[] tokens) {
-    Tensor x = tokenEmbedding(tokens).plus(positionEmbedding(tokens.length));
-    for (Block block : blocks) {
-      try (Scope layer = Scope.open()) {
-        x = layer.keep(block.apply(Variable.constant(x), Site.Visitor.NONE).value());
+    Tensor x = embedding(tokens, Site.Visitor.NONE).value();
+    for (Layer layer : layers) {
+      try (Scope inLayer = Scope.open()) {
+        x = inLayer.keep(layer.apply(Variable.constant(x), Site.Visitor.NONE).value());
       }
     }
     return finalNorm.apply(Variable.constant(x), ScaleGradient.LIVE);
@@ -384,8 +509,8 @@ public final class Transformer {
    *
    * @param normalised [token, dModel]
    */
-  public Variable logits(Variable normalised) {
-    return normalised.matmulTransposed(Variable.constant(unembedding));
+  public Variable unembed(Variable normalised) {
+    return logits(normalised, unembedding, unembeddingBias);
   }
 
   /**
@@ -395,19 +520,29 @@ public final class Transformer {
    * @param normalised [token, dModel]
    * @param words ids of the words
    */
-  public Variable logits(Variable normalised, int... words) {
+  public Variable unembed(Variable normalised, int... words) {
     for (int word : words) {
       requireToken(word);
     }
-    return normalised.matmulTransposed(Variable.constant(unembedding.gather(0, words)));
+    return logits(
+        normalised,
+        unembedding.gather(0, words),
+        unembeddingBias.map(bias -> bias.gather(0, words)));
   }
 
-  private Tensor tokenEmbedding(int[] tokens) {
-    return tokenEmbedding.gather(0, tokens);
-  }
-
-  private Tensor positionEmbedding(int tokens) {
-    return positionEmbedding.slice(0, 0, tokens);
+  private Variable logits(Variable normalised, Tensor rows, Optional<Tensor> bias) {
+    Variable logits = normalised.matmulTransposed(Variable.constant(rows));
+    if (bias.isPresent()) {
+      logits = logits.plus(Variable.constant(bias.get()));
+    }
+    double multiplier = config.unembedding().multiplier();
+    if (multiplier != 1) {
+      logits = logits.times(multiplier);
+    }
+    OptionalDouble cap = config.unembedding().cap();
+    return cap.isEmpty()
+        ? logits
+        : logits.times(1 / cap.getAsDouble()).tanh().times(cap.getAsDouble());
   }
 
   private void requireTokens(int[] tokens) {

@@ -2,83 +2,100 @@ package dev.tributary.transformer;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.core.Shape;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+
 /**
- * Sizes of a transformer of GPT-2's architecture. {@code heads} times {@code dHead} need not be
- * {@code dModel}.
+ * Sizes and kinds of all that a transformer consists of.
  *
- * @param layers number of blocks
  * @param dModel width of the residual stream
- * @param heads attention heads of a layer
- * @param dHead width of a query, key or value of one head
- * @param neurons MLP neurons of a layer
- * @param context largest number of tokens in a run
  * @param vocabulary number of token ids
- * @param layerNormEpsilon added to the variance before the square root
- * @param activation of MLP neurons
- * @param tied whether the unembedding is the token embedding
+ * @param context largest number of tokens in a run
+ * @param embedding how tokens become vectors
+ * @param layers first to last
+ * @param finalNorm before the unembedding
+ * @param unembedding how vectors become logits
  */
 public record TransformerConfig(
-    int layers,
     int dModel,
-    int heads,
-    int dHead,
-    int neurons,
-    int context,
     int vocabulary,
-    double layerNormEpsilon,
-    MlpActivation activation,
-    boolean tied) {
+    int context,
+    Embedding embedding,
+    List<LayerConfig> layers,
+    NormConfig finalNorm,
+    Unembedding unembedding) {
+  /** Of more a file is broken that says so. */
+  private static final int MOST_LAYERS = 1 << 16;
+
+  /**
+   * How tokens become vectors.
+   *
+   * @param multiplier of token embeddings
+   * @param positions whether an embedding of the position is added
+   */
+  public record Embedding(double multiplier, boolean positions) {}
+
+  /**
+   * How vectors become logits.
+   *
+   * @param tied whether the weights are the token embedding
+   * @param biased whether a bias is added
+   * @param multiplier of logits
+   * @param cap c of logits that become c · tanh(logit / c)
+   */
+  public record Unembedding(boolean tied, boolean biased, double multiplier, OptionalDouble cap) {}
+
   /**
    * Checks the sizes.
    *
-   * @param layers {@link #layers()}
    * @param dModel {@link #dModel()}
-   * @param heads {@link #heads()}
-   * @param dHead {@link #dHead()}
-   * @param neurons {@link #neurons()}
-   * @param context {@link #context()}
    * @param vocabulary {@link #vocabulary()}
-   * @param layerNormEpsilon {@link #layerNormEpsilon()}
-   * @param activation {@link #activation()}
-   * @param tied {@link #tied()}
+   * @param context {@link #context()}
+   * @param embedding {@link #embedding()}
+   * @param layers {@link #layers()}
+   * @param finalNorm {@link #finalNorm()}
+   * @param unembedding {@link #unembedding()}
    * @throws IllegalArgumentException if one is not positive, or makes a weight larger than a tensor
    *     can be
    */
   public TransformerConfig {
-    requirePositive("layers", layers);
     requirePositive("dModel", dModel);
-    requirePositive("heads", heads);
-    requirePositive("dHead", dHead);
-    requirePositive("neurons", neurons);
     requirePositive("context", context);
     requirePositive("vocabulary", vocabulary);
-    requireArgument(
-        layerNormEpsilon > 0 && Double.isFinite(layerNormEpsilon),
-        "layerNormEpsilon is %s, expected a positive number",
-        layerNormEpsilon);
+    requirePositive("layers", layers.size());
+    layers = List.copyOf(layers);
     requireFits("token embedding", vocabulary, dModel);
     requireFits("position embedding", context, dModel);
-    requireFits("attention output", (long) heads * dHead, dModel);
-    requireFits("queries, keys and values", dModel, 3L * heads * dHead);
-    requireFits("MLP", dModel, neurons);
+    for (LayerConfig layer : layers) {
+      AttentionConfig attention = layer.attention();
+      long width = (long) attention.heads() * attention.dHead();
+      requireFits("attention output", width, dModel);
+      requireFits("queries, keys and values", dModel, 3 * width);
+      requireFits("MLP", dModel, layer.mlp().neurons());
+    }
   }
 
   /**
-   * The same with GPT-2's own activation.
+   * {@return a config of GPT-2's architecture (Radford et al. 2019), all layers alike}
    *
-   * @param layers {@link #layers()}
+   * @param layers how many
    * @param dModel {@link #dModel()}
-   * @param heads {@link #heads()}
-   * @param dHead {@link #dHead()}
-   * @param neurons {@link #neurons()}
+   * @param heads of a layer
+   * @param dHead width of a query, key or value of one head
+   * @param neurons of a layer
    * @param context {@link #context()}
    * @param vocabulary {@link #vocabulary()}
-   * @param layerNormEpsilon {@link #layerNormEpsilon()}
-   * @param tied {@link #tied()}
+   * @param epsilon of all norms
+   * @param activation function of neurons
+   * @param tied whether the unembedding is the token embedding
    * @throws IllegalArgumentException if a size is not positive, or makes a weight larger than a
    *     tensor can be
    */
-  public TransformerConfig(
+  public static TransformerConfig gpt2(
       int layers,
       int dModel,
       int heads,
@@ -86,9 +103,53 @@ public record TransformerConfig(
       int neurons,
       int context,
       int vocabulary,
-      double layerNormEpsilon,
+      double epsilon,
+      MlpActivation activation,
       boolean tied) {
-    this(
+    NormConfig norm = new NormConfig(NormConfig.Kind.LAYER_NORM, epsilon, true);
+    LayerConfig layer =
+        new LayerConfig(
+            AttentionConfig.plain(norm, heads, dHead),
+            MlpConfig.plain(norm, neurons, activation),
+            LayerConfig.Order.SEQUENTIAL);
+    requirePositive("layers", layers);
+    requireArgument(
+        layers <= MOST_LAYERS, "layers is %d, expected no more than %d", layers, MOST_LAYERS);
+    return new TransformerConfig(
+        dModel,
+        vocabulary,
+        context,
+        new Embedding(1, true),
+        Collections.nCopies(layers, layer),
+        norm,
+        new Unembedding(tied, false, 1, OptionalDouble.empty()));
+  }
+
+  /**
+   * {@return the same with GPT-2's own activation function}
+   *
+   * @param layers how many
+   * @param dModel {@link #dModel()}
+   * @param heads of a layer
+   * @param dHead width of a query, key or value of one head
+   * @param neurons of a layer
+   * @param context {@link #context()}
+   * @param vocabulary {@link #vocabulary()}
+   * @param epsilon of all norms
+   * @param tied whether the unembedding is the token embedding
+   * @throws IllegalArgumentException as with all of them named
+   */
+  public static TransformerConfig gpt2(
+      int layers,
+      int dModel,
+      int heads,
+      int dHead,
+      int neurons,
+      int context,
+      int vocabulary,
+      double epsilon,
+      boolean tied) {
+    return gpt2(
         layers,
         dModel,
         heads,
@@ -96,12 +157,28 @@ public record TransformerConfig(
         neurons,
         context,
         vocabulary,
-        layerNormEpsilon,
+        epsilon,
         MlpActivation.TANH_GELU,
         tied);
   }
 
-  private static void requirePositive(String name, int size) {
+  /**
+   * {@return the same with an unembedding of its own, or with the token embedding for one}
+   *
+   * @param tied whether the unembedding is the token embedding
+   */
+  public TransformerConfig tied(boolean tied) {
+    return new TransformerConfig(
+        dModel,
+        vocabulary,
+        context,
+        embedding,
+        layers,
+        finalNorm,
+        new Unembedding(tied, unembedding.biased(), unembedding.multiplier(), unembedding.cap()));
+  }
+
+  static void requirePositive(String name, int size) {
     requireArgument(size > 0, "%s is %d, expected a positive number", name, size);
   }
 
@@ -114,5 +191,97 @@ public record TransformerConfig(
         rows,
         columns,
         limit);
+  }
+
+  /** {@return the weights of a transformer of this config, in the order of the forward pass} */
+  public List<Slot> slots() {
+    Slots slots = new Slots();
+    slots.add(Weight.TOKEN_EMBEDDING, vocabulary, dModel);
+    if (embedding.positions()) {
+      slots.add(Weight.POSITION_EMBEDDING, context, dModel);
+    }
+    for (; slots.layer < layers.size(); slots.layer++) {
+      slots.add(layers.get(slots.layer).attention(), dModel);
+      slots.add(layers.get(slots.layer).mlp(), dModel);
+    }
+    slots.layer = 0;
+    slots.norm(Optional.of(finalNorm), Weight.FINAL_NORM_GAIN, Weight.FINAL_NORM_BIAS, dModel);
+    if (!unembedding.tied()) {
+      slots.add(Weight.UNEMBEDDING, vocabulary, dModel);
+    }
+    slots.bias(unembedding.biased(), Weight.UNEMBEDDING_BIAS, vocabulary);
+    return List.copyOf(slots.all);
+  }
+
+  /** What {@link #slots} has so far. */
+  private static final class Slots {
+    private final List<Slot> all = new ArrayList<>();
+    private int layer;
+
+    void add(Weight weight, int... shape) {
+      all.add(new Slot(weight, layer, Shape.of(shape)));
+    }
+
+    void bias(boolean present, Weight weight, int size) {
+      if (present) {
+        add(weight, size);
+      }
+    }
+
+    void norm(Optional<NormConfig> norm, Weight gain, Weight bias, int size) {
+      if (norm.isPresent()) {
+        add(gain, size);
+        bias(norm.get().biased(), bias, size);
+      }
+    }
+
+    void linear(Weight matrix, Weight bias, boolean biased, int input, int output) {
+      add(matrix, input, output);
+      bias(biased, bias, output);
+    }
+
+    void add(AttentionConfig attention, int dModel) {
+      int queries = attention.heads() * attention.dHead();
+      int keys = attention.keyHeads() * attention.dHead();
+      boolean biased = attention.inputBias();
+      norm(attention.entry(), Weight.ATTENTION_NORM_GAIN, Weight.ATTENTION_NORM_BIAS, dModel);
+      linear(Weight.QUERY, Weight.QUERY_BIAS, biased, dModel, queries);
+      linear(Weight.KEY, Weight.KEY_BIAS, biased, dModel, keys);
+      linear(Weight.VALUE, Weight.VALUE_BIAS, biased, dModel, keys);
+      attention
+          .headNorm()
+          .ifPresent(
+              heads -> {
+                boolean each = heads.extent() == AttentionConfig.HeadNorm.Extent.EACH_HEAD;
+                Optional<NormConfig> norm = Optional.of(heads.norm());
+                int ofQueries = each ? attention.dHead() : queries;
+                norm(norm, Weight.QUERY_NORM_GAIN, Weight.QUERY_NORM_BIAS, ofQueries);
+                int ofKeys = each ? attention.dHead() : keys;
+                norm(norm, Weight.KEY_NORM_GAIN, Weight.KEY_NORM_BIAS, ofKeys);
+              });
+      linear(
+          Weight.ATTENTION_OUTPUT,
+          Weight.ATTENTION_OUTPUT_BIAS,
+          attention.outputBias(),
+          queries,
+          dModel);
+      outlet(attention.outlet(), Weight.ATTENTION_OUTLET_GAIN, dModel);
+    }
+
+    void add(MlpConfig mlp, int dModel) {
+      norm(mlp.entry(), Weight.MLP_NORM_GAIN, Weight.MLP_NORM_BIAS, dModel);
+      linear(Weight.MLP_INPUT, Weight.MLP_INPUT_BIAS, mlp.inputBias(), dModel, mlp.neurons());
+      if (mlp.kind() == MlpConfig.Kind.GATED) {
+        linear(Weight.MLP_UP, Weight.MLP_UP_BIAS, mlp.inputBias(), dModel, mlp.neurons());
+      }
+      linear(Weight.MLP_OUTPUT, Weight.MLP_OUTPUT_BIAS, mlp.outputBias(), mlp.neurons(), dModel);
+      outlet(mlp.outlet(), Weight.MLP_OUTLET_GAIN, dModel);
+    }
+
+    private void outlet(OutletConfig outlet, Weight gain, int dModel) {
+      if (outlet.norm().isPresent()) {
+        add(gain, dModel);
+      }
+    }
   }
 }

@@ -1,18 +1,25 @@
 /**
- * What a GPT-2 computes, written once on {@link dev.tributary.autodiff.Variable}.
+ * What a decoder-only transformer computes, written once on {@link
+ * dev.tributary.autodiff.Variable}.
  *
- * <p>In reading order: a {@link dev.tributary.transformer.Transformer} is embeddings, a stack of
- * {@link dev.tributary.transformer.Block}s ({@link dev.tributary.transformer.LayerNorm}, {@link
- * dev.tributary.transformer.Attention}, {@link dev.tributary.transformer.Mlp}) and an unembedding;
- * a {@link dev.tributary.transformer.Run} is what one forward pass recorded at each {@link
- * dev.tributary.transformer.Site}. A run is run again with a {@link
- * dev.tributary.transformer.Change}: an {@link dev.tributary.transformer.Intervention} at a {@link
- * dev.tributary.transformer.Place}, or {@link dev.tributary.transformer.Frozen}. A {@link
+ * <p>In reading order: a {@link dev.tributary.transformer.TransformerConfig} says of what sizes and
+ * kinds a {@link dev.tributary.transformer.Transformer} is, layer by layer ({@link
+ * dev.tributary.transformer.LayerConfig}, {@link dev.tributary.transformer.AttentionConfig}, {@link
+ * dev.tributary.transformer.MlpConfig}, {@link dev.tributary.transformer.NormConfig}, {@link
+ * dev.tributary.transformer.OutletConfig}), and which {@link dev.tributary.transformer.Slot}s its
+ * {@link dev.tributary.transformer.Weights} fill. It consists of {@link
+ * dev.tributary.transformer.Part}s, an {@link dev.tributary.transformer.Attention} and an {@link
+ * dev.tributary.transformer.Mlp} in each layer. A part reads the residual stream at a {@link
+ * dev.tributary.transformer.Point}, through a {@link dev.tributary.transformer.Norm} if it has one,
+ * and writes at a later one, through its {@link dev.tributary.transformer.Outlet}. {@link
+ * dev.tributary.transformer.Positions} turn queries and keys.
+ *
+ * <p>A {@link dev.tributary.transformer.Run} is what one forward pass recorded at each {@link
+ * dev.tributary.transformer.Site}. It is run again with a {@link dev.tributary.transformer.Change}:
+ * an {@link dev.tributary.transformer.Intervention} at a {@link dev.tributary.transformer.Place},
+ * or {@link dev.tributary.transformer.Frozen}. A {@link
  * dev.tributary.transformer.SparseAutoencoder} ({@link dev.tributary.transformer.LatentActivation})
  * makes an {@link dev.tributary.transformer.Encoding} of a run, beside the model.
- *
- * <p>{@link dev.tributary.transformer.Weights} is where the numbers of a model come from, and
- * {@link dev.tributary.transformer.TransformerConfig} its sizes. Nothing here knows a file.
  */
 @NullMarked
 package dev.tributary.transformer;

@@ -48,7 +48,7 @@ class EncodingTest {
 
   private static Transformer model() {
     return Transformer.random(
-        new TransformerConfig(3, WIDTH, 2, 3, 5, 4, 6, 1e-5, true), DType.DOUBLE, 1);
+        TransformerConfig.gpt2(3, WIDTH, 2, 3, 5, 4, 6, 1e-5, true), DType.DOUBLE, 1);
   }
 
   private static Run encodedRun() {

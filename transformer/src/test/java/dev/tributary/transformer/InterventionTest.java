@@ -50,7 +50,7 @@ class InterventionTest {
 
   private static Run run(long seed, long prompt) {
     TransformerConfig config =
-        new TransformerConfig(LAYERS, WIDTH, 2, 3, 5, TOKENS, VOCABULARY, 1e-5, seed % 2 == 0);
+        TransformerConfig.gpt2(LAYERS, WIDTH, 2, 3, 5, TOKENS, VOCABULARY, 1e-5, seed % 2 == 0);
     return Transformer.random(config, DType.DOUBLE, seed)
         .run(new Random(prompt).ints(TOKENS, 0, VOCABULARY).toArray());
   }
@@ -110,7 +110,7 @@ class InterventionTest {
         assertSame(
             run.variable(Site.MLP_OUTPUT, earlier), changed.variable(Site.MLP_OUTPUT, earlier));
       }
-      double[] bias = run.model().block(layer).mlp().output().bias().toDoubles();
+      double[] bias = run.model().mlp(layer).bias().orElseThrow().toDoubles();
       double[] output = changed.value(Site.MLP_OUTPUT, layer).toDoubles();
       for (int i = 0; i < output.length; i++) {
         assertEquals(bias[i % WIDTH], output[i], EXACT);
@@ -166,7 +166,7 @@ class InterventionTest {
       Tensor far = difference(run, change, direction, 2 * STEP);
       double[] difference = near.times(4).minus(far).times(1.0 / 3).toDoubles();
       double[] derivative = pushed.toDoubles();
-      if (change.firstLayer(run.model().config()) > 0) { // or the input itself was changed
+      if (change.firstLayer(run.model()) > 0) { // or the input itself was changed
         for (int i = 0; i < difference.length; i++) {
           assertEquals(
               difference[i], derivative[i], DIFFERENCE * Math.max(1, Math.abs(derivative[i])));

@@ -11,7 +11,6 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.autodiff.DerivativeCheck;
 import dev.tributary.autodiff.Jacobian;
-import dev.tributary.autodiff.LinearMap;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
@@ -345,14 +344,7 @@ class SparseAutoencoderTest {
         double tolerance = tolerance(dtype);
         Shape domain = y.shape();
         Shape codomain = Shape.of(drawn.tokens, drawn.latents);
-        double adjoint =
-            DerivativeCheck.adjoint(
-                LinearMap.of(jacobian::push, v -> jacobian.pull(v).get(0)),
-                dtype,
-                domain,
-                codomain,
-                3,
-                drawn.seed);
+        double adjoint = DerivativeCheck.adjoint(jacobian.map(), dtype, 3, drawn.seed);
         assertTrue(adjoint < tolerance, () -> "not adjoint: " + adjoint);
 
         Tensor u = gaussian(dtype, domain.prepend(1), drawn.seed);
@@ -616,7 +608,7 @@ class SparseAutoencoderTest {
             .toArray();
     try (Scope scope = Scope.open()) {
       Run run = model(path, config, dtype).run(tokens);
-      Tensor[] latents = new Tensor[run.model().config().layers()];
+      Tensor[] latents = new Tensor[run.model().layers()];
       Tensor[] errors = new Tensor[latents.length];
       for (int layer = 0; layer < latents.length; layer++) {
         Safetensors weights = Safetensors.open(path.resolve("sae_layer" + layer + ".safetensors"));
@@ -687,7 +679,7 @@ class SparseAutoencoderTest {
       long live = Scope.liveTensors();
       List<SparseAutoencoder> autoencoders = Dictionaries.textbook(DType.FLOAT);
       assertEquals(4L * autoencoders.size(), Scope.liveTensors() - live, "and no more tensors");
-      assertEquals(3 * model.config().layers(), autoencoders.size());
+      assertEquals(3 * model.layers(), autoencoders.size());
       for (SparseAutoencoder autoencoder : autoencoders) {
         Site site = autoencoder.site();
         int layer = autoencoder.layer();

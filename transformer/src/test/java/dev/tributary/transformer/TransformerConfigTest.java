@@ -16,9 +16,9 @@ class TransformerConfigTest {
     "1, 1, 1, 1, 0, 1, 1, 1e-5, neurons is 0",
     "1, 1, 1, 1, 1, 0, 1, 1e-5, context is 0",
     "1, 1, 1, 1, 1, 1, 0, 1e-5, vocabulary is 0",
-    "1, 1, 1, 1, 1, 1, 1, 0, layerNormEpsilon is 0",
-    "1, 1, 1, 1, 1, 1, 1, NaN, layerNormEpsilon is NaN",
-    "1, 1, 1, 1, 1, 1, 1, Infinity, layerNormEpsilon is Infinity",
+    "1, 1, 1, 1, 1, 1, 1, 0, epsilon is 0",
+    "1, 1, 1, 1, 1, 1, 1, NaN, epsilon is NaN",
+    "1, 1, 1, 1, 1, 1, 1, Infinity, epsilon is Infinity",
     "1, 65536, 1, 1, 1, 1, 4096, 1e-5, token embedding would be '[4096, 65536]'",
     "1, 65536, 1, 1, 1, 4096, 1, 1e-5, position embedding would be '[4096, 65536]'",
     "1, 65536, 1, 1, 4096, 1, 1, 1e-5, MLP would be '[65536, 4096]'",
@@ -40,7 +40,7 @@ class TransformerConfigTest {
             assertThrows(
                     IllegalArgumentException.class,
                     () ->
-                        new TransformerConfig(
+                        TransformerConfig.gpt2(
                             layers,
                             dModel,
                             heads,

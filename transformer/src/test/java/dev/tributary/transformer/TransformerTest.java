@@ -8,7 +8,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.autodiff.DerivativeCheck;
 import dev.tributary.autodiff.Jacobian;
-import dev.tributary.autodiff.LinearMap;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
@@ -20,6 +19,7 @@ import dev.tributary.transformer.file.Tokenizers;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.Random;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -74,7 +74,7 @@ class TransformerTest {
                 Arbitraries.of(true, false))
             .as(
                 (layers, dModel, heads, dHead, neurons, vocabulary, activation, tied) ->
-                    new TransformerConfig(
+                    TransformerConfig.gpt2(
                         layers,
                         dModel,
                         heads,
@@ -93,10 +93,10 @@ class TransformerTest {
 
   private static Variable logits(Transformer model, Variable embedding) {
     Variable x = embedding;
-    for (Block block : model.blocks()) {
-      x = block.apply(x, Site.Visitor.NONE);
+    for (int layer = 0; layer < model.layers(); layer++) {
+      x = model.layer(layer).apply(x, Site.Visitor.NONE);
     }
-    return model.logits(model.finalNorm().apply(x, ScaleGradient.LIVE));
+    return model.unembed(model.finalNorm().apply(x, ScaleGradient.LIVE));
   }
 
   @Property(tries = 60)
@@ -137,14 +137,7 @@ class TransformerTest {
         Variable input = run.variable(Site.EMBEDDING);
         Variable output = run.variable(Site.LOGITS);
         Jacobian jacobian = Jacobian.of(output, input);
-        double error =
-            DerivativeCheck.adjoint(
-                LinearMap.of(jacobian::push, v -> jacobian.pull(v).get(0)),
-                dtype,
-                input.shape(),
-                output.shape(),
-                3,
-                drawn.seed);
+        double error = DerivativeCheck.adjoint(jacobian.map(), dtype, 3, drawn.seed);
         assertEquals(0, error, dtype == DType.DOUBLE ? DOUBLE_TOLERANCE : FLOAT_TOLERANCE);
       }
       Transformer model = drawn.model(DType.DOUBLE);
@@ -184,17 +177,28 @@ class TransformerTest {
   @Property(tries = 60)
   void attention_queryPlusKeyPlusValue_isAll(@ForAll("models") Drawn drawn) {
     try (Scope scope = Scope.open()) {
-      Block block = drawn.model(DType.DOUBLE).block(0);
+      Attention attention = drawn.model(DType.DOUBLE).attention(0);
       Shape shape = Shape.of(drawn.length, drawn.config.dModel());
       Tensor at = gaussian(shape, drawn.seed);
       Tensor cotangent = gaussian(shape.prepend(1), drawn.seed + 1);
       Tensor sum = Tensor.zeros(DType.DOUBLE, shape.prepend(1));
       for (AttentionPath path :
           List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE)) {
-        sum = sum.plus(pull(x -> block.attention().apply(x, path), at, cotangent));
+        sum = sum.plus(pull(x -> attend(attention, x, path), at, cotangent));
       }
-      assertClose(pull(x -> block.attention().apply(x, AttentionPath.ALL), at, cotangent), sum);
+      assertClose(pull(x -> attend(attention, x, AttentionPath.ALL), at, cotangent), sum);
     }
+  }
+
+  /** Attention of normalised rows, derivatives passing through one of its inputs. */
+  private static Variable attend(Attention attention, Variable x, AttentionPath path) {
+    Variable fixed = x.detach();
+    Variable q =
+        attention.query(path.includes(AttentionPath.QUERY) ? x : fixed, 0, ScaleGradient.LIVE);
+    Variable k = attention.key(path.includes(AttentionPath.KEY) ? x : fixed, 0, ScaleGradient.LIVE);
+    Variable v = attention.value(path.includes(AttentionPath.VALUE) ? x : fixed);
+    Variable pattern = attention.pattern(attention.scores(q, k, 0), 0);
+    return attention.output(attention.headOutput(pattern, v), ScaleGradient.LIVE);
   }
 
   @Property(tries = 60)
@@ -203,7 +207,8 @@ class TransformerTest {
       int d = drawn.config.dModel();
       Tensor gain = gaussian(Shape.of(d), drawn.seed);
       Tensor bias = gaussian(Shape.of(d), drawn.seed + 1);
-      LayerNorm norm = new LayerNorm(gain, bias, 1e-5, Site.MLP_SCALE);
+      Norm norm =
+          new Norm(new NormConfig(NormConfig.Kind.LAYER_NORM, 1e-5, true), gain, Optional.of(bias));
       Tensor at = gaussian(Shape.of(1, d), drawn.seed + 2);
       double[] x = at.toDoubles();
       double[] u = gaussian(Shape.of(d), drawn.seed + 3).toDoubles();
@@ -257,12 +262,12 @@ class TransformerTest {
     try (Scope scope = Scope.open()) {
       Transformer model =
           Transformer.random(
-              new TransformerConfig(1, 4, 1, 4, 4, 3, 5, 1e-5, true), DType.FLOAT, 1);
+              TransformerConfig.gpt2(1, 4, 1, 4, 4, 3, 5, 1e-5, true), DType.FLOAT, 1);
       assertMessage("the prompt is empty", model::run);
       assertMessage("the prompt has 4 tokens", () -> model.run(1, 2, 3, 4));
       assertMessage("token id 5 is outside the vocabulary of 5", () -> model.logits(5));
       assertMessage("token id -1 is outside", () -> model.nextLogits(0, -1));
-      assertMessage("layer 1 of a model that has 1", () -> model.block(1));
+      assertMessage("layer 1 of a model that has 1", () -> model.mlp(1));
       Run run = model.run(1, 2);
       assertMessage("site PATTERN needs a layer", () -> run.value(Site.PATTERN));
       assertMessage("belongs to the whole model", () -> run.value(Site.LOGITS, 0));
@@ -274,7 +279,7 @@ class TransformerTest {
     try (Scope scope = Scope.open()) {
       Transformer model =
           Transformer.random(
-              new TransformerConfig(2, 16, 2, 8, 32, 16, 50, 1e-5, false), DType.FLOAT, 5);
+              TransformerConfig.gpt2(2, 16, 2, 8, 32, 16, 50, 1e-5, false), DType.FLOAT, 5);
       int[] tokens = new Random(6).ints(16, 0, 50).toArray();
       double[] expected = model.logits(tokens).toDoubles();
       ExecutorService threads = Executors.newFixedThreadPool(8);
@@ -300,7 +305,7 @@ class TransformerTest {
     try (Scope scope = Scope.open()) {
       Transformer model =
           Transformer.random(
-              new TransformerConfig(2, 16, 2, 8, 32, 16, 50, 1e-5, false), DType.FLOAT, 5);
+              TransformerConfig.gpt2(2, 16, 2, 8, 32, 16, 50, 1e-5, false), DType.FLOAT, 5);
       int[] tokens = new Random(6).ints(16, 0, 50).toArray();
       for (int i = 0; i < 2; i++) {
         try (Scope run = Scope.open()) {

@@ -5,9 +5,9 @@ import static dev.tributary.core.Checks.requireArgument;
 import dev.tributary.attribution.Ablation;
 import dev.tributary.attribution.Effect;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Node.Source;
 import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.attribution.Readings;
+import dev.tributary.attribution.Source;
 import dev.tributary.attribution.cli.Subject.Prediction;
 import dev.tributary.attribution.cli.SubjectOptions.NodeConverter;
 import dev.tributary.core.Scope;
@@ -82,7 +82,8 @@ final class AblateCommand implements Callable<Integer> {
     Set<Node> seen = new HashSet<>();
     for (Node node : named) {
       requireArgument(seen.add(node), "%s is named twice", node);
-      requireArgument(node instanceof Source, "%s writes nothing that could be taken out", node);
+      requireArgument(
+          node.asSource().isPresent(), "%s writes nothing that could be taken out", node);
     }
     String report;
     try (TerminalProgress progress = TerminalProgress.start();
@@ -112,7 +113,7 @@ final class AblateCommand implements Callable<Integer> {
     List<Change> all = new ArrayList<>();
     List<Outcome> outcomes = new ArrayList<>();
     for (Node node : named) {
-      Source source = (Source) node;
+      Source source = node.asSource().orElseThrow();
       Change change =
           set.isPresent()
               ? Ablation.set(nodes.run(), source, set.get())

@@ -3,7 +3,6 @@ package dev.tributary.attribution.cli;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Node.Source;
 import dev.tributary.attribution.cli.SubjectOptions.NodeConverter;
 import dev.tributary.attribution.cli.TerminalProgress.Phase;
 import dev.tributary.core.Scope;
@@ -85,7 +84,7 @@ final class AttributeCommand implements Callable<Integer> {
       Explainer explainer = new Explainer(subject, top);
       explanation =
           new Explanation(
-              subject, explainer.nodes(), explainer.edges(into, from.map(Source.class::cast)));
+              subject, explainer.nodes(), explainer.edges(into, from.flatMap(Node::asSource)));
       report = options.json() ? JsonReport.of(explanation) : TextReport.of(explanation);
     }
     out.print(report);
@@ -98,7 +97,7 @@ final class AttributeCommand implements Callable<Integer> {
     from.ifPresent(
         node ->
             requireArgument(
-                node instanceof Source,
+                node.asSource().isPresent(),
                 "%s writes nothing into the residual stream: --from needs an embedding, a neuron,"
                     + " a head, a latent or a bias",
                 node));

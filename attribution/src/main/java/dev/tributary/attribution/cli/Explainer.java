@@ -1,15 +1,15 @@
 package dev.tributary.attribution.cli;
 
+import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.EdgeScores;
+import dev.tributary.attribution.Explained;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
 import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.attribution.NodeScore;
 import dev.tributary.attribution.Readings;
+import dev.tributary.attribution.Source;
+import dev.tributary.attribution.Target;
 import dev.tributary.attribution.cli.Explanation.Edge;
 import dev.tributary.attribution.cli.Explanation.Edges;
 import dev.tributary.attribution.cli.Explanation.NodeReading;
@@ -73,13 +73,16 @@ final class Explainer {
       Optional<Node> found =
           largest.stream().map(NodeScore::node).filter(Explainer::hasUpstream).findFirst();
       if (found.isPresent() || largest.size() < count) {
-        return found.orElseGet(Node.Explained::new);
+        return found.orElseGet(Explained::new);
       }
     }
   }
 
   private static boolean hasUpstream(Node node) {
-    return node instanceof Neuron || (node instanceof HeadPair pair && pair.layer() > 0);
+    Coordinates at = node.coordinates();
+    return at.part().isEmpty()
+        && !node.targets().isEmpty()
+        && (at.component() == Coordinates.Component.MLP || at.layer().orElse(0) > 0);
   }
 
   private Edges into(Node node) {
@@ -88,7 +91,7 @@ final class Explainer {
     for (Target target : node.targets()) {
       EdgeScores scores = edges.into(target);
       for (NodeScore score : scores.top(top)) {
-        found.add(new Found((Source) score.node(), target, score.score()));
+        found.add(new Found(score.node().asSource().orElseThrow(), target, score.score()));
       }
       sums.add(new Sum(target, scores.sum(), edges.certify(target).relativeResidual()));
     }
@@ -97,7 +100,7 @@ final class Explainer {
 
   private List<Found> outOf(Source source) {
     return edges.outOf(source).top(top).stream()
-        .map(score -> new Found(source, (Target) score.node(), score.score()))
+        .map(score -> new Found(source, score.node().targets().get(0), score.score()))
         .toList();
   }
 

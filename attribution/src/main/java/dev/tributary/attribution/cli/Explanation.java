@@ -2,8 +2,8 @@ package dev.tributary.attribution.cli;
 
 import dev.tributary.attribution.EdgePatch;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
+import dev.tributary.attribution.Source;
+import dev.tributary.attribution.Target;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;

@@ -3,6 +3,8 @@ package dev.tributary.attribution.cli;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Lowercase;
+import dev.tributary.transformer.AttentionConfig;
+import dev.tributary.transformer.MlpConfig;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.file.Adapter;
 import dev.tributary.transformer.file.Checkpoint;
@@ -140,23 +142,25 @@ final class InspectCommand implements Callable<Integer> {
     described.addAll(checkpoint.weights().files());
     TransformerConfig config = checkpoint.config();
     lines.add(path + ": " + checkpoint.description());
+    AttentionConfig attention = config.layers().get(0).attention();
+    MlpConfig mlp = config.layers().get(0).mlp();
     lines.add(
         "  %d layer%s, residual stream of %d, %d heads of %d, %d neurons, %d positions, %d tokens"
             .formatted(
-                config.layers(),
-                config.layers() == 1 ? "" : "s",
+                config.layers().size(),
+                config.layers().size() == 1 ? "" : "s",
                 config.dModel(),
-                config.heads(),
-                config.dHead(),
-                config.neurons(),
+                attention.heads(),
+                attention.dHead(),
+                mlp.neurons(),
                 config.context(),
                 config.vocabulary()));
     lines.add(
         "  %s, layer norm epsilon %s, unembedding %s"
             .formatted(
-                Lowercase.of(config.activation()).replace('_', ' '),
-                config.layerNormEpsilon(),
-                config.tied() ? "tied to the token embedding" : "of its own"));
+                Lowercase.of(mlp.activation()).replace('_', ' '),
+                config.finalNorm().epsilon(),
+                config.unembedding().tied() ? "tied to the token embedding" : "of its own"));
     table(checkpoint.weights());
     if (checkpoint.adapter().isPresent()) {
       adapter(checkpoint.adapter().get(), described);

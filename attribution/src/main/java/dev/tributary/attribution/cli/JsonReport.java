@@ -6,17 +6,11 @@ import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.EdgeSearch.Found;
 import dev.tributary.attribution.Lowercase;
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Node.Bias;
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.PreBias;
-import dev.tributary.attribution.Node.ReconstructionError;
 import dev.tributary.attribution.cli.AblateCommand.Outcome;
 import dev.tributary.attribution.cli.Explanation.Edges;
 import dev.tributary.attribution.cli.Explanation.NodeReading;
@@ -145,43 +139,13 @@ final class JsonReport {
     ObjectNode json = object();
     Node node = reading.node();
     json.put("name", node.toString());
-    if (node instanceof Embedding embedding) {
-      json.put("kind", "embedding");
-      json.put("part", Lowercase.of(embedding.part()));
-      json.put("token", embedding.token());
-    } else if (node instanceof Neuron neuron) {
-      json.put("kind", "neuron");
-      json.put("layer", neuron.layer());
-      json.put("neuron", neuron.neuron());
-      json.put("token", neuron.token());
-    } else if (node instanceof Latent latent) {
-      json.put("kind", "latent");
-      json.put("site", Lowercase.of(latent.site()));
-      json.put("layer", latent.layer());
-      json.put("latent", latent.latent());
-      json.put("token", latent.token());
-    } else if (node instanceof ReconstructionError error) {
-      json.put("kind", "error");
-      json.put("site", Lowercase.of(error.site()));
-      json.put("layer", error.layer());
-      json.put("token", error.token());
-    } else if (node instanceof PreBias preBias) {
-      json.put("kind", "pre_bias");
-      json.put("site", Lowercase.of(preBias.site()));
-      json.put("layer", preBias.layer());
-      json.put("token", preBias.token());
-    } else if (node instanceof Bias bias) {
-      json.put("kind", "bias");
-      json.put("part", Lowercase.of(bias.part()));
-      json.put("layer", bias.layer());
-      json.put("token", bias.token());
-    } else if (node instanceof HeadPair pair) {
-      json.put("kind", "head");
-      json.put("layer", pair.layer());
-      json.put("head", pair.head());
-      json.put("query", pair.query());
-      json.put("key", pair.key());
-    }
+    Coordinates at = node.coordinates();
+    json.put("kind", at.kind());
+    at.part().ifPresent(part -> json.put("part", part));
+    at.layer().ifPresent(layer -> json.put("layer", layer));
+    at.index().ifPresent(index -> json.put(at.kind(), index));
+    at.token().ifPresent(token -> json.put(at.key().isPresent() ? "query" : "token", token));
+    at.key().ifPresent(key -> json.put("key", key));
     reading.activation().ifPresent(activation -> json.put("activation", activation));
     json.put("attribution", reading.attribution());
     return json.put("directEffect", reading.directEffect());

@@ -11,7 +11,10 @@ import dev.tributary.attribution.cli.TerminalProgress.Phase;
 import dev.tributary.core.Scope;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.util.Iterator;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.regex.Matcher;
@@ -54,9 +57,11 @@ final class SearchCommand implements Callable<Integer> {
   @Option(
       names = "--from",
       split = ",",
+      converter = Sources.class,
+      completionCandidates = Sources.class,
       paramLabel = "KIND",
       description = "Only from these kinds of nodes: ${COMPLETION-CANDIDATES}. Default: all.")
-  private List<Sources> from = List.of();
+  private List<Class<? extends Node>> from = List.of();
 
   @Option(
       names = "--from-layers",
@@ -75,9 +80,11 @@ final class SearchCommand implements Callable<Integer> {
   @Option(
       names = "--into",
       split = ",",
+      converter = Targets.class,
+      completionCandidates = Targets.class,
       paramLabel = "KIND",
       description = "Only into these kinds of nodes: ${COMPLETION-CANDIDATES}. Default: all.")
-  private List<Targets> into = List.of();
+  private List<Class<? extends Node>> into = List.of();
 
   @Option(
       names = "--into-layers",
@@ -97,34 +104,39 @@ final class SearchCommand implements Callable<Integer> {
     this.out = out;
   }
 
-  /** Kinds of sources, as the user calls them. */
-  enum Sources {
-    EMBEDDING(Node.Embedding.class),
-    NEURON(Node.Neuron.class),
-    HEAD(Node.HeadPair.class),
-    BIAS(Node.Bias.class),
-    LATENT(Node.Latent.class),
-    ERROR(Node.ReconstructionError.class),
-    PRE_BIAS(Node.PreBias.class);
+  /** Kinds of nodes with one role, as the user calls them. */
+  abstract static class Kinds implements Iterable<String>, ITypeConverter<Class<? extends Node>> {
+    private final Map<String, Class<? extends Node>> words;
 
-    private final Class<? extends Node> kind;
+    Kinds(Map<String, Class<? extends Node>> words) {
+      this.words = words;
+    }
 
-    Sources(Class<? extends Node> kind) {
-      this.kind = kind;
+    @Override
+    public Iterator<String> iterator() {
+      return words.keySet().iterator();
+    }
+
+    @Override
+    public Class<? extends Node> convert(String word) {
+      Class<? extends Node> kind = words.get(word.toLowerCase(Locale.ROOT));
+      if (kind == null) {
+        throw new TypeConversionException(
+            "\"" + word + "\" is none of " + String.join(", ", words.keySet()));
+      }
+      return kind;
     }
   }
 
-  /** Kinds of targets, as the user calls them. */
-  enum Targets {
-    NEURON(Node.Neuron.class),
-    HEAD(Node.HeadInput.class),
-    LATENT(Node.Latent.class),
-    METRIC(Node.Explained.class);
+  static final class Sources extends Kinds {
+    Sources() {
+      super(NodeFilter.sources());
+    }
+  }
 
-    private final Class<? extends Node> kind;
-
-    Targets(Class<? extends Node> kind) {
-      this.kind = kind;
+  static final class Targets extends Kinds {
+    Targets() {
+      super(NodeFilter.targets());
     }
   }
 
@@ -150,10 +162,8 @@ final class SearchCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
     requireArgument(smallest >= 0, "--at-least is %s, it must be 0 or more", smallest);
-    NodeFilter sources =
-        filter(from.stream().map(kind -> kind.kind).toList(), fromLayers, fromTokens);
-    NodeFilter targets =
-        filter(into.stream().map(kind -> kind.kind).toList(), intoLayers, intoTokens);
+    NodeFilter sources = filter(from, fromLayers, fromTokens);
+    NodeFilter targets = filter(into, intoLayers, intoTokens);
     String report;
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {

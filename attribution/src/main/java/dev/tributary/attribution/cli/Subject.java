@@ -3,13 +3,12 @@ package dev.tributary.attribution.cli;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.EdgeAttribution;
+import dev.tributary.attribution.Explained;
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
 import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.attribution.Stage;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import java.util.List;
@@ -44,22 +43,24 @@ record Subject(
   void requireUpstream(Node node) {
     Run run = nodes.run();
     node.requireIn(run);
-    if (metric.trace().isEmpty() || node instanceof Node.Explained) {
+    if (metric.trace().isEmpty() || node.equals(new Explained())) {
       return;
     }
-    int explained = nodes.residualGradient().afterBlock();
-    boolean upstream = node instanceof Source source && source.block() <= explained;
-    if (node instanceof Target || node instanceof HeadPair) {
-      Target target = node.targets().get(0);
-      upstream = EdgeAttribution.of(nodes, scaleGradient).gradient(target).afterBlock() < explained;
-    }
+    Point explained = nodes.residualGradient().point();
+    EdgeAttribution edges = EdgeAttribution.of(nodes, scaleGradient);
+    boolean upstream =
+        node.targets().isEmpty()
+            ? node.asSource()
+                .filter(source -> source.writes(run).get(0).point().reaches(explained))
+                .isPresent()
+            : edges.gradient(node.targets().get(0)).point().compareTo(explained) < 0;
     requireArgument(
         upstream, "%s is not upstream of %s, which is explained", node, metric.trace().get());
   }
 
   /** Number of layers of the model. */
   int layers() {
-    return nodes.run().model().config().layers();
+    return nodes.run().model().layers();
   }
 
   /** A token of the vocabulary. */

@@ -4,10 +4,6 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Node.HeadInput;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Neuron;
 import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.attribution.Stage;
 import dev.tributary.attribution.Trace;
@@ -18,7 +14,6 @@ import dev.tributary.attribution.cli.TerminalProgress.Phase;
 import dev.tributary.core.DType;
 import dev.tributary.core.Tensor;
 import dev.tributary.core.TopK;
-import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
@@ -37,7 +32,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.TypeConversionException;
@@ -234,7 +228,10 @@ final class SubjectOptions {
             ? new Metric.LogProbability(at, ids(explained))
             : new Metric.LogitDifference(at, ids(explained), ids(unwanted));
     trace.ifPresent(node -> node.requireIn(run));
-    Metric metric = trace.isEmpty() ? ofLogits : trace(trace.get(), ofLogits);
+    Metric metric =
+        trace.isEmpty()
+            ? ofLogits
+            : trace.get().traced(new Trace.Side(side.stage, scaleGradient()), ofLogits);
 
     progress.enter(Phase.GRADIENTS);
     NodeAttribution nodes = NodeAttribution.of(run, metric);
@@ -286,30 +283,6 @@ final class SubjectOptions {
         folder.equals(SHIPPED)
             ? Dictionaries.textbook(dtype)
             : Dictionaries.load(Path.of(folder), dtype, transformer.config()));
-  }
-
-  private Metric trace(Node node, Metric downstream) {
-    ScaleGradient scale = scaleGradient();
-    if (node instanceof Neuron neuron) {
-      return new Trace.NeuronTrace(neuron, side.stage, scale);
-    }
-    if (node instanceof Latent latent) {
-      return new Trace.LatentTrace(latent, side.stage, scale);
-    }
-    if (node instanceof HeadPair pair) {
-      return new Trace.PatternTrace(
-          pair, Set.of(AttentionPath.QUERY, AttentionPath.KEY), side.stage, scale);
-    }
-    requireArgument(
-        node instanceof HeadInput,
-        "%s computes nothing: --trace needs a neuron, a latent, a head or an input of a head",
-        node);
-    HeadInput input = (HeadInput) node;
-    if (input.path() != AttentionPath.VALUE) {
-      return new Trace.PatternTrace(input.pair(), Set.of(input.path()), side.stage, scale);
-    }
-    requireArgument(side == Side.POST, "%s has no nonlinearity, so it has no --stage pre", node);
-    return new Trace.ValueTrace(input.pair(), downstream);
   }
 
   private int position(int length) {

@@ -1,15 +1,13 @@
 package dev.tributary.attribution.cli;
 
 import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.EdgeSearch.EdgeScore;
 import dev.tributary.attribution.EdgeSearch.Found;
+import dev.tributary.attribution.Explained;
 import dev.tributary.attribution.Lowercase;
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Node.HeadInput;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Logit;
-import dev.tributary.attribution.Node.Source;
 import dev.tributary.attribution.Stage;
 import dev.tributary.attribution.Trace;
 import dev.tributary.attribution.cli.AblateCommand.Outcome;
@@ -264,11 +262,10 @@ final class TextReport {
 
   /** A live layer norm stands between the target and the residual stream. */
   private boolean isNearZero(Edges edges) {
-    if (edges.into().filter(node -> node instanceof Node.Explained).isEmpty()) {
+    if (edges.into().filter(node -> node.equals(new Explained())).isEmpty()) {
       return subject.scaleGradient() == ScaleGradient.LIVE;
     }
-    return !(subject.nodes().metric() instanceof Trace trace)
-        || trace.scaleGradient() == ScaleGradient.LIVE;
+    return subject.nodes().metric().scaleGradient() == ScaleGradient.LIVE;
   }
 
   private static double median(double[] sorted) {
@@ -300,7 +297,7 @@ final class TextReport {
   }
 
   private void edgesFromSources(List<Edge> edges) {
-    boolean merged = edges.get(0).to() instanceof HeadInput;
+    boolean merged = !input(edges.get(0).to()).isEmpty();
     Table table = new Table(2);
     table.row("from", "at", merged ? "through" : "", "edge", "patched", "");
     for (Edge edge : edges) {
@@ -475,7 +472,8 @@ final class TextReport {
   }
 
   private static String input(Node node) {
-    return node instanceof HeadInput input ? Lowercase.of(input.path()) : "";
+    AttentionPath path = node.coordinates().path();
+    return path == AttentionPath.ALL ? "" : Lowercase.of(path);
   }
 
   private String described(Node node) {
@@ -485,16 +483,9 @@ final class TextReport {
 
   /** The token of a node, or the two of a head. */
   private String where(Node node) {
-    if (node instanceof HeadPair pair) {
-      return word(pair.query()) + " <- " + word(pair.key());
-    }
-    if (node instanceof HeadInput input) {
-      return where(input.pair());
-    }
-    if (node instanceof Logit logit) {
-      return word(logit.token());
-    }
-    return node instanceof Source source ? word(source.token()) : "";
+    Coordinates at = node.coordinates();
+    String keys = at.key().isPresent() ? " <- " + word(at.key().getAsInt()) : "";
+    return at.token().isPresent() ? word(at.token().getAsInt()) + keys : "";
   }
 
   private String word(int token) {

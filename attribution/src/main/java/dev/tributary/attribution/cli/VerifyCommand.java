@@ -6,9 +6,9 @@ import dev.tributary.attribution.Certificate;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.EdgePatch;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
 import dev.tributary.attribution.NodeAttribution;
+import dev.tributary.attribution.Source;
+import dev.tributary.attribution.Target;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.ScaleGradient;
 import java.io.IOException;
@@ -60,9 +60,10 @@ final class VerifyCommand implements Callable<Integer> {
     requireArgument(arrow > 0, "\"%s\" is not an edge: write SOURCE->TARGET", edge);
     Node from = Node.parse(edge.substring(0, arrow));
     Node to = Node.parse(edge.substring(arrow + ARROW.length()));
-    requireArgument(from instanceof Source, "%s writes nothing into the residual stream", from);
     requireArgument(
-        to instanceof Target,
+        from.asSource().isPresent(), "%s writes nothing into the residual stream", from);
+    requireArgument(
+        to.targets().contains(to),
         "%s is no target: it needs a neuron, an input of a head (query, key or value), a latent, a"
             + " logit or metric",
         to);
@@ -72,7 +73,7 @@ final class VerifyCommand implements Callable<Integer> {
       Subject subject = options.open(progress);
       subject.requireUpstream(from);
       subject.requireUpstream(to);
-      Verified verified = verify(subject, (Source) from, (Target) to);
+      Verified verified = verify(subject, from.asSource().orElseThrow(), to.targets().get(0));
       report = options.json() ? JsonReport.of(subject, verified) : TextReport.of(subject, verified);
     }
     out.print(report);

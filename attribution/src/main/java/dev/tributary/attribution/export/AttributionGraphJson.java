@@ -8,17 +8,7 @@ import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.Circuit.Labels;
 import dev.tributary.attribution.Circuit.NodeReading;
 import dev.tributary.attribution.Circuit.Origin;
-import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Node.Bias;
-import dev.tributary.attribution.Node.BiasPart;
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.EmbeddingPart;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.PreBias;
-import dev.tributary.attribution.Node.ReconstructionError;
-import dev.tributary.transformer.Site;
+import dev.tributary.attribution.Coordinates.Component;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -62,6 +52,9 @@ public final class AttributionGraphJson {
 
   /** More than any autoencoder has latents. */
   private static final long FIRST_HEAD = 10_000_000;
+
+  /** How many indices there are for what has no number of its own. */
+  private static final int UNNUMBERED = 1_000_000;
 
   /** Of a slug, letters of words and bytes of the fingerprint. */
   private static final int SLUG_LIMIT = 43;
@@ -173,18 +166,17 @@ public final class AttributionGraphJson {
 
   private static void node(Circuit circuit, int i, double cumulative, ObjectNode json) {
     NodeReading reading = circuit.nodes().get(i);
-    Node node = reading.node();
-    Place place = Place.of(circuit, i);
-    boolean metric = place.kind().equals("metric");
+    Cell cell = Cell.of(circuit, i);
+    boolean metric = cell.isMetric();
     json.put("node_id", id(circuit, i));
-    json.put("feature", feature(circuit, node, place));
-    json.put("layer", layer(circuit, place));
-    json.put("ctx_idx", place.token());
-    json.put("feature_type", type(node, metric));
+    json.put("feature", feature(circuit, cell));
+    json.put("layer", layer(circuit, cell));
+    json.put("ctx_idx", cell.token());
+    json.put("feature_type", type(cell));
     json.put("token_prob", metric ? 1.0 : 0.0);
     json.put("is_target_logit", metric);
     json.put("run_idx", 0).put("reverse_ctx_idx", 0);
-    json.put("jsNodeId", scriptId(circuit, node, place));
+    json.put("jsNodeId", scriptId(circuit, cell));
     json.put("clerp", label(circuit, i, metric));
     if (metric) {
       json.putNull("influence");
@@ -200,57 +192,60 @@ public final class AttributionGraphJson {
 
   /** Neuronpedia looks for a text in quotation marks and a probability. */
   private static String label(Circuit circuit, int node, boolean metric) {
-    String described = Place.described(circuit, node);
+    String described = Cell.described(circuit, node);
     return metric ? "Output \"" + described.replace('"', '\'') + "\" (p=1.000)" : described;
   }
 
   private static String id(Circuit circuit, int i) {
-    Place place = Place.of(circuit, i);
-    Node node = circuit.nodes().get(i).node();
-    return layer(circuit, place) + "_" + index(circuit, node, place) + "_" + place.token();
+    Cell cell = Cell.of(circuit, i);
+    return layer(circuit, cell) + "_" + index(circuit, cell) + "_" + cell.token();
   }
 
   /** What several nodes of one feature share, as far as circuit-tracer sees to it. */
-  private static String scriptId(Circuit circuit, Node node, Place place) {
-    String last = node instanceof Neuron || node instanceof Latent ? "0" : "" + place.token();
-    return layer(circuit, place) + "_" + index(circuit, node, place) + "-" + last;
+  private static String scriptId(Circuit circuit, Cell cell) {
+    boolean feature = isNumbered(cell) && cell.key().isEmpty();
+    String last = feature ? "0" : "" + cell.token();
+    return layer(circuit, cell) + "_" + index(circuit, cell) + "-" + last;
   }
 
-  private static String layer(Circuit circuit, Place place) {
-    if (place.kind().equals("metric")) {
+  /** Neurons, latents and heads. */
+  private static boolean isNumbered(Cell cell) {
+    return cell.node().index().isPresent();
+  }
+
+  private static String layer(Circuit circuit, Cell cell) {
+    if (cell.isMetric()) {
       return String.valueOf(circuit.origin().layers() + 1);
     }
-    return place.layer().isPresent() ? String.valueOf(place.layer().getAsInt()) : "E";
+    return cell.layer().isPresent() ? String.valueOf(cell.layer().getAsInt()) : "E";
   }
 
   /** Unique among the nodes of a layer and token; negative of what has no index of its own. */
-  private static long index(Circuit circuit, Node node, Place place) {
-    if (node instanceof Neuron neuron) {
-      return neuron.neuron();
-    } else if (node instanceof Latent latent) {
-      return latent.latent() + (isAttention(latent.site()) ? FIRST_HEAD : 0);
-    } else if (node instanceof HeadPair pair) {
-      return FIRST_HEAD + (long) pair.head() * circuit.origin().tokens().size() + pair.key();
-    } else if (node instanceof ReconstructionError error) {
-      return isAttention(error.site()) ? -2 : -1;
-    } else if (node instanceof Bias bias) {
-      return bias.part() == BiasPart.ATTENTION ? -4 : -3;
-    } else if (node instanceof PreBias bias) {
-      return isAttention(bias.site()) ? -6 : -5;
-    } else if (node instanceof Embedding embedding) {
-      return embedding.part() == EmbeddingPart.POSITION
-          ? -1
-          : circuit.origin().tokens().get(place.token());
+  private static long index(Circuit circuit, Cell cell) {
+    long first = cell.isOf(Component.ATTENTION) ? FIRST_HEAD : 0;
+    if (cell.key().isPresent()) {
+      long head = cell.node().index().orElseThrow();
+      return first + head * circuit.origin().tokens().size() + cell.key().getAsInt();
     }
-    return 0;
+    if (isNumbered(cell)) {
+      return first + cell.node().index().orElseThrow();
+    }
+    if (cell.isInput()) {
+      return cell.node().part().filter("position"::equals).isPresent()
+          ? -1
+          : circuit.origin().tokens().get(cell.token());
+    }
+    return cell.isMetric()
+        ? 0
+        : -1 - Math.floorMod(cell.node().withoutTokens().hashCode(), UNNUMBERED);
   }
 
-  private static long feature(Circuit circuit, Node node, Place place) {
-    long index = index(circuit, node, place);
-    if (node instanceof Embedding) {
-      return index < 0 ? index : place.token();
+  private static long feature(Circuit circuit, Cell cell) {
+    long index = index(circuit, cell);
+    if (cell.isInput()) {
+      return index < 0 ? index : cell.token();
     }
-    return index < 0 || place.layer().isEmpty() ? index : paired(place.layer().getAsInt(), index);
+    return index < 0 || cell.layer().isEmpty() ? index : paired(cell.layer().getAsInt(), index);
   }
 
   /** Cantor's pairing function, from which the layer and the index can be told. */
@@ -258,22 +253,17 @@ public final class AttributionGraphJson {
     return (layer + index) * (layer + index + 1) / 2 + index;
   }
 
-  private static boolean isAttention(Site site) {
-    return site == Site.ATTENTION_OUTPUT;
-  }
-
-  private static String type(Node node, boolean metric) {
-    if (metric) {
+  private static String type(Cell cell) {
+    boolean attention = cell.isOf(Component.ATTENTION);
+    if (cell.isMetric()) {
       return "logit";
-    } else if (node instanceof Embedding) {
+    } else if (cell.isInput()) {
       return "embedding";
-    } else if (node instanceof ReconstructionError error) {
-      return isAttention(error.site()) ? "lorsa error" : "mlp reconstruction error";
-    } else if (node instanceof Bias || node instanceof PreBias) {
+    } else if (cell.isError()) {
+      return attention ? "lorsa error" : "mlp reconstruction error";
+    } else if (!isNumbered(cell)) {
       return "bias";
     }
-    boolean attention =
-        node instanceof HeadPair || (node instanceof Latent latent && isAttention(latent.site()));
     return attention ? "lorsa" : "cross layer transcoder";
   }
 }

@@ -27,6 +27,7 @@ import dev.tributary.attribution.EdgeMeasure;
 import dev.tributary.attribution.Lowercase;
 import dev.tributary.attribution.Node;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.ScaleGradient;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -210,13 +211,14 @@ public final class CircuitJson {
     }
     for (int i = 0; i < influence.length; i++) {
       NodeReading reading = circuit.nodes().get(i);
-      Place place = Place.of(circuit, i);
+      Cell cell = Cell.of(circuit, i);
       ObjectNode one =
-          nodes.addObject().put("name", reading.node().toString()).put("kind", place.kind());
-      place.layer().ifPresent(layer -> one.put("layer", layer));
-      one.put("token", place.token());
-      place.key().ifPresent(key -> one.put("key", key));
-      one.put("block", place.block());
+          nodes.addObject().put("name", reading.node().toString()).put("kind", cell.kind());
+      one.put("component", Lowercase.of(cell.node().component()));
+      cell.layer().ifPresent(layer -> one.put("layer", layer));
+      one.put("token", cell.token());
+      cell.key().ifPresent(key -> one.put("key", key));
+      one.put("block", cell.point().index());
       reading.activation().ifPresent(value -> one.put("activation", value));
       reading.attribution().ifPresent(value -> one.put("attribution", value));
       reading.directEffect().ifPresent(value -> one.put("direct_effect", value));
@@ -293,6 +295,7 @@ public final class CircuitJson {
   private static NodeReading node(JsonNode json) {
     return new NodeReading(
         Node.parse(string(json, "name")),
+        new Point(integer(json, "block")),
         reading(json, "activation"),
         reading(json, "attribution"),
         reading(json, "direct_effect"));

@@ -2,7 +2,9 @@ package dev.tributary.attribution.export;
 
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Circuit.Edge;
+import dev.tributary.transformer.Point;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -10,12 +12,13 @@ import java.util.Map;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.stream.IntStream;
 
 /**
- * A circuit in the language of GraphViz: rows upwards by block of the forward pass, columns by
- * token, both only where there are nodes. The edges of the three inputs of a head are one line; its
- * width goes by score, blue adds to its target and orange takes from it.
+ * A circuit in the language of GraphViz: rows upwards by point of the residual stream that is
+ * written, columns by token, both only where there are nodes. The edges of the three inputs of a
+ * head are one line; its width goes by score, blue adds to its target and orange takes from it.
  *
  * @see <a href="https://graphviz.org/doc/info/lang.html">The DOT language</a>
  */
@@ -40,7 +43,7 @@ public final class Dot {
   private static final int BETWEEN_COLUMNS = 24;
   private static final int BETWEEN_ROWS = 64;
 
-  /** Nodes of one block and token that stand side by side; more stand in several lines. */
+  /** Nodes of one point and token that stand side by side; more stand in several lines. */
   private static final int SIDE_BY_SIDE = 4;
 
   /** Marks that turn the direction of the text after them. */
@@ -51,23 +54,23 @@ public final class Dot {
   private final int width;
   private final StringBuilder text = new StringBuilder();
 
-  /** Nodes by block and token. */
-  private final SortedMap<Integer, SortedMap<Integer, List<Integer>>> cells = new TreeMap<>();
+  /** Nodes by point and token. */
+  private final SortedMap<Point, SortedMap<Integer, List<Integer>>> cells = new TreeMap<>();
 
   private Dot(Circuit circuit) {
     this.circuit = circuit;
     for (int i = 0; i < circuit.nodes().size(); i++) {
-      Place place = Place.of(circuit, i);
+      Cell cell = Cell.of(circuit, i);
       cells
-          .computeIfAbsent(place.block(), block -> new TreeMap<>())
-          .computeIfAbsent(place.token(), token -> new ArrayList<>())
+          .computeIfAbsent(cell.point(), point -> new TreeMap<>())
+          .computeIfAbsent(cell.token(), token -> new ArrayList<>())
           .add(i);
     }
     this.width =
         MARGIN
             + LETTER
                 * IntStream.range(0, circuit.nodes().size())
-                    .mapToObj(i -> label(i, Place.of(circuit, i)))
+                    .mapToObj(i -> label(Cell.of(circuit, i)))
                     .flatMap(String::lines)
                     .mapToInt(String::length)
                     .max()
@@ -118,14 +121,17 @@ public final class Dot {
       column.setValue(middle);
     }
     int y = 0;
-    for (Map.Entry<Integer, SortedMap<Integer, List<Integer>>> row : cells.entrySet()) {
+    for (Map.Entry<Point, SortedMap<Integer, List<Integer>>> row : cells.entrySet()) {
       int lines =
           row.getValue().values().stream().mapToInt(cell -> lines(cell.size())).max().orElse(0);
       int bottom = y + BETWEEN_ROWS;
       y = bottom + (lines - 1) * HEIGHT;
       line(
           "  r%d [label=%s, pos=\"%d,%d!\"];",
-          row.getKey(), quoted(rowName(row.getKey())), -width / 2, (bottom + y) / 2);
+          row.getKey().index(),
+          quoted(rowName(row.getValue().values())),
+          -width / 2,
+          (bottom + y) / 2);
       row.getValue().forEach((token, nodes) -> cell(nodes, columns.getOrDefault(token, 0), bottom));
     }
   }
@@ -140,14 +146,14 @@ public final class Dot {
       int beside = Math.min(SIDE_BY_SIDE, nodes.size() - first);
       int x = middle + (2 * (at - first) - beside + 1) * width / 2;
       int y = bottom + at / SIDE_BY_SIDE * HEIGHT;
-      Place place = Place.of(circuit, nodes.get(at));
+      Cell cell = Cell.of(circuit, nodes.get(at));
       line(
           "  n%d [label=%s, pos=\"%d,%d!\", style=filled, fillcolor=white, shape=%s];",
           nodes.get(at),
-          quoted(label(nodes.get(at), place)),
+          quoted(label(cell)),
           x,
           y,
-          switch (place.kind()) {
+          switch (cell.kind()) {
             case "neuron", "latent" -> "ellipse";
             case "error" -> "hexagon";
             default -> "box";
@@ -155,22 +161,30 @@ public final class Dot {
     }
   }
 
-  private String rowName(int block) {
-    if (block == 0) {
-      return "embeddings";
-    }
-    return block > 2 * circuit.origin().layers()
-        ? ""
-        : "layer " + (block - 1) / 2 + (block % 2 == 1 ? "\nattention" : "\nMLP");
+  /** What the nodes of a row have in common. */
+  private String rowName(Collection<List<Integer>> row) {
+    Set<String> names = new TreeSet<>();
+    row.forEach(
+        nodes ->
+            nodes.forEach(
+                node -> {
+                  Cell cell = Cell.of(circuit, node);
+                  names.add(
+                      switch (cell.node().component()) {
+                        case EMBEDDING -> "embeddings";
+                        case ATTENTION -> "layer " + cell.layer().orElse(0) + "\nattention";
+                        case MLP -> "layer " + cell.layer().orElse(0) + "\nMLP";
+                        case OUTPUT -> "";
+                      });
+                }));
+    return String.join("\n", names);
   }
 
   /** The name without its token, which the column tells, but with the one that a head looks at. */
-  private String label(int node, Place place) {
-    String name = circuit.nodes().get(node).node().toString();
-    int tokens = name.indexOf('[');
-    String label = tokens < 0 ? name : name.substring(0, tokens);
-    return place.key().isPresent()
-        ? label + "\n<- " + Place.quoted(circuit, place.key().getAsInt())
+  private String label(Cell cell) {
+    String label = cell.node().withoutTokens();
+    return cell.key().isPresent()
+        ? label + "\n<- " + Cell.quoted(circuit, cell.key().getAsInt())
         : label;
   }
 

@@ -56,7 +56,7 @@ public final class EdgeTable {
   }
 
   private static String token(Circuit circuit, int node) {
-    String text = circuit.origin().labels().tokens().get(Place.of(circuit, node).token());
+    String text = circuit.origin().labels().tokens().get(Cell.of(circuit, node).token());
     return COMPUTED.matcher(text).lookingAt() ? "'" + text : text;
   }
 

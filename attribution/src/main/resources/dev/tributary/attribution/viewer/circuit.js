@@ -13,6 +13,7 @@ const Circuit = (() => {
   const CELL_PADDING = 10;
   const ROW_PADDING = 20; // room for edges to turn in
   const EMPTY_ROW = 12;
+  const ROW_WORDS = { embedding: "embed", attention: "attn", mlp: "mlp", output: "metric" };
 
   function require(condition, sentence) {
     if (!condition) throw new Error(sentence);
@@ -51,7 +52,8 @@ const Circuit = (() => {
     require(isIndex(json.layers, 10000), "\"layers\" is not a number of layers");
     const position = json.metric?.position;
     const metricToken = isIndex(position, tokens.length) ? position : tokens.length - 1;
-    const rows = 2 * json.layers + 2; // embeddings, two blocks for each layer, the metric
+    const rows = json.nodes?.at?.(-1)?.block + 1; // points of the residual stream, the metric last
+    require(isIndex(rows, 20002), "the last node, the metric, is at no point");
 
     const nodes = list(json.nodes, "nodes").map((node, index) => {
       require(node !== null && typeof node.name === "string" && typeof node.kind === "string",
@@ -61,9 +63,8 @@ const Circuit = (() => {
         `node ${index} is at token ${token}, and there are ${tokens.length}`);
       require(node.key == null || isIndex(node.key, tokens.length),
         `node ${index} looks at token ${node.key}, and there are ${tokens.length}`);
-      const row = rowOf(node, rows);
-      require(isIndex(row, rows), `node ${index} is in a layer that is not there`);
-      return { ...node, index, token, row, into: [], outOf: [] };
+      require(isIndex(node.block, rows), `node ${index} is at a point that is not there`);
+      return { ...node, index, token, row: node.block, into: [], outOf: [] };
     });
 
     const edges = list(json.edges, "edges").map((edge, index) => {
@@ -98,12 +99,22 @@ const Circuit = (() => {
       heaviest: edges.length > 0 ? edges[0].size : 0 };
   }
 
-  /** Row of the picture, counted from the bottom. */
-  function rowOf(node, rows) {
-    if (node.kind === "metric" || node.kind === "logit") return rows - 1;
-    if (node.block != null) return node.block;
-    if (node.layer == null) return 0;
-    return 2 * node.layer + (node.kind === "head" ? 1 : 2);
+  /** The first row, counted from the bottom, in which each layer has nodes, and the last, by layer. */
+  function layerRows(circuit) {
+    const layers = new Map();
+    for (const { layer, row } of circuit.nodes) {
+      if (layer == null) continue;
+      const [first, last] = layers.get(layer) ?? [row, row];
+      layers.set(layer, [Math.min(first, row), Math.max(last, row)]);
+    }
+    return layers;
+  }
+
+  /** What the nodes of a row are of: "embed", "attn", "mlp", "metric", or of more than one. */
+  function rowWord(circuit, row) {
+    const words = new Set(circuit.nodes.filter((node) => node.row === row)
+      .map(({ component }) => ROW_WORDS[component] ?? ""));
+    return [...words].join(" ");
   }
 
   /** Name without the layer and tokens that the node's place says already. */
@@ -123,7 +134,7 @@ const Circuit = (() => {
   }
 
   /**
-   * Gives every node x and y: columns are tokens, rows are blocks, and the nodes of one cell stand in
+   * Gives every node x and y: columns are tokens, rows are points, and the nodes of one cell stand in
    * a small grid. Uses the room there is; takes more where it must.
    *
    * @param labelWidths of the token texts
@@ -224,5 +235,5 @@ const Circuit = (() => {
         Math.abs(other.x - node.x) < Math.abs(best.x - node.x) ? other : best);
   }
 
-  return { unpack, parse, component, pattern, importance, layout, readingOrder, neighbour };
+  return { unpack, parse, layerRows, rowWord, component, pattern, importance, layout, readingOrder, neighbour };
 })();

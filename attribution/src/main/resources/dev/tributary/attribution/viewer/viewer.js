@@ -229,17 +229,15 @@
 
   function drawLayers() {
     const top = (row) => place.rows[row].y - place.rows[row].height / 2;
-    const last = circuit.rows - 1;
     const names = [], bands = [];
     place.rows.forEach(({ y, height, empty }, row) => {
-      const word = row === 0 ? "embed" : row === last ? "metric" : row % 2 === 1 ? "attn" : "mlp";
+      const word = Circuit.rowWord(circuit, row);
       if (!empty && height >= 18) names.push({ y: y - 8, height: 16, word, className: "" });
     });
-    for (let layer = 0; layer < circuit.layers; layer++) {
-      const [above, below] = [place.rows[2 * layer + 2], place.rows[2 * layer + 1]];
-      const height = above.height + below.height;
-      if (layer % 2 === 0) bands.push({ y: top(2 * layer + 2), height });
-      names.push({ y: top(2 * layer + 2), height, word: `L${layer}`, className: "layer" });
+    for (const [layer, [first, last]] of Circuit.layerRows(circuit)) {
+      const height = top(first) + place.rows[first].height - top(last);
+      if (layer % 2 === 0) bands.push({ y: top(last), height });
+      names.push({ y: top(last), height, word: `L${layer}`, className: "layer" });
     }
     d3.select("#layers").selectAll("div").data(names).join("div")
       .attr("class", (d) => d.className).text((d) => d.word)

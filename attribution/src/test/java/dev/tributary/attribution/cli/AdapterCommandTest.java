@@ -44,7 +44,7 @@ class AdapterCommandTest {
     adapter = folder.resolve("adapter");
     Files.createDirectories(adapter);
     TransformerConfig config =
-        new TransformerConfig(1, D_MODEL, 2, 2, 6, 8, VOCABULARY, 1e-5, true);
+        TransformerConfig.gpt2(1, D_MODEL, 2, 2, 6, 8, VOCABULARY, 1e-5, true);
     try (Scope scope = Scope.open()) {
       Models.save(Transformer.random(config, DType.FLOAT, 1), model, ElementType.F32);
       new SafetensorsWriter()

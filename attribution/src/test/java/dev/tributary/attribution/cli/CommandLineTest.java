@@ -12,14 +12,16 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.EdgeScores;
+import dev.tributary.attribution.HeadPair;
+import dev.tributary.attribution.Latent;
 import dev.tributary.attribution.Metric;
+import dev.tributary.attribution.Neuron;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Source;
-import dev.tributary.attribution.Node.Target;
 import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.attribution.NodeScore;
 import dev.tributary.attribution.Readings;
+import dev.tributary.attribution.Source;
+import dev.tributary.attribution.Target;
 import dev.tributary.attribution.export.CircuitJson;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
@@ -50,7 +52,6 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Locale;
 import java.util.Objects;
 import java.util.Set;
 import java.util.regex.Matcher;
@@ -213,16 +214,20 @@ class CommandLineTest {
                     json.get("query").intValue(),
                     json.get("key").intValue());
             case "neuron" ->
-                new Node.Neuron(
+                new Neuron(
                     json.get("layer").intValue(),
                     json.get("token").intValue(),
                     json.get("neuron").intValue());
-            case "embedding" -> Node.parse(json.get("part").textValue() + "_embedding" + at(json));
+            case "embedding" ->
+                Node.parse(
+                    (json.has("part") ? json.get("part").textValue() + "_" : "")
+                        + "embedding"
+                        + at(json));
             case "bias" ->
                 Node.parse(layer(json) + json.get("part").textValue() + "_bias" + at(json));
             case "latent" ->
-                new Node.Latent(
-                    Site.valueOf(json.get("site").textValue().toUpperCase(Locale.ROOT)),
+                new Latent(
+                    encodedSite(json),
                     json.get("layer").intValue(),
                     json.get("token").intValue(),
                     json.get("latent").intValue());
@@ -246,10 +251,14 @@ class CommandLineTest {
 
   /** What names of nodes call the site of an autoencoder. */
   private static String encoded(JsonNode json) {
-    return switch (json.get("site").textValue()) {
-      case "mlp_activation" -> "activation";
-      case "mlp_output" -> "mlp";
-      case "attention_output" -> "attention";
+    return json.get("part").textValue();
+  }
+
+  private static Site encodedSite(JsonNode json) {
+    return switch (encoded(json)) {
+      case "activation" -> Site.MLP_ACTIVATION;
+      case "mlp" -> Site.MLP_OUTPUT;
+      case "attention" -> Site.ATTENTION_OUTPUT;
       default -> throw new AssertionError(json);
     };
   }
@@ -305,7 +314,7 @@ class CommandLineTest {
   @Test
   void into_default_hasNeuronsOrHeadsUpstream() throws IOException {
     Node into = Node.parse(json().at("/edges/into").textValue());
-    assertTrue(into instanceof Node.Neuron || into instanceof HeadPair, into::toString);
+    assertTrue(into instanceof Neuron || into instanceof HeadPair, into::toString);
     assertFalse(into instanceof HeadPair pair && pair.layer() == 0, into::toString);
   }
 
@@ -516,7 +525,11 @@ class CommandLineTest {
         List.of("there is no folder", "graph", "--dot", "no-such-folder/x.dot"),
         List.of("this is a folder", "graph", "--csv", "."),
         List.of("not the name of a node", "graph", "--include", "banana"),
-        List.of("the node of a circuit is the head", "graph", "--include", "L2.head5.key[9<-7]"),
+        List.of(
+            "one input of L2.head5[9<-7], which is the node",
+            "graph",
+            "--include",
+            "L2.head5.key[9<-7]"),
         List.of("logit5[9] is no node of a circuit", "graph", "--include", "logit5[9]"),
         List.of("layer 9 is out of range", "graph", "--include", "L9.neuron1[2]"),
         List.of("not upstream", "graph", "--include", "L3.neuron1[2]", "--trace", "L2.neuron5[9]"),
@@ -695,7 +708,7 @@ class CommandLineTest {
     Output.of("search", "--from-layers", "2-9").assertRefused("--from-layers 2-9", "there are 4");
     Output.of("search", "--into-tokens", "5-2").assertRefused("5 to 2");
     Output.of("search", "--into-tokens", "x").assertRefused("not a number or a range");
-    Output.of("search", "--into", "embedding").assertRefused("METRIC");
+    Output.of("search", "--into", "embedding").assertRefused("none of neuron", "metric");
     Output.of("search", "--into", "latent").assertRefused("there is no edge", "autoencoders");
     Output.of("search", "--from", "error").assertRefused("there is no edge", "autoencoders");
   }
@@ -933,7 +946,7 @@ class CommandLineTest {
   /** A small model in a folder, with a tokenizer. */
   private static Path saved(Path folder) throws IOException {
     try (Scope scope = Scope.open()) {
-      TransformerConfig config = new TransformerConfig(1, 4, 2, 3, 5, 6, 7, 1e-5, false);
+      TransformerConfig config = TransformerConfig.gpt2(1, 4, 2, 3, 5, 6, 7, 1e-5, false);
       Models.save(Transformer.random(config, DType.FLOAT, 1), folder, ElementType.F32);
     }
     Files.writeString(folder.resolve("merges.txt"), "#version: 0.2\n");

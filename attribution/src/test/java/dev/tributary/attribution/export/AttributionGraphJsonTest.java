@@ -8,6 +8,9 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.EdgeMeasure;
+import dev.tributary.attribution.Embedding;
+import dev.tributary.attribution.HeadPair;
+import dev.tributary.attribution.Neuron;
 import dev.tributary.attribution.Node;
 import java.io.IOException;
 import java.io.InputStream;
@@ -131,18 +134,18 @@ class AttributionGraphJsonTest {
       Node node = circuit.nodes().get(i).node();
       types.add(json.get("feature_type").asText());
       long feature = json.get("feature").longValue();
-      if (node instanceof Node.Neuron neuron) {
+      if (node instanceof Neuron neuron) {
         assertEquals("cross layer transcoder", json.get("feature_type").asText());
         assertEquals(List.of((long) neuron.layer(), (long) neuron.neuron()), unpaired(feature));
         assertEquals(
             neuron.layer() + "_" + neuron.neuron() + "_" + neuron.token(),
             json.get("node_id").asText());
-      } else if (node instanceof Node.HeadPair pair) {
+      } else if (node instanceof HeadPair pair) {
         assertEquals("lorsa", json.get("feature_type").asText());
         long tokens = circuit.origin().tokens().size();
         long index = 10_000_000 + pair.head() * tokens + pair.key();
         assertEquals(List.of((long) pair.layer(), index), unpaired(feature));
-      } else if (node instanceof Node.Embedding embedding) {
+      } else if (node instanceof Embedding embedding) {
         assertEquals("embedding", json.get("feature_type").asText());
         int id = circuit.origin().tokens().get(embedding.token());
         assertEquals("E_" + id + "_" + embedding.token(), json.get("node_id").asText());

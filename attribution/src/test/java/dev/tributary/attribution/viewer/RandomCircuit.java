@@ -1,5 +1,7 @@
 package dev.tributary.attribution.viewer;
 
+import dev.tributary.attribution.Bias;
+import dev.tributary.attribution.Bias.BiasPart;
 import dev.tributary.attribution.Certificate;
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Circuit.Edge;
@@ -8,20 +10,20 @@ import dev.tributary.attribution.Circuit.Labels;
 import dev.tributary.attribution.Circuit.NodeReading;
 import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Circuit.Pattern;
+import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.EdgeMeasure;
+import dev.tributary.attribution.Embedding;
+import dev.tributary.attribution.Embedding.EmbeddingPart;
+import dev.tributary.attribution.Explained;
+import dev.tributary.attribution.HeadPair;
+import dev.tributary.attribution.Latent;
+import dev.tributary.attribution.Neuron;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Node.Bias;
-import dev.tributary.attribution.Node.BiasPart;
-import dev.tributary.attribution.Node.Embedding;
-import dev.tributary.attribution.Node.EmbeddingPart;
-import dev.tributary.attribution.Node.Explained;
-import dev.tributary.attribution.Node.HeadPair;
-import dev.tributary.attribution.Node.Latent;
-import dev.tributary.attribution.Node.Neuron;
-import dev.tributary.attribution.Node.PreBias;
-import dev.tributary.attribution.Node.ReconstructionError;
-import dev.tributary.attribution.Node.Source;
+import dev.tributary.attribution.PreBias;
+import dev.tributary.attribution.ReconstructionError;
+import dev.tributary.attribution.Source;
 import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import java.util.ArrayList;
@@ -98,7 +100,7 @@ final class RandomCircuit {
     while (sources.size() < count - 1) {
       sources.add(source());
     }
-    Stream<Source> inOrder = sources.stream().sorted(Comparator.comparingInt(Source::block));
+    Stream<Source> inOrder = sources.stream().sorted(Comparator.comparingInt(this::point));
     return Stream.concat(inOrder.map(Node.class::cast), Stream.of(new Explained())).toList();
   }
 
@@ -119,9 +121,24 @@ final class RandomCircuit {
   private NodeReading reading(Node node) {
     if (node instanceof Explained) {
       return new NodeReading(
-          node, OptionalDouble.empty(), OptionalDouble.empty(), OptionalDouble.empty());
+          node,
+          new Point(point(node)),
+          OptionalDouble.empty(),
+          OptionalDouble.empty(),
+          OptionalDouble.empty());
     }
-    return new NodeReading(node, normal(), normal(), normal());
+    return new NodeReading(node, new Point(point(node)), normal(), normal(), normal());
+  }
+
+  /** As in a GPT-2. */
+  private int point(Node node) {
+    Coordinates at = node.coordinates();
+    return switch (at.component()) {
+      case EMBEDDING -> 0;
+      case ATTENTION -> 2 * at.layer().orElseThrow() + 1;
+      case MLP -> 2 * at.layer().orElseThrow() + 2;
+      case OUTPUT -> 2 * layers + 1;
+    };
   }
 
   private OptionalDouble normal() {
@@ -131,10 +148,7 @@ final class RandomCircuit {
   private Map<Integer, Map<AttentionPath, Map<Integer, Double>>> weights(
       List<Node> nodes, int count) {
     Map<Integer, Map<AttentionPath, Map<Integer, Double>>> weights = new TreeMap<>();
-    int[] blocks =
-        nodes.stream()
-            .mapToInt(node -> node instanceof Source source ? source.block() : 2 * layers + 1)
-            .toArray();
+    int[] blocks = nodes.stream().mapToInt(this::point).toArray();
     int made = 0;
     for (int tries = 0; made < count && tries < 1000 * count; tries++) {
       int source = random.nextInt(nodes.size());

@@ -88,8 +88,10 @@ final class AutoencoderFiles {
   }
 
   /** Size of the vectors at a site. */
-  static int width(Site site, TransformerConfig config) {
-    return site == Site.MLP_ACTIVATION ? config.neurons() : config.dModel();
+  static int width(Site site, int layer, TransformerConfig config) {
+    return site == Site.MLP_ACTIVATION
+        ? config.layers().get(layer).mlp().neurons()
+        : config.dModel();
   }
 
   /**

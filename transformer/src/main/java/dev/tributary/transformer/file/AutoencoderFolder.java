@@ -165,9 +165,9 @@ final class AutoencoderFolder {
         throw refused(name, "is unknown: its site has " + String.join(", ", kind.parts()));
       }
       int layer = Integer.parseInt(matcher.group(2));
-      if (layer >= config.layers()) {
+      if (layer >= config.layers().size()) {
         throw refused(
-            name, "is of a layer that the model does not have: it has " + config.layers());
+            name, "is of a layer that the model does not have: it has " + config.layers().size());
       }
       layers.computeIfAbsent(site, key -> new TreeSet<>()).add(layer);
     }
@@ -214,7 +214,7 @@ final class AutoencoderFolder {
 
   private SparseAutoencoder read(Site site, int layer, Kind kind, DType dtype) throws IOException {
     String name = kind.word + "." + layer + ".";
-    int n = AutoencoderFiles.width(site, config);
+    int n = AutoencoderFiles.width(site, layer, config);
     int latents = AutoencoderFiles.latents(weights, name + ENCODER, n);
     requireStated(name + ENCODER, latents);
     LatentActivation activation = activation(kind, name, latents, dtype);

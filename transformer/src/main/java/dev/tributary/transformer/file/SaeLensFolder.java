@@ -88,12 +88,12 @@ final class SaeLensFolder {
     Matcher hook = hook();
     this.site = site(hook);
     this.layer = Integer.parseInt(hook.group(1));
-    if (layer >= config.layers()) {
+    if (layer >= config.layers().size()) {
       throw BadFile.because(
           json.path(),
           "%s is of a layer that the model does not have: it has %d",
           BadFile.quoted(hook.group()),
-          config.layers());
+          config.layers().size());
     }
     requireRepresentable();
     String activation = json.text(present(json, "activation_fn_str", "activation_fn"), "relu");
@@ -106,7 +106,7 @@ final class SaeLensFolder {
       throw json.wrong(present(json, "activation_fn_str", "activation_fn"), "relu or topk");
     }
     this.count = architecture.equals(TOP) ? count(topActivation) : 0;
-    this.n = AutoencoderFiles.width(site, config);
+    this.n = AutoencoderFiles.width(site, layer, config);
     if (json.positive("d_in") != n) {
       throw json.wrong("d_in", n + ", the size of the model's vectors at this site");
     }

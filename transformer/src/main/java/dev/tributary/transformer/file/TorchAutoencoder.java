@@ -61,8 +61,8 @@ final class TorchAutoencoder {
       throws IOException {
     this.entry = entry;
     this.site = AutoencoderFolder.site(entry, "site");
-    this.layer = entry.index("layer", config.layers());
-    this.n = AutoencoderFiles.width(site, config);
+    this.layer = entry.index("layer", config.layers().size());
+    this.n = AutoencoderFiles.width(site, layer, config);
     this.weights = TorchFile.open(file(folder, entry));
     this.tied = !weights.contains(DECODER) && weights.contains(TIED_DECODER);
     requireKnown();

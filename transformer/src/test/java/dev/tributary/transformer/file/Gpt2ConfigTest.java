@@ -5,8 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
 
+import dev.tributary.core.Shape;
 import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.family.Architectures;
+import dev.tributary.transformer.family.Tensors;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -29,6 +32,28 @@ class Gpt2ConfigTest {
     return folder.resolve("config.json");
   }
 
+  /** What lies beside a config that says everything. */
+  private static final Tensors NONE =
+      new Tensors() {
+        @Override
+        public Shape shape(String name, int rank) {
+          throw new AssertionError(name);
+        }
+
+        @Override
+        public boolean sameNumbers(String left, String right) {
+          throw new AssertionError(left);
+        }
+      };
+
+  static TransformerConfig read(Path file) throws IOException {
+    return read(Checkpoint.json(file));
+  }
+
+  private static TransformerConfig read(JsonFile json) throws IOException {
+    return Architectures.of(json).config(json, NONE);
+  }
+
   /** The keys that must be there. */
   private static Map<String, String> smallest() {
     return new TreeMap<>(
@@ -46,7 +71,7 @@ class Gpt2ConfigTest {
             .filter(entry -> !entry.getValue().isEmpty())
             .map(entry -> "\"" + entry.getKey() + "\": " + entry.getValue())
             .collect(Collectors.joining(",\n", "{", "}"));
-    return Gpt2Config.read(Files.writeString(path(), json));
+    return read(Files.writeString(path(), json));
   }
 
   private TransformerConfig read(String key, String value) throws IOException {
@@ -57,7 +82,7 @@ class Gpt2ConfigTest {
 
   @Test
   void read_onlyWhatIsNeeded_fillsInTheRest() throws IOException {
-    assertEquals(new TransformerConfig(3, 32, 4, 8, 128, 16, 97, 1e-5, true), read(smallest()));
+    assertEquals(TransformerConfig.gpt2(3, 32, 4, 8, 128, 16, 97, 1e-5, true), read(smallest()));
   }
 
   @Test
@@ -75,7 +100,7 @@ class Gpt2ConfigTest {
     keys.put("reorder_and_upcast_attn", "true");
     keys.put("add_cross_attention", "false");
     keys.put("task_specific_params", "{\"text-generation\": {\"do_sample\": true}}");
-    assertEquals(new TransformerConfig(3, 32, 4, 5, 96, 16, 97, 1e-6, false), read(keys));
+    assertEquals(TransformerConfig.gpt2(3, 32, 4, 5, 96, 16, 97, 1e-6, false), read(keys));
   }
 
   @ParameterizedTest
@@ -99,8 +124,7 @@ class Gpt2ConfigTest {
         "{\"model\": {\"n_layer\": 2, \"n_embd\": 16, \"n_head\": 2, \"n_positions\": 16,"
             + " \"vocab_size\": \"50\"}}");
     IOException e =
-        assertThrows(
-            IOException.class, () -> Gpt2Config.of(JsonFile.read(path(), 1000).object("model")));
+        assertThrows(IOException.class, () -> read(JsonFile.read(path(), 1000).object("model")));
     requireSentence("model.vocab_size is \"50\"", e);
   }
 
@@ -128,7 +152,8 @@ class Gpt2ConfigTest {
   /** The same: what is missing is as in the smallest GPT-2. */
   @Test
   void read_missingSizes_areThoseOfGpt2() throws IOException {
-    TransformerConfig gpt2 = new TransformerConfig(12, 768, 12, 64, 3072, 1024, 50_257, 1e-5, true);
+    TransformerConfig gpt2 =
+        TransformerConfig.gpt2(12, 768, 12, 64, 3072, 1024, 50_257, 1e-5, true);
     assertEquals(gpt2, read(Map.of("model_type", "\"gpt2\"")));
     assertEquals(gpt2, read(Map.of("architectures", "[\"GPT2LMHeadModel\"]")));
     assertEquals(gpt2, read(Map.of("n_layer", "12")));
@@ -161,7 +186,7 @@ class Gpt2ConfigTest {
       })
   void read_anotherModel_isRefusedByItsType(String json, String message) throws IOException {
     Files.writeString(path(), json.replace('\'', '"'));
-    requireSentence(message, assertThrows(Exception.class, () -> Gpt2Config.read(path())));
+    requireSentence(message, assertThrows(Exception.class, () -> read(path())));
   }
 
   static Stream<Arguments> wrong() {
@@ -225,7 +250,8 @@ class Gpt2ConfigTest {
     "gelu_python, EXACT_GELU"
   })
   void read_activation_isTheOneNamed(String word, MlpActivation expected) throws IOException {
-    assertEquals(expected, read("activation_function", '"' + word + '"').activation());
+    assertEquals(
+        expected, read("activation_function", '"' + word + '"').layers().get(0).mlp().activation());
   }
 
   @ParameterizedTest(name = "{0} {1}")
@@ -250,33 +276,30 @@ class Gpt2ConfigTest {
       })
   void read_noJsonObject_saysSo(String content) throws IOException {
     Files.writeString(path(), content);
-    requireSentence("this file", assertThrows(Exception.class, () -> Gpt2Config.read(path())));
+    requireSentence("this file", assertThrows(Exception.class, () -> read(path())));
   }
 
   @Test
   void read_deep_isRefused() throws IOException {
     Files.writeString(path(), "{\"a\":".repeat(100_000));
-    requireSentence(
-        "nests too deeply", assertThrows(Exception.class, () -> Gpt2Config.read(path())));
+    requireSentence("nests too deeply", assertThrows(Exception.class, () -> read(path())));
   }
 
   @Test
   void read_large_isRefused() throws IOException {
     Files.writeString(path(), " ".repeat(2 << 20));
-    requireSentence(
-        "more than 1048576 bytes", assertThrows(Exception.class, () -> Gpt2Config.read(path())));
+    requireSentence("more than 1048576 bytes", assertThrows(Exception.class, () -> read(path())));
   }
 
   @Test
   void read_notUtf8_isRefused() throws IOException {
     Files.write(path(), new byte[] {'{', '"', (byte) 0xc3, '"', '}'});
-    requireSentence("not UTF-8", assertThrows(Exception.class, () -> Gpt2Config.read(path())));
+    requireSentence("not UTF-8", assertThrows(Exception.class, () -> read(path())));
   }
 
   @Test
   void read_missing_saysSo() {
-    requireSentence(
-        "there is no such file", assertThrows(Exception.class, () -> Gpt2Config.read(path())));
+    requireSentence("there is no such file", assertThrows(Exception.class, () -> read(path())));
   }
 
   private void requireSentence(String message, Exception refusal) {

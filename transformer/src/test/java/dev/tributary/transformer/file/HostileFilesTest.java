@@ -137,7 +137,7 @@ class HostileFilesTest {
   }
 
   private static void loadAutoencoders(Path folder) throws IOException {
-    TransformerConfig model = new TransformerConfig(2, 4, 1, 4, 6, 8, 9, 1e-5, true);
+    TransformerConfig model = TransformerConfig.gpt2(2, 4, 1, 4, 6, 8, 9, 1e-5, true);
     Dictionaries.load(folder, DType.FLOAT, model);
   }
 

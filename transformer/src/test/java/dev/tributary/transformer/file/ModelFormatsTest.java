@@ -99,7 +99,7 @@ class ModelFormatsTest {
       Transformer transformer = Models.load(genuine(path), DType.DOUBLE, Progress.NONE);
       assertEquals(description, transformer.description());
       requireLogits(model, transformer, DOUBLE_TOLERANCE);
-      assertEquals(model.equals("tied"), transformer.config().tied());
+      assertEquals(model.equals("tied"), transformer.config().unembedding().tied());
     }
   }
 

@@ -40,7 +40,7 @@ class SaeLensFolderTest {
 
   /** 2 layers, dModel 4, 6 neurons. */
   private static final TransformerConfig CONFIG =
-      new TransformerConfig(2, 4, 1, 4, 6, 8, 9, 1e-5, true);
+      TransformerConfig.gpt2(2, 4, 1, 4, 6, 8, 9, 1e-5, true);
 
   private static final int LATENTS = 9;
 

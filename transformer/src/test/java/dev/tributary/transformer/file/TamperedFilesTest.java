@@ -36,7 +36,7 @@ class TamperedFilesTest {
 
   /** 2 layers, dModel 4, 6 neurons. */
   private static final TransformerConfig MODEL =
-      new TransformerConfig(2, 4, 1, 4, 6, 8, 9, 1e-5, true);
+      TransformerConfig.gpt2(2, 4, 1, 4, 6, 8, 9, 1e-5, true);
 
   @TempDir private Path folder;
 
@@ -159,7 +159,7 @@ class TamperedFilesTest {
         file,
         random -> {
           Files.write(file, Tampering.json(config, random));
-          Gpt2Config.read(file);
+          Gpt2ConfigTest.read(file);
         });
   }
 

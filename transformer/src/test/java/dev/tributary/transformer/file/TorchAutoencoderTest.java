@@ -34,7 +34,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 class TorchAutoencoderTest {
   /** 2 layers, dModel 4, 6 neurons. */
   private static final TransformerConfig CONFIG =
-      new TransformerConfig(2, 4, 1, 4, 6, 8, 9, 1e-5, true);
+      TransformerConfig.gpt2(2, 4, 1, 4, 6, 8, 9, 1e-5, true);
 
   static final String JSON =
       "{'files': [{'path': 'relu.pt', 'site': 'mlp_post_act', 'layer': 1},"

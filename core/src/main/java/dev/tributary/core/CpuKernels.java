@@ -1,10 +1,11 @@
 package dev.tributary.core;
 
-import dev.tributary.core.Memory.Block;
+import dev.tributary.core.Rows.Access;
 import dev.tributary.core.Rows.Matrix;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.bytedeco.openblas.global.openblas_nolapack;
 
 /**
@@ -12,16 +13,15 @@ import org.bytedeco.openblas.global.openblas_nolapack;
  * direct calls of the BLAS that ND4J brings. Several times faster than chains of ND4J operations,
  * and free of their cost per call.
  */
-final class JavaKernels implements Kernels {
+final class CpuKernels implements Kernels {
   /** Long rows are walked in pieces that stay in the first-level cache. */
   private static final int PIECE = 2048;
 
-  JavaKernels() {
-    Workers.checkSetting();
+  CpuKernels() {
     openblas_nolapack.blas_set_num_threads(1); // workers share its products as well
   }
 
-  private static Rows<?> rows(DType dtype) {
+  static Rows<?> rows(DType dtype) {
     return dtype == DType.FLOAT ? FloatRows.INSTANCE : DoubleRows.INSTANCE;
   }
 
@@ -51,14 +51,8 @@ final class JavaKernels implements Kernels {
     }
   }
 
-  @Override
-  public Access access(Block block) {
-    return rows(block.dtype).access(block);
-  }
-
-  @Override
-  public int rowStride(DType dtype, int columns) {
-    return rows(dtype).rowStride(columns);
+  private static Access access(Tensor x) {
+    return Cpu.access(x.block());
   }
 
   @Override
@@ -68,7 +62,7 @@ final class JavaKernels implements Kernels {
 
   private static <A> void write(Rows<A> rows, double[] values, int count, Tensor out, int from) {
     A row = Scratch.array(rows, 0, PIECE);
-    Access to = out.access();
+    Access to = access(out);
     for (int start = 0; start < count; start += PIECE) {
       int n = Math.min(PIECE, count - start);
       for (int i = 0; i < n; i++) {
@@ -85,7 +79,7 @@ final class JavaKernels implements Kernels {
 
   private static <A> void read(Rows<A> rows, Tensor x, int from, double[] values, int count) {
     A row = Scratch.array(rows, 0, PIECE);
-    Access source = x.access();
+    Access source = access(x);
     for (int start = 0; start < count; start += PIECE) {
       int n = Math.min(PIECE, count - start);
       rows.read(source, x.offset() + from + start, row, 0, n);
@@ -118,7 +112,7 @@ final class JavaKernels implements Kernels {
   }
 
   private static <A> void fill(Rows<A> rows, Tensor out, double value) {
-    Access to = out.access();
+    Access to = access(out);
     inPieces(
         out.shape().length(),
         (start, n) -> {
@@ -134,8 +128,8 @@ final class JavaKernels implements Kernels {
   }
 
   private static <A> void unary(Rows<A> rows, Unary function, Tensor x, Tensor out) {
-    Access from = x.access();
-    Access to = out.access();
+    Access from = access(x);
+    Access to = access(out);
     inPieces(
         x.shape().length(),
         (start, n) -> {
@@ -154,9 +148,9 @@ final class JavaKernels implements Kernels {
 
   private static <A> void unaryWithDerivative(
       Rows<A> rows, Unary function, Tensor x, Tensor out, Tensor derivative) {
-    Access from = x.access();
-    Access to = out.access();
-    Access toDerivative = derivative.access();
+    Access from = access(x);
+    Access to = access(out);
+    Access toDerivative = access(derivative);
     inPieces(
         x.shape().length(),
         (start, n) -> {
@@ -177,8 +171,8 @@ final class JavaKernels implements Kernels {
 
   private static <A> void centre(Rows<A> rows, Tensor x, Tensor out) {
     int n = x.shape().size(-1);
-    Access from = x.access();
-    Access to = out.access();
+    Access from = access(x);
+    Access to = access(out);
     Workers.run(
         rowsOf(x),
         x.shape().length(),
@@ -200,9 +194,9 @@ final class JavaKernels implements Kernels {
   private static <A> void rowDots(Rows<A> rows, Tensor x, Tensor y, Tensor out) {
     int n = x.shape().size(-1);
     int period = x.shape().length();
-    Access fromX = x.access();
-    Access fromY = y.access();
-    Access to = out.access();
+    Access fromX = access(x);
+    Access fromY = access(y);
+    Access to = access(out);
     Workers.run(
         out.shape().length(),
         y.shape().length(),
@@ -228,9 +222,9 @@ final class JavaKernels implements Kernels {
       Rows<A> rows, Tensor x, Tensor scale, Tensor gain, Tensor bias, Tensor out) {
     int n = x.shape().size(-1);
     int period = scale.shape().length();
-    Access from = x.access();
-    Access scales = scale.access();
-    Access to = out.access();
+    Access from = access(x);
+    Access scales = access(scale);
+    Access to = access(out);
     Workers.run(
         rowsOf(x),
         x.shape().length(),
@@ -238,8 +232,8 @@ final class JavaKernels implements Kernels {
           A row = Scratch.array(rows, 0, n);
           A gains = Scratch.array(rows, 1, n);
           A biases = Scratch.array(rows, 2, n);
-          rows.read(gain.access(), gain.offset(), gains, 0, n);
-          rows.read(bias.access(), bias.offset(), biases, 0, n);
+          rows.read(access(gain), gain.offset(), gains, 0, n);
+          rows.read(access(bias), bias.offset(), biases, 0, n);
           for (int i = first; i < last; i++) {
             rows.read(from, x.offset() + i * n, row, 0, n);
             rows.rescale(row, rows.get(scales, scale.offset() + i % period), gains, biases, n);
@@ -254,8 +248,8 @@ final class JavaKernels implements Kernels {
   }
 
   private static <A> void binary(Rows<A> rows, Binary function, Tensor x, double y, Tensor out) {
-    Access from = x.access();
-    Access to = out.access();
+    Access from = access(x);
+    Access to = access(out);
     inPieces(
         x.shape().length(),
         (start, n) -> {
@@ -274,9 +268,9 @@ final class JavaKernels implements Kernels {
   private static <A> void binary(Rows<A> rows, Binary function, Tensor x, Tensor y, Tensor out) {
     int rank = out.shape().rank();
     Box box = Box.of(out.shape().dimensions(), x.broadcastStrides(rank), y.broadcastStrides(rank));
-    Access fromX = x.access();
-    Access fromY = y.access();
-    Access to = out.access();
+    Access fromX = access(x);
+    Access fromY = access(y);
+    Access to = access(out);
     boolean xRepeats = box.innerStride(0) == 0;
     boolean yRepeats = box.innerStride(1) == 0;
     int inner = box.inner();
@@ -316,8 +310,8 @@ final class JavaKernels implements Kernels {
   }
 
   private static <A> void sum(Rows<A> rows, Tensor x, int outer, int count, int inner, Tensor out) {
-    Access from = x.access();
-    Access to = out.access();
+    Access from = access(x);
+    Access to = access(out);
     int length = x.shape().length();
     if (inner == 1) {
       Workers.run(
@@ -383,9 +377,9 @@ final class JavaKernels implements Kernels {
     int m = out.shape().size(-2);
     int n = out.shape().size(-1);
     int k = x.shape().size(xTransposed ? -2 : -1);
-    Matrix left = new Matrix(x.access(), x.offset(), x.rowStride(), xTransposed);
-    Matrix right = new Matrix(y.access(), y.offset(), y.rowStride(), yTransposed);
-    Matrix result = new Matrix(out.access(), out.offset(), n, false);
+    Matrix left = new Matrix(access(x), x.offset(), x.rowStride(), xTransposed);
+    Matrix right = new Matrix(access(y), y.offset(), y.rowStride(), yTransposed);
+    Matrix result = new Matrix(access(out), out.offset(), n, false);
     Shape batch = out.shape().subShape(0, rank - 2);
     Box box = Box.of(batch.prepend(1).dimensions(), batchStrides(x, rank), batchStrides(y, rank));
     int inner = box.inner();
@@ -417,6 +411,36 @@ final class JavaKernels implements Kernels {
         });
   }
 
+  /** See {@link Device#scratch}. */
+  static IntStream scratch(
+      Tensor x, boolean xTransposed, boolean yTransposed, Tensor out, boolean accumulate) {
+    Rows<?> rows = rows(x);
+    int m = out.shape().size(-2);
+    int n = out.shape().size(-1);
+    int k = x.shape().size(xTransposed ? -2 : -1);
+    int longer = Math.max(m, n);
+    int strips = (longer + STRIP - 1) / STRIP;
+    long work = (long) m * n * k / PRODUCTS_PER_OPERATION;
+    int count = out.shape().subShape(0, out.shape().rank() - 2).length();
+    int products = Workers.pieces(count, count < Workers.THREADS ? 0 : count * work);
+    int pieces = Workers.pieces(strips, work);
+    IntStream each =
+        IntStream.range(0, pieces)
+            .map(
+                piece -> {
+                  int start = Workers.bound(strips, pieces, piece) * STRIP;
+                  int end = Workers.bound(strips, pieces, piece + 1) * STRIP;
+                  int size = Math.min(longer, end) - start;
+                  return n >= m
+                      ? rows.scratch(xTransposed, yTransposed, accumulate, m, size, k)
+                      : rows.scratch(xTransposed, yTransposed, accumulate, size, n, k);
+                })
+            .filter(length -> length > 0);
+    return products > 1 // each thread then does all pieces of its own, one after the other
+        ? each.distinct().flatMap(length -> IntStream.generate(() -> length).limit(products))
+        : each;
+  }
+
   /** Multiplications of a matrix product that take as long as a step of an element-wise kernel. */
   private static final int PRODUCTS_PER_OPERATION = 8;
 
@@ -442,10 +466,10 @@ final class JavaKernels implements Kernels {
       int[] box) {
     copy(
         rows(from),
-        from.access(),
+        access(from),
         from.offset() + fromOffset,
         fromStrides,
-        to.access(),
+        access(to),
         to.offset() + toOffset,
         toStrides,
         box);
@@ -493,8 +517,8 @@ final class JavaKernels implements Kernels {
   public void gather(
       Tensor x, int outer, int outerStride, int stride, int inner, int[] indices, Tensor out) {
     Rows<?> rows = rows(x);
-    Access from = x.access();
-    Access to = out.access();
+    Access from = access(x);
+    Access to = access(out);
     for (int o = 0; o < outer; o++) {
       for (int i = 0; i < indices.length; i++) {
         rows.copy(
@@ -514,8 +538,8 @@ final class JavaKernels implements Kernels {
 
   private static <A> void scatterAdd(
       Rows<A> rows, Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
-    Access from = x.access();
-    Access to = out.access();
+    Access from = access(x);
+    Access to = access(out);
     A addend = Scratch.array(rows, 0, inner);
     A row = Scratch.array(rows, 1, inner);
     for (int o = 0; o < outer; o++) {
@@ -538,8 +562,8 @@ final class JavaKernels implements Kernels {
       Rows<A> rows, Tensor x, int visible, double hidden, Tensor out) {
     int n = x.shape().size(-1);
     int perMatrix = x.shape().size(-2);
-    Access from = x.access();
-    Access to = out.access();
+    Access from = access(x);
+    Access to = access(out);
     Workers.run(
         rowsOf(x),
         x.shape().length(),
@@ -572,8 +596,8 @@ final class JavaKernels implements Kernels {
     int perMatrix = x.shape().rank() > 1 ? x.shape().size(-2) : 1;
     int count = rowsOf(x);
     int slab = Math.max(1, PIECE / Math.max(1, n));
-    Access from = x.access();
-    Access to = out.access();
+    Access from = access(x);
+    Access to = access(out);
     Workers.run(
         (count + slab - 1) / slab,
         x.shape().length() * EXPENSIVE,
@@ -622,9 +646,9 @@ final class JavaKernels implements Kernels {
     int n = u.shape().size(-1);
     int perMatrix = p.shape().rank() > 1 ? p.shape().size(-2) : 1;
     int period = p.shape().length();
-    Access fromP = p.access();
-    Access fromU = u.access();
-    Access to = out.access();
+    Access fromP = access(p);
+    Access fromU = access(u);
+    Access to = access(out);
     Workers.run(
         rowsOf(u),
         u.shape().length(),
@@ -654,8 +678,8 @@ final class JavaKernels implements Kernels {
 
   private static <A> void logSoftmax(Rows<A> rows, Tensor x, Tensor out) {
     int n = x.shape().size(-1);
-    Access from = x.access();
-    Access to = out.access();
+    Access from = access(x);
+    Access to = access(out);
     Workers.run(
         rowsOf(x),
         x.shape().length() * EXPENSIVE,
@@ -684,8 +708,8 @@ final class JavaKernels implements Kernels {
     A values = Scratch.array(rows, 0, n);
     A mask = Scratch.array(rows, 1, n);
     double[] row = new double[n];
-    Access from = x.access();
-    Access to = out.access();
+    Access from = access(x);
+    Access to = access(out);
     for (int at = 0; at < x.shape().length(); at += n) {
       rows.read(from, x.offset() + at, values, 0, n);
       for (int i = 0; i < n; i++) {
@@ -706,7 +730,7 @@ final class JavaKernels implements Kernels {
 
   private static <A> boolean isFinite(Rows<A> rows, Tensor x) {
     A row = Scratch.array(rows, 0, PIECE);
-    Access from = x.access();
+    Access from = access(x);
     for (int start = 0; start < x.shape().length(); start += PIECE) {
       int n = Math.min(PIECE, x.shape().length() - start);
       rows.read(from, x.offset() + start, row, 0, n);

@@ -1,0 +1,165 @@
+package dev.tributary.attribution;
+
+import dev.tributary.autodiff.Jacobian;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Attention;
+import dev.tributary.transformer.Encoding;
+import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.Mlp;
+import dev.tributary.transformer.Outlet;
+import dev.tributary.transformer.Part;
+import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.SparseAutoencoder;
+import dev.tributary.transformer.Transformer;
+import java.util.List;
+import java.util.stream.Stream;
+
+/**
+ * A site of a layer whose vectors an autoencoder encodes: what the three kinds of its nodes share.
+ */
+record Encoded(Site site, int layer) {
+  /** What is encoded, in a word, and what encoded vectors are to the model. */
+  private enum Vectors {
+    /** Of activations: neurons. */
+    ACTIVATION(Site.MLP_ACTIVATION, Coordinates.Component.MLP),
+    MLP(Site.MLP_OUTPUT, Coordinates.Component.MLP),
+    ATTENTION(Site.ATTENTION_OUTPUT, Coordinates.Component.ATTENTION);
+
+    private final Site site;
+    private final Coordinates.Component component;
+
+    Vectors(Site site, Coordinates.Component component) {
+      this.site = site;
+      this.component = component;
+    }
+
+    static Vectors of(Site site) {
+      return Stream.of(values())
+          .filter(vectors -> vectors.site == site)
+          .findFirst()
+          .orElseThrow(() -> new IllegalArgumentException("no autoencoder encodes " + site));
+    }
+  }
+
+  /** Those of a model, in the order of the forward pass. */
+  static List<Encoded> of(Transformer model) {
+    return model.autoencoders().stream().map(one -> new Encoded(one.site(), one.layer())).toList();
+  }
+
+  /** One of each site with the layer of a name. */
+  static Stream<Encoded> candidates(Coordinates.Name name) {
+    return Stream.of(Vectors.values())
+        .map(vectors -> new Encoded(vectors.site, name.layer().orElse(0)));
+  }
+
+  Coordinates coordinates(Kind kind) {
+    Vectors vectors = Vectors.of(site);
+    return Coordinates.outside(kind.word(), vectors.component)
+        .part(Lowercase.of(vectors))
+        .layer(layer);
+  }
+
+  Place place() {
+    return Place.of(site, layer);
+  }
+
+  SparseAutoencoder autoencoder(Run run) {
+    return run.model().autoencoder(site, layer);
+  }
+
+  Encoding encoding(Run run) {
+    return run.encoding(site, layer);
+  }
+
+  void requireIn(Node node, int token, Run run) {
+    Node.requirePlace(node, layer, token, run);
+    autoencoder(run);
+  }
+
+  private boolean isNeurons() {
+    return Vectors.of(site) == Vectors.ACTIVATION;
+  }
+
+  /** The part of the layer that writes what is encoded, or what follows from it. */
+  Part part(Transformer model) {
+    return Vectors.of(site).component == Coordinates.Component.ATTENTION
+        ? model.attention(layer)
+        : model.mlp(layer);
+  }
+
+  /** What vectors at a site add to the residual stream, but for what its outlet does to tokens. */
+  Tensor fixed(Transformer model, Tensor vectors) {
+    Mlp mlp = model.mlp(layer);
+    return isNeurons() ? mlp.outlet().fixed(vectors.matmul(mlp.rows())) : vectors;
+  }
+
+  /** What the outlet does to numbers of tokens, [.., token, n]. */
+  Tensor perToken(Run run, int firstToken, Tensor numbers) {
+    Outlet outlet = run.model().mlp(layer).outlet();
+    return isNeurons() ? outlet.perToken(run, firstToken, numbers) : numbers;
+  }
+
+  /** What a vector [1, n] at a token writes. */
+  List<Write> writes(Run run, int token, Tensor vector) {
+    Tensor written = perToken(run, token, fixed(run.model(), vector));
+    Tensor flat = written.reshape(written.shape().size(1));
+    return List.of(new Write(part(run.model()).writes(), token, flat));
+  }
+
+  /** A vector [n] or [1, n] on top of what is at a token. */
+  Intervention added(int token, Tensor vector) {
+    return Intervention.add(place().at(0, token), vector);
+  }
+
+  /** The first token of the rows that what is encoded at a token is made of. */
+  int firstRead(int token) {
+    return Vectors.of(site) == Vectors.ATTENTION ? 0 : token;
+  }
+
+  /**
+   * What is encoded at the token of the last of some rows of the residual stream, as it follows
+   * from them: [token, dModel] to [1, n].
+   */
+  Variable vector(Run run, int token, Variable rows, ScaleGradient scaleGradient) {
+    Transformer model = run.model();
+    Variable x = part(model).normalised(rows, scaleGradient);
+    return switch (Vectors.of(site)) {
+      case ACTIVATION -> model.mlp(layer).neurons(x);
+      case MLP -> model.mlp(layer).output(model.mlp(layer).neurons(x), scaleGradient);
+      case ATTENTION -> {
+        Attention attention = model.attention(layer);
+        Variable q = attention.query(x.slice(0, token, token + 1), token, scaleGradient);
+        Variable scores = attention.scores(q, attention.key(x, 0, scaleGradient), token);
+        Variable mixed = attention.headOutput(attention.pattern(scores, token), attention.value(x));
+        yield attention.output(mixed, scaleGradient);
+      }
+    };
+  }
+
+  /** Gradients in the rows of scalars that move with the vector, [k, n] to [k, token, dModel]. */
+  Tensor pull(Run run, int token, Tensor cotangents, ScaleGradient scaleGradient) {
+    try (Scope scope = Scope.open()) {
+      Tensor residual = run.residual(part(run.model()).reads()).value();
+      Variable rows = Variable.input(residual.slice(0, firstRead(token), token + 1));
+      Tensor directions =
+          cotangents.reshape(cotangents.shape().size(0), 1, cotangents.shape().size(1));
+      Variable vector = vector(run, token, rows, scaleGradient);
+      return scope.keep(Jacobian.of(vector, rows).pull(directions).get(0));
+    }
+  }
+
+  /** How what is encoded moves along a write, at the tokens from its own on, [token, n]. */
+  Tensor moved(Push push) {
+    Transformer model = push.run().model();
+    return switch (Vectors.of(site)) {
+      case ACTIVATION -> push.neurons(model.mlp(layer));
+      case MLP -> push.output(model.mlp(layer));
+      case ATTENTION -> push.output(model.attention(layer));
+    };
+  }
+}

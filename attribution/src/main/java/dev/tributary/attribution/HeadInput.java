@@ -1,0 +1,496 @@
+package dev.tributary.attribution;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Attention;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Change;
+import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.Transformer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.function.Supplier;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+
+/**
+ * An attention head at a pair of tokens, entered through its query, its key or its value.
+ *
+ * @param pair the head and its tokens
+ * @param path one of its three inputs
+ */
+public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
+  private static final List<AttentionPath> PATHS =
+      List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE);
+
+  static final Kind KIND =
+      new Kind(HeadInput.class, "head") {
+        @Override
+        Stream<HeadInput> candidates(Coordinates.Name name) {
+          return HeadPair.KIND
+              .candidates(name)
+              .flatMap(pair -> ((HeadPair) pair).targets().stream())
+              .map(HeadInput.class::cast);
+        }
+
+        @Override
+        List<HeadInputs> targets(Transformer model) {
+          return IntStream.range(0, model.layers())
+              .boxed()
+              .flatMap(layer -> PATHS.stream().map(path -> new HeadInputs(path, layer)))
+              .toList();
+        }
+      };
+
+  /**
+   * Refuses {@link AttentionPath#ALL}: the three inputs are three nodes.
+   *
+   * @param pair {@link #pair()}
+   * @param path {@link #path()}
+   */
+  public HeadInput {
+    requireArgument(
+        path != AttentionPath.ALL, "%s: a head is entered through query, key or value", pair);
+  }
+
+  /** One input of the heads of a layer at all pairs. */
+  private record HeadInputs(AttentionPath path, int number) implements TargetFamily {
+    @Override
+    public List<String> axes() {
+      return List.of("head", "query", "key");
+    }
+
+    @Override
+    public HeadInput node(int... index) {
+      return new HeadPair(number, index[0], index[1], index[2]).through(path);
+    }
+
+    @Override
+    public OptionalInt layer() {
+      return OptionalInt.of(number);
+    }
+
+    /** Queries at the token; keys and values of it as later queries see them. */
+    @Override
+    public List<NodeArray> pushed(Push push) {
+      Run run = push.run();
+      Attention attention = run.model().attention(number);
+      if (!push.reaches(attention)) {
+        return List.of();
+      }
+      int token = push.token();
+      int end = run.length();
+      Tensor held = push.edges().heldGradient(Site.PATTERN, number).slice(1, token, end);
+      return switch (path) {
+        case QUERY -> {
+          Tensor moved =
+              push.through(
+                  attention,
+                  path,
+                  q -> {
+                    Tensor keys = run.value(Site.KEY, number).slice(1, 0, token + 1);
+                    Variable k = Variable.constant(keys);
+                    return attention.pattern(attention.scores(q, k, token), token);
+                  });
+          Tensor own = held.slice(1, 0, 1).slice(2, 0, token + 1);
+          yield List.of(NodeArray.of(this, moved.times(own), 0, token));
+        }
+        case KEY -> {
+          Tensor moved =
+              push.through(
+                  attention,
+                  path,
+                  k -> attention.pattern(attention.scoresWithKey(run, token, k), token));
+          yield List.of(NodeArray.of(this, moved.times(held), 0, token));
+        }
+        case VALUE -> {
+          Tensor along = along(push.edges(), token);
+          Variable pattern =
+              Variable.constant(
+                  run.value(Site.PATTERN, number).slice(1, token, end).slice(2, token, token + 1));
+          Tensor moved =
+              push.through(
+                  attention,
+                  path,
+                  v -> attention.valuesAlong(Variable.constant(along), v).times(pattern));
+          yield List.of(NodeArray.of(this, moved, 0, token, token));
+        }
+        case ALL -> throw new AssertionError();
+      };
+    }
+
+    /** Along what the values of a token are read by the queries from it on, [head, query, e]. */
+    private Tensor along(EdgeAttribution edges, int token) {
+      int end = edges.nodes().run().length();
+      if (edges.measure() == EdgeMeasure.ATTRIBUTION) {
+        return edges.nodes().gradient(Site.HEAD_OUTPUT, number).slice(1, token, end);
+      }
+      Tensor directions = writtenDirections(edges.nodes().run(), number, token);
+      return directions.broadcastTo(directions.shape().with(1, end - token));
+    }
+
+    @Override
+    public List<Supplier<SearchTargets>> directions(EdgeAttribution edges, NodeFilter filter) {
+      return List.of(() -> new HeadDirections(edges, number, filter).through(path));
+    }
+  }
+
+  /**
+   * Directions of the three inputs of the heads of a layer. With y a gradient at what the attention
+   * computes from:
+   *
+   * <ul>
+   *   <li>query: column = (head, key), y of the key through the query's weights, less its mean over
+   *       the pattern of the token; gradient · probability / scale
+   *   <li>key: column = (head, query), y of the query through the key's weights; for each key whose
+   *       probability it moves, gradient · probability · (whether it is this token's, less the
+   *       probability of this token) / scale
+   *   <li>value: column = (head, query), y of the gradient of the head's output through the value's
+   *       weights; probability / scale
+   * </ul>
+   */
+  private static final class HeadDirections {
+    private final EdgeAttribution edges;
+    private final Run run;
+    private final int layer;
+    private final NodeFilter filter;
+    private final Attention attention;
+    private final int heads;
+    private final int tokens;
+    private final SearchTargets.Entry entry;
+    private final double[] scales;
+    private final double[] pattern;
+
+    HeadDirections(EdgeAttribution edges, int layer, NodeFilter filter) {
+      this.edges = edges;
+      this.run = edges.nodes().run();
+      this.layer = layer;
+      this.filter = filter;
+      this.attention = run.model().attention(layer);
+      requireArgument(
+          attention.isBilinear(),
+          "a search of all edges: in layer %d scores are capped, or queries and keys are normed or"
+              + " turned, and their directions are not the same at all tokens",
+          layer);
+      this.heads = attention.heads();
+      this.tokens = run.length();
+      this.entry = new SearchTargets.Entry(edges, attention);
+      this.scales = entry.scale().toDoubles();
+      this.pattern = run.value(Site.PATTERN, layer).toDoubles();
+    }
+
+    SearchTargets through(AttentionPath path) {
+      return switch (path) {
+        case QUERY -> queries();
+        case KEY -> keys();
+        case VALUE ->
+            edges.measure() == EdgeMeasure.ATTRIBUTION
+                ? valuesAlongGradients()
+                : valuesAlongWrites();
+        case ALL -> throw new AssertionError();
+      };
+    }
+
+    /** Cotangents at an input of each head, [head, row, dHead], as gradients, [head · row, d]. */
+    private Tensor gradients(AttentionPath path, Tensor cotangents) {
+      Tensor pulled = attention.pulled(path, cotangents);
+      int rows = heads * cotangents.shape().size(1);
+      return pulled.reshape(rows, pulled.shape().size(2));
+    }
+
+    private int at(int head, int query, int key) {
+      return (head * tokens + query) * tokens + key;
+    }
+
+    /** Gradient of the metric at each probability times that probability. */
+    private double[] weightedPattern() {
+      return edges
+          .heldGradient(Site.PATTERN, layer)
+          .times(run.value(Site.PATTERN, layer))
+          .toDoubles();
+    }
+
+    private Supplier<Target> named(int head, int query, int key, AttentionPath path) {
+      return () -> new HeadPair(layer, head, query, key).through(path);
+    }
+
+    private SearchTargets queries() {
+      Tensor keys = attention.perHead(run.value(Site.KEY, layer));
+      Tensor directions = entry.directions(gradients(AttentionPath.QUERY, keys));
+      int width = directions.shape().size(1);
+      Tensor means =
+          run.value(Site.PATTERN, layer)
+              .matmul(directions.reshape(heads, tokens, width))
+              .reshape(heads * tokens, width);
+      double[] weighted = weightedPattern();
+      double[][] bounds = new double[tokens][heads * tokens];
+      long[] reading = new long[tokens];
+      for (int query = 0; query < tokens; query++) {
+        if (filter.wantsToken(query)) {
+          reading[query] = (long) heads * (query + 1);
+          for (int head = 0; head < heads; head++) {
+            for (int key = 0; key <= query; key++) {
+              bounds[query][head * tokens + key] =
+                  Math.abs(weighted[at(head, query, key)]) * scoreScale(query);
+            }
+          }
+        }
+      }
+      return entry.targets(
+          directions,
+          means,
+          bounds,
+          reading,
+          (token, j, sink) -> {
+            int head = j / tokens;
+            int key = j % tokens;
+            sink.edge(
+                named(head, token, key, AttentionPath.QUERY),
+                weighted[at(head, token, key)] * scoreScale(token));
+          });
+    }
+
+    private double scoreScale(int token) {
+      return attention.scoreScale() / scales[token];
+    }
+
+    private SearchTargets keys() {
+      double[] weighted = weightedPattern();
+      double[][] bounds = new double[tokens][heads * tokens];
+      long[] reading = new long[tokens];
+      for (int head = 0; head < heads; head++) {
+        for (int query = 0; query < tokens; query++) {
+          if (filter.wantsToken(query)) {
+            boundKeys(head, query, weighted, pattern, bounds);
+          }
+        }
+      }
+      for (int token = 0; token < tokens; token++) {
+        for (int query = token; query < tokens; query++) {
+          reading[token] += filter.wantsToken(query) ? (long) heads * (query + 1) : 0;
+        }
+      }
+      return entry.targets(
+          gradients(AttentionPath.KEY, run.value(Site.QUERY, layer)),
+          bounds,
+          reading,
+          (token, j, sink) -> {
+            int head = j / tokens;
+            int query = j % tokens;
+            double moved = pattern[at(head, query, token)];
+            for (int key = 0; key <= query; key++) {
+              double slope = (key == token ? 1 : 0) - moved;
+              sink.edge(
+                  named(head, query, key, AttentionPath.KEY),
+                  weighted[at(head, query, key)] * slope * scoreScale(token));
+            }
+          });
+    }
+
+    /** The largest coefficient over keys, for every token whose key a query sees. */
+    private void boundKeys(
+        int head, int query, double[] weighted, double[] pattern, double[][] bounds) {
+      int largest = 0;
+      double second = 0; // largest magnitude but that one
+      for (int key = 1; key <= query; key++) {
+        double here = Math.abs(weighted[at(head, query, key)]);
+        double best = Math.abs(weighted[at(head, query, largest)]);
+        if (here > best) {
+          second = best;
+          largest = key;
+        } else {
+          second = Math.max(second, here);
+        }
+      }
+      for (int token = 0; token <= query; token++) {
+        double moved = pattern[at(head, query, token)];
+        double other = token == largest ? second : Math.abs(weighted[at(head, query, largest)]);
+        double own = Math.abs(weighted[at(head, query, token)]) * Math.abs(1 - moved);
+        bounds[token][head * tokens + query] =
+            Math.max(own, other * Math.abs(moved)) * scoreScale(token);
+      }
+    }
+
+    private SearchTargets valuesAlongGradients() {
+      Tensor gradient = edges.nodes().gradient(Site.HEAD_OUTPUT, layer);
+      double[][] bounds = new double[tokens][heads * tokens];
+      for (int key = 0; key < tokens; key++) {
+        for (int query = key; query < tokens; query++) {
+          for (int head = 0; head < heads && filter.wantsToken(query); head++) {
+            bounds[key][head * tokens + query] =
+                Math.abs(pattern[at(head, query, key)]) / scales[key];
+          }
+        }
+      }
+      return entry.targets(
+          gradients(AttentionPath.VALUE, gradient),
+          bounds,
+          queriesFrom(),
+          (token, j, sink) -> {
+            int head = j / tokens;
+            int query = j % tokens;
+            sink.edge(
+                named(head, query, token, AttentionPath.VALUE),
+                pattern[at(head, query, token)] / scales[token]);
+          });
+    }
+
+    /** Column (head, key), for all the queries that read it along the same direction. */
+    private SearchTargets valuesAlongWrites() {
+      List<Tensor> along = new ArrayList<>();
+      for (int key = 0; key < tokens; key++) {
+        along.add(writtenDirections(run, layer, key));
+      }
+      double[][] bounds = new double[tokens][heads * tokens];
+      for (int key = 0; key < tokens; key++) {
+        for (int head = 0; head < heads; head++) {
+          double largest = 0;
+          for (int query = key; query < tokens; query++) {
+            if (filter.wantsToken(query)) {
+              largest = Math.max(largest, Math.abs(pattern[at(head, query, key)]));
+            }
+          }
+          bounds[key][head * tokens + key] = largest / scales[key];
+        }
+      }
+      return entry.targets(
+          gradients(AttentionPath.VALUE, Tensor.concat(1, along)),
+          bounds,
+          queriesFrom(),
+          (token, j, sink) -> {
+            int head = j / tokens;
+            for (int query = token; query < tokens; query++) {
+              if (filter.wantsToken(query)) {
+                sink.edge(
+                    named(head, query, token, AttentionPath.VALUE),
+                    pattern[at(head, query, token)] / scales[token]);
+              }
+            }
+          });
+    }
+
+    /** How many values of wanted queries read each token. */
+    private long[] queriesFrom() {
+      long[] reading = new long[tokens];
+      for (int key = 0; key < tokens; key++) {
+        for (int query = key; query < tokens; query++) {
+          reading[key] += filter.wantsToken(query) ? heads : 0;
+        }
+      }
+      return reading;
+    }
+  }
+
+  /**
+   * For each head, the direction of what it writes of the value of a token, [head, 1, dHead]; 0 for
+   * a head that writes nothing.
+   */
+  static Tensor writtenDirections(Run run, int layer, int key) {
+    Attention attention = run.model().attention(layer);
+    Tensor weight = attention.outputWeight();
+    Tensor value = attention.perHead(run.value(Site.VALUE, layer).slice(1, key, key + 1));
+    Tensor written = attention.outlet().fixed(value.matmul(weight));
+    double[] lengths = written.norm(-1).toDoubles();
+    Tensor divisors =
+        Tensor.of(
+            written.dtype(),
+            Shape.of(lengths.length, 1, 1),
+            Arrays.stream(lengths).map(length -> length == 0 ? 1 : length).toArray());
+    return attention.outlet().directions(written).matmulTransposed(weight).over(divisors);
+  }
+
+  @Override
+  public Coordinates coordinates() {
+    return pair.coordinates().path(path);
+  }
+
+  @Override
+  public Family family() {
+    return new HeadInputs(path, pair.layer());
+  }
+
+  @Override
+  public int[] index() {
+    return pair.index();
+  }
+
+  @Override
+  public void requireIn(Run run) {
+    pair.requireIn(run);
+  }
+
+  @Override
+  public Reading reading(EdgeAttribution edges) {
+    Run run = edges.nodes().run();
+    if (path == AttentionPath.VALUE) {
+      return pair.value(run, along(edges));
+    }
+    double held = edges.held(Site.PATTERN, pair.layer(), pair.head(), pair.query(), pair.key());
+    return pair.pattern(run, Set.of(path), Stage.ACTIVATION).times(held);
+  }
+
+  /** Along what its value is read: the metric's gradient, or what the head writes of it. */
+  private Tensor along(EdgeAttribution edges) {
+    int head = pair.head();
+    if (edges.measure() == EdgeMeasure.ATTRIBUTION) {
+      Tensor gradient = edges.nodes().gradient(Site.HEAD_OUTPUT, pair.layer());
+      return gradient.slice(0, head, head + 1).slice(1, pair.query(), pair.query() + 1);
+    }
+    return writtenDirections(edges.nodes().run(), pair.layer(), pair.key())
+        .slice(0, head, head + 1);
+  }
+
+  @Override
+  public Optional<Change> without(Run run, int token, Tensor write) {
+    if (path == AttentionPath.VALUE) {
+      return Optional.of(withoutValue(run, write));
+    }
+    Reading reading = pair.pattern(run, Set.of(path), Stage.ACTIVATION);
+    double lost = reading.lostWithout(run, token, write);
+    return Optional.of(pair.withActivation(run, pair.activation(run).orElseThrow() - lost));
+  }
+
+  /** The output of the head at its query as if the value of the key had been read without. */
+  private Change withoutValue(Run run, Tensor write) {
+    Attention attention = run.model().attention(pair.layer());
+    Tensor rows = run.residual(attention.reads()).value().slice(0, pair.key(), pair.key() + 1);
+    Tensor before = value(attention, rows);
+    Tensor after = value(attention, rows.minus(write));
+    Tensor moved = after.minus(before).times(pair.activation(run).orElseThrow());
+    Place place = Place.of(Site.HEAD_OUTPUT, pair.layer()).at(0, pair.head()).at(1, pair.query());
+    return Intervention.add(place, moved);
+  }
+
+  private Tensor value(Attention attention, Tensor rows) {
+    Variable x = attention.normalised(Variable.constant(rows), ScaleGradient.LIVE);
+    return attention.value(x, pair.head()).value();
+  }
+
+  @Override
+  public Trace traced(Trace.Side side, Metric.OfLogits downstream) {
+    if (path != AttentionPath.VALUE) {
+      return new Trace.PatternTrace(pair, Set.of(path), side.stage(), side.scaleGradient());
+    }
+    requireArgument(
+        side.stage() == Stage.ACTIVATION,
+        "%s has no nonlinearity, so it has no side before one",
+        this);
+    return new Trace.ValueTrace(pair, downstream);
+  }
+
+  @Override
+  public String toString() {
+    return coordinates().toString();
+  }
+}

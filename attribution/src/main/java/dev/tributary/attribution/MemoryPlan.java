@@ -1,0 +1,86 @@
+package dev.tributary.attribution;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shapes;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.TransformerConfig;
+import java.util.Collections;
+import java.util.Locale;
+import java.util.Map;
+import java.util.WeakHashMap;
+import java.util.concurrent.ConcurrentHashMap;
+
+/**
+ * How much off-heap memory a model and its runs need, said before any of it is asked for: all of it
+ * is done on {@link Shapes}.
+ *
+ * @param weights of the model, bytes
+ * @param recording what one run records: every site and what its derivative holds, bytes
+ * @param gradients what {@link NodeAttribution#of} needs besides, bytes
+ */
+public record MemoryPlan(long weights, long recording, long gradients) {
+  /** Of every model, by the number of tokens, as far as they were asked for. */
+  private static final Map<Transformer, Map<Integer, Long>> GRADIENTS =
+      Collections.synchronizedMap(new WeakHashMap<>());
+
+  /**
+   * {@return what a model without autoencoders needs, and a run of it}
+   *
+   * @param config sizes of the model
+   * @param dtype in which it computes
+   * @param tokens of the prompt
+   * @throws IllegalArgumentException if there are none, or more than the context holds
+   */
+  public static MemoryPlan of(TransformerConfig config, DType dtype, int tokens) {
+    requireArgument(
+        tokens > 0 && tokens <= config.context(),
+        "memory for %d tokens: the context of this model holds 1 to %d",
+        tokens,
+        config.context());
+    return Shapes.measure(
+        () -> {
+          Transformer model = Transformer.random(config, dtype, 0);
+          Scope.releaseUnused(); // what reading them took besides
+          long weights = Scope.reservedBytes();
+          model.run(new int[tokens]);
+          long recording = Scope.reservedBytes() - weights;
+          return new MemoryPlan(weights, recording, gradients(model, tokens));
+        });
+  }
+
+  /** What {@link NodeAttribution#of} needs besides the run, by a metric that reads every logit. */
+  static long gradients(Transformer model, int tokens) {
+    return GRADIENTS
+        .computeIfAbsent(model, any -> new ConcurrentHashMap<>())
+        .computeIfAbsent(
+            tokens,
+            length ->
+                Shapes.measure(
+                    () -> {
+                      Run run = model.run(new int[length]);
+                      long recorded = Scope.reservedBytes();
+                      NodeAttribution.of(run, Metric.logProbability(run.lastToken(), 0));
+                      return Scope.reservedBytes() - recorded;
+                    }));
+  }
+
+  /** {@return the sum of all three, bytes} */
+  public long total() {
+    return weights + recording + gradients;
+  }
+
+  @Override
+  public String toString() {
+    return String.format(
+        Locale.ROOT,
+        "%.0f MB: weights %.0f, recording %.0f, gradients %.0f",
+        total() / 1e6,
+        weights / 1e6,
+        recording / 1e6,
+        gradients / 1e6);
+  }
+}

@@ -1,0 +1,306 @@
+package dev.tributary.attribution;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.autodiff.Jacobian;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Change;
+import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.Mlp;
+import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Point;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.Transformer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalInt;
+import java.util.function.Supplier;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+
+/**
+ * A neuron of an MLP at a token. It writes activation · its row of the output weights.
+ *
+ * @param layer from 0
+ * @param token from 0
+ * @param neuron from 0
+ */
+public record Neuron(int layer, int token, int neuron) implements Source, Target {
+  static final Kind KIND =
+      new Kind(Neuron.class, "neuron") {
+        @Override
+        Stream<Neuron> candidates(Coordinates.Name name) {
+          int layer = name.layer().orElse(0);
+          return Stream.of(new Neuron(layer, name.token().orElse(0), name.index().orElse(0)));
+        }
+
+        @Override
+        List<Neurons> sources(Transformer model) {
+          return IntStream.range(0, model.layers()).mapToObj(Neurons::new).toList();
+        }
+
+        @Override
+        List<Neurons> targets(Transformer model) {
+          return sources(model);
+        }
+      };
+
+  /** The neurons of a layer at all tokens. */
+  private record Neurons(int number) implements SourceFamily, TargetFamily {
+    @Override
+    public List<String> axes() {
+      return List.of("token", "neuron");
+    }
+
+    @Override
+    public Neuron node(int... index) {
+      return new Neuron(number, index[0], index[1]);
+    }
+
+    @Override
+    public OptionalInt layer() {
+      return OptionalInt.of(number);
+    }
+
+    private Mlp mlp(Run run) {
+      return run.model().mlp(number);
+    }
+
+    private Tensor activation(Run run) {
+      return run.value(Site.MLP_ACTIVATION, number);
+    }
+
+    @Override
+    public Point point(Transformer model) {
+      return model.mlp(number).writes();
+    }
+
+    @Override
+    public List<Place> within() {
+      return List.of(Place.of(Site.MLP_ACTIVATION, number), Place.of(Site.MLP_OUTPUT, number));
+    }
+
+    @Override
+    public Optional<Tensor> activations(Run run) {
+      return Optional.of(activation(run));
+    }
+
+    @Override
+    public Tensor activationTimesGradient(NodeAttribution nodes) {
+      return activation(nodes.run()).times(nodes.gradient(Site.MLP_ACTIVATION, number));
+    }
+
+    @Override
+    public Tensor writeNorms(Run run) {
+      Tensor rows = mlp(run).outlet().fixed(mlp(run).rows());
+      Tensor norms = rows.norm(-1).reshape(rows.shape().size(0));
+      return mlp(run).outlet().perToken(run, 0, activation(run)).times(norms);
+    }
+
+    @Override
+    public NodeArray products(GradientReader gradient) {
+      Mlp mlp = mlp(gradient.run());
+      Tensor activation = gradient.read(activation(gradient.run()), 0);
+      Tensor products = gradient.times(mlp.outlet(), mlp.rows()).times(activation);
+      return NodeArray.of(this, products, gradient.from());
+    }
+
+    @Override
+    public SearchSources rows(Run run) {
+      return SearchSources.shared(
+          this,
+          run,
+          mlp(run).outlet().fixed(mlp(run).rows()),
+          mlp(run).outlet().perToken(run, 0, activation(run)));
+    }
+
+    @Override
+    public List<NodeArray> pushed(Push push) {
+      if (!push.reaches(mlp(push.run()))) {
+        return List.of();
+      }
+      Tensor held = push.edges().heldGradient(Site.MLP_ACTIVATION, number);
+      int token = push.token();
+      Tensor moved = push.neurons(mlp(push.run())).times(held.slice(0, token, token + 1));
+      return List.of(NodeArray.of(this, moved, token));
+    }
+
+    /**
+     * Column = neuron, its input weights through the norm; coefficient = held gradient · slope /
+     * scale.
+     */
+    @Override
+    public List<Supplier<SearchTargets>> directions(EdgeAttribution edges, NodeFilter filter) {
+      return List.of(() -> directions(edges.nodes().run(), edges, filter));
+    }
+
+    private SearchTargets directions(Run run, EdgeAttribution edges, NodeFilter filter) {
+      List<Mlp.Factor> factors = mlp(run).factors(run);
+      requireArgument(
+          factors.size() == 1,
+          "a search of all edges: the neurons of layer %d are gated, and their directions are not"
+              + " the same at all tokens",
+          number);
+      Mlp.Factor factor = factors.get(0);
+      SearchTargets.Entry entry = new SearchTargets.Entry(edges, mlp(run));
+      double[] coefficients =
+          edges
+              .heldGradient(Site.MLP_ACTIVATION, number)
+              .times(factor.slopes())
+              .over(entry.scale())
+              .toDoubles();
+      int neurons = factor.slopes().shape().size(1);
+      double[][] bounds = new double[run.length()][neurons];
+      long[] reading = new long[run.length()];
+      for (int token = 0; token < run.length(); token++) {
+        if (filter.wantsToken(token)) {
+          reading[token] = neurons;
+          for (int neuron = 0; neuron < neurons; neuron++) {
+            bounds[token][neuron] = Math.abs(coefficients[token * neurons + neuron]);
+          }
+        }
+      }
+      return entry.targets(
+          factor.weights(),
+          bounds,
+          reading,
+          (token, j, sink) -> sink.edge(() -> node(token, j), coefficients[token * neurons + j]));
+    }
+  }
+
+  @Override
+  public Coordinates coordinates() {
+    return Coordinates.outside(KIND.word(), Coordinates.Component.MLP)
+        .layer(layer)
+        .index(neuron)
+        .at(token);
+  }
+
+  @Override
+  public SourceFamily family() {
+    return new Neurons(layer);
+  }
+
+  @Override
+  public int[] index() {
+    return new int[] {token, neuron};
+  }
+
+  @Override
+  public void requireIn(Run run) {
+    Node.requirePlace(this, layer, token, run);
+    Node.requireIndex(this, "neuron", neuron, run.model().mlp(layer).neuronCount());
+  }
+
+  @Override
+  public OptionalDouble activation(Run run) {
+    return OptionalDouble.of(run.value(Site.MLP_ACTIVATION, layer).get(token, neuron));
+  }
+
+  private Place place() {
+    return Place.of(Site.MLP_ACTIVATION, layer).at(0, token).at(1, neuron);
+  }
+
+  // ---- as a source -------------------------------------------------------------------------
+
+  @Override
+  public List<Write> writes(Run run) {
+    Mlp mlp = run.model().mlp(layer);
+    Tensor row = mlp.rows().slice(0, neuron, neuron + 1);
+    Tensor written = mlp.outlet().push(run, token, row.times(activation(run).orElseThrow()));
+    return List.of(new Write(mlp.writes(), token, written.reshape(written.shape().size(1))));
+  }
+
+  @Override
+  public Change scaled(Run run, double factor) {
+    return Intervention.scale(place(), factor);
+  }
+
+  @Override
+  public Change withActivation(Run run, double activation) {
+    return Intervention.set(place(), activation);
+  }
+
+  // ---- as a target -------------------------------------------------------------------------
+
+  @Override
+  public List<Target> targets() {
+    return List.of(this);
+  }
+
+  /** What it computes, on one side of its activation function. */
+  Reading reading(Run run, Stage stage) {
+    Mlp mlp = run.model().mlp(layer);
+    return new Reading(
+        mlp.reads(),
+        token,
+        token + 1,
+        (r, scaleGradient) -> {
+          Variable x = mlp.normalised(r, scaleGradient);
+          return stage == Stage.ACTIVATION ? mlp.neurons(x, neuron) : mlp.preActivations(x, neuron);
+        });
+  }
+
+  @Override
+  public Reading reading(EdgeAttribution edges) {
+    double held = edges.held(Site.MLP_ACTIVATION, layer, token, neuron);
+    return reading(edges.nodes().run(), Stage.ACTIVATION).times(held);
+  }
+
+  @Override
+  public List<Object> pulledWith() {
+    return List.of(family(), token);
+  }
+
+  /** Neurons of one layer and token: as many directions of one pull. */
+  @Override
+  public List<ResidualGradient> gradients(EdgeAttribution edges, List<? extends Target> together) {
+    Run run = edges.nodes().run();
+    Mlp mlp = run.model().mlp(layer);
+    int[] chosen = together.stream().mapToInt(target -> target.index()[1]).toArray();
+    Tensor held =
+        edges
+            .heldGradient(Site.MLP_ACTIVATION, mlp.layer())
+            .slice(0, token, token + 1)
+            .gather(1, chosen);
+    double[] weights = held.toDoubles();
+    double[] diagonal = new double[chosen.length * chosen.length];
+    for (int i = 0; i < chosen.length; i++) {
+      diagonal[i * chosen.length + i] = weights[i];
+    }
+    Variable rows = Variable.input(run.residual(mlp.reads()).value().slice(0, token, token + 1));
+    Variable neurons = mlp.neurons(mlp.normalised(rows, edges.scaleGradient()), chosen);
+    Shape directions = Shape.of(chosen.length, 1, chosen.length);
+    Tensor pulled =
+        Jacobian.of(neurons, rows)
+            .pull(Tensor.of(run.model().dtype(), directions, diagonal))
+            .get(0);
+    List<ResidualGradient> result = new ArrayList<>();
+    for (int i = 0; i < chosen.length; i++) {
+      Tensor own = pulled.slice(0, i, i + 1).reshape(1, pulled.shape().size(-1));
+      result.add(new ResidualGradient(mlp.reads(), token, own));
+    }
+    return result;
+  }
+
+  @Override
+  public Optional<Change> without(Run run, int at, Tensor write) {
+    double lost = reading(run, Stage.ACTIVATION).lostWithout(run, at, write);
+    return Optional.of(withActivation(run, activation(run).orElseThrow() - lost));
+  }
+
+  @Override
+  public Trace traced(Trace.Side side, Metric.OfLogits downstream) {
+    return new Trace.NeuronTrace(this, side.stage(), side.scaleGradient());
+  }
+
+  @Override
+  public String toString() {
+    return coordinates().toString();
+  }
+}

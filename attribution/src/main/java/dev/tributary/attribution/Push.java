@@ -1,0 +1,158 @@
+package dev.tributary.attribution;
+
+import dev.tributary.autodiff.Jacobian;
+import dev.tributary.autodiff.Jacobian.Pushed;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Attention;
+import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.Mlp;
+import dev.tributary.transformer.Part;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
+import java.util.EnumMap;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.UnaryOperator;
+
+/**
+ * What a source writes, pushed through each part of the model that reads it: how what the part
+ * computes moves. Only rows and slices that move are computed, once for all targets that ask. Lives
+ * in the scope in which it was made.
+ */
+final class Push {
+  private final EdgeAttribution edges;
+  private final Run run;
+  private final int token;
+  private final List<Write> writes;
+
+  private final Map<Part, Pushed> neurons = new HashMap<>();
+  private final Map<Part, Map<AttentionPath, Pushed>> inputs = new HashMap<>();
+
+  Push(EdgeAttribution edges, Source source) {
+    this.edges = edges;
+    this.run = edges.nodes().run();
+    this.token = source.token();
+    this.writes = source.writes(run);
+  }
+
+  EdgeAttribution edges() {
+    return edges;
+  }
+
+  Run run() {
+    return run;
+  }
+
+  /** The token at which the source writes. */
+  int token() {
+    return token;
+  }
+
+  /** Whether a part reads something of what is written. */
+  boolean reaches(Part part) {
+    return writes.stream().anyMatch(write -> write.point().reaches(part.reads()));
+  }
+
+  /** ⟨write, gradient⟩ */
+  double along(ResidualGradient gradient) {
+    return writes.stream()
+        .filter(write -> write.point().reaches(gradient.point()))
+        .mapToDouble(write -> gradient.row(token).times(write.vector()).sum(-1).item())
+        .sum();
+  }
+
+  /** What a part reads of the writes, as one direction, [1, 1, dModel]. */
+  private Tensor tangent(Part part) {
+    Tensor sum =
+        writes.stream()
+            .filter(write -> write.point().reaches(part.reads()))
+            .map(Write::vector)
+            .reduce(Tensor::plus)
+            .orElseThrow();
+    return sum.reshape(1, 1, sum.shape().length());
+  }
+
+  private Tensor row(Part part) {
+    return run.residual(part.reads()).value().slice(0, token, token + 1);
+  }
+
+  private ScaleGradient scaleGradient() {
+    return edges.scaleGradient();
+  }
+
+  private Pushed activations(Mlp mlp) {
+    return neurons.computeIfAbsent(
+        mlp,
+        part ->
+            Jacobian.pushOnce(
+                r -> mlp.neurons(mlp.normalised(r, scaleGradient()), run, token),
+                row(mlp),
+                tangent(mlp)));
+  }
+
+  /** How neurons at the token move, [1, neuron]. */
+  Tensor neurons(Mlp mlp) {
+    return withoutDirections(activations(mlp).tangents());
+  }
+
+  /** How the output of an MLP moves at the token, [1, dModel]. */
+  Tensor output(Mlp mlp) {
+    return pushed(activations(mlp), a -> mlp.output(a, scaleGradient()));
+  }
+
+  /** How something moves that follows from one input of the heads of a layer at the token. */
+  Tensor through(Attention attention, AttentionPath path, UnaryOperator<Variable> function) {
+    Map<AttentionPath, Pushed> own = inputs.computeIfAbsent(attention, this::inputs);
+    return pushed(own.getOrDefault(path, own.get(AttentionPath.QUERY)), function);
+  }
+
+  private Map<AttentionPath, Pushed> inputs(Part part) {
+    Attention attention = (Attention) part;
+    Pushed x =
+        Jacobian.pushOnce(r -> part.normalised(r, scaleGradient()), row(part), tangent(part));
+    Map<AttentionPath, Pushed> result = new EnumMap<>(AttentionPath.class);
+    result.put(
+        AttentionPath.QUERY,
+        further(
+            x, n -> attention.query(n, token, scaleGradient(), recorded(attention, Site.QUERY))));
+    result.put(
+        AttentionPath.KEY,
+        further(x, n -> attention.key(n, token, scaleGradient(), recorded(attention, Site.KEY))));
+    result.put(
+        AttentionPath.VALUE, further(x, n -> attention.value(n, recorded(attention, Site.VALUE))));
+    return result;
+  }
+
+  private Tensor recorded(Attention attention, Site site) {
+    return run.value(site, attention.layer()).slice(1, token, token + 1);
+  }
+
+  /** How the output of an attention moves, at the tokens from this one on, [token, dModel]. */
+  Tensor output(Attention attention) {
+    return List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE).stream()
+        .map(
+            path ->
+                through(
+                    attention,
+                    path,
+                    moving -> attention.outputWith(run, token, path, moving, scaleGradient())))
+        .reduce(Tensor::plus)
+        .orElseThrow();
+  }
+
+  private static Pushed further(Pushed so, UnaryOperator<Variable> function) {
+    return Jacobian.pushOnce(function, so.value(), so.tangents());
+  }
+
+  /** What has been pushed so far, pushed further, without the axis that counts directions. */
+  private static Tensor pushed(Pushed so, UnaryOperator<Variable> function) {
+    return withoutDirections(further(so, function).tangents());
+  }
+
+  private static Tensor withoutDirections(Tensor tangents) {
+    return tangents.reshape(tangents.shape().subShape(1, tangents.shape().rank()));
+  }
+}

@@ -1,0 +1,70 @@
+package dev.tributary.attribution;
+
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Change;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
+import java.util.List;
+import java.util.Optional;
+
+/** A node, or a part of one, that reads the residual stream. */
+public sealed interface Target extends Node
+    permits Neuron, HeadInput, Latent, Logit, Direction, Explained {
+  @Override
+  default List<Target> targets() {
+    return List.of(this);
+  }
+
+  /**
+   * What it computes from the residual stream, times what its gradient is held at.
+   *
+   * @param edges which hold the gradient
+   */
+  Reading reading(EdgeAttribution edges);
+
+  /** How it reads the residual stream: the gradient of its attribution there. */
+  default ResidualGradient gradient(EdgeAttribution edges) {
+    return reading(edges).gradient(edges.nodes().run(), edges.scaleGradient());
+  }
+
+  /** What it shares with targets that are pulled from together with it. */
+  default List<Object> pulledWith() {
+    return List.of(this);
+  }
+
+  /** Of targets that share {@link #pulledWith}, of which this is one. */
+  default List<ResidualGradient> gradients(EdgeAttribution edges, List<? extends Target> together) {
+    return together.stream().map(target -> target.gradient(edges)).toList();
+  }
+
+  /** Whether the scale of the norm through which it reads is seen to move. */
+  default ScaleGradient scaleGradient(EdgeAttribution edges) {
+    return edges.scaleGradient();
+  }
+
+  /**
+   * What happens to the run when this target alone does not see a write.
+   *
+   * @param run that has it
+   * @param token of the write
+   * @param write [dModel]
+   * @return nothing if no part of the model computes from it
+   */
+  default Optional<Change> without(Run run, int token, Tensor write) {
+    return Optional.empty();
+  }
+
+  /**
+   * How much the metric grows when this target alone does not see a write.
+   *
+   * @param edges of the run
+   * @param token of the write
+   * @param write [dModel]
+   */
+  default double metricChange(EdgeAttribution edges, int token, Tensor write) {
+    Run run = edges.nodes().run();
+    return without(run, token, write)
+        .map(change -> Effect.of(run, edges.nodes().metric(), change).metricChange())
+        .orElse(0.0);
+  }
+}

@@ -1,0 +1,167 @@
+package dev.tributary.core;
+
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.function.Supplier;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Where tensors live and kernels run. Memory is recycled: fresh memory costs more than the
+ * arithmetic done in it (page faults), so a block whose tensor has died waits here for the next
+ * tensor of its size.
+ */
+abstract class Device {
+  /** Sizes are rounded up to a sixteenth of their power of two, so that similar sizes meet. */
+  private static final int STEPS_PER_DOUBLING = 16;
+
+  private static final int SMALLEST = 64;
+
+  /** Numbers that {@link #upload} passes on at a time. */
+  private static final int PIECE = 4096;
+
+  /** The device of tensors that are made of nothing else, where a thread has another than most. */
+  private static final ThreadLocal<@Nullable Device> CURRENT = new ThreadLocal<>();
+
+  /** What a block is made for, and taken again for. */
+  record Size(DType dtype, int elements) {
+    /** At least so many elements. */
+    static Size of(DType dtype, int length) {
+      int step = Math.max(SMALLEST, Integer.highestOneBit(length) / STEPS_PER_DOUBLING);
+      return new Size(dtype, Math.max(SMALLEST, Math.floorDiv(length + step - 1, step) * step));
+    }
+
+    long bytes() {
+      return (long) elements * dtype.bytes();
+    }
+  }
+
+  /** Memory of a tensor, as the kernels of its device know it. */
+  interface Block {
+    Size size();
+
+    /** Gives it back to whom the device has it from. */
+    void free();
+  }
+
+  private final Map<Size, Deque<Block>> waiting = new HashMap<>();
+  private long reserved;
+  private long used;
+  private long made;
+
+  /** {@return the device of tensors that are made of nothing else on this thread} */
+  static Device current() {
+    Device device = CURRENT.get();
+    return device != null ? device : Nd4jDevice.standard();
+  }
+
+  /** Makes this the {@link #current} device of this thread meanwhile. */
+  final <T> T during(Supplier<T> code) {
+    Device before = CURRENT.get();
+    CURRENT.set(this);
+    try {
+      return code.get();
+    } finally {
+      CURRENT.set(before);
+    }
+  }
+
+  /**
+   * {@return where the results of operations on tensors of another device go, if this is current}
+   */
+  Device forResultsOf(Device operands) {
+    return operands;
+  }
+
+  abstract Kernels kernels();
+
+  /**
+   * {@return how far apart matrix products want the rows of a weight: {@code columns} or a little
+   * more, in elements}
+   */
+  int rowStride(DType dtype, int columns) {
+    return columns;
+  }
+
+  /**
+   * {@return the memory that {@link Kernels#matmul} takes from here on its way and gives back: how
+   * many elements each of the blocks has that it holds at a time}
+   */
+  IntStream scratch(
+      Tensor x, boolean xTransposed, boolean yTransposed, Tensor out, boolean accumulate) {
+    return IntStream.empty();
+  }
+
+  /** New memory, its content undefined. */
+  abstract Block make(Size size);
+
+  /** {@return how many bytes this process may hold here} */
+  abstract long limitBytes();
+
+  /** Fills a tensor of this device. */
+  void upload(Tensor.Source source, Tensor out) {
+    int length = out.shape().length();
+    double[] values = new double[Math.min(PIECE, length)];
+    for (int from = 0; from < length; from += PIECE) {
+      int count = Math.min(PIECE, length - from);
+      source.read(from, values, count);
+      kernels().write(values, count, out, from);
+    }
+  }
+
+  /** A block of at least that many elements, for whoever gives it back himself. */
+  final Block take(DType dtype, int length) {
+    Size size = Size.of(dtype, length);
+    synchronized (waiting) {
+      used += size.bytes();
+      Deque<Block> blocks = waiting.get(size);
+      if (blocks != null && !blocks.isEmpty()) {
+        return blocks.pop();
+      }
+      reserved += size.bytes();
+      made++;
+    }
+    return make(size);
+  }
+
+  final void give(Block block) {
+    synchronized (waiting) {
+      used -= block.size().bytes();
+      waiting.computeIfAbsent(block.size(), size -> new ArrayDeque<>()).push(block);
+    }
+  }
+
+  /** Gives back every waiting block. */
+  final void trim() {
+    synchronized (waiting) {
+      for (Deque<Block> blocks : waiting.values()) {
+        blocks.forEach(Block::free);
+      }
+      waiting.clear();
+      reserved = used;
+    }
+  }
+
+  /** {@return bytes of all blocks, in use or waiting} */
+  final long reservedBytes() {
+    synchronized (waiting) {
+      return reserved;
+    }
+  }
+
+  /** {@return bytes of blocks in use} */
+  final long usedBytes() {
+    synchronized (waiting) {
+      return used;
+    }
+  }
+
+  /** {@return how many blocks were made: what a steady state holds constant} */
+  final long blocksMade() {
+    synchronized (waiting) {
+      return made;
+    }
+  }
+}

@@ -1,0 +1,101 @@
+package dev.tributary.transformer;
+
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Tensor;
+import java.util.Optional;
+import java.util.function.UnaryOperator;
+
+/**
+ * A norm of the last axis: (x - mean) / scale · gain + bias, with scale = √(variance + epsilon) and
+ * the mean over the axis. An RMS norm subtracts no mean: its scale is √(mean of squares + epsilon).
+ *
+ * @see <a href="https://arxiv.org/abs/1607.06450">Ba et al. 2016</a>
+ * @see <a href="https://arxiv.org/abs/1910.07467">Zhang and Sennrich 2019</a>
+ */
+public final class Norm {
+  private final NormConfig config;
+  private final Tensor gain;
+  private final Optional<Tensor> bias;
+
+  /** The bias, or zeros. */
+  private final Tensor shift;
+
+  /**
+   * @param gain [n]
+   * @param bias [n]
+   */
+  Norm(NormConfig config, Tensor gain, Optional<Tensor> bias) {
+    this.config = config;
+    this.gain = gain;
+    this.bias = bias;
+    this.shift = bias.orElseGet(() -> Tensor.zeros(gain.dtype(), gain.shape()));
+  }
+
+  /**
+   * The normalised rows.
+   *
+   * @param x [.., n]
+   * @param scaleGradient whether derivatives see the scale move; the mean always does
+   * @return [.., n]
+   */
+  public Variable apply(Variable x, ScaleGradient scaleGradient) {
+    return apply(x, scaleGradient::seen);
+  }
+
+  /** The same, each scale going on as another function says. */
+  Variable apply(Variable x, UnaryOperator<Variable> scale) {
+    Variable centred = config.centres() ? x.centred(-1) : x;
+    return centred.rescaled(scale.apply(centred.rootMeanSquare(config.epsilon())), gain, shift);
+  }
+
+  /**
+   * What rows are divided by.
+   *
+   * @param x [.., n]
+   * @return [.., 1]
+   */
+  public Tensor scale(Tensor x) {
+    return centred(x).rootMeanSquare(config.epsilon());
+  }
+
+  /**
+   * Rows over their scale, of mean 0 if the norm subtracts it, without gain and bias.
+   *
+   * @param x [.., n]
+   * @return [.., n]
+   */
+  public Tensor standardised(Tensor x) {
+    Tensor centred = centred(x);
+    return centred.over(centred.rootMeanSquare(config.epsilon()));
+  }
+
+  /**
+   * Cotangents pulled back through gain and mean, which are the same for every row: with the scale
+   * held fixed, what remains is to divide by that of the row.
+   *
+   * @param cotangents at normalised rows, [.., n]
+   * @return [.., n]
+   */
+  public Tensor directions(Tensor cotangents) {
+    return centred(cotangents.times(gain));
+  }
+
+  /**
+   * Tangents pushed through mean and gain, the counterpart of {@link #directions}.
+   *
+   * @param tangents of rows, [.., n]
+   * @return [.., n]
+   */
+  Tensor moved(Tensor tangents) {
+    return centred(tangents).times(gain);
+  }
+
+  /** {@return what is added to every row, [n], if there is something} */
+  public Optional<Tensor> bias() {
+    return bias;
+  }
+
+  private Tensor centred(Tensor x) {
+    return config.centres() ? x.centred(-1) : x;
+  }
+}
