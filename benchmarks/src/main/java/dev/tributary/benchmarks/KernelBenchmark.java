@@ -5,10 +5,11 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.LayerNorm;
+import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.Weight;
 import java.util.concurrent.TimeUnit;
 import java.util.function.UnaryOperator;
 import org.nd4j.linalg.api.buffer.DataType;
@@ -88,9 +89,10 @@ public class KernelBenchmark {
         case "layerNorm" -> {
           sizes = new int[] {64, 768};
           TransformerConfig config = TransformerConfig.gpt2(1, 768, 1, 2, 2, 2, 2, EPSILON, true);
-          LayerNorm norm = Transformer.random(config, DType.FLOAT, 1).block(0).mlpNorm();
-          ours = v -> norm.apply(v, ScaleGradient.LIVE);
-          chain = new Norm(norm);
+          Transformer model = Transformer.random(config, DType.FLOAT, 1);
+          Mlp mlp = model.mlp(0);
+          ours = v -> mlp.normalised(v, ScaleGradient.LIVE);
+          chain = new Norm(model);
         }
         case "causalSoftmax" -> {
           sizes = new int[] {12, 64, 64};
@@ -210,10 +212,9 @@ public class KernelBenchmark {
     private INDArray normalised = Nd4j.empty();
     private INDArray scale = Nd4j.empty();
 
-    Norm(LayerNorm norm) {
-      ReadOff.Norm read = ReadOff.norm(norm, 768, EPSILON);
-      gain = MatmulBenchmark.array(read.gain());
-      bias = MatmulBenchmark.array(read.bias());
+    Norm(Transformer model) {
+      gain = MatmulBenchmark.array(model.weight(Weight.MLP_NORM_GAIN, 0));
+      bias = MatmulBenchmark.array(model.weight(Weight.MLP_NORM_BIAS, 0));
     }
 
     @Override

@@ -10,15 +10,12 @@ import ai.djl.ndarray.types.Shape;
 import ai.djl.nn.Activation;
 import ai.djl.nn.norm.LayerNorm;
 import ai.djl.training.GradientCollector;
-import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.Attention;
-import dev.tributary.transformer.Block;
-import dev.tributary.transformer.Linear;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.Weight;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
@@ -85,22 +82,20 @@ final class PyTorchGpt2 implements AutoCloseable {
   PyTorchGpt2(Run run) {
     manager = manager();
     Transformer model = run.model();
-    heads = model.config().heads();
+    heads = model.attention(0).heads();
     tokens = run.length();
-    epsilon = (float) model.config().layerNormEpsilon();
+    epsilon = (float) model.config().finalNorm().epsilon();
     int d = model.config().dModel();
     normalised = new Shape(d);
     try (Scope scope = Scope.open()) {
       positionEmbedding = array(run.value(Site.POSITION_EMBEDDING));
-      // What each unit vector says of every word.
-      Tensor embedding = model.logits(Variable.constant(ReadOff.identity(d))).value();
-      tokenEmbedding = array(embedding.permute(1, 0));
+      tokenEmbedding = array(model.weight(Weight.TOKEN_EMBEDDING, 0));
       unembedding = tokenEmbedding.transpose();
-      finalNorm = norm(model.finalNorm());
+      finalNorm = norm(model, 0, Weight.FINAL_NORM_GAIN, Weight.FINAL_NORM_BIAS);
     }
-    for (Block block : model.blocks()) {
+    for (int layer = 0; layer < model.layers(); layer++) {
       try (Scope scope = Scope.open()) {
-        layers.add(layer(block));
+        layers.add(layer(model, layer));
       }
     }
     float[] later = new float[tokens * tokens];
@@ -124,34 +119,32 @@ final class PyTorchGpt2 implements AutoCloseable {
     return NDManager.newBaseManager(Device.cpu(), ENGINE);
   }
 
-  private Layer layer(Block block) {
-    Attention attention = block.attention();
-    Affine query = affine(ReadOff.affine(attention::query, width()));
-    Affine key = affine(ReadOff.affine(attention::key, width()));
-    Affine value = affine(ReadOff.affine(attention::value, width()));
-    Tensor output = attention.outputWeight().reshape(width(), width());
+  private Layer layer(Transformer model, int layer) {
+    Affine query = affine(model, layer, Weight.QUERY, Weight.QUERY_BIAS);
+    Affine key = affine(model, layer, Weight.KEY, Weight.KEY_BIAS);
+    Affine value = affine(model, layer, Weight.VALUE, Weight.VALUE_BIAS);
     return new Layer(
-        norm(block.attentionNorm()),
+        norm(model, layer, Weight.ATTENTION_NORM_GAIN, Weight.ATTENTION_NORM_BIAS),
         new Affine(
             query.weight().concat(key.weight(), 0).concat(value.weight(), 0),
             query.bias().concat(key.bias(), 0).concat(value.bias(), 0)),
-        affine(new Linear(output, attention.outputBias())),
-        norm(block.mlpNorm()),
-        affine(block.mlp().input()),
-        affine(block.mlp().output()));
+        affine(model, layer, Weight.ATTENTION_OUTPUT, Weight.ATTENTION_OUTPUT_BIAS),
+        norm(model, layer, Weight.MLP_NORM_GAIN, Weight.MLP_NORM_BIAS),
+        affine(model, layer, Weight.MLP_INPUT, Weight.MLP_INPUT_BIAS),
+        affine(model, layer, Weight.MLP_OUTPUT, Weight.MLP_OUTPUT_BIAS));
   }
 
   private int width() {
     return Math.toIntExact(normalised.get(0));
   }
 
-  private Affine affine(Linear linear) {
-    return new Affine(array(linear.weight().permute(1, 0)), array(linear.bias()));
+  private Affine affine(Transformer model, int layer, Weight matrix, Weight bias) {
+    Tensor weight = model.weight(matrix, layer);
+    return new Affine(array(weight.permute(1, 0)), array(model.weight(bias, layer)));
   }
 
-  private Norm norm(dev.tributary.transformer.LayerNorm norm) {
-    ReadOff.Norm read = ReadOff.norm(norm, width(), epsilon);
-    return new Norm(array(read.gain()), array(read.bias()));
+  private Norm norm(Transformer model, int layer, Weight gain, Weight bias) {
+    return new Norm(array(model.weight(gain, layer)), array(model.weight(bias, layer)));
   }
 
   private NDArray array(Tensor tensor) {

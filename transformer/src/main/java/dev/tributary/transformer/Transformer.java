@@ -297,9 +297,26 @@ public final class Transformer {
     return dtype;
   }
 
-  /** {@return its weights, in the order of the forward pass; those of one slot are read only} */
+  /** {@return its weights, in the order of the forward pass; to be read only} */
   public Map<Slot, Tensor> weights() {
     return Collections.unmodifiableMap(weights);
+  }
+
+  /**
+   * {@return one of its weights}
+   *
+   * @param weight which
+   * @param layer from 0, and 0 of weights of the whole model
+   * @throws IllegalArgumentException if it has no such weight
+   */
+  public Tensor weight(Weight weight, int layer) {
+    return weights.entrySet().stream()
+        .filter(entry -> entry.getKey().weight() == weight && entry.getKey().layer() == layer)
+        .map(Map.Entry::getValue)
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new IllegalArgumentException("this model has no " + weight + " of layer " + layer));
   }
 
   /** {@return how many layers there are} */
