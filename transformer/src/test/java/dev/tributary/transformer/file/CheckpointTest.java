@@ -218,6 +218,18 @@ class CheckpointTest {
   }
 
   @Test
+  void open_moreLayersThanThereAre_namesTheFirstThatIsMissing() throws IOException {
+    open(true);
+    Path config = folder.resolve("config.json");
+    String json = Files.readString(config);
+    Files.writeString(config, json.replace("\"n_layer\": 2", "\"n_layer\": 60000"));
+    assertEquals(
+        "/model.safetensors: there is no tensor \"h.2.ln_1.weight\", which a model of 60000 layers"
+            + " has",
+        refusal(() -> Checkpoint.open(folder)));
+  }
+
+  @Test
   void open_causalMasks_areIgnored() throws IOException {
     weights.put("transformer.h.0.attn.bias", "U8", Shape.of(1, 1, 3, 3), new byte[9]);
     put(weights, "transformer.h.1.attn.masked_bias");
