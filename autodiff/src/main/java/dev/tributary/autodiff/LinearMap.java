@@ -5,6 +5,7 @@ import static dev.tributary.core.Checks.requireArgument;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A linear map between tensor spaces, with its adjoint: ⟨push(u), v⟩ = ⟨u, pull(v)⟩ for every u, v.
@@ -125,7 +126,7 @@ public final class LinearMap {
     return result;
   }
 
-  private String inside(String direction, String message) {
+  private String inside(String direction, @Nullable String message) {
     return direction + " of " + name + ": " + message;
   }
 

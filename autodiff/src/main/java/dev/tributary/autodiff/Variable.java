@@ -361,8 +361,16 @@ public final class Variable {
    *
    * @param domain shape of x, [.., k], with at least as many axes as {@code right}
    * @param right [.., k, n]
+   * @throws IllegalArgumentException if they do not share k
    */
   public static LinearMap rightFactor(Shape domain, Tensor right) {
+    requireArgument(
+        domain.size(-1) == right.shape().size(-2),
+        "rightFactor: rows of %s and %s do not share an inner axis (%d and %d)",
+        domain,
+        right.shape(),
+        domain.size(-1),
+        right.shape().size(-2));
     Shape codomain = domain.with(-1, right.shape().size(-1));
     return new LinearMap("matmul", domain, codomain, rightFactor(right));
   }
@@ -534,11 +542,10 @@ public final class Variable {
         along(
             scale,
             () -> {
-              Tensor none = bias.times(0);
               Tensor divisor = scale.value.square().negate();
               return new Rule(
-                  u -> value.rescaled(divisor, gain, none).times(u),
-                  v -> value.rowDots(v.times(gain)).over(divisor));
+                  u -> value.times(gain).times(u.over(divisor)),
+                  v -> value.times(gain).rowDots(v).over(divisor));
             }));
   }
 

@@ -89,6 +89,16 @@ class LinearMapTest {
   // ---- refusals ----------------------------------------------------------------------------
 
   @Test
+  void rightFactor_otherRows_isRefused() {
+    try (Scope scope = Scope.open()) {
+      Tensor right = weight(DType.FLOAT);
+      assertRefused(
+          "rightFactor: rows of [5, 3] and [2, 3] do not share an inner axis (3 and 2)",
+          () -> Variable.rightFactor(Shape.of(5, 3), right));
+    }
+  }
+
+  @Test
   void then_mapsThatDoNotMeet_saysBothShapes() {
     try (Scope scope = Scope.open()) {
       LinearMap map = product(DType.FLOAT, 1);

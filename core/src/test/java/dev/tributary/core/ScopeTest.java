@@ -297,6 +297,7 @@ class ScopeTest {
   void takeBack_tensorThatWasNotKeptThere_staysWhereItIs() {
     try (Scope outermost = Scope.open()) {
       Tensor x = ones();
+      Tensor w;
       try (Scope outer = Scope.open()) {
         Tensor y = ones();
         Tensor z;
@@ -304,6 +305,7 @@ class ScopeTest {
           z = inner.keepIn(outer, inner.takeBack(inner.keep(ones())));
           inner.keep(x);
           inner.keep(y);
+          w = inner.keep(ones());
         }
         try (Scope inner = Scope.open()) {
           for (Tensor tensor : new Tensor[] {x, y, z}) {
@@ -311,9 +313,10 @@ class ScopeTest {
           }
         }
         outer.takeBack(x);
+        outer.takeBack(outer.keepIn(outermost, w));
         assertEquals(3, x.get(0, 0) + y.get(0, 0) + z.get(0, 0));
       }
-      assertEquals(1, x.get(0, 0));
+      assertEquals(2, x.get(0, 0) + w.get(0, 0));
     }
   }
 
