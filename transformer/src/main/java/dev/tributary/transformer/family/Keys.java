@@ -76,6 +76,14 @@ public interface Keys {
   String text(String key, String otherwise) throws IOException;
 
   /**
+   * {@return what an object says, by its own keys}
+   *
+   * @param key of the config
+   * @throws IOException if there is no object
+   */
+  Keys object(String key) throws IOException;
+
+  /**
    * {@return the texts in a list; none if there is no list}
    *
    * @param key of the config

@@ -155,7 +155,8 @@ final class JsonFile implements Keys {
   }
 
   /** The object at a key, as if it were a file of its own. */
-  JsonFile object(String key) throws IOException {
+  @Override
+  public JsonFile object(String key) throws IOException {
     if (root.get(key) instanceof ObjectNode object) {
       return new JsonFile(path, inside + key + ".", object);
     }
