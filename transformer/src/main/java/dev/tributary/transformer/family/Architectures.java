@@ -46,17 +46,12 @@ public final class Architectures {
   }
 
   /**
-   * {@return a family whose config says all of ours, for writing it}
+   * {@return a family whose config says all of ours, for writing it; none if there is none}
    *
    * @param config sizes and kinds of all parts
-   * @throws IllegalArgumentException if there is none
    */
-  public static Architecture writing(TransformerConfig config) {
-    return first(family -> family.write(config).isPresent())
-        .orElseThrow(
-            () ->
-                new IllegalArgumentException(
-                    "no family of models that is known here has such a config: " + config));
+  public static Optional<Architecture> writing(TransformerConfig config) {
+    return first(family -> family.write(config).isPresent());
   }
 
   /**

@@ -56,6 +56,11 @@ public final class Layout {
     public Weight weight() {
       return slots.get(0).weight();
     }
+
+    /** {@return whether it is of the unembedding, which a model without one does not have} */
+    public boolean isOfHead() {
+      return weight() == Weight.UNEMBEDDING || weight() == Weight.UNEMBEDDING_BIAS;
+    }
   }
 
   private final Architecture family;
@@ -154,7 +159,7 @@ public final class Layout {
    * @param entry one of the tensors
    */
   public String whole(Entry entry) {
-    return entry.weight() == Weight.UNEMBEDDING ? entry.name() : family.prefix() + entry.name();
+    return entry.isOfHead() ? entry.name() : family.prefix() + entry.name();
   }
 
   /** {@return whose files they are} */

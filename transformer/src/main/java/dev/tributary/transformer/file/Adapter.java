@@ -275,8 +275,10 @@ public final class Adapter {
    * @throws IOException if it is an adapter of another model
    */
   AdaptedWeights on(TransformerConfig model, Architecture family) throws IOException {
+    // Adapters of a model in transformer-debugger's layout are those of Hugging Face's.
     boolean own = family.write(model).isPresent();
-    Layout layout = Layout.of(own ? family : Architectures.writing(model), model.tied(false));
+    Architecture adapted = own ? family : Architectures.writing(model).orElse(family);
+    Layout layout = Layout.of(adapted, model.tied(false));
     AdaptedWeights result = new AdaptedWeights(model, layout, description());
     new Adapted(layout, result).find();
     if (result.unties() && config.tied()) {
@@ -306,7 +308,7 @@ public final class Adapter {
       this.result = result;
       boolean hasHead = hasHead();
       for (Layout.Entry entry : layout.entries()) {
-        if (hasHead || entry.weight() != Weight.UNEMBEDDING) {
+        if (hasHead || !entry.isOfHead()) {
           String name = hasHead ? layout.whole(entry) : entry.name();
           entries.put(name, entry);
           modules.computeIfAbsent(module(name), module -> new ArrayList<>()).add(entry);

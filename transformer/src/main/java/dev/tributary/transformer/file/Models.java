@@ -134,7 +134,12 @@ public final class Models {
           folder,
           "there is an adapter in this folder, which would be merged into the model written here");
     }
-    Architecture family = Architectures.writing(model.config());
+    Architecture family =
+        Architectures.writing(model.config())
+            .orElseThrow(
+                () ->
+                    new IllegalArgumentException(
+                        "no family of models that is known has such a config: " + model.config()));
     Layout layout = Layout.of(family, model.config());
     SafetensorsWriter writer = new SafetensorsWriter();
     for (Layout.Entry entry : layout.entries()) {
