@@ -1,5 +1,7 @@
 package dev.tributary.attribution;
 
+import dev.tributary.transformer.RandomArchitecture;
+
 import dev.tributary.attribution.Bias.BiasPart;
 import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
@@ -27,6 +29,7 @@ final class RandomNodes {
   static final int LAYERS = 3;
   static final int TOKENS = 4;
   static final int HEADS = 2;
+  static final int HEAD_WIDTH = 3;
   static final int NEURONS = 5;
   static final int VOCABULARY = 7;
   static final int WIDTH = 7;
@@ -125,13 +128,27 @@ final class RandomNodes {
             LAYERS,
             WIDTH,
             HEADS,
-            3,
+            HEAD_WIDTH,
             NEURONS,
             TOKENS,
             VOCABULARY,
             1e-5,
             seed % 2 == 0 ? MlpActivation.TANH_GELU : MlpActivation.EXACT_GELU,
             random.nextBoolean());
+    return attribution(seed, config, random);
+  }
+
+  /** Of a model that mixes what transformers can be, instead of a GPT-2. */
+  static NodeAttribution mixture(long seed) {
+    Random random = random(seed + 2_000_000);
+    return attribution(
+        seed,
+        RandomArchitecture.of(
+            random, LAYERS, WIDTH, HEADS, HEAD_WIDTH, NEURONS, TOKENS, VOCABULARY),
+        random);
+  }
+
+  private static NodeAttribution attribution(long seed, TransformerConfig config, Random random) {
     List<SparseAutoencoder> autoencoders = new ArrayList<>();
     for (int layer = 0; layer < LAYERS; layer++) {
       for (Site site : ENCODED) {
@@ -165,6 +182,16 @@ final class RandomNodes {
     Tensor decoder = random.nextBoolean() ? encoder : gaussian(Shape.of(LATENTS, n), random, 1);
     return SparseAutoencoder.of(
         "given weights", site, layer, activation, encoder, decoder, preBias, latentBias);
+  }
+
+  /** Whether a run has a node: some models have no biases, or embed no positions. */
+  static boolean has(Run run, Node node) {
+    try {
+      node.requireIn(run);
+      return true;
+    } catch (IllegalArgumentException e) {
+      return false;
+    }
   }
 
   /** What a source adds to the residual stream, [dModel]. */

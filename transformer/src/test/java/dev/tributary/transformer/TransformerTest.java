@@ -85,8 +85,23 @@ class TransformerTest {
                         1e-5,
                         activation,
                         tied));
+    Arbitrary<TransformerConfig> mixtures =
+        Combinators.combine(
+                Arbitraries.longs().between(0, 1 << 20),
+                Arbitraries.integers().between(1, 3),
+                Arbitraries.integers().between(4, 12),
+                Arbitraries.integers().between(1, 4),
+                Arbitraries.integers().between(1, 5),
+                Arbitraries.integers().between(1, 9),
+                Arbitraries.integers().between(2, 15))
+            .as(
+                (seed, layers, dModel, heads, dHead, neurons, vocabulary) ->
+                    RandomArchitecture.of(
+                        new Random(seed), layers, dModel, heads, dHead, neurons, 8, vocabulary));
     return Combinators.combine(
-            configs, Arbitraries.integers().between(1, 7), Arbitraries.longs().between(0, 1 << 20))
+            Arbitraries.oneOf(configs, mixtures),
+            Arbitraries.integers().between(1, 7),
+            Arbitraries.longs().between(0, 1 << 20))
         .as(Drawn::new)
         .withoutEdgeCases();
   }
