@@ -31,10 +31,14 @@ public record Embedding(EmbeddingPart part, int token) implements Source {
     /** Their sum. */
     BOTH(Site.EMBEDDING);
 
-    private final Place place;
+    private final Site site;
 
     EmbeddingPart(Site site) {
-      this.place = Place.of(site);
+      this.site = site;
+    }
+
+    private Place place() {
+      return Place.of(site);
     }
   }
 
@@ -85,23 +89,23 @@ public record Embedding(EmbeddingPart part, int token) implements Source {
 
     @Override
     public Tensor activationTimesGradient(NodeAttribution nodes) {
-      return nodes.run().value(part.place).times(nodes.gradient(part.place)).sum(-1);
+      return nodes.run().value(part.place()).times(nodes.gradient(part.place())).sum(-1);
     }
 
     @Override
     public Tensor writeNorms(Run run) {
-      return run.value(part.place).norm(-1);
+      return run.value(part.place()).norm(-1);
     }
 
     @Override
     public NodeArray products(GradientReader gradient) {
-      Tensor rows = gradient.read(gradient.run().value(part.place), 0);
+      Tensor rows = gradient.read(gradient.run().value(part.place()), 0);
       return NodeArray.of(this, rows.times(gradient.rows()).sum(-1), gradient.from());
     }
 
     @Override
     public SearchSources rows(Run run) {
-      return SearchSources.atOwnToken(this, run, run.value(part.place));
+      return SearchSources.atOwnToken(this, run, run.value(part.place()));
     }
   }
 
@@ -133,7 +137,7 @@ public record Embedding(EmbeddingPart part, int token) implements Source {
 
   @Override
   public List<Write> writes(Run run) {
-    Tensor row = run.value(part.place).slice(0, token, token + 1);
+    Tensor row = run.value(part.place()).slice(0, token, token + 1);
     return List.of(new Write(Point.EMBEDDING, token, row.reshape(row.shape().size(1))));
   }
 
@@ -152,7 +156,7 @@ public record Embedding(EmbeddingPart part, int token) implements Source {
 
   @Override
   public Change scaled(Run run, double factor) {
-    return Intervention.scale(part.place.at(0, token), factor);
+    return Intervention.scale(part.place().at(0, token), factor);
   }
 
   @Override
