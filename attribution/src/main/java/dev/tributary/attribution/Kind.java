@@ -32,7 +32,7 @@ abstract class Kind {
       try {
         return (Kind) record.getDeclaredField("KIND").get(null);
       } catch (ReflectiveOperationException e) {
-        throw new AssertionError(record + " has no constant KIND", e);
+        throw new LinkageError(record + " has no constant KIND", e);
       }
     }
   }
