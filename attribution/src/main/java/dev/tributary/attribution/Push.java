@@ -15,6 +15,7 @@ import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.function.UnaryOperator;
 
 /**
@@ -106,7 +107,7 @@ final class Push {
   /** How something moves that follows from one input of the heads of a layer at the token. */
   Tensor through(Attention attention, AttentionPath path, UnaryOperator<Variable> function) {
     Map<AttentionPath, Pushed> own = inputs.computeIfAbsent(attention, this::inputs);
-    return pushed(own.getOrDefault(path, own.get(AttentionPath.QUERY)), function);
+    return pushed(Objects.requireNonNull(own.get(path), path::name), function);
   }
 
   private Map<AttentionPath, Pushed> inputs(Part part) {
