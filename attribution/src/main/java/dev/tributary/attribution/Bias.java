@@ -162,7 +162,7 @@ public record Bias(BiasPart part, int layer, int token) implements Source {
 
   @Override
   public void requireIn(Run run) {
-    Node.requirePlace(this, layer, token, run);
+    Kind.requirePlace(this, layer, token, run);
     requireArgument(
         part.of(run.model(), layer).bias().isPresent(), "%s: there is no such bias", this);
   }

@@ -63,7 +63,7 @@ public record Direction(Point point, int token, Tensor vector) implements Target
   @Override
   public void requireIn(Run run) {
     run.residual(point);
-    Node.requireIndex(this, "token", token, run.length());
+    Kind.requireIndex(this, "token", token, run.length());
     Shape shape = Shape.of(run.model().config().dModel());
     requireArgument(
         vector.shape().equals(shape),

@@ -132,7 +132,7 @@ public record Embedding(EmbeddingPart part, int token) implements Source {
         part != EmbeddingPart.POSITION || run.model().config().embedding().positions(),
         "%s: the model embeds no positions",
         this);
-    Node.requireIndex(this, "token", token, run.length());
+    Kind.requireIndex(this, "token", token, run.length());
   }
 
   @Override

@@ -77,7 +77,7 @@ record Encoded(Site site, int layer) {
   }
 
   void requireIn(Node node, int token, Run run) {
-    Node.requirePlace(node, layer, token, run);
+    Kind.requirePlace(node, layer, token, run);
     autoencoder(run);
   }
 

@@ -196,9 +196,9 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
 
   @Override
   public void requireIn(Run run) {
-    Node.requireIndex(this, "layer", layer, run.model().layers());
-    Node.requireIndex(this, "head", head, run.model().attention(layer).heads());
-    Node.requireIndex(this, "query token", query, run.length());
+    Kind.requireIndex(this, "layer", layer, run.model().layers());
+    Kind.requireIndex(this, "head", head, run.model().attention(layer).heads());
+    Kind.requireIndex(this, "query token", query, run.length());
     requireArgument(
         key >= 0 && key <= query,
         "%s: key token %d is not between 0 and the query token %d",

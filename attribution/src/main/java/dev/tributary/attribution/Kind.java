@@ -1,5 +1,8 @@
 package dev.tributary.attribution;
 
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Transformer;
 import java.util.Comparator;
 import java.util.List;
@@ -92,5 +95,22 @@ abstract class Kind {
   /** The targets of a model that are of this kind, in the order of reading. */
   List<? extends TargetFamily> targets(Transformer model) {
     return List.of();
+  }
+
+  /** Refuses an index that is out of range. */
+  static void requireIndex(Node node, String what, int index, int size) {
+    requireArgument(
+        index >= 0 && index < size,
+        "%s: %s %d is out of range, there are %d, counted from 0",
+        node,
+        what,
+        index,
+        size);
+  }
+
+  /** Refuses a layer or a token that is out of range. */
+  static void requirePlace(Node node, int layer, int token, Run run) {
+    requireIndex(node, "layer", layer, run.model().layers());
+    requireIndex(node, "token", token, run.length());
   }
 }

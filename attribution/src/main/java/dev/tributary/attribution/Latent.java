@@ -213,7 +213,7 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
   @Override
   public void requireIn(Run run) {
     of().requireIn(this, token, run);
-    Node.requireIndex(this, "latent", latent, of().autoencoder(run).latents());
+    Kind.requireIndex(this, "latent", latent, of().autoencoder(run).latents());
   }
 
   @Override

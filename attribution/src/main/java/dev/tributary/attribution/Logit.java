@@ -58,8 +58,8 @@ public record Logit(int token, int word) implements Target {
 
   @Override
   public void requireIn(Run run) {
-    Node.requireIndex(this, "token", token, run.length());
-    Node.requireIndex(this, "word", word, run.model().config().vocabulary());
+    Kind.requireIndex(this, "token", token, run.length());
+    Kind.requireIndex(this, "word", word, run.model().config().vocabulary());
   }
 
   @Override

@@ -193,8 +193,8 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
 
   @Override
   public void requireIn(Run run) {
-    Node.requirePlace(this, layer, token, run);
-    Node.requireIndex(this, "neuron", neuron, run.model().mlp(layer).neuronCount());
+    Kind.requirePlace(this, layer, token, run);
+    Kind.requireIndex(this, "neuron", neuron, run.model().mlp(layer).neuronCount());
   }
 
   @Override

@@ -1,7 +1,5 @@
 package dev.tributary.attribution;
 
-import static dev.tributary.core.Checks.requireArgument;
-
 import dev.tributary.transformer.Run;
 import java.util.List;
 import java.util.Optional;
@@ -44,10 +42,10 @@ public sealed interface Node permits Source, Target {
    */
   void requireIn(Run run);
 
-  /** The nodes of its kind and place. */
+  /** {@return the nodes of its kind and place} */
   Family family();
 
-  /** Its number along each axis of its family. */
+  /** {@return its number along each axis of its family, a new array} */
   int[] index();
 
   /**
@@ -67,7 +65,7 @@ public sealed interface Node permits Source, Target {
     return false;
   }
 
-  /** The nodes of which it is the sum, itself alone if it has no parts. */
+  /** {@return the nodes of which it is the sum, itself alone if it has no parts} */
   default List<? extends Node> parts() {
     return List.of(this);
   }
@@ -120,22 +118,5 @@ public sealed interface Node permits Source, Target {
                 new IllegalArgumentException(
                     "\"%s\" is not the name of a node; names look like L1.neuron77[9], L2.head5[14<-3], L2.head5.query[14<-3], embedding[3] or metric"
                         .formatted(name)));
-  }
-
-  /** Refuses an index that is out of range. */
-  static void requireIndex(Node node, String what, int index, int size) {
-    requireArgument(
-        index >= 0 && index < size,
-        "%s: %s %d is out of range, there are %d, counted from 0",
-        node,
-        what,
-        index,
-        size);
-  }
-
-  /** Refuses a layer or a token that is out of range. */
-  static void requirePlace(Node node, int layer, int token, Run run) {
-    requireIndex(node, "layer", layer, run.model().layers());
-    requireIndex(node, "token", token, run.length());
   }
 }

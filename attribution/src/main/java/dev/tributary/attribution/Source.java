@@ -26,12 +26,19 @@ public sealed interface Source extends Node
    */
   List<Write> writes(Run run);
 
-  /** What it takes to make it write a multiple of what it wrote, for {@link Run#with}. */
+  /**
+   * {@return what it takes to make it write a multiple of what it wrote, see {@link Ablation}}
+   *
+   * @param run that has this node
+   * @param factor of what it wrote
+   */
   Change scaled(Run run, double factor);
 
   /**
-   * What it takes to give it another activation.
+   * {@return what it takes to give it another activation, see {@link Ablation}}
    *
+   * @param run that has this node
+   * @param activation the new one
    * @throws IllegalArgumentException if it has no activation
    */
   default Change withActivation(Run run, double activation) {

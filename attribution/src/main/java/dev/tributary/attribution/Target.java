@@ -16,46 +16,59 @@ public sealed interface Target extends Node
   }
 
   /**
-   * What it computes from the residual stream, times what its gradient is held at.
+   * {@return what it computes from the residual stream, times what its gradient is held at}
    *
    * @param edges which hold the gradient
    */
   Reading reading(EdgeAttribution edges);
 
-  /** How it reads the residual stream: the gradient of its attribution there. */
+  /**
+   * {@return how it reads the residual stream: the gradient of its attribution there}
+   *
+   * @param edges which hold the gradient
+   */
   default ResidualGradient gradient(EdgeAttribution edges) {
     return reading(edges).gradient(edges.nodes().run(), edges.scaleGradient());
   }
 
-  /** What it shares with targets that are pulled from together with it. */
+  /** {@return what it shares with targets that are pulled from together with it} */
   default List<Object> pulledWith() {
     return List.of(this);
   }
 
-  /** Of targets that share {@link #pulledWith}, of which this is one. */
+  /**
+   * {@return the gradients of targets that share {@link #pulledWith}, of which this is one}
+   *
+   * @param edges which hold gradients
+   * @param together all of them
+   */
   default List<ResidualGradient> gradients(EdgeAttribution edges, List<? extends Target> together) {
     return together.stream().map(target -> target.gradient(edges)).toList();
   }
 
-  /** Whether the scale of the norm through which it reads is seen to move. */
+  /**
+   * {@return whether the scale of the norm through which it reads is seen to move}
+   *
+   * @param edges as which it was asked for
+   */
   default ScaleGradient scaleGradient(EdgeAttribution edges) {
     return edges.scaleGradient();
   }
 
   /**
-   * What happens to the run when this target alone does not see a write.
+   * {@return what happens to the run when this target alone does not see a write; nothing if no
+   * part of the model computes from it}
    *
    * @param run that has it
    * @param token of the write
    * @param write [dModel]
-   * @return nothing if no part of the model computes from it
    */
   default Optional<Change> without(Run run, int token, Tensor write) {
     return Optional.empty();
   }
 
   /**
-   * How much the metric grows when this target alone does not see a write.
+   * {@return how much the metric grows when this target alone does not see a write}
    *
    * @param edges of the run
    * @param token of the write
