@@ -26,17 +26,16 @@ public final class Attention implements Part {
   private final int heads;
   private final int keyHeads;
   private final int dHead;
-  private final Input query;
-  private final Input key;
-  private final Linear value;
+  private final Projection query;
+  private final Projection key;
+  private final Projection value;
   private final double scoreScale;
   private final OptionalDouble cap;
   private final OptionalInt window;
   private final Linear output;
   private final Outlet outlet;
 
-  Attention(
-      AttentionConfig config, int layer, Point reads, Point writes, Transformer.Loaded weights) {
+  Attention(AttentionConfig config, int layer, Point reads, Point writes, Loaded weights) {
     this.layer = layer;
     this.reads = reads;
     this.writes = writes;
@@ -52,18 +51,26 @@ public final class Attention implements Part {
             .filter(own -> own.extent() == AttentionConfig.HeadNorm.Extent.ALL_HEADS)
             .isPresent();
     this.query =
-        new Input(
+        new Projection(
+            dHead,
             weights.linear(Weight.QUERY, Weight.QUERY_BIAS),
             weights.norm(norm, Weight.QUERY_NORM_GAIN, Weight.QUERY_NORM_BIAS),
             acrossHeads,
             config.positions());
     this.key =
-        new Input(
+        new Projection(
+            dHead,
             weights.linear(Weight.KEY, Weight.KEY_BIAS),
             weights.norm(norm, Weight.KEY_NORM_GAIN, Weight.KEY_NORM_BIAS),
             acrossHeads,
             config.positions());
-    this.value = weights.linear(Weight.VALUE, Weight.VALUE_BIAS);
+    this.value =
+        new Projection(
+            dHead,
+            weights.linear(Weight.VALUE, Weight.VALUE_BIAS),
+            Optional.empty(),
+            false,
+            new Positions.None());
     this.scoreScale = config.scoreScale();
     this.cap = config.cap();
     this.window = config.window();
@@ -71,52 +78,6 @@ public final class Attention implements Part {
     this.outlet =
         weights.outlet(
             config.outlet(), Weight.ATTENTION_OUTLET_GAIN, Site.ATTENTION_OUTLET_SCALE, layer);
-  }
-
-  /** What makes queries, or keys: a linear map, a norm, and positions. */
-  private final class Input {
-    private final Linear map;
-    private final Optional<Norm> norm;
-    private final boolean acrossHeads;
-    private final Positions positions;
-
-    Input(Linear map, Optional<Norm> norm, boolean acrossHeads, Positions positions) {
-      this.map = map;
-      this.norm = norm;
-      this.acrossHeads = acrossHeads;
-      this.positions = positions;
-    }
-
-    boolean isLinear() {
-      return norm.isEmpty() && positions instanceof Positions.None;
-    }
-
-    /** Of all heads: [token, dModel] to [head, token, dHead]. */
-    Variable apply(Variable x, int firstToken, UnaryOperator<Variable> scale) {
-      Variable rows = map.apply(x);
-      Variable normed =
-          norm.isPresent() && acrossHeads
-              ? split(norm.get().apply(rows, scale))
-              : norm.map(n -> n.apply(split(rows), scale)).orElseGet(() -> split(rows));
-      return positions.apply(normed, firstToken);
-    }
-
-    /** Of one head, [1, token, dHead], for the cost of its columns if that is possible. */
-    Variable apply(Variable x, int firstToken, UnaryOperator<Variable> scale, int head) {
-      if (norm.isPresent() && acrossHeads) {
-        return apply(x, firstToken, scale).slice(0, head, head + 1);
-      }
-      Variable rows = split(ofHead(map, head).apply(x));
-      Variable normed = norm.map(n -> n.apply(rows, scale)).orElse(rows);
-      return positions.apply(normed, firstToken);
-    }
-
-    /** Of all heads, where the result was recorded: only the derivative is new, if possible. */
-    Variable apply(Variable x, int firstToken, ScaleGradient scaleGradient, Tensor recorded) {
-      return isLinear()
-          ? split(map.apply(x, merge(recorded)))
-          : apply(x, firstToken, scaleGradient::seen);
-    }
   }
 
   Variable apply(Variable residual, Site.Visitor visitor) {
@@ -263,7 +224,7 @@ public final class Attention implements Part {
    * @return [key head, token, dHead]
    */
   public Variable value(Variable x) {
-    return split(value.apply(x));
+    return value.apply(x, 0, scale -> scale);
   }
 
   /**
@@ -274,7 +235,7 @@ public final class Attention implements Part {
    * @return [1, token, dHead]
    */
   public Variable value(Variable x, int head) {
-    return split(ofHead(value, keyHead(head)).apply(x));
+    return value.apply(x, 0, scale -> scale, keyHead(head));
   }
 
   /**
@@ -285,7 +246,7 @@ public final class Attention implements Part {
    * @return the recorded values, with their derivative along {@code x}
    */
   public Variable value(Variable x, Tensor recorded) {
-    return split(value.apply(x, merge(recorded)));
+    return value.apply(x, 0, ScaleGradient.LIVE, recorded);
   }
 
   // ---- scores and pattern ------------------------------------------------------------------
@@ -484,9 +445,9 @@ public final class Attention implements Part {
   public Tensor pulled(AttentionPath path, Tensor cotangents) {
     Linear input =
         switch (path) {
-          case QUERY -> query.map;
-          case KEY -> key.map;
-          case VALUE -> value;
+          case QUERY -> query.map();
+          case KEY -> key.map();
+          case VALUE -> value.map();
           case ALL -> throw new IllegalArgumentException("pulled: name one path, not all of them");
         };
     int dModel = input.weight().shape().size(0);
@@ -530,21 +491,5 @@ public final class Attention implements Part {
   @Override
   public Optional<Tensor> bias() {
     return output.bias();
-  }
-
-  private Linear ofHead(Linear map, int head) {
-    return map.columns(head * dHead, (head + 1) * dHead);
-  }
-
-  /** [head, token, dHead] to [token, head · dHead], the inverse of {@link #split}. */
-  private Tensor merge(Tensor byHead) {
-    int own = byHead.shape().size(0);
-    return byHead.permute(1, 0, 2).reshape(byHead.shape().size(1), own * dHead);
-  }
-
-  private Variable split(Variable x) {
-    int tokens = x.shape().size(0);
-    int own = x.shape().size(1) / dHead;
-    return x.reshape(Shape.of(tokens, own, dHead)).permute(1, 0, 2);
   }
 }

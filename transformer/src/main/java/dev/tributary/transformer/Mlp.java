@@ -24,7 +24,7 @@ public final class Mlp implements Part {
   private final Linear output;
   private final Outlet outlet;
 
-  Mlp(MlpConfig config, int layer, Point reads, Point writes, Transformer.Loaded weights) {
+  Mlp(MlpConfig config, int layer, Point reads, Point writes, Loaded weights) {
     this.layer = layer;
     this.reads = reads;
     this.writes = writes;

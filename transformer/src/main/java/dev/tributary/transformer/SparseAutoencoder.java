@@ -302,6 +302,26 @@ public final class SparseAutoencoder {
     return tensor.slice(0, index, index + 1);
   }
 
+  /** Refuses a model that it does not fit. */
+  void requireFits(Transformer model) {
+    String place = site + " of layer " + layer;
+    model.requireLayer(layer);
+    int there =
+        site == Site.MLP_ACTIVATION ? model.mlp(layer).neuronCount() : model.config().dModel();
+    requireArgument(
+        width() == there,
+        "the autoencoder of %s encodes vectors of %d, and there they have %d",
+        place,
+        width(),
+        there);
+    requireArgument(
+        dtype() == model.dtype(),
+        "the autoencoder of %s is %s and the model %s",
+        place,
+        dtype(),
+        model.dtype());
+  }
+
   private void requireEncodable(Shape y) {
     requireArgument(
         y.rank() >= 2 && y.size(-1) == width(),

@@ -12,18 +12,14 @@ import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
-import java.util.EnumMap;
 import java.util.EnumSet;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.random.RandomGenerator;
-import java.util.random.RandomGeneratorFactory;
 import java.util.stream.Stream;
 
 /**
@@ -39,8 +35,7 @@ public final class Transformer {
   private final Optional<Tensor> positionEmbedding;
   private final List<Layer> layers;
   private final Norm finalNorm;
-  private final Tensor unembedding;
-  private final Optional<Tensor> unembeddingBias;
+  private final Unembedding unembedding;
   private final List<SparseAutoencoder> autoencoders;
   private final String description;
 
@@ -75,8 +70,11 @@ public final class Transformer {
         outside
             .norm(Optional.of(config.finalNorm()), Weight.FINAL_NORM_GAIN, Weight.FINAL_NORM_BIAS)
             .orElseThrow();
-    unembedding = outside.find(Weight.UNEMBEDDING).orElse(tokenEmbedding);
-    unembeddingBias = outside.find(Weight.UNEMBEDDING_BIAS);
+    unembedding =
+        new Unembedding(
+            config.unembedding(),
+            outside.find(Weight.UNEMBEDDING).orElse(tokenEmbedding),
+            outside.find(Weight.UNEMBEDDING_BIAS));
     autoencoders = List.of();
   }
 
@@ -90,44 +88,7 @@ public final class Transformer {
     layers = model.layers;
     finalNorm = model.finalNorm;
     unembedding = model.unembedding;
-    unembeddingBias = model.unembeddingBias;
     this.autoencoders = List.copyOf(autoencoders);
-  }
-
-  /** What has been read of a layer, or of the whole model. */
-  static final class Loaded {
-    private final Map<Weight, Tensor> weights = new EnumMap<>(Weight.class);
-
-    private Loaded(Map<Slot, Tensor> all, Optional<Integer> layer) {
-      all.forEach(
-          (slot, tensor) -> {
-            boolean own = layer.isPresent() && layer.get() == slot.layer();
-            if (slot.weight().perLayer() ? own : layer.isEmpty()) {
-              weights.put(slot.weight(), tensor);
-            }
-          });
-    }
-
-    Tensor tensor(Weight weight) {
-      return find(weight).orElseThrow();
-    }
-
-    Optional<Tensor> find(Weight weight) {
-      return Optional.ofNullable(weights.get(weight));
-    }
-
-    Linear linear(Weight matrix, Weight bias) {
-      return new Linear(tensor(matrix), find(bias));
-    }
-
-    Optional<Norm> norm(Optional<NormConfig> norm, Weight gain, Weight bias) {
-      return norm.map(own -> new Norm(own, tensor(gain), find(bias)));
-    }
-
-    Outlet outlet(OutletConfig outlet, Weight gain, Site scale, int layer) {
-      Optional<Norm> norm = outlet.norm().map(own -> new Norm(own, tensor(gain), Optional.empty()));
-      return new Outlet(norm, outlet.multiplier(), scale, layer);
-    }
   }
 
   /**
@@ -192,23 +153,12 @@ public final class Transformer {
   public Transformer with(List<SparseAutoencoder> autoencoders) {
     Set<String> seen = new HashSet<>();
     for (SparseAutoencoder autoencoder : autoencoders) {
-      Site site = autoencoder.site();
-      String place = site + " of layer " + autoencoder.layer();
-      requireLayer(autoencoder.layer());
-      requireArgument(seen.add(place), "two autoencoders of %s", place);
-      int width = width(site, autoencoder.layer());
+      autoencoder.requireFits(this);
       requireArgument(
-          autoencoder.width() == width,
-          "the autoencoder of %s encodes vectors of %d, and there they have %d",
-          place,
-          autoencoder.width(),
-          width);
-      requireArgument(
-          autoencoder.decoder().dtype() == dtype,
-          "the autoencoder of %s is %s and the model %s",
-          place,
-          autoencoder.decoder().dtype(),
-          dtype);
+          seen.add(autoencoder.toString()),
+          "two autoencoders of %s of layer %d",
+          autoencoder.site(),
+          autoencoder.layer());
     }
     return new Transformer(this, autoencoders);
   }
@@ -250,31 +200,8 @@ public final class Transformer {
    * @param seed of the random numbers
    */
   public static Transformer random(TransformerConfig config, DType dtype, long seed) {
-    RandomGenerator random = RandomGeneratorFactory.of("L64X128MixRandom").create(seed);
     try {
-      return of(
-          config,
-          dtype,
-          "random weights",
-          slot -> {
-            Weight.Role role = slot.weight().role();
-            double mean = role == Weight.Role.GAIN ? 1 : 0;
-            double deviation =
-                switch (role) {
-                  case MATRIX -> 1 / Math.sqrt(slot.shape().size(0));
-                  case TABLE -> 0.5;
-                  case GAIN, BIAS -> 0.1;
-                };
-            return Tensor.generate(
-                dtype,
-                slot.shape(),
-                (from, values, count) -> {
-                  for (int i = 0; i < count; i++) {
-                    values[i] = mean + deviation * random.nextGaussian();
-                  }
-                });
-          },
-          Progress.NONE);
+      return of(config, dtype, "random weights", Weights.random(dtype, seed), Progress.NONE);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
@@ -379,17 +306,16 @@ public final class Transformer {
     return Place.of(layers.get(writer.layer()).residualAt(point), writer.layer());
   }
 
-  /** Size of the vectors at a site. */
-  private int width(Site site, int layer) {
-    return site == Site.MLP_ACTIVATION ? mlp(layer).neuronCount() : config.dModel();
-  }
-
   void requireLayer(int layer) {
     requireArgument(
         layer >= 0 && layer < layers.size(),
         "layer %d of a model that has %d, counted from 0",
         layer,
         layers.size());
+  }
+
+  Unembedding unembedding() {
+    return unembedding;
   }
 
   /** {@return the norm before the unembedding} */
@@ -527,7 +453,7 @@ public final class Transformer {
    * @param normalised [token, dModel]
    */
   public Variable unembed(Variable normalised) {
-    return logits(normalised, unembedding, unembeddingBias);
+    return unembedding.logits(normalised);
   }
 
   /**
@@ -541,42 +467,7 @@ public final class Transformer {
     for (int word : words) {
       requireToken(word);
     }
-    return logits(
-        normalised,
-        unembedding.gather(0, words),
-        unembeddingBias.map(bias -> bias.gather(0, words)));
-  }
-
-  private Variable logits(Variable normalised, Tensor rows, Optional<Tensor> bias) {
-    Variable logits = uncapped(normalised, rows, bias);
-    OptionalDouble cap = config.unembedding().cap();
-    return cap.isEmpty()
-        ? logits
-        : logits.times(1 / cap.getAsDouble()).tanh().times(cap.getAsDouble());
-  }
-
-  private Variable uncapped(Variable normalised, Tensor rows, Optional<Tensor> bias) {
-    Variable logits = normalised.matmulTransposed(Variable.constant(rows));
-    if (bias.isPresent()) {
-      logits = logits.plus(Variable.constant(bias.get()));
-    }
-    double multiplier = config.unembedding().multiplier();
-    return multiplier == 1 ? logits : logits.times(multiplier);
-  }
-
-  /** Logits that move along their tangents in a base run. */
-  Variable linearisedLogits(Run base, Run.Recorder moved, Variable logits) {
-    OptionalDouble cap = config.unembedding().cap();
-    if (cap.isEmpty()) {
-      return logits;
-    }
-    Variable before = Variable.constant(base.value(Site.FINAL_NORMALISED));
-    Variable change = moved.recorded(Site.FINAL_NORMALISED, 0).minus(before);
-    Tensor held = base.value(Site.LOGITS);
-    Tensor slope = held.times(1 / cap.getAsDouble()).square().negate().plus(1);
-    return uncapped(change, unembedding, Optional.empty())
-        .times(Variable.constant(slope))
-        .plus(Variable.constant(held));
+    return unembedding.of(words).logits(normalised);
   }
 
   private void requireTokens(int[] tokens) {

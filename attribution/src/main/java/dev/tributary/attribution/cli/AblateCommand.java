@@ -102,9 +102,9 @@ final class AblateCommand implements Callable<Integer> {
 
   private String what() {
     if (set.isPresent()) {
-      return "set to " + TextReport.number(set.get());
+      return "set to " + Table.number(set.get());
     }
-    return scale == 0 ? "taken out" : "times " + TextReport.number(scale);
+    return scale == 0 ? "taken out" : "times " + Table.number(scale);
   }
 
   private List<Outcome> outcomes(Subject subject) {

@@ -22,36 +22,24 @@ import dev.tributary.attribution.cli.VerifyCommand.Verified;
 import dev.tributary.core.TopK;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.ScaleGradient;
-import java.math.BigDecimal;
-import java.math.MathContext;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
-import java.util.stream.IntStream;
 
 /** An explanation as text, for a terminal of 80 columns. */
 final class TextReport {
-  private static final int WIDTH = 80;
-  private static final String INDENT = "  ";
-  private static final String GAP = "  ";
 
   private static final String ALL_ZERO = "all are exactly 0";
   private static final String AUTOENCODERS =
       "(latents, errors and pre-biases say once more what their site writes)";
-  private static final String ELLIPSIS = "...";
 
   /** Marks an edge that is no good prediction. */
   private static final String FAR_OFF = "!";
 
-  /** Longest word that is shown whole, in characters. */
-  private static final int WORD_LIMIT = 20;
-
   /** Words of a metric that are all named. */
   private static final int NAMED = 4;
-
-  private static final int DIGITS = 4;
 
   /** Nodes of a circuit that are listed, the metric with them. */
   private static final int LISTED = 23;
@@ -115,15 +103,19 @@ final class TextReport {
     int indexWidth = String.valueOf(tokens.size() - 1).length();
     List<String> cells = new ArrayList<>();
     for (int i = 0; i < tokens.size(); i++) {
-      cells.add(right(String.valueOf(i), indexWidth) + " " + quoted(tokens.get(i)));
+      cells.add(Table.right(String.valueOf(i), indexWidth) + " " + Table.quoted(tokens.get(i)));
     }
     int width = cells.stream().mapToInt(String::length).max().orElse(0);
-    int columns = Math.max(1, (WIDTH - INDENT.length() + GAP.length()) / (width + GAP.length()));
+    int columns =
+        Math.max(
+            1,
+            (Table.WIDTH - Table.INDENT.length() + Table.GAP.length())
+                / (width + Table.GAP.length()));
     for (int i = 0; i < cells.size(); i += columns) {
       line(
           cells.subList(i, Math.min(i + columns, cells.size())).stream()
-              .map(cell -> left(cell, width))
-              .collect(Collectors.joining(GAP, INDENT, "")));
+              .map(cell -> Table.left(cell, width))
+              .collect(Collectors.joining(Table.GAP, Table.INDENT, "")));
     }
     line("");
   }
@@ -132,7 +124,7 @@ final class TextReport {
     line("Most probable next words after " + position());
     Table table = new Table(1);
     for (Prediction prediction : subject.predictions()) {
-      table.row(quoted(prediction.word()), number(prediction.probability()));
+      table.row(Table.quoted(prediction.word()), Table.number(prediction.probability()));
     }
     lines(table);
     line("");
@@ -151,10 +143,10 @@ final class TextReport {
     if (metric.trace().isEmpty()) {
       pieces.add("at " + position());
     }
-    pieces.add("= " + number(metric.value()));
-    wrapped(pieces);
+    pieces.add("= " + Table.number(metric.value()));
+    Table.wrapped(pieces).forEach(this::line);
     if (metric.chosen() && metric.trace().isEmpty()) {
-      line(INDENT + "(the target is the most probable word, since none was named)");
+      line(Table.INDENT + "(the target is the most probable word, since none was named)");
     }
     line("");
   }
@@ -196,7 +188,7 @@ final class TextReport {
   }
 
   private static String named(String function, List<Word> words) {
-    List<String> names = words.stream().map(TextReport::quoted).toList();
+    List<String> names = words.stream().map(Table::quoted).toList();
     if (names.size() == 1) {
       return function + "(" + names.get(0) + ")";
     }
@@ -220,12 +212,12 @@ final class TextReport {
       table.row(
           reading.node().toString(),
           where(reading.node()),
-          reading.activation().isPresent() ? number(reading.activation().getAsDouble()) : "",
-          number(reading.attribution()),
-          number(reading.directEffect()));
+          reading.activation().isPresent() ? Table.number(reading.activation().getAsDouble()) : "",
+          Table.number(reading.attribution()),
+          Table.number(reading.directEffect()));
     }
     if (readings.isEmpty()) {
-      line(INDENT + ALL_ZERO);
+      line(Table.INDENT + ALL_ZERO);
     } else {
       lines(table);
     }
@@ -237,26 +229,31 @@ final class TextReport {
     edges.from().ifPresent(node -> pieces.add("from " + described(node)));
     edges.into().ifPresent(node -> pieces.add("into " + described(node)));
     pieces.add("layer-norm scale " + Lowercase.of(subject.scaleGradient()));
-    wrapped(pieces);
+    Table.wrapped(pieces).forEach(this::line);
     if (edges.largest().isEmpty()) {
-      line(INDENT + ALL_ZERO);
+      line(Table.INDENT + ALL_ZERO);
     } else if (edges.from().isEmpty()) {
       edgesFromSources(edges.largest());
     } else {
       edgesIntoTargets(edges.largest());
     }
     if (edges.largest().stream().anyMatch(Edge::isFarOff)) {
-      line(INDENT + FAR_OFF + " far from what the target really loses without the write (patched)");
+      line(
+          Table.INDENT
+              + FAR_OFF
+              + " far from what the target really loses without the write (patched)");
     }
     if (!edges.sums().isEmpty()) {
-      line(INDENT + "Sum over all sources: " + sums(edges.sums()));
+      line(Table.INDENT + "Sum over all sources: " + sums(edges.sums()));
       if (isNearZero(edges)) {
-        line(INDENT + "(near 0: a layer norm whose scale is live ignores the length of its input)");
+        line(
+            Table.INDENT
+                + "(near 0: a layer norm whose scale is live ignores the length of its input)");
       }
       certificate(edges);
     }
     if (!subject.nodes().run().model().autoencoders().isEmpty()) {
-      line(INDENT + AUTOENCODERS);
+      line(Table.INDENT + AUTOENCODERS);
     }
   }
 
@@ -282,18 +279,12 @@ final class TextReport {
             .toArray();
     List<String> pieces =
         new ArrayList<>(List.of("Certificate: sources sum to gradient x residual"));
-    pieces.add("within " + percent(residual) + (errors.length > 0 ? ";" : ""));
+    pieces.add("within " + Table.percent(residual) + (errors.length > 0 ? ";" : ""));
     if (errors.length > 0) {
-      pieces.add("edges shown are off by " + percent(median(errors)) + " (median),");
-      pieces.add(percent(errors[errors.length - 1]) + " at most");
+      pieces.add("edges shown are off by " + Table.percent(median(errors)) + " (median),");
+      pieces.add(Table.percent(errors[errors.length - 1]) + " at most");
     }
-    wrapped(pieces);
-  }
-
-  private static String percent(double fraction) {
-    return fraction >= 0.001
-        ? String.format(Locale.ROOT, "%.1f%%", 100 * fraction)
-        : String.format(Locale.ROOT, "%.0e", fraction);
+    Table.wrapped(pieces).forEach(this::line);
   }
 
   private void edgesFromSources(List<Edge> edges) {
@@ -321,8 +312,8 @@ final class TextReport {
         shown.toString(),
         where(shown),
         through,
-        number(edge.score()),
-        number(edge.patch().patched()),
+        Table.number(edge.score()),
+        Table.number(edge.patch().patched()),
         edge.isFarOff() ? FAR_OFF : "");
   }
 
@@ -335,10 +326,10 @@ final class TextReport {
       Prediction best = outcome.predictions().get(0);
       table.row(
           outcome.nodes(),
-          number(outcome.after()),
-          number(outcome.after() - before),
-          outcome.predicted().isPresent() ? number(outcome.predicted().getAsDouble()) : "",
-          quoted(best.word()) + " " + number(best.probability()));
+          Table.number(outcome.after()),
+          Table.number(outcome.after() - before),
+          outcome.predicted().isPresent() ? Table.number(outcome.predicted().getAsDouble()) : "",
+          Table.quoted(best.word()) + " " + Table.number(best.probability()));
     }
     lines(table);
   }
@@ -349,7 +340,7 @@ final class TextReport {
             "The largest of " + String.format(Locale.ROOT, "%,d", found.searched()) + " edges,",
             "layer-norm scale " + Lowercase.of(subject.scaleGradient())));
     if (found.edges().isEmpty()) {
-      line(INDENT + "(there is none of that magnitude that is not exactly 0)");
+      line(Table.INDENT + "(there is none of that magnitude that is not exactly 0)");
       return;
     }
     Table table = new Table(3);
@@ -360,11 +351,11 @@ final class TextReport {
           edge.source().toString(),
           edge.target().toString(),
           where(edge.source()) + (into.isEmpty() ? "" : ", " + into),
-          number(edge.score()));
+          Table.number(edge.score()));
     }
     lines(table);
     if (!subject.nodes().run().model().autoencoders().isEmpty()) {
-      line(INDENT + AUTOENCODERS);
+      line(Table.INDENT + AUTOENCODERS);
     }
   }
 
@@ -376,24 +367,28 @@ final class TextReport {
     boolean live = subject.scaleGradient() == ScaleGradient.LIVE;
     Table table = new Table(1);
     table.row(
-        "pulled from the target, scale " + (live ? "live" : "detached"), number(verified.pulled()));
-    table.row("pushed from the source", number(verified.pushed()));
-    table.row("with the scale " + (live ? "detached" : "live"), number(verified.otherScale()));
+        "pulled from the target, scale " + (live ? "live" : "detached"),
+        Table.number(verified.pulled()));
+    table.row("pushed from the source", Table.number(verified.pushed()));
     table.row(
-        "patched: what the target loses without the write", number(verified.patch().patched()));
+        "with the scale " + (live ? "detached" : "live"), Table.number(verified.otherScale()));
+    table.row(
+        "patched: what the target loses without the write",
+        Table.number(verified.patch().patched()));
     table.row(
         "change of the metric then, all after it answering",
-        number(verified.patch().metricChange()));
+        Table.number(verified.patch().metricChange()));
     lines(table);
     line("");
     double scale = Math.max(Math.abs(verified.pushed()), Math.abs(verified.pulled()));
     double difference = Math.abs(verified.pushed() - verified.pulled());
-    line("Both directions agree within " + percent(scale == 0 ? 0 : difference / scale) + ".");
+    line(
+        "Both directions agree within " + Table.percent(scale == 0 ? 0 : difference / scale) + ".");
     wrapped(
         List.of(
-            "Linearisation is off by " + percent(verified.patch().linearisationError()) + ".",
+            "Linearisation is off by " + Table.percent(verified.patch().linearisationError()) + ".",
             "Certificate: sources sum to gradient x residual",
-            "within " + percent(verified.certificate().relativeResidual()) + "."));
+            "within " + Table.percent(verified.certificate().relativeResidual()) + "."));
   }
 
   private void circuit(Circuit circuit, List<String> steps) {
@@ -402,16 +397,16 @@ final class TextReport {
     pieces.add("Circuit: " + count + " nodes and " + circuit.edges().size() + " edges;");
     steps.forEach(step -> pieces.add(step + ","));
     pieces.add("layer-norm scale " + Lowercase.of(circuit.origin().scaleGradient()));
-    wrapped(pieces);
+    Table.wrapped(pieces).forEach(this::line);
     line(
-        INDENT
+        Table.INDENT
             + "Replacement "
-            + number(circuit.scores().replacement())
+            + Table.number(circuit.scores().replacement())
             + ": begins at embeddings, not at errors or nodes left out");
     line(
-        INDENT
+        Table.INDENT
             + "Completeness "
-            + number(circuit.scores().completeness())
+            + Table.number(circuit.scores().completeness())
             + ": of what enters its nodes, what it holds");
     line("");
     double[] influence = circuit.influence();
@@ -434,7 +429,7 @@ final class TextReport {
     lines(table);
     if (listed.length <= count) {
       line(
-          INDENT
+          Table.INDENT
               + "and "
               + (count + 1 - listed.length)
               + " more; --json, --dot and --csv have all");
@@ -465,9 +460,9 @@ final class TextReport {
 
   private static String sums(List<Sum> sums) {
     return sums.size() == 1
-        ? number(sums.get(0).sum())
+        ? Table.number(sums.get(0).sum())
         : sums.stream()
-            .map(sum -> input(sum.into()) + " " + number(sum.sum()))
+            .map(sum -> input(sum.into()) + " " + Table.number(sum.sum()))
             .collect(Collectors.joining(", "));
   }
 
@@ -489,62 +484,7 @@ final class TextReport {
   }
 
   private String word(int token) {
-    return quoted(subject.tokens().get(token));
-  }
-
-  /** A word in quotation marks, for leading spaces and line breaks are parts of words. */
-  private static String quoted(Word word) {
-    String visible =
-        word.text()
-            .codePoints()
-            .mapToObj(
-                c ->
-                    switch (c) {
-                      case '\n' -> "\\n";
-                      case '\r' -> "\\r";
-                      case '\t' -> "\\t";
-                      default ->
-                          Character.isISOControl(c)
-                              ? String.format(Locale.ROOT, "\\u%04x", c)
-                              : Character.toString(c);
-                    })
-            .collect(Collectors.joining());
-    return '"' + shortened(visible, WORD_LIMIT) + '"';
-  }
-
-  private static String shortened(String text, int limit) {
-    return text.codePointCount(0, text.length()) <= limit
-        ? text
-        : text.substring(0, text.offsetByCodePoints(0, limit - ELLIPSIS.length())) + ELLIPSIS;
-  }
-
-  /** With four significant digits. */
-  static String number(double value) {
-    double magnitude = Math.abs(value);
-    if (value == 0) {
-      return "0";
-    }
-    if (!Double.isFinite(value)) {
-      return String.valueOf(value);
-    }
-    BigDecimal rounded = new BigDecimal(value).round(new MathContext(DIGITS));
-    return magnitude >= 1e-4 && magnitude < 1e6
-        ? rounded.setScale(rounded.scale() + DIGITS - rounded.precision()).toPlainString()
-        : String.format(Locale.ROOT, "%." + (DIGITS - 1) + "e", value);
-  }
-
-  /** Pieces with spaces between, those that do not fit on the next line. */
-  private void wrapped(List<String> pieces) {
-    StringBuilder line = new StringBuilder();
-    for (String piece : pieces) {
-      if (line.length() + 1 + piece.length() > WIDTH) {
-        line(line.toString());
-        line.setLength(0);
-        line.append(INDENT);
-      }
-      line.append(line.toString().isBlank() ? "" : " ").append(piece);
-    }
-    line(line.toString());
+    return Table.quoted(subject.tokens().get(token));
   }
 
   private void lines(Table table) {
@@ -553,48 +493,5 @@ final class TextReport {
 
   private void line(String line) {
     text.append(line.stripTrailing()).append(System.lineSeparator());
-  }
-
-  private static String left(String cell, int width) {
-    return cell + " ".repeat(Math.max(0, width - cell.length()));
-  }
-
-  private static String right(String cell, int width) {
-    return " ".repeat(Math.max(0, width - cell.length())) + cell;
-  }
-
-  /** Rows of cells: some columns of words, which begin at the left, then numbers. */
-  private static final class Table {
-    private final int words;
-    private final List<List<String>> rows = new ArrayList<>();
-
-    Table(int words) {
-      this.words = words;
-    }
-
-    void row(String... cells) {
-      rows.add(List.of(cells));
-    }
-
-    List<String> lines() {
-      int[] widths =
-          IntStream.range(0, rows.get(0).size())
-              .map(i -> rows.stream().mapToInt(row -> row.get(i).length()).max().orElse(0))
-              .toArray();
-      int total = IntStream.of(widths).map(width -> GAP.length() + width).sum();
-      int last = words - 1;
-      widths[last] = Math.max(ELLIPSIS.length(), widths[last] - Math.max(0, total - WIDTH));
-      return rows.stream()
-          .map(
-              row ->
-                  IntStream.range(0, widths.length)
-                      .mapToObj(
-                          i ->
-                              i < words
-                                  ? left(shortened(row.get(i), widths[i]), widths[i])
-                                  : right(row.get(i), widths[i]))
-                      .collect(Collectors.joining(GAP, INDENT, "")))
-          .toList();
-    }
   }
 }

@@ -938,7 +938,7 @@ class CommandLineTest {
     "NaN, NaN"
   })
   void number_hasFourDigits(double value, String expected) {
-    assertEquals(expected, TextReport.number(value));
+    assertEquals(expected, Table.number(value));
   }
 
   // ---- files -------------------------------------------------------------------------------

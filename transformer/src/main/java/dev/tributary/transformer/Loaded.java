@@ -1,0 +1,42 @@
+package dev.tributary.transformer;
+
+import dev.tributary.core.Tensor;
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.Optional;
+
+/** What has been read of a layer, or of the whole model. */
+final class Loaded {
+  private final Map<Weight, Tensor> weights = new EnumMap<>(Weight.class);
+
+  Loaded(Map<Slot, Tensor> all, Optional<Integer> layer) {
+    all.forEach(
+        (slot, tensor) -> {
+          boolean own = layer.isPresent() && layer.get() == slot.layer();
+          if (slot.weight().perLayer() ? own : layer.isEmpty()) {
+            weights.put(slot.weight(), tensor);
+          }
+        });
+  }
+
+  Tensor tensor(Weight weight) {
+    return find(weight).orElseThrow();
+  }
+
+  Optional<Tensor> find(Weight weight) {
+    return Optional.ofNullable(weights.get(weight));
+  }
+
+  Linear linear(Weight matrix, Weight bias) {
+    return new Linear(tensor(matrix), find(bias));
+  }
+
+  Optional<Norm> norm(Optional<NormConfig> norm, Weight gain, Weight bias) {
+    return norm.map(own -> new Norm(own, tensor(gain), find(bias)));
+  }
+
+  Outlet outlet(OutletConfig outlet, Weight gain, Site scale, int layer) {
+    Optional<Norm> norm = outlet.norm().map(own -> new Norm(own, tensor(gain), Optional.empty()));
+    return new Outlet(norm, outlet.multiplier(), scale, layer);
+  }
+}
