@@ -15,6 +15,7 @@ import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.MlpActivation;
+import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
@@ -86,8 +87,8 @@ class EdgeLawsTest {
           random.nextInt(neurons()));
     }
 
-    /** One source of each kind. */
-    List<Source> sources(Random random) {
+    /** One source of each kind that the model has. */
+    List<Source> sources(Run run, Random random) {
       List<Source> sources = new ArrayList<>();
       for (EmbeddingPart part : EmbeddingPart.values()) {
         sources.add(new Embedding(part, random.nextInt(length)));
@@ -97,6 +98,7 @@ class EdgeLawsTest {
       }
       sources.add(neuron(random));
       sources.add(pair(random));
+      sources.removeIf(source -> !RandomNodes.has(run, source));
       return sources;
     }
 
@@ -141,8 +143,21 @@ class EdgeLawsTest {
                         1e-5,
                         activation,
                         tied));
+    Arbitrary<TransformerConfig> mixtures =
+        Combinators.combine(
+                Arbitraries.longs().between(0, 1 << 20),
+                Arbitraries.integers().between(1, 3),
+                Arbitraries.integers().between(4, 10),
+                Arbitraries.integers().between(1, 4),
+                Arbitraries.integers().between(1, 4),
+                Arbitraries.integers().between(1, 7),
+                Arbitraries.integers().between(2, 9))
+            .as(
+                (seed, layers, dModel, heads, dHead, neurons, vocabulary) ->
+                    RandomArchitecture.of(
+                        new Random(seed), layers, dModel, heads, dHead, neurons, 6, vocabulary));
     return Combinators.combine(
-            configs,
+            Arbitraries.oneOf(configs, mixtures),
             Arbitraries.integers().between(1, 6),
             Arbitraries.longs().between(0, 1 << 20),
             Arbitraries.of(ScaleGradient.values()))
@@ -155,7 +170,7 @@ class EdgeLawsTest {
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = drawn.attribution();
       EdgeAttribution edges = EdgeAttribution.of(nodes, drawn.scaleGradient);
-      for (Source source : drawn.sources(new Random(drawn.seed))) {
+      for (Source source : drawn.sources(nodes.run(), new Random(drawn.seed))) {
         EdgeScores pushed = edges.outOf(source);
         for (Target target : everyTarget(drawn)) {
           double forward = pushed.of(target);
@@ -243,7 +258,7 @@ class EdgeLawsTest {
       Run run = nodes.run();
       Random random = new Random(drawn.seed);
       for (Target target : drawn.targets(random)) {
-        for (Source source : drawn.sources(random)) {
+        for (Source source : drawn.sources(run, random)) {
           if (!isDownstream(edges, source, target)) {
             continue;
           }
@@ -291,7 +306,7 @@ class EdgeLawsTest {
       double sum = 0;
       for (int i = 0; i < value.shape().size(2); i++) {
         sum +=
-            value.get(pair.head(), pair.key(), i)
+            value.get(attention.keyHead(pair.head()), pair.key(), i)
                 * nodes.gradient(Site.HEAD_OUTPUT, layer).get(pair.head(), pair.query(), i);
       }
       return sum * run.value(Site.PATTERN, layer).get(pair.head(), pair.query(), pair.key());
@@ -324,7 +339,7 @@ class EdgeLawsTest {
         EdgeScores scores = edges.into(target);
         assertEquals(open + scores.arrays().size(), Scope.liveTensors(), target::toString);
       }
-      for (Source source : drawn.sources(random)) {
+      for (Source source : drawn.sources(nodes.run(), random)) {
         long open = Scope.liveTensors();
         EdgeScores scores = edges.outOf(source);
         assertEquals(open + scores.arrays().size(), Scope.liveTensors(), source::toString);
@@ -341,7 +356,7 @@ class EdgeLawsTest {
       List<EdgeScores> scores = new ArrayList<>(List.of(nodes.directEffect()));
       Random random = new Random(drawn.seed);
       drawn.targets(random).forEach(target -> scores.add(edges.into(target)));
-      drawn.sources(random).forEach(source -> scores.add(edges.outOf(source)));
+      drawn.sources(nodes.run(), random).forEach(source -> scores.add(edges.outOf(source)));
       scores.forEach(one -> requireAgreement(one.top(5), one::of));
       for (Readings readings :
           List.of(nodes.activation(), nodes.activationTimesGradient(), nodes.writeNorm())) {

@@ -1,7 +1,5 @@
 package dev.tributary.attribution;
 
-import dev.tributary.transformer.RandomArchitecture;
-
 import dev.tributary.attribution.Bias.BiasPart;
 import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
@@ -11,6 +9,7 @@ import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.Point;
+import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;

@@ -53,6 +53,7 @@ public final class Frozen extends Change {
       case NONE -> variable;
       case SCALE, PATTERN -> Variable.constant(base.value(new Place(site, layer, Map.of())));
       case ACTIVATION -> base.model().mlp(layer).linearised(base, run);
+      case LOGITS -> base.model().linearisedLogits(base, run, variable);
     };
   }
 

@@ -195,7 +195,6 @@ public final class Run {
    * @throws IllegalArgumentException if layers have no such site, or there is no such layer
    */
   public Variable variable(Site site, int layer) {
-    model.requireLayer(layer);
     return variable(Place.of(site, layer));
   }
 
@@ -207,6 +206,9 @@ public final class Run {
    *     record it
    */
   public Variable variable(Place place) {
+    if (place.site().perLayer()) {
+      model.requireLayer(place.layer());
+    }
     Variable found = recorded.get(place.whole());
     requireArgument(
         found != null,

@@ -61,7 +61,7 @@ public enum Site {
   /** Final residual stream after the last norm, [token, dModel] */
   FINAL_NORMALISED(Region.AFTER_LAYERS),
   /** [token, vocabulary] */
-  LOGITS(Region.AFTER_LAYERS);
+  LOGITS(Region.AFTER_LAYERS, Curvature.LOGITS);
 
   /** When the forward pass comes by. */
   enum Region {
@@ -80,7 +80,9 @@ public enum Site {
     /** Values are weighted by it. */
     PATTERN,
     /** The activation function of neurons. */
-    ACTIVATION
+    ACTIVATION,
+    /** The cap of logits, if they have one. */
+    LOGITS
   }
 
   private final Region region;

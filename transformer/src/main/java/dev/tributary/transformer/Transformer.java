@@ -548,18 +548,35 @@ public final class Transformer {
   }
 
   private Variable logits(Variable normalised, Tensor rows, Optional<Tensor> bias) {
+    Variable logits = uncapped(normalised, rows, bias);
+    OptionalDouble cap = config.unembedding().cap();
+    return cap.isEmpty()
+        ? logits
+        : logits.times(1 / cap.getAsDouble()).tanh().times(cap.getAsDouble());
+  }
+
+  private Variable uncapped(Variable normalised, Tensor rows, Optional<Tensor> bias) {
     Variable logits = normalised.matmulTransposed(Variable.constant(rows));
     if (bias.isPresent()) {
       logits = logits.plus(Variable.constant(bias.get()));
     }
     double multiplier = config.unembedding().multiplier();
-    if (multiplier != 1) {
-      logits = logits.times(multiplier);
-    }
+    return multiplier == 1 ? logits : logits.times(multiplier);
+  }
+
+  /** Logits that move along their tangents in a base run. */
+  Variable linearisedLogits(Run base, Run.Recorder moved, Variable logits) {
     OptionalDouble cap = config.unembedding().cap();
-    return cap.isEmpty()
-        ? logits
-        : logits.times(1 / cap.getAsDouble()).tanh().times(cap.getAsDouble());
+    if (cap.isEmpty()) {
+      return logits;
+    }
+    Variable before = Variable.constant(base.value(Site.FINAL_NORMALISED));
+    Variable change = moved.recorded(Site.FINAL_NORMALISED, 0).minus(before);
+    Tensor held = base.value(Site.LOGITS);
+    Tensor slope = held.times(1 / cap.getAsDouble()).square().negate().plus(1);
+    return uncapped(change, unembedding, Optional.empty())
+        .times(Variable.constant(slope))
+        .plus(Variable.constant(held));
   }
 
   private void requireTokens(int[] tokens) {

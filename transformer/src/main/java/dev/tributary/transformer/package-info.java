@@ -18,8 +18,8 @@
  * dev.tributary.transformer.Site}. It is run again with a {@link dev.tributary.transformer.Change}:
  * an {@link dev.tributary.transformer.Intervention} at a {@link dev.tributary.transformer.Place},
  * or {@link dev.tributary.transformer.Frozen}. A {@link
- * dev.tributary.transformer.SparseAutoencoder} makes an {@link dev.tributary.transformer.Encoding}
- * of a run, beside the model.
+ * dev.tributary.transformer.SparseAutoencoder} ({@link dev.tributary.transformer.LatentActivation})
+ * makes an {@link dev.tributary.transformer.Encoding} of a run, beside the model.
  */
 @NullMarked
 package dev.tributary.transformer;

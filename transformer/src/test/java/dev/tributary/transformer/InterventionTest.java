@@ -49,21 +49,33 @@ class InterventionTest {
   }
 
   private static Run run(long seed, long prompt) {
+    return seed % 3 == 0 ? run(mixture(seed), seed, prompt) : plain(seed, prompt);
+  }
+
+  private static TransformerConfig mixture(long seed) {
+    return RandomArchitecture.of(new Random(seed), LAYERS, WIDTH, 2, 3, 5, TOKENS, VOCABULARY);
+  }
+
+  /** Of a GPT-2. */
+  private static Run plain(long seed, long prompt) {
     TransformerConfig config =
         TransformerConfig.gpt2(LAYERS, WIDTH, 2, 3, 5, TOKENS, VOCABULARY, 1e-5, seed % 2 == 0);
+    return run(config, seed, prompt);
+  }
+
+  private static Run run(TransformerConfig config, long seed, long prompt) {
     return Transformer.random(config, DType.DOUBLE, seed)
         .run(new Random(prompt).ints(TOKENS, 0, VOCABULARY).toArray());
   }
 
-  /** All but the scales, which are divided by. */
-  private static final List<Site> SITES =
-      Arrays.stream(Site.values()).filter(site -> !site.name().endsWith("SCALE")).toList();
-
-  /** A site of some layer, or part of it. */
+  /** A site, or part of it; of all but the scales, which are divided by. */
   private static Place place(Run run, Random random) {
-    Site site = SITES.get(random.nextInt(SITES.size()));
-    Place place = site.perLayer() ? Place.of(site, random.nextInt(LAYERS)) : Place.of(site);
-    Shape shape = (site.perLayer() ? run.value(site, place.layer()) : run.value(site)).shape();
+    List<Place> places =
+        run.places().stream()
+            .filter(place -> place.site().curvature() != Site.Curvature.SCALE)
+            .toList();
+    Place place = places.get(random.nextInt(places.size()));
+    Shape shape = run.value(place).shape();
     for (int axis = 0; axis < shape.rank(); axis++) {
       if (random.nextBoolean()) {
         place = place.at(axis, random.nextInt(shape.size(axis)));
@@ -92,10 +104,8 @@ class InterventionTest {
       Change change = change(run, random, other);
       Run changed = run.with(change);
       Run fromTheStart = run.with(change, Intervention.scale(Place.of(Site.EMBEDDING), 1));
-      for (Site site : Site.values()) {
-        for (int layer = 0; layer < (site.perLayer() ? LAYERS : 1); layer++) {
-          assertClose(value(fromTheStart, site, layer), value(changed, site, layer));
-        }
+      for (Place place : run.places()) {
+        assertClose(fromTheStart.value(place), changed.value(place));
       }
     }
   }
@@ -103,7 +113,7 @@ class InterventionTest {
   @Property(tries = 100)
   void with_oneLayerChanged_sharesTheEarlierOnes(@ForAll("seeds") long seed) {
     try (Scope scope = Scope.open()) {
-      Run run = run(seed, seed);
+      Run run = plain(seed, seed);
       int layer = (int) (seed % LAYERS);
       Run changed = run.with(Intervention.ablate(Place.of(Site.MLP_ACTIVATION, layer)));
       for (int earlier = 0; earlier < layer; earlier++) {
@@ -192,10 +202,8 @@ class InterventionTest {
     try (Scope scope = Scope.open()) {
       Run run = run(seed, seed);
       Run frozen = run.with(Frozen.as(run));
-      for (Site site : Site.values()) {
-        for (int layer = 0; layer < (site.perLayer() ? LAYERS : 1); layer++) {
-          assertClose(value(run, site, layer), value(frozen, site, layer));
-        }
+      for (Place place : run.places()) {
+        assertClose(run.value(place), frozen.value(place));
       }
     }
   }
@@ -342,10 +350,6 @@ class InterventionTest {
 
   private static void assertRefused(String message, Executable mistake) {
     assertEquals(message, assertThrows(IllegalArgumentException.class, mistake).getMessage());
-  }
-
-  private static Tensor value(Run run, Site site, int layer) {
-    return site.perLayer() ? run.value(site, layer) : run.value(site);
   }
 
   private static Tensor gaussian(Shape shape, Random random) {

@@ -4,11 +4,15 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Slot;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.Weight;
+import dev.tributary.transformer.family.Layout;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -32,10 +36,6 @@ import org.jspecify.annotations.Nullable;
  * @see <a href="https://arxiv.org/abs/2312.03732">Kalajdzievski 2023, rsLoRA</a>
  */
 final class AdaptedWeights {
-  private static final WeightNames NAMES = WeightNames.HUGGING_FACE;
-  private static final String EMBEDDING = NAMES.stored(WeightNames.TOKEN_EMBEDDING);
-  private static final String UNEMBEDDING = NAMES.stored(WeightNames.UNEMBEDDING);
-
   /** Factors of what is added to a matrix. */
   private record Factors(
       StoredTensor a, StoredTensor b, int rank, double scale, Optional<StoredTensor> lengths) {}
@@ -43,37 +43,41 @@ final class AdaptedWeights {
   private record Addend(StoredTensor bias, double scale) {}
 
   private final TransformerConfig model;
+  private final Layout layout;
   private final String description;
-
-  /** All by the bare names of Hugging Face. */
-  private final Map<String, StoredTensor> replaced = new HashMap<>();
-
-  private final Map<String, Factors> factors = new HashMap<>();
-  private final Map<String, Addend> addends = new HashMap<>();
+  private final Map<Layout.Entry, StoredTensor> replaced = new HashMap<>();
+  private final Map<Layout.Entry, Factors> factors = new HashMap<>();
+  private final Map<Layout.Entry, Addend> addends = new HashMap<>();
 
   /** Tables that are no longer what the other one is. */
-  private final Set<String> untied = new HashSet<>();
+  private final Set<Layout.Entry> untied = new HashSet<>();
 
-  AdaptedWeights(TransformerConfig model, String description) {
+  /**
+   * Nothing so far.
+   *
+   * @param layout of the files from which the model was adapted
+   */
+  AdaptedWeights(TransformerConfig model, Layout layout, String description) {
     this.model = model;
+    this.layout = layout;
     this.description = description;
   }
 
   // ---- being told --------------------------------------------------------------------------
 
   void add(
-      String stored,
+      Layout.Entry entry,
       StoredTensor a,
       StoredTensor b,
       int rank,
       double scale,
       Optional<StoredTensor> lengths) {
-    factors.put(stored, new Factors(a, b, rank, scale, lengths));
-    untie(stored);
+    factors.put(entry, new Factors(a, b, rank, scale, lengths));
+    untie(entry);
   }
 
-  void addBias(String stored, StoredTensor bias, double scale) {
-    addends.put(stored, new Addend(bias, scale));
+  void addBias(Layout.Entry entry, StoredTensor bias, double scale) {
+    addends.put(entry, new Addend(bias, scale));
   }
 
   /**
@@ -81,19 +85,15 @@ final class AdaptedWeights {
    *
    * @param base whether it is what the model began with, which a tied table shares with the other
    */
-  void replace(String stored, StoredTensor tensor, boolean base) throws IOException {
-    boolean shared =
-        base
-            && model.unembedding().tied()
-            && (stored.equals(EMBEDDING) || stored.equals(UNEMBEDDING));
-    if (!shared) {
-      replaced.put(stored, tensor);
-      untie(stored);
+  void replace(Layout.Entry entry, StoredTensor tensor, boolean base) throws IOException {
+    if (!base || !model.unembedding().tied() || !isTable(entry)) {
+      replaced.put(entry, tensor);
+      untie(entry);
       return;
     }
-    for (String table : new String[] {EMBEDDING, UNEMBEDDING}) {
-      StoredTensor other = replaced.putIfAbsent(table, tensor);
-      if (other != null && table.equals(stored) && !other.sameNumbers(tensor)) {
+    for (Weight table : List.of(Weight.TOKEN_EMBEDDING, Weight.UNEMBEDDING)) {
+      StoredTensor other = replaced.putIfAbsent(layout.of(table), tensor);
+      if (other != null && table == entry.weight() && !other.sameNumbers(tensor)) {
         throw StoredTensor.because(
             tensor.path(),
             tensor.name(),
@@ -103,9 +103,14 @@ final class AdaptedWeights {
     }
   }
 
-  private void untie(String stored) {
-    if (model.unembedding().tied() && (stored.equals(EMBEDDING) || stored.equals(UNEMBEDDING))) {
-      untied.add(stored);
+  /** Whether it is one of the two that may be the same. */
+  static boolean isTable(Layout.Entry entry) {
+    return entry.weight() == Weight.TOKEN_EMBEDDING || entry.weight() == Weight.UNEMBEDDING;
+  }
+
+  private void untie(Layout.Entry entry) {
+    if (model.unembedding().tied() && isTable(entry)) {
+      untied.add(entry);
     }
   }
 
@@ -129,31 +134,29 @@ final class AdaptedWeights {
   /**
    * One weight, in the innermost open scope.
    *
-   * @param name as {@link WeightNames} has it
    * @param base the same weight of the model
    * @throws IOException if a tensor of the adapter has another shape than this weight asks for
    */
-  Tensor read(String name, StoredTensor base, Shape shape, DType dtype) throws IOException {
-    String stored = NAMES.stored(name);
-    Shape storedShape = NAMES.storedShape(name, shape);
-    @Nullable StoredTensor other = replaced.get(stored);
+  Tensor read(Slot slot, StoredTensor base, DType dtype) throws IOException {
+    Layout.Entry entry = layout.of(slot);
+    @Nullable StoredTensor other = replaced.get(entry);
     StoredTensor begin = base;
     if (other != null) {
-      requireShape(other, storedShape.dimensions());
-      begin = NAMES.view(name, other);
+      requireShape(other, entry.stored().dimensions());
+      begin = other.weight(entry, slot);
     }
-    @Nullable Addend addend = addends.get(stored);
-    @Nullable Factors product = factors.get(stored);
+    @Nullable Addend addend = addends.get(entry);
+    @Nullable Factors product = factors.get(entry);
     StoredTensor last = addend != null ? addend.bias : product != null ? product.b : begin;
     try (Scope scope = Scope.open()) {
       Tensor result =
           addend != null
-              ? sum(name, storedShape, begin, addend, dtype)
-              : product != null ? sum(name, storedShape, begin, product, dtype) : begin.read(dtype);
+              ? sum(entry, slot, begin, addend, dtype)
+              : product != null ? sum(entry, slot, begin, product, dtype) : begin.read(dtype);
       if (!result.isFinite()) {
         StoredTensor cause = begin.read(dtype).isFinite() ? last : begin;
         throw StoredTensor.because(
-            cause.path(), cause.name(), "makes a number of %s infinite or NaN", stored);
+            cause.path(), cause.name(), "makes a number of %s infinite or NaN", entry.name());
       }
       return scope.keep(result);
     } catch (OutOfMemoryError e) {
@@ -166,28 +169,28 @@ final class AdaptedWeights {
   }
 
   private static Tensor sum(
-      String name, Shape stored, StoredTensor begin, Addend addend, DType dtype)
+      Layout.Entry entry, Slot slot, StoredTensor begin, Addend addend, DType dtype)
       throws IOException {
-    requireShape(addend.bias, stored.dimensions());
-    Tensor bias = NAMES.view(name, addend.bias).read(DType.DOUBLE).times(addend.scale);
+    requireShape(addend.bias, entry.stored().dimensions());
+    Tensor bias = addend.bias.columns(entry, slot).read(DType.DOUBLE).times(addend.scale);
     double[] sum = begin.read(DType.DOUBLE).plus(bias).toDoubles();
     return Tensor.of(dtype, Shape.of(sum.length), sum);
   }
 
   private static Tensor sum(
-      String name, Shape stored, StoredTensor begin, Factors product, DType dtype)
+      Layout.Entry entry, Slot slot, StoredTensor begin, Factors product, DType dtype)
       throws IOException {
-    if (stored.rank() != 2) {
+    Shape ours = entry.ours();
+    if (ours.rank() != 2) {
       throw StoredTensor.because(
           product.a.path(), product.a.name(), "is a factor of a weight that is no matrix");
     }
-    boolean outputsFirst = name.equals(WeightNames.UNEMBEDDING);
-    int inputs = stored.size(outputsFirst ? 1 : 0);
-    int outputs = stored.size(outputsFirst ? 0 : 1);
-    requireShape(product.a, product.rank, inputs);
+    boolean outputsFirst = entry.weight() == Weight.UNEMBEDDING;
+    int outputs = ours.size(outputsFirst ? 0 : 1);
+    requireShape(product.a, product.rank, ours.size(outputsFirst ? 1 : 0));
     requireShape(product.b, outputs, product.rank);
     StoredTensor left = outputsFirst ? product.b : product.a.transposed();
-    StoredTensor right = outputsFirst ? product.a : NAMES.view(name, product.b.transposed());
+    StoredTensor right = outputsFirst ? product.a : product.b.transposed().columns(entry, slot);
     Tensor base = begin.read(begin.type() == ElementType.F64 ? DType.DOUBLE : DType.FLOAT);
     LowRankSum sum =
         new LowRankSum(base, left.read(DType.DOUBLE), right.read(DType.DOUBLE), product.scale);
@@ -197,7 +200,7 @@ final class AdaptedWeights {
     StoredTensor lengths = product.lengths.get();
     requireShape(lengths, outputs);
     return sum.tensor(
-        dtype, outputsFirst ? 0 : 1, NAMES.view(name, lengths).read(DType.DOUBLE).toDoubles());
+        dtype, outputsFirst ? 0 : 1, lengths.columns(entry, slot).read(DType.DOUBLE).toDoubles());
   }
 
   /** The rank may be any number, so the sizes need not be a shape that a tensor can have. */

@@ -1,6 +1,11 @@
 package dev.tributary.transformer.file;
 
+import dev.tributary.transformer.Slot;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.Weight;
+import dev.tributary.transformer.family.Architecture;
+import dev.tributary.transformer.family.Architectures;
+import dev.tributary.transformer.family.Layout;
 import dev.tributary.transformer.file.AdapterConfig.Biases;
 import java.io.IOException;
 import java.nio.file.DirectoryIteratorException;
@@ -11,6 +16,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.EnumMap;
 import java.util.EnumSet;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -36,16 +42,8 @@ public final class Adapter {
   private static final List<String> WEIGHTS =
       List.of("adapter_model.safetensors", "adapter_model.bin");
 
-  private static final WeightNames NAMES = WeightNames.HUGGING_FACE;
-
   /** What PEFT puts before the name that a module has in its model. */
   private static final String PREFIX = "base_model.model.";
-
-  private static final String WTE = "wte";
-  private static final String HEAD = "lm_head";
-
-  /** Modules whose factors are called by other names. */
-  private static final Set<String> EMBEDDINGS = Set.of(WTE, "wpe");
 
   /**
    * What a tensor beside the weights of a module is. Adapters have names, which files leave out.
@@ -79,23 +77,20 @@ public final class Adapter {
   private final AdapterConfig config;
   private final TensorFile weights;
 
-  /** Parts of modules by their bare names. */
+  /** Parts of modules, by what these are called in the model that was adapted. */
   private final Map<String, Map<Role, StoredTensor>> parts = new LinkedHashMap<>();
 
-  /** Weights in place of those of the model, by their bare names. */
+  /** Weights in place of those of the model, by what these are called in it. */
   private final Map<String, StoredTensor> whole = new LinkedHashMap<>();
 
-  /** Weights that a module trained whole had before, by their bare names. */
+  /** The same that a module trained whole had before. */
   private final Map<String, StoredTensor> original = new LinkedHashMap<>();
-
-  /** Whether the adapted model was one with an unembedding, in which names have a prefix. */
-  private final boolean hasHead;
 
   private Adapter(Path folder) throws IOException {
     this.folder = folder;
     this.config = AdapterConfig.read(folder.resolve(CONFIG));
     this.weights = TensorFile.open(weights(folder));
-    this.hasHead = sort();
+    sort();
   }
 
   private static Path weights(Path folder) throws IOException {
@@ -216,20 +211,14 @@ public final class Adapter {
 
   // ---- tensors -----------------------------------------------------------------------------
 
-  /** Finds out what each tensor is, and whether module names have the prefix of a whole model. */
-  private boolean sort() throws IOException {
-    Set<Boolean> prefixed = new LinkedHashSet<>();
+  /** Finds out what each tensor is. */
+  private void sort() throws IOException {
     Set<String> adapters = new LinkedHashSet<>();
     for (String name : weights.names()) {
       StoredTensor tensor = weights.stored(name);
-      String inModel = name.startsWith(PREFIX) ? name.substring(PREFIX.length()) : name;
-      prefixed.add(inModel.startsWith(NAMES.prefix()) || inModel.startsWith(HEAD + "."));
-      if (prefixed.size() > 1) {
-        throw because(tensor, "has a name of another model than those before it");
-      }
-      String bare = NAMES.bare(inModel);
-      Matcher part = PART.matcher(bare);
-      Matcher wrapped = WRAPPED.matcher(bare);
+      String called = called(name);
+      Matcher part = PART.matcher(called);
+      Matcher wrapped = WRAPPED.matcher(called);
       if (part.matches()) {
         if (adapters.add(part.group(3) == null ? "" : part.group(3)) && adapters.size() > 1) {
           throw because(tensor, "is of another adapter than those before it");
@@ -243,10 +232,13 @@ public final class Adapter {
         boolean old = wrapped.group(2).equals("original_module");
         put(old ? original : whole, wrapped.group(1) + wrapped.group(3), tensor);
       } else {
-        put(whole, bare, tensor);
+        put(whole, called, tensor);
       }
     }
-    return !prefixed.contains(false);
+  }
+
+  private static String called(String name) {
+    return name.startsWith(PREFIX) ? name.substring(PREFIX.length()) : name;
   }
 
   private static Role role(StoredTensor tensor, Matcher part) throws IOException {
@@ -279,48 +271,16 @@ public final class Adapter {
   /**
    * What it does to a model.
    *
+   * @param family whose files the model was read from
    * @throws IOException if it is an adapter of another model
    */
-  AdaptedWeights on(TransformerConfig model) throws IOException {
-    Set<String> stored = new LinkedHashSet<>(NAMES.requiredOutside());
-    if (hasHead) {
-      stored.add(NAMES.stored(WeightNames.UNEMBEDDING));
-    }
-    for (int layer = 0; layer < model.layers().size(); layer++) {
-      stored.addAll(NAMES.required(layer));
-    }
-    Set<String> modules = new LinkedHashSet<>();
-    stored.forEach(name -> modules.add(module(name)));
-
-    AdaptedWeights result = new AdaptedWeights(model, description());
-    for (String module : modules) {
-      addFactors(module, result);
-    }
-    for (Map.Entry<String, Map<Role, StoredTensor>> entry : parts.entrySet()) {
-      if (!modules.contains(entry.getKey())) {
-        throw because(
-            entry.getValue().values().iterator().next(),
-            "is of a module that the model does not have");
-      }
-    }
-    for (String name : stored) {
-      StoredTensor tensor = whole.get(name);
-      boolean expected = isExpected(name);
-      if (tensor == null && expected) {
-        throw BadFile.because(
-            weights.path(),
-            "there is no tensor for %s, which %s says was trained",
-            BadFile.quoted(name),
-            config.path());
-      }
-      if (tensor != null) {
-        if (!expected && !isTable(name)) {
-          throw because(tensor, "is of a weight that " + config.path() + " does not name");
-        }
-        result.replace(name, tensor, !config.saves(key(module(name))));
-      }
-    }
-    requireNothingElse(stored, model);
+  AdaptedWeights on(TransformerConfig model, Architecture family) throws IOException {
+    // Adapters of a model in transformer-debugger's layout are those of Hugging Face's.
+    boolean own = family.write(model).isPresent();
+    Architecture adapted = own ? family : Architectures.writing(model).orElse(family);
+    Layout layout = Layout.of(adapted, model.tied(false));
+    AdaptedWeights result = new AdaptedWeights(model, layout, description());
+    new Adapted(layout, result).find();
     if (result.unties() && config.tied()) {
       throw BadFile.because(
           config.path(),
@@ -330,105 +290,180 @@ public final class Adapter {
     return result;
   }
 
-  private static String module(String stored) {
-    return stored.substring(0, stored.lastIndexOf('.'));
-  }
+  /** What it does to the tensors of a model that is laid out like the one that was adapted. */
+  private final class Adapted {
+    private final Layout layout;
+    private final AdaptedWeights result;
 
-  private static boolean isBias(String stored) {
-    return stored.endsWith(".bias");
-  }
+    /** Of the adapted model, by what they are called in it. */
+    private final Map<String, Layout.Entry> entries = new LinkedHashMap<>();
 
-  /** PEFT keeps them if it was told to, which no config says. */
-  private static boolean isTable(String stored) {
-    return List.of(WTE, HEAD).contains(module(stored));
-  }
+    /** Modules by what they are called, each with its weight and perhaps its bias. */
+    private final Map<String, List<Layout.Entry>> modules = new LinkedHashMap<>();
 
-  /** What a module is called in the model that was adapted. */
-  private String key(String module) {
-    return hasHead && !module.equals(HEAD) ? NAMES.prefix() + module : module;
-  }
+    private final Set<String> constants = new HashSet<>();
 
-  private boolean isTarget(String module) throws IOException {
-    return config.targets(key(module), NAMES.layer(module + ".weight"));
-  }
-
-  /** Whether a weight, by its bare name, was trained as it is. */
-  private boolean isExpected(String stored) throws IOException {
-    String module = module(stored);
-    if (config.saves(key(module))) {
-      return true;
-    }
-    return isBias(stored)
-        && (config.biases() == Biases.ALL
-            || (config.biases() == Biases.LORA_ONLY && isTarget(module)));
-  }
-
-  private void addFactors(String module, AdaptedWeights result) throws IOException {
-    Map<Role, StoredTensor> found = parts.getOrDefault(module, Map.of());
-    if (!isTarget(module)) {
-      if (!found.isEmpty()) {
-        throw because(
-            found.values().iterator().next(),
-            "is of a module that " + config.path() + " does not name");
+    Adapted(Layout layout, AdaptedWeights result) throws IOException {
+      this.layout = layout;
+      this.result = result;
+      boolean hasHead = hasHead();
+      for (Layout.Entry entry : layout.entries()) {
+        if (hasHead || !entry.isOfHead()) {
+          String name = hasHead ? layout.whole(entry) : entry.name();
+          entries.put(name, entry);
+          modules.computeIfAbsent(module(name), module -> new ArrayList<>()).add(entry);
+        }
       }
-      return;
+      for (String constant : layout.constants()) {
+        constants.add(hasHead ? layout.family().prefix() + constant : constant);
+      }
     }
-    boolean embedding = EMBEDDINGS.contains(module);
-    Role first = embedding ? Role.EMBEDDING_A : Role.A;
-    Role second = embedding ? Role.EMBEDDING_B : Role.B;
-    Set<Role> expected = EnumSet.of(first, second);
-    if (config.dora()) {
-      expected.add(Role.LENGTHS);
+
+    /** Whether the adapted model was one with an unembedding, in which names have a prefix. */
+    private boolean hasHead() throws IOException {
+      String prefix = layout.family().prefix();
+      String head = module(layout.of(Weight.UNEMBEDDING).name()) + ".";
+      Set<Boolean> found = new HashSet<>();
+      for (String name : weights.names()) {
+        found.add(called(name).startsWith(prefix) || called(name).startsWith(head));
+        if (found.size() > 1) {
+          throw because(weights.stored(name), "has a name of another model than those before it");
+        }
+      }
+      return !found.contains(false);
     }
-    if (config.loraBias()) {
-      expected.add(Role.B_BIAS);
+
+    void find() throws IOException {
+      for (String module : modules.keySet()) {
+        addFactors(module);
+      }
+      for (Map.Entry<String, Map<Role, StoredTensor>> entry : parts.entrySet()) {
+        if (!modules.containsKey(entry.getKey())) {
+          throw because(
+              entry.getValue().values().iterator().next(),
+              "is of a module that the model does not have");
+        }
+      }
+      for (Map.Entry<String, Layout.Entry> entry : entries.entrySet()) {
+        replace(entry.getKey(), entry.getValue());
+      }
+      requireNothingElse();
     }
-    for (Role role : Role.values()) {
-      if (expected.contains(role) && !found.containsKey(role)) {
+
+    private void replace(String name, Layout.Entry entry) throws IOException {
+      StoredTensor tensor = whole.get(name);
+      boolean expected = isExpected(name, entry);
+      if (tensor == null && expected) {
         throw BadFile.because(
             weights.path(),
-            "there is no tensor %s of module %s, which %s names",
-            role.word,
-            BadFile.quoted(key(module)),
+            "there is no tensor for %s, which %s says was trained",
+            BadFile.quoted(entry.name()),
             config.path());
       }
-      if (found.containsKey(role) && !expected.contains(role)) {
-        throw because(
-            found.get(role), "is not what " + config.path() + " says that this module has");
+      if (tensor != null) {
+        // PEFT keeps tables if it was told to, which no config says.
+        if (!expected && !AdaptedWeights.isTable(entry)) {
+          throw because(tensor, "is of a weight that " + config.path() + " does not name");
+        }
+        result.replace(entry, tensor, !config.saves(module(name)));
       }
     }
-    int rank = config.rank(key(module));
-    double scale = config.scale(key(module));
-    result.add(
-        module + ".weight",
-        Objects.requireNonNull(found.get(first)),
-        Objects.requireNonNull(found.get(second)),
-        rank,
-        scale,
-        Optional.ofNullable(found.get(Role.LENGTHS)));
-    if (config.loraBias()) {
-      StoredTensor bias = Objects.requireNonNull(found.get(Role.B_BIAS));
-      if (module.equals(HEAD) || embedding) {
-        throw because(bias, "is a bias of a module that has none");
-      }
-      result.addBias(module + ".bias", bias, scale);
-    }
-  }
 
-  private void requireNothingElse(Set<String> stored, TransformerConfig model) throws IOException {
-    for (Map.Entry<String, StoredTensor> entry : whole.entrySet()) {
-      String name = entry.getKey();
-      boolean mask =
-          config.biases() == Biases.ALL
-              && NAMES.isKnown(name)
-              && NAMES.layer(name) < model.layers().size();
-      if (!stored.contains(name) && !mask) {
-        throw because(entry.getValue(), "is unknown: the model has no weight of that name");
+    private static String module(String name) {
+      return name.substring(0, name.lastIndexOf('.'));
+    }
+
+    private Layout.Entry weight(String module) {
+      return Objects.requireNonNull(modules.get(module)).get(0);
+    }
+
+    private boolean isTarget(String module) throws IOException {
+      Slot slot = weight(module).slots().get(0);
+      return config.targets(module, slot, layout.family().adapted());
+    }
+
+    /** Whether a weight was trained as it is. */
+    private boolean isExpected(String name, Layout.Entry entry) throws IOException {
+      String module = module(name);
+      if (config.saves(module)) {
+        return true;
+      }
+      return entry.weight().role() == Weight.Role.BIAS
+          && (config.biases() == Biases.ALL
+              || (config.biases() == Biases.LORA_ONLY && isTarget(module)));
+    }
+
+    private void addFactors(String module) throws IOException {
+      Map<Role, StoredTensor> found = parts.getOrDefault(module, Map.of());
+      if (!isTarget(module)) {
+        if (!found.isEmpty()) {
+          throw because(
+              found.values().iterator().next(),
+              "is of a module that " + config.path() + " does not name");
+        }
+        return;
+      }
+      Layout.Entry weight = weight(module);
+      boolean embedding =
+          weight.weight().role() == Weight.Role.TABLE && weight.weight() != Weight.UNEMBEDDING;
+      Role first = embedding ? Role.EMBEDDING_A : Role.A;
+      Role second = embedding ? Role.EMBEDDING_B : Role.B;
+      requireParts(module, found, first, second);
+      double scale = config.scale(module);
+      result.add(
+          weight,
+          Objects.requireNonNull(found.get(first)),
+          Objects.requireNonNull(found.get(second)),
+          config.rank(module),
+          scale,
+          Optional.ofNullable(found.get(Role.LENGTHS)));
+      if (config.loraBias()) {
+        StoredTensor bias = Objects.requireNonNull(found.get(Role.B_BIAS));
+        List<Layout.Entry> both = Objects.requireNonNull(modules.get(module));
+        if (both.size() < 2) {
+          throw because(bias, "is a bias of a module that has none");
+        }
+        result.addBias(both.get(1), bias, scale);
       }
     }
-    for (Map.Entry<String, StoredTensor> entry : original.entrySet()) {
-      if (!stored.contains(entry.getKey()) || !config.saves(key(module(entry.getKey())))) {
-        throw because(entry.getValue(), "is of a module that was not trained whole");
+
+    private void requireParts(String module, Map<Role, StoredTensor> found, Role first, Role second)
+        throws IOException {
+      Set<Role> expected = EnumSet.of(first, second);
+      if (config.dora()) {
+        expected.add(Role.LENGTHS);
+      }
+      if (config.loraBias()) {
+        expected.add(Role.B_BIAS);
+      }
+      for (Role role : Role.values()) {
+        if (expected.contains(role) && !found.containsKey(role)) {
+          throw BadFile.because(
+              weights.path(),
+              "there is no tensor %s of module %s, which %s names",
+              role.word,
+              BadFile.quoted(module),
+              config.path());
+        }
+        if (found.containsKey(role) && !expected.contains(role)) {
+          throw because(
+              found.get(role), "is not what " + config.path() + " says that this module has");
+        }
+      }
+    }
+
+    private void requireNothingElse() throws IOException {
+      for (Map.Entry<String, StoredTensor> entry : whole.entrySet()) {
+        boolean mask = config.biases() == Biases.ALL && constants.contains(entry.getKey());
+        if (!entries.containsKey(entry.getKey()) && !mask) {
+          throw because(entry.getValue(), "is unknown: the model has no weight of that name");
+        }
+      }
+      for (Map.Entry<String, StoredTensor> entry : original.entrySet()) {
+        String name = entry.getKey();
+        if (!entries.containsKey(name) || !config.saves(module(name))) {
+          throw because(entry.getValue(), "is of a module that was not trained whole");
+        }
       }
     }
   }

@@ -2,6 +2,8 @@ package dev.tributary.transformer.file;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ContainerNode;
+import dev.tributary.transformer.Slot;
+import dev.tributary.transformer.Weight;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -14,8 +16,8 @@ import java.util.TreeSet;
 
 /**
  * What an {@code adapter_config.json} of PEFT says: which modules are adapted, and how. Modules are
- * called as in Hugging Face's GPT-2, {@code transformer.h.0.attn.c_attn}. Every option that can
- * change a number is followed or refused by its name.
+ * called as in the model that was adapted, {@code transformer.h.0.attn.c_attn}. Every option that
+ * can change a number is followed or refused by its name.
  *
  * @see <a href="https://github.com/huggingface/peft">PEFT, check_target_module_exists,
  *     get_pattern_key</a>
@@ -96,8 +98,8 @@ final class AdapterConfig {
   /** Ways to begin that leave the base as it is. */
   private static final Set<String> BEGINNINGS = Set.of("gaussian", "eva", "orthogonal", "mica");
 
-  /** The linear maps of a layer, which is what "all-linear" means. */
-  private static final List<String> ALL_LINEAR = List.of("c_attn", "c_proj", "c_fc");
+  /** The linear maps of all layers, as a text in place of target modules. */
+  private static final String ALL_LINEAR = "all-linear";
 
   /** Which biases were trained. */
   enum Biases {
@@ -134,6 +136,7 @@ final class AdapterConfig {
   private final boolean dora;
   private final boolean loraBias;
   private final Biases biases;
+  private final boolean allLinear;
   private final Names targets;
   private final Names excluded;
   private final Set<String> saved;
@@ -161,7 +164,8 @@ final class AdapterConfig {
       throw json.wrong(LORA_BIAS, "false where use_dora is true");
     }
     biases = trained();
-    targets = targets();
+    allLinear = allLinear();
+    targets = allLinear ? new Names(Set.of(), Optional.empty()) : names(TARGETS);
     excluded = names(EXCLUDED);
     saved = Set.copyOf(plain(SAVED));
     layers = layers();
@@ -218,14 +222,10 @@ final class AdapterConfig {
     throw json.wrong(BIAS, "none, all or lora_only");
   }
 
-  private Names targets() throws IOException {
-    if (!json.has(TARGETS)) {
-      return new Names(Set.of("c_attn"), Optional.empty());
-    }
-    boolean all =
-        json.root().get(TARGETS).isTextual()
-            && json.text(TARGETS, "").toLowerCase(Locale.ROOT).equals("all-linear");
-    return all ? new Names(Set.copyOf(ALL_LINEAR), Optional.empty()) : names(TARGETS);
+  private boolean allLinear() throws IOException {
+    return json.has(TARGETS)
+        && json.root().get(TARGETS).isTextual()
+        && json.text(TARGETS, "").toLowerCase(Locale.ROOT).equals(ALL_LINEAR);
   }
 
   /** A pattern if it is a text, as many names if it is a list. */
@@ -364,18 +364,28 @@ final class AdapterConfig {
     return json.flag(TIED, false);
   }
 
-  /** Whether a module has factors. */
-  boolean targets(String module, int layer) throws IOException {
+  /**
+   * Whether a module has factors.
+   *
+   * @param weight that the module has
+   * @param otherwise the modules that have if the config does not say which
+   */
+  boolean targets(String module, Slot weight, List<String> otherwise) throws IOException {
     try {
       if (excluded.contain(module) || isInsideSaved(module)) {
         return false;
       }
-      boolean whole = targets.pattern.isPresent() || targets.names.contains(module);
-      return targets.contain(module)
+      if (allLinear) {
+        return weight.weight().role() == Weight.Role.MATRIX;
+      }
+      Names named =
+          json.has(TARGETS) ? targets : new Names(Set.copyOf(otherwise), Optional.empty());
+      boolean whole = named.pattern.isPresent() || named.names.contains(module);
+      boolean layer = weight.weight().perLayer() && layers.contains(weight.layer());
+      return named.contain(module)
           && (whole
               || layers.isEmpty()
-              || (layers.contains(layer)
-                  && layerLists.stream().anyMatch(list -> list.matchesBeginning(module))));
+              || (layer && layerLists.stream().anyMatch(list -> list.matchesBeginning(module))));
     } catch (IllegalArgumentException e) {
       throw tooLong(e, module);
     }

@@ -1,9 +1,14 @@
 package dev.tributary.transformer.file;
 
 import dev.tributary.core.DType;
-import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Slot;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.Weight;
+import dev.tributary.transformer.family.Architecture;
+import dev.tributary.transformer.family.Architectures;
+import dev.tributary.transformer.family.Layout;
+import dev.tributary.transformer.family.Spelling;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,7 +19,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
-import org.jspecify.annotations.Nullable;
+import java.util.stream.Stream;
 
 /**
  * A model on disk: its sizes, and where its weights lie. All names are checked when it is opened: a
@@ -22,7 +27,9 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Checkpoint {
   private static final String CONFIG = "config.json";
-  private static final String PIECES = "model_pieces";
+
+  /** Largest config.json, bytes; they have a few thousand. */
+  private static final int CONFIG_LIMIT = 1 << 20;
 
   /** Where a Hugging Face folder has its weights, the one that is taken first. */
   private static final List<String> WEIGHTS =
@@ -34,12 +41,13 @@ public final class Checkpoint {
 
   private final Path folder;
   private final Path configFile;
-  private final String kind;
   private final TensorFile weights;
-  private final WeightNames names;
 
   /** As it is stored, without an adapter. */
   private final TransformerConfig config;
+
+  /** Of the config, and of an unembedding whether or not it is tied. */
+  private final Layout layout;
 
   private final Optional<Adapter> adapter;
   private final Optional<AdaptedWeights> adapted;
@@ -49,46 +57,22 @@ public final class Checkpoint {
 
   private Checkpoint(
       Path folder,
-      Path configFile,
-      TransformerConfig config,
+      JsonFile json,
+      Architecture family,
       TensorFile weights,
       Optional<Adapter> adapter)
       throws IOException {
     this.folder = folder;
-    this.configFile = configFile;
+    this.configFile = json.path();
     this.weights = weights;
-    this.kind = "Hugging Face GPT-2";
-    this.names = WeightNames.HUGGING_FACE;
-    this.config = config;
+    this.config = family.config(json, weights);
+    requireLayers(family);
+    this.layout = Layout.of(family, config.tied(false));
     this.adapter = adapter;
-    this.adapted = adapted();
+    this.adapted =
+        adapter.isEmpty() ? Optional.empty() : Optional.of(adapter.get().on(config, family));
     requireNames();
     requireTie();
-  }
-
-  /** Of transformer-debugger, whose config says neither how many tokens there are nor of a tie. */
-  private Checkpoint(Path folder, JsonFile json, Optional<Adapter> adapter) throws IOException {
-    this.folder = folder;
-    this.configFile = json.path();
-    this.weights = TensorFolder.pieces(folder.resolve(PIECES));
-    this.kind = "transformer-debugger checkpoint";
-    this.names = WeightNames.DEBUGGER;
-    String embedding = names.stored(WeightNames.TOKEN_EMBEDDING);
-    String unembedding = names.stored(WeightNames.UNEMBEDDING);
-    Shape shape = weights.shape(embedding);
-    if (shape.rank() != 2) {
-      throw StoredTensor.because(
-          weights.path(), embedding, "is %s, expected [tokens, d_model]", shape);
-    }
-    boolean tied = weights.sameNumbers(embedding, unembedding);
-    this.config = Gpt2Config.ofDebugger(json, shape.size(0), tied);
-    this.adapter = adapter;
-    this.adapted = adapted();
-    requireNames();
-  }
-
-  private Optional<AdaptedWeights> adapted() throws IOException {
-    return adapter.isEmpty() ? Optional.empty() : Optional.of(adapter.get().on(config));
   }
 
   /**
@@ -143,22 +127,34 @@ public final class Checkpoint {
           isFolder ? "there is no %s in this folder" : "there is no %s beside this file",
           CONFIG);
     }
-    JsonFile json = Gpt2Config.json(folder.resolve(CONFIG));
-    boolean pieces = Files.isDirectory(folder.resolve(PIECES));
-    if (Gpt2Config.isDebugger(json, pieces)) {
-      if (!pieces) {
-        throw BadFile.because(folder, "there is no folder %s in this folder", PIECES);
+    JsonFile json = json(folder.resolve(CONFIG));
+    Architecture family = Architectures.of(json);
+    return new Checkpoint(folder, json, family, weights(path, folder, family), adapter);
+  }
+
+  private static TensorFile weights(Path path, Path folder, Architecture family)
+      throws IOException {
+    if (family.pieces().isPresent()) {
+      String pieces = family.pieces().get();
+      if (!Files.isDirectory(folder.resolve(pieces))) {
+        throw BadFile.because(folder, "there is no folder %s in this folder", pieces);
       }
-      return new Checkpoint(folder, json, adapter);
+      return TensorFolder.pieces(folder.resolve(pieces));
     }
-    TransformerConfig config = Gpt2Config.of(json);
-    Path weights = isFolder || path.endsWith(CONFIG) ? weights(folder) : path;
-    return new Checkpoint(folder, json.path(), config, TensorFile.open(weights), adapter);
+    boolean whole = Files.isDirectory(path) || path.endsWith(CONFIG);
+    return TensorFile.open(whole ? weights(folder) : path);
+  }
+
+  /** A config.json of any family. */
+  static JsonFile json(Path file) throws IOException {
+    return JsonFile.read(file, CONFIG_LIMIT);
   }
 
   private static boolean hasWeights(Path folder) {
-    return Files.exists(folder.resolve(PIECES))
-        || WEIGHTS.stream().anyMatch(name -> Files.exists(folder.resolve(name)));
+    return Stream.concat(
+            WEIGHTS.stream(),
+            Architectures.all().stream().flatMap(family -> family.pieces().stream()))
+        .anyMatch(name -> Files.exists(folder.resolve(name)));
   }
 
   private static Path weights(Path folder) throws IOException {
@@ -192,7 +188,7 @@ public final class Checkpoint {
 
   /** {@return what was found, such as "Hugging Face GPT-2, model.safetensors, 148 tensors F32"} */
   public String description() {
-    return kind
+    return layout.family().kind()
         + ", "
         + weights.path().getFileName()
         + ", "
@@ -203,31 +199,26 @@ public final class Checkpoint {
   /**
    * One weight, in the innermost open scope.
    *
-   * @param name as {@link WeightNames} has it
    * @throws IOException if its shape is another one, or a number is infinite or NaN
    */
-  Tensor read(String name, Shape expected, DType dtype) throws IOException {
-    StoredTensor tensor = stored(name);
-    if (tensor == null) {
-      throw BadFile.because(
-          weights.path(), "there is no tensor %s", BadFile.quoted(names.stored(name)));
-    }
-    Shape storedShape = names.storedShape(name, expected);
-    if (!tensor.shape().equals(storedShape)) {
+  Tensor read(Slot slot, DType dtype) throws IOException {
+    Layout.Entry entry = layout.of(slot);
+    StoredTensor tensor = stored(entry);
+    if (!tensor.shape().equals(entry.stored())) {
       throw StoredTensor.because(
           tensor.path(),
           tensor.name(),
           "is %s, and %s says %s (%s)",
           tensor.shape(),
           configFile,
-          storedShape,
-          names.keys(name));
+          entry.stored(),
+          entry.keys());
     }
-    StoredTensor view = names.view(name, tensor);
+    StoredTensor weight = tensor.weight(entry, slot);
     if (adapted.isPresent()) {
-      return adapted.get().read(name, view, expected, dtype); // looks at its numbers itself
+      return adapted.get().read(slot, weight, dtype); // looks at its numbers itself
     }
-    Tensor result = view.read(dtype);
+    Tensor result = weight.read(dtype);
     if (!result.isFinite()) {
       throw StoredTensor.because(
           tensor.path(), tensor.name(), "holds a number that is infinite or NaN");
@@ -235,80 +226,90 @@ public final class Checkpoint {
     return result;
   }
 
-  /** By our name. An unembedding that an adapter untied begins as the token embedding. */
-  private @Nullable StoredTensor stored(String name) {
+  /** An unembedding that an adapter untied begins as the token embedding. */
+  private StoredTensor stored(Layout.Entry entry) throws IOException {
     boolean shared =
-        name.equals(WeightNames.UNEMBEDDING)
+        entry.weight() == Weight.UNEMBEDDING
             && config.unembedding().tied()
             && !config().unembedding().tied();
-    return stored.get(names.stored(shared ? WeightNames.TOKEN_EMBEDDING : name));
+    Layout.Entry own = shared ? layout.of(Weight.TOKEN_EMBEDDING) : entry;
+    StoredTensor tensor = stored.get(own.name());
+    if (tensor == null) {
+      throw BadFile.because(weights.path(), "there is no tensor %s", BadFile.quoted(own.name()));
+    }
+    return tensor;
   }
 
-  /** The type in which a weight is stored that Hugging Face's files have under this name. */
-  ElementType writtenType(String name) {
-    WeightNames written = WeightNames.HUGGING_FACE;
+  /** The type that holds all weights of a tensor as they are stored. */
+  ElementType type(Layout.Entry written) throws IOException {
     Set<ElementType> types = EnumSet.noneOf(ElementType.class);
-    for (String ours : written.ours(written.bare(name))) {
-      types.add(Objects.requireNonNull(stored(ours), ours).type());
+    for (Slot slot : written.slots()) {
+      types.add(stored(layout.of(slot)).type());
     }
     return ElementType.holding(types);
+  }
+
+  /** A config of many layers is not believed before the first missing one has been looked for. */
+  private void requireLayers(Architecture family) throws IOException {
+    Spelling first =
+        family.spellings().stream()
+            .filter(one -> one.weight().perLayer())
+            .findFirst()
+            .orElseThrow();
+    for (int layer = 0; layer < config.layers().size(); layer++) {
+      String name = first.name(layer);
+      if (!weights.contains(name) && !weights.contains(family.prefix() + name)) {
+        throw missing(name);
+      }
+    }
   }
 
   /** All that is there has to be known, and all that is needed there. */
   private void requireNames() throws IOException {
     for (String name : weights.names()) {
       StoredTensor tensor = weights.stored(name);
-      String bare = names.bare(name);
-      if (!names.isKnown(bare)) {
-        throw StoredTensor.because(
-            tensor.path(), name, "is unknown: %s has no weight of that name", kind);
-      }
-      if (names.layer(bare) >= config.layers().size()) {
+      String bare = layout.bare(name);
+      if (!layout.has(bare)) {
         throw StoredTensor.because(
             tensor.path(),
             name,
-            "is of a layer that %s does not have: there are %d",
+            "is unknown: %s has no weight of that name, and by %s there are %d layers",
+            layout.family().kind(),
             configFile,
             config.layers().size());
       }
       if (stored.put(bare, tensor) != null) {
         throw StoredTensor.because(
-            tensor.path(), bare, "is there with and without %s", names.prefix());
+            tensor.path(), bare, "is there with and without %s", layout.family().prefix());
       }
     }
-    requireStored(names.requiredOutside());
-    for (int layer = 0;
-        layer < config.layers().size();
-        layer++) { // ends at the first that is missing
-      requireStored(names.required(layer));
+    for (Layout.Entry entry : layout.entries()) {
+      if (entry.weight() != Weight.UNEMBEDDING && !stored.containsKey(entry.name())) {
+        throw missing(entry.name());
+      }
     }
   }
 
-  private void requireStored(Set<String> required) throws IOException {
-    for (String name : required) {
-      if (!stored.containsKey(name)) {
-        throw BadFile.because(
-            weights.path(),
-            "there is no tensor %s, which a model of %d layers has",
-            BadFile.quoted(name),
-            config.layers().size());
-      }
-    }
+  private IOException missing(String name) {
+    return BadFile.because(
+        weights.path(),
+        "there is no tensor %s, which a model of %d layers has",
+        BadFile.quoted(name),
+        config.layers().size());
   }
 
   private void requireTie() throws IOException {
-    StoredTensor embedding = stored.get(names.stored(WeightNames.TOKEN_EMBEDDING));
-    StoredTensor unembedding = stored.get(names.stored(WeightNames.UNEMBEDDING));
+    StoredTensor embedding = stored(layout.of(Weight.TOKEN_EMBEDDING));
+    String name = layout.of(Weight.UNEMBEDDING).name();
+    StoredTensor unembedding = stored.get(name);
     if (unembedding == null) {
       if (!config.unembedding().tied()) {
         throw BadFile.because(
             weights.path(),
             "there is no tensor %s, and tie_word_embeddings is false",
-            BadFile.quoted(names.stored(WeightNames.UNEMBEDDING)));
+            BadFile.quoted(name));
       }
-    } else if (config.unembedding().tied()
-        && embedding != null
-        && !unembedding.sameNumbers(embedding)) {
+    } else if (config.unembedding().tied() && !unembedding.sameNumbers(embedding)) {
       throw BadFile.because(
           weights.path(),
           "tensors %s and %s differ, and tie_word_embeddings in %s is true",

@@ -83,7 +83,7 @@ public final class Dictionaries {
   public static List<SparseAutoencoder> textbook(DType dtype) {
     try {
       Path folder = Textbook.folder();
-      return load(folder, dtype, Gpt2Config.read(folder.resolve("config.json")));
+      return load(folder, dtype, Checkpoint.open(folder).config());
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

@@ -16,6 +16,9 @@ import com.fasterxml.jackson.databind.exc.MismatchedInputException;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.google.errorprone.annotations.FormatMethod;
+import com.google.errorprone.annotations.FormatString;
+import dev.tributary.transformer.family.Keys;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStreamReader;
@@ -30,7 +33,7 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** A JSON file from outside: whoever asks it for a value says of which type the value has to be. */
-final class JsonFile {
+final class JsonFile implements Keys {
   private static final int NESTING = 64;
 
   /** So many characters before and after the place where a text breaks are repeated. */
@@ -152,7 +155,8 @@ final class JsonFile {
   }
 
   /** The object at a key, as if it were a file of its own. */
-  JsonFile object(String key) throws IOException {
+  @Override
+  public JsonFile object(String key) throws IOException {
     if (root.get(key) instanceof ObjectNode object) {
       return new JsonFile(path, inside + key + ".", object);
     }
@@ -171,12 +175,23 @@ final class JsonFile {
     return new JsonFile(path, inside + key, items);
   }
 
-  /** Whether there is a value at a key; null is none. */
-  boolean has(String key) {
+  @Override
+  public boolean has(String key) {
     return root.hasNonNull(key);
   }
 
-  int positive(String key) throws IOException {
+  @Override
+  public boolean isNull(String key) {
+    return root.path(key).isNull();
+  }
+
+  @Override
+  public boolean holdsItems(String key) {
+    return !root.path(key).isEmpty();
+  }
+
+  @Override
+  public int positive(String key) throws IOException {
     JsonNode node = value(key);
     if (node != null && node.isInt() && node.intValue() > 0) {
       return node.intValue();
@@ -184,7 +199,8 @@ final class JsonFile {
     throw wrong(key, "a whole number from 1 to " + Integer.MAX_VALUE);
   }
 
-  int positive(String key, int otherwise) throws IOException {
+  @Override
+  public int positive(String key, int otherwise) throws IOException {
     return has(key) ? positive(key) : otherwise;
   }
 
@@ -218,6 +234,15 @@ final class JsonFile {
     return result;
   }
 
+  @Override
+  public List<String> textsIn(String key) {
+    List<String> result = new ArrayList<>();
+    if (root.get(key) instanceof ArrayNode list) {
+      list.forEach(node -> result.add(node.asText()));
+    }
+    return result;
+  }
+
   int id(String key) throws IOException {
     JsonNode node = value(key);
     // The number of ids, one more than the largest, is an int as well.
@@ -239,7 +264,8 @@ final class JsonFile {
     throw wrong(key, "a whole number from 0 to " + (size - 1));
   }
 
-  double positive(String key, double otherwise) throws IOException {
+  @Override
+  public double positive(String key, double otherwise) throws IOException {
     JsonNode node = value(key);
     if (node == null) {
       return otherwise;
@@ -261,7 +287,8 @@ final class JsonFile {
     throw wrong(key, "a number");
   }
 
-  boolean flag(String key, boolean otherwise) throws IOException {
+  @Override
+  public boolean flag(String key, boolean otherwise) throws IOException {
     JsonNode node = value(key);
     if (node == null) {
       return otherwise;
@@ -272,7 +299,8 @@ final class JsonFile {
     throw wrong(key, "true or false");
   }
 
-  String text(String key, String otherwise) throws IOException {
+  @Override
+  public String text(String key, String otherwise) throws IOException {
     JsonNode node = value(key);
     if (node == null) {
       return otherwise;
@@ -287,8 +315,8 @@ final class JsonFile {
     return has(key) ? root.get(key) : null;
   }
 
-  /** The refusal of the value at a key. */
-  IOException wrong(String key, String expected) {
+  @Override
+  public IOException wrong(String key, String expected) {
     JsonNode node = root.get(key);
     return BadFile.because(
         path,
@@ -296,5 +324,17 @@ final class JsonFile {
         BadFile.shortened(inside + key),
         node == null ? "missing" : kind(node),
         expected);
+  }
+
+  @Override
+  public IOException impossible(IllegalArgumentException refused, String keys) {
+    return BadFile.causedBy(
+        refused, path, "%s: see %s", String.valueOf(refused.getMessage()), keys);
+  }
+
+  @Override
+  @FormatMethod
+  public IOException because(@FormatString String reason, Object... values) {
+    return BadFile.because(path, reason, values);
   }
 }

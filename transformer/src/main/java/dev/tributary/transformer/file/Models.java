@@ -1,24 +1,33 @@
 package dev.tributary.transformer.file;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.tributary.core.DType;
-import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Transformer;
-import dev.tributary.transformer.Weight;
+import dev.tributary.transformer.family.Architecture;
+import dev.tributary.transformer.family.Architectures;
+import dev.tributary.transformer.family.Layout;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.function.Function;
+import java.util.Objects;
 
 /** Models out of files, and into them. */
 public final class Models {
+  /** What Hugging Face calls the types that can be written. */
+  private static final Map<ElementType, String> TORCH_WORDS =
+      Map.of(
+          ElementType.F64, "float64",
+          ElementType.F32, "float32",
+          ElementType.F16, "float16",
+          ElementType.BF16, "bfloat16");
+
   private Models() {}
 
   /**
@@ -61,7 +70,7 @@ public final class Models {
         checkpoint.config(),
         dtype,
         checkpoint.description(),
-        slot -> checkpoint.read(WeightNames.ours(slot), slot.shape(), dtype),
+        slot -> checkpoint.read(slot, dtype),
         progress);
   }
 
@@ -90,12 +99,13 @@ public final class Models {
    * @param model what is written
    * @param folder made if it is not there
    * @param type to which weights are rounded: F64, F32, F16 or BF16
-   * @throws IllegalArgumentException if a weight is too large for this type
+   * @throws IllegalArgumentException if a weight is too large for this type, or no known family has
+   *     such a config
    * @throws IOException if the folder cannot be written to, or holds an adapter, which whoever
    *     reads the model there would merge into it
    */
   public static void save(Transformer model, Path folder, ElementType type) throws IOException {
-    save(model, folder, name -> type);
+    save(model, folder, entry -> type);
   }
 
   /**
@@ -104,42 +114,40 @@ public final class Models {
    * @param model what is written
    * @param folder made if it is not there
    * @param types of the model that it is
-   * @throws IllegalArgumentException if a weight is too large for its type
+   * @throws IllegalArgumentException if a weight is too large for its type, or no known family has
+   *     such a config
    * @throws IOException as {@link #save(Transformer, Path, ElementType)}
    */
   public static void save(Transformer model, Path folder, Checkpoint types) throws IOException {
-    save(model, folder, types::writtenType);
+    save(model, folder, types::type);
   }
 
-  private static void save(Transformer model, Path folder, Function<String, ElementType> types)
-      throws IOException {
+  /** Says to which type a tensor is rounded. */
+  @FunctionalInterface
+  private interface Types {
+    ElementType of(Layout.Entry entry) throws IOException;
+  }
+
+  private static void save(Transformer model, Path folder, Types types) throws IOException {
     if (Adapter.isIn(folder)) {
       throw BadFile.because(
           folder,
           "there is an adapter in this folder, which would be merged into the model written here");
     }
+    Architecture family =
+        Architectures.writing(model.config())
+            .orElseThrow(
+                () ->
+                    new IllegalArgumentException(
+                        "no family of models that is known has such a config: " + model.config()));
+    Layout layout = Layout.of(family, model.config());
     SafetensorsWriter writer = new SafetensorsWriter();
-    Map<String, List<Tensor>> stored = new LinkedHashMap<>();
-    model
-        .weights()
-        .forEach(
-            (slot, tensor) -> {
-              String name = WeightNames.HUGGING_FACE.stored(WeightNames.ours(slot));
-              boolean table = slot.weight() == Weight.UNEMBEDDING;
-              stored
-                  .computeIfAbsent(table ? name : "transformer." + name, n -> new ArrayList<>())
-                  .add(tensor);
-            });
-    stored.forEach(
-        (name, parts) -> {
-          Shape one = parts.get(0).shape();
-          writer.put(
-              name,
-              types.apply(name),
-              one.with(-1, parts.size() * one.size(-1)),
-              () -> Tensor.concat(-1, parts));
-        });
-    String json = Gpt2Config.toJson(model.config(), writer.widest());
+    for (Layout.Entry entry : layout.entries()) {
+      writer.put(layout.whole(entry), types.of(entry), entry.stored(), () -> stored(model, entry));
+    }
+    Map<String, Object> config = new LinkedHashMap<>(family.write(model.config()).orElseThrow());
+    config.put("torch_dtype", Objects.requireNonNull(TORCH_WORDS.get(writer.widest())));
+    String json = new ObjectMapper().valueToTree(config).toPrettyString() + "\n";
     try {
       Files.createDirectories(folder);
       writer.write(folder.resolve("model.safetensors"));
@@ -148,5 +156,14 @@ public final class Models {
     } catch (IOException e) {
       throw BadFile.causedBy(e, folder, "a model cannot be written into this folder");
     }
+  }
+
+  private static Tensor stored(Transformer model, Layout.Entry entry) {
+    List<Tensor> weights =
+        entry.slots().stream()
+            .map(slot -> Objects.requireNonNull(model.weights().get(slot)))
+            .toList();
+    Tensor ours = weights.size() == 1 ? weights.get(0) : Tensor.concat(-1, weights);
+    return entry.transposed() ? ours.permute(1, 0) : ours;
   }
 }

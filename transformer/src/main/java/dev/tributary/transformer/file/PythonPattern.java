@@ -1,5 +1,6 @@
 package dev.tributary.transformer.file;
 
+import dev.tributary.transformer.Part;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntPredicate;

@@ -6,6 +6,8 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Slot;
+import dev.tributary.transformer.family.Layout;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
@@ -141,8 +143,18 @@ final class StoredTensor {
         strides[0]);
   }
 
-  /** A part of the last axis. */
-  StoredTensor columns(int from, int to) {
+  /** One of the weights that lie here, as we have it. */
+  StoredTensor weight(Layout.Entry entry, Slot slot) {
+    return (entry.transposed() ? transposed() : this).columns(entry, slot);
+  }
+
+  /** The columns of one of the weights that lie side by side, in an entry or a part of it. */
+  StoredTensor columns(Layout.Entry entry, Slot slot) {
+    if (entry.slots().size() == 1) {
+      return this;
+    }
+    int from = entry.column(slot);
+    int to = from + slot.shape().size(-1);
     return new StoredTensor(
         bytes,
         name,

@@ -3,6 +3,7 @@ package dev.tributary.transformer.file;
 import dev.tributary.core.DType;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.family.Tensors;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Collections;
@@ -20,7 +21,8 @@ import java.util.stream.Collectors;
  * <p>Immutable; several threads may read at once. There is nothing to close: a small file is held
  * in memory, and a large one is opened for as long as one tensor is read.
  */
-public abstract sealed class TensorFile permits Safetensors, TorchFile, TensorFolder {
+public abstract sealed class TensorFile implements Tensors
+    permits Safetensors, TorchFile, TensorFolder {
   /** How the name of an index of several files ends. */
   private static final String INDEX = ".index.json";
 
@@ -144,8 +146,18 @@ public abstract sealed class TensorFile permits Safetensors, TorchFile, TensorFo
     return tensors.size() + (tensors.size() == 1 ? " tensor " : " tensors ") + types;
   }
 
-  /** Whether two tensors hold the same numbers in the same shape. */
-  boolean sameNumbers(String left, String right) throws IOException {
+  @Override
+  public Shape shape(String name, int rank) throws IOException {
+    StoredTensor tensor = stored(name);
+    if (tensor.shape().rank() != rank) {
+      throw StoredTensor.because(
+          tensor.path(), name, "is %s, expected %d axes", tensor.shape(), rank);
+    }
+    return tensor.shape();
+  }
+
+  @Override
+  public boolean sameNumbers(String left, String right) throws IOException {
     return stored(left).sameNumbers(stored(right));
   }
 

@@ -1,6 +1,7 @@
 package dev.tributary.transformer.file;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import dev.tributary.transformer.family.Architectures;
 import java.io.IOException;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
@@ -63,7 +64,7 @@ final class TensorFolder extends TensorFile {
       }
       if (shard.contains(name)) {
         tensors.put(name, shard.stored(name));
-      } else if (!WeightNames.HUGGING_FACE.mayBeTied(name)) {
+      } else if (!Architectures.isUnembedding(name)) {
         throw BadFile.because(
             shard.path(),
             "there is no tensor %s, which %s says is here",

@@ -1,15 +1,17 @@
 /**
- * Files, and what the model makes of them. It knows this package by {@link
- * dev.tributary.transformer.Weights} alone.
+ * Readers and writers of files. The model knows none of them: it asks its {@link
+ * dev.tributary.transformer.Weights}.
  *
  * <p>In reading order: the doors are {@link dev.tributary.transformer.file.Models}, {@link
  * dev.tributary.transformer.file.Dictionaries} and {@link
  * dev.tributary.transformer.file.Tokenizers}. A {@link dev.tributary.transformer.file.Checkpoint}
- * is a model on disk ({@code Gpt2Config}, {@code WeightNames}), with an {@link
+ * is a model on disk, whose names and shapes are those that its {@link
+ * dev.tributary.transformer.family.Architecture} says, with an {@link
  * dev.tributary.transformer.file.Adapter} or without ({@code AdapterConfig} says which weights it
  * changes, {@code AdaptedWeights} what becomes of them). {@code AutoencoderFiles} finds
  * autoencoders in each of their formats. A {@link dev.tributary.transformer.file.Tokenizer} is what
- * {@code TokenizerFolder} folds into one description and {@code TokenizerFile} checks.
+ * {@code TokenizerFolder} folds into one description, with {@code AddedTokens}, and {@code
+ * TokenizerFile} checks.
  *
  * <p>Tensors come out of a {@link dev.tributary.transformer.file.TensorFile}: {@link
  * dev.tributary.transformer.file.Safetensors}, a {@link dev.tributary.transformer.file.TorchFile}

@@ -13,17 +13,21 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.Slot;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.Weight;
 import java.io.IOException;
 import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Random;
+import java.util.Set;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
@@ -108,16 +112,13 @@ class AdapterTest {
     Checkpoint checkpoint = adapted(name);
     try (Scope scope = Scope.open()) {
       TransformerConfig config = checkpoint.config();
-      for (String weight :
-          new String[] {"wte.weight", "h.1.mlp.c_fc.weight", "h.0.mlp.c_fc.bias"}) {
-        Shape shape =
-            weight.startsWith("wte")
-                ? Shape.of(config.vocabulary(), config.dModel())
-                : weight.endsWith("bias")
-                    ? Shape.of(config.layers().get(0).mlp().neurons())
-                    : Shape.of(config.dModel(), config.layers().get(0).mlp().neurons());
-        double[] exact = checkpoint.read(weight, shape, DType.DOUBLE).toDoubles();
-        double[] rounded = checkpoint.read(weight, shape, DType.FLOAT).toDoubles();
+      Set<Weight> chosen = Set.of(Weight.TOKEN_EMBEDDING, Weight.MLP_INPUT, Weight.MLP_INPUT_BIAS);
+      List<Slot> slots =
+          config.slots().stream().filter(slot -> chosen.contains(slot.weight())).toList();
+      assertEquals(1 + 2 * config.layers().size(), slots.size());
+      for (Slot slot : slots) {
+        double[] exact = checkpoint.read(slot, DType.DOUBLE).toDoubles();
+        double[] rounded = checkpoint.read(slot, DType.FLOAT).toDoubles();
         assertArrayEquals(Arrays.stream(exact).map(x -> (float) x).toArray(), rounded);
       }
     }

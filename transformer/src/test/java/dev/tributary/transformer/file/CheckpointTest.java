@@ -8,7 +8,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
+import dev.tributary.transformer.Slot;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.Weight;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -84,13 +86,13 @@ class CheckpointTest {
     return sentence.substring(folder.toString().length());
   }
 
-  @ParameterizedTest
-  @ValueSource(strings = {"h.1.mlp.c_fc.weight"})
-  void read_weight_hasItsNumbers(String name) throws IOException {
+  @Test
+  void read_weight_hasItsNumbers() throws IOException {
     Checkpoint checkpoint = open(true);
     assertEquals(TransformerConfig.gpt2(2, 4, 2, 3, 5, 3, 7, 1e-5, true), checkpoint.config());
     try (Scope scope = Scope.open()) {
-      double[] values = checkpoint.read(name, Shape.of(4, 5), DType.DOUBLE).toDoubles();
+      double[] values =
+          checkpoint.read(new Slot(Weight.MLP_INPUT, 1, Shape.of(4, 5)), DType.DOUBLE).toDoubles();
       double[] expected = new double[20];
       for (int i = 0; i < expected.length; i++) {
         expected[i] = "transformer.h.1.mlp.c_fc.weight".length() + i / 16.0;
@@ -106,7 +108,10 @@ class CheckpointTest {
     model("").write(folder.resolve("model.safetensors"));
     Checkpoint checkpoint = Checkpoint.open(folder);
     try (Scope scope = Scope.open()) {
-      double[] values = checkpoint.read("ln_f.bias", Shape.of(4), DType.FLOAT).toDoubles();
+      double[] values =
+          checkpoint
+              .read(new Slot(Weight.FINAL_NORM_BIAS, 0, Shape.of(4)), DType.FLOAT)
+              .toDoubles();
       assertEquals("ln_f.bias".length(), values[0]);
     }
   }
@@ -121,9 +126,12 @@ class CheckpointTest {
           "/model.safetensors: tensor \"transformer.wte.weight\" is [8, 4], and "
               + folder
               + "/config.json says [7, 4] (vocab_size, n_embd)",
-          refusal(() -> checkpoint.read("wte.weight", Shape.of(7, 4), DType.FLOAT)));
+          refusal(
+              () ->
+                  checkpoint.read(
+                      new Slot(Weight.TOKEN_EMBEDDING, 0, Shape.of(7, 4)), DType.FLOAT)));
       String sentence =
-          refusal(() -> checkpoint.read("h.0.attn.key.weight", Shape.of(4, 6), DType.FLOAT));
+          refusal(() -> checkpoint.read(new Slot(Weight.KEY, 0, Shape.of(4, 6)), DType.FLOAT));
       assertTrue(sentence.contains("is [4, 12], and"), sentence);
       assertTrue(sentence.endsWith("says [4, 18] (n_embd, 3 n_head head_dim)"), sentence);
     }
@@ -135,7 +143,8 @@ class CheckpointTest {
     try (Scope scope = Scope.open()) {
       assertEquals(
           "/model.safetensors: there is no tensor \"lm_head.weight\"",
-          refusal(() -> checkpoint.read("lm_head.weight", Shape.of(7, 4), DType.FLOAT)));
+          refusal(
+              () -> checkpoint.read(new Slot(Weight.UNEMBEDDING, 0, Shape.of(7, 4)), DType.FLOAT)));
     }
   }
 
@@ -148,7 +157,9 @@ class CheckpointTest {
       assertEquals(
           "/model.safetensors: tensor \"transformer.ln_f.bias\" holds a number that is infinite or"
               + " NaN",
-          refusal(() -> checkpoint.read("ln_f.bias", Shape.of(4), DType.FLOAT)));
+          refusal(
+              () ->
+                  checkpoint.read(new Slot(Weight.FINAL_NORM_BIAS, 0, Shape.of(4)), DType.FLOAT)));
     }
   }
 
@@ -157,7 +168,9 @@ class CheckpointTest {
     weights.put("transformer.ln_f.bias", "I32", Shape.of(4), new byte[16]);
     Checkpoint checkpoint = open(true);
     try (Scope scope = Scope.open()) {
-      String sentence = refusal(() -> checkpoint.read("ln_f.bias", Shape.of(4), DType.FLOAT));
+      String sentence =
+          refusal(
+              () -> checkpoint.read(new Slot(Weight.FINAL_NORM_BIAS, 0, Shape.of(4)), DType.FLOAT));
       assertTrue(sentence.contains("\"transformer.ln_f.bias\" is I32"), sentence);
     }
   }
@@ -205,6 +218,18 @@ class CheckpointTest {
   }
 
   @Test
+  void open_moreLayersThanThereAre_namesTheFirstThatIsMissing() throws IOException {
+    open(true);
+    Path config = folder.resolve("config.json");
+    String json = Files.readString(config);
+    Files.writeString(config, json.replace("\"n_layer\": 2", "\"n_layer\": 60000"));
+    assertEquals(
+        "/model.safetensors: there is no tensor \"h.2.ln_1.weight\", which a model of 60000 layers"
+            + " has",
+        refusal(() -> Checkpoint.open(folder)));
+  }
+
+  @Test
   void open_causalMasks_areIgnored() throws IOException {
     weights.put("transformer.h.0.attn.bias", "U8", Shape.of(1, 1, 3, 3), new byte[9]);
     put(weights, "transformer.h.1.attn.masked_bias");
@@ -226,7 +251,7 @@ class CheckpointTest {
     try (Scope scope = Scope.open()) {
       assertEquals(
           "lm_head.weight".length(),
-          checkpoint.read("lm_head.weight", Shape.of(7, 4), DType.FLOAT).get(0, 0));
+          checkpoint.read(new Slot(Weight.UNEMBEDDING, 0, Shape.of(7, 4)), DType.FLOAT).get(0, 0));
     }
   }
 

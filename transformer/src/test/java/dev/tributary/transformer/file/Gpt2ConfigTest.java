@@ -5,8 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
 
+import dev.tributary.core.Shape;
 import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.family.Architectures;
+import dev.tributary.transformer.family.Tensors;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -29,6 +32,28 @@ class Gpt2ConfigTest {
     return folder.resolve("config.json");
   }
 
+  /** What lies beside a config that says everything. */
+  private static final Tensors NONE =
+      new Tensors() {
+        @Override
+        public Shape shape(String name, int rank) {
+          throw new AssertionError(name);
+        }
+
+        @Override
+        public boolean sameNumbers(String left, String right) {
+          throw new AssertionError(left);
+        }
+      };
+
+  static TransformerConfig read(Path file) throws IOException {
+    return read(Checkpoint.json(file));
+  }
+
+  private static TransformerConfig read(JsonFile json) throws IOException {
+    return Architectures.of(json).config(json, NONE);
+  }
+
   /** The keys that must be there. */
   private static Map<String, String> smallest() {
     return new TreeMap<>(
@@ -46,7 +71,7 @@ class Gpt2ConfigTest {
             .filter(entry -> !entry.getValue().isEmpty())
             .map(entry -> "\"" + entry.getKey() + "\": " + entry.getValue())
             .collect(Collectors.joining(",\n", "{", "}"));
-    return Gpt2Config.read(Files.writeString(path(), json));
+    return read(Files.writeString(path(), json));
   }
 
   private TransformerConfig read(String key, String value) throws IOException {
@@ -99,8 +124,7 @@ class Gpt2ConfigTest {
         "{\"model\": {\"n_layer\": 2, \"n_embd\": 16, \"n_head\": 2, \"n_positions\": 16,"
             + " \"vocab_size\": \"50\"}}");
     IOException e =
-        assertThrows(
-            IOException.class, () -> Gpt2Config.of(JsonFile.read(path(), 1000).object("model")));
+        assertThrows(IOException.class, () -> read(JsonFile.read(path(), 1000).object("model")));
     requireSentence("model.vocab_size is \"50\"", e);
   }
 
@@ -162,7 +186,7 @@ class Gpt2ConfigTest {
       })
   void read_anotherModel_isRefusedByItsType(String json, String message) throws IOException {
     Files.writeString(path(), json.replace('\'', '"'));
-    requireSentence(message, assertThrows(Exception.class, () -> Gpt2Config.read(path())));
+    requireSentence(message, assertThrows(Exception.class, () -> read(path())));
   }
 
   static Stream<Arguments> wrong() {
@@ -252,33 +276,30 @@ class Gpt2ConfigTest {
       })
   void read_noJsonObject_saysSo(String content) throws IOException {
     Files.writeString(path(), content);
-    requireSentence("this file", assertThrows(Exception.class, () -> Gpt2Config.read(path())));
+    requireSentence("this file", assertThrows(Exception.class, () -> read(path())));
   }
 
   @Test
   void read_deep_isRefused() throws IOException {
     Files.writeString(path(), "{\"a\":".repeat(100_000));
-    requireSentence(
-        "nests too deeply", assertThrows(Exception.class, () -> Gpt2Config.read(path())));
+    requireSentence("nests too deeply", assertThrows(Exception.class, () -> read(path())));
   }
 
   @Test
   void read_large_isRefused() throws IOException {
     Files.writeString(path(), " ".repeat(2 << 20));
-    requireSentence(
-        "more than 1048576 bytes", assertThrows(Exception.class, () -> Gpt2Config.read(path())));
+    requireSentence("more than 1048576 bytes", assertThrows(Exception.class, () -> read(path())));
   }
 
   @Test
   void read_notUtf8_isRefused() throws IOException {
     Files.write(path(), new byte[] {'{', '"', (byte) 0xc3, '"', '}'});
-    requireSentence("not UTF-8", assertThrows(Exception.class, () -> Gpt2Config.read(path())));
+    requireSentence("not UTF-8", assertThrows(Exception.class, () -> read(path())));
   }
 
   @Test
   void read_missing_saysSo() {
-    requireSentence(
-        "there is no such file", assertThrows(Exception.class, () -> Gpt2Config.read(path())));
+    requireSentence("there is no such file", assertThrows(Exception.class, () -> read(path())));
   }
 
   private void requireSentence(String message, Exception refusal) {

@@ -7,7 +7,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
+import dev.tributary.transformer.Slot;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.Weight;
 import java.io.File;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -63,7 +65,7 @@ class TextbookTest {
     private static Path use() throws IOException {
       Checkpoint checkpoint = Checkpoint.open(Textbook.folder());
       try (Scope scope = Scope.open()) {
-        checkpoint.read("wte.weight", Shape.of(230, 128), DType.FLOAT);
+        checkpoint.read(new Slot(Weight.TOKEN_EMBEDDING, 0, Shape.of(230, 128)), DType.FLOAT);
       }
       assertArrayEquals(new int[] {0, 221, 62}, Tokenizers.textbook().encode("The keys"));
       return Textbook.folder();

@@ -1,0 +1,80 @@
+package dev.tributary.transformer.family;
+
+import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.Weight;
+import java.io.IOException;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Function;
+import java.util.function.Predicate;
+import java.util.stream.Collectors;
+
+/** The families that are known. */
+public final class Architectures {
+  private static final String TYPE = "model_type";
+  private static final String CLASSES = "architectures";
+
+  /** Where a config says too little, the first that it may be of. */
+  private static final List<Architecture> ALL = List.of(new Gpt2(), new DebuggerGpt2());
+
+  private Architectures() {}
+
+  /** {@return all of them} */
+  public static List<Architecture> all() {
+    return ALL;
+  }
+
+  /**
+   * {@return the family of a config: by its type, or else its class, or else its keys}
+   *
+   * @param config of a model
+   * @throws IOException if it is of none
+   */
+  public static Architecture of(Keys config) throws IOException {
+    if (config.has(TYPE)) {
+      String type = config.text(TYPE, "");
+      return first(family -> family.modelTypes().contains(type))
+          .orElseThrow(() -> config.wrong(TYPE, known(Architecture::modelTypes)));
+    }
+    if (config.has(CLASSES)) {
+      List<String> classes = config.textsIn(CLASSES);
+      return first(family -> family.classes().stream().anyMatch(classes::contains))
+          .orElseThrow(() -> config.wrong(CLASSES, known(Architecture::classes)));
+    }
+    return first(family -> family.keys().stream().anyMatch(config::has))
+        .orElseThrow(() -> config.wrong(TYPE, known(Architecture::modelTypes)));
+  }
+
+  /**
+   * {@return a family whose config says all of ours, for writing it; none if there is none}
+   *
+   * @param config sizes and kinds of all parts
+   */
+  public static Optional<Architecture> writing(TransformerConfig config) {
+    return first(family -> family.write(config).isPresent());
+  }
+
+  /**
+   * {@return whether a family calls its unembedding so, which need not be stored where it is tied}
+   *
+   * @param name of a tensor
+   */
+  public static boolean isUnembedding(String name) {
+    return ALL.stream()
+        .anyMatch(
+            family -> {
+              Spelling own = family.spelling(Weight.UNEMBEDDING);
+              return name.equals(own.name()) || name.equals(family.prefix() + own.name());
+            });
+  }
+
+  private static Optional<Architecture> first(Predicate<Architecture> test) {
+    return ALL.stream().filter(test).findFirst();
+  }
+
+  private static String known(Function<Architecture, List<String>> words) {
+    return ALL.stream()
+        .flatMap(family -> words.apply(family).stream())
+        .collect(Collectors.joining(" or "));
+  }
+}
