@@ -53,8 +53,9 @@ public final class Tensor {
     return Device.current().forResultsOf(lease.device);
   }
 
+  /** Of the device of this, which is the result of what they compute. */
   private Kernels kernels() {
-    return device().kernels();
+    return lease.device.kernels();
   }
 
   private static int rowSize(Shape shape) {
@@ -184,7 +185,7 @@ public final class Tensor {
     try (Scope scope = Scope.open()) {
       Tensor x = dense();
       double[] values = new double[shape.length()];
-      kernels().read(x, 0, values, values.length);
+      device().kernels().read(x, 0, values, values.length);
       return values;
     }
   }
@@ -210,7 +211,7 @@ public final class Tensor {
       position += (long) index[axis] * strides[axis];
     }
     double[] value = new double[1];
-    kernels().read(this, position, value, 1);
+    device().kernels().read(this, position, value, 1);
     return value[0];
   }
 
@@ -227,7 +228,7 @@ public final class Tensor {
   /** {@return whether no element is infinite or NaN} */
   public boolean isFinite() {
     try (Scope scope = Scope.open()) {
-      return kernels().isFinite(dense());
+      return device().kernels().isFinite(dense());
     }
   }
 
@@ -362,7 +363,7 @@ public final class Tensor {
 
   private WithDerivative withDerivative(Unary function) {
     WithDerivative result = new WithDerivative(allocate(shape), allocate(shape));
-    kernels().unaryWithDerivative(function, dense(), result.value, result.derivative);
+    result.value.kernels().unaryWithDerivative(function, dense(), result.value, result.derivative);
     return result;
   }
 
@@ -387,30 +388,32 @@ public final class Tensor {
 
   private Tensor unary(Unary function) {
     Tensor result = allocate(shape);
-    kernels().unary(function, dense(), result);
+    result.kernels().unary(function, dense(), result);
     return result;
   }
 
   private Tensor binary(Binary function, double number) {
     Tensor result = allocate(shape);
-    kernels().binary(function, dense(), number, result);
+    result.kernels().binary(function, dense(), number, result);
     return result;
   }
 
   private Tensor binary(Binary function, Tensor other) {
     requireSameType(function.name().toLowerCase(Locale.ROOT), other);
     Tensor result = allocate(shape.equals(other.shape) ? shape : shape.broadcast(other.shape));
-    kernels().binary(function, dense(), other.dense(), result);
+    result.kernels().binary(function, dense(), other.dense(), result);
     return result;
   }
 
   private void requireSameType(String operation, Tensor other) {
     requireArgument(
         dtype == other.dtype, "%s: left is %s and right is %s", operation, dtype, other.dtype);
-    Device device = device();
-    Device others = other.device();
     requireArgument(
-        device == others, "%s: left is on %s and right is on %s", operation, device, others);
+        lease.device == other.lease.device || device() == other.device(),
+        "%s: left is on %s and right is on %s",
+        operation,
+        lease.device,
+        other.lease.device);
   }
 
   // ---- reductions --------------------------------------------------------------------------
@@ -423,7 +426,7 @@ public final class Tensor {
   public Tensor sum(int axis) {
     int at = shape.axis(axis);
     Tensor result = allocate(shape.with(at, 1));
-    kernels().sum(dense(), outer(at), shape.size(at), inner(at), result);
+    result.kernels().sum(dense(), outer(at), shape.size(at), inner(at), result);
     return result;
   }
 
@@ -446,7 +449,7 @@ public final class Tensor {
       return minus(mean(axis));
     }
     Tensor result = allocate(shape);
-    kernels().centre(dense(), result);
+    result.kernels().centre(dense(), result);
     return result;
   }
 
@@ -463,7 +466,7 @@ public final class Tensor {
     requireArgument(shape.rank() > 0, "rowDots: %s has no rows", shape);
     requireEnding("rowDots", other.shape, shape);
     Tensor result = allocate(other.shape.with(-1, 1));
-    kernels().rowDots(dense(), other.dense(), result);
+    result.kernels().rowDots(dense(), other.dense(), result);
     return result;
   }
 
@@ -502,7 +505,7 @@ public final class Tensor {
         bias.shape);
     requireEnding("rescaled", shape.with(-1, 1), scale.shape);
     Tensor result = allocate(shape);
-    kernels().rescale(dense(), scale.dense(), gain.dense(), bias.dense(), result);
+    result.kernels().rescale(dense(), scale.dense(), gain.dense(), bias.dense(), result);
     return result;
   }
 
@@ -605,7 +608,7 @@ public final class Tensor {
     Tensor result = allocate(Shape.of(rows.shape.size(0), weight.shape.size(1)));
     result.fillFrom(bias);
     if (rows.shape.length() > 0 && result.shape.length() > 0) {
-      kernels().matmul(rows, false, weight, false, result, true);
+      result.kernels().matmul(rows, false, weight, false, result, true);
     }
     return result.reshape(shape.with(-1, weight.shape.size(1)));
   }
@@ -640,7 +643,7 @@ public final class Tensor {
     if (k == 0) {
       result.kernels().fill(result, 0);
     } else if (result.shape.length() > 0) {
-      x.kernels().matmul(x, xTransposed, y, yTransposed, result, false);
+      result.kernels().matmul(x, xTransposed, y, yTransposed, result, false);
     }
     return result;
   }
@@ -664,7 +667,7 @@ public final class Tensor {
     requireArgument(
         shape.rank() > 0 && shape.size(-1) > 0, "softmax: %s has no entries to normalise", shape);
     Tensor result = allocate(shape);
-    kernels().softmax(dense(), visible, result);
+    result.kernels().softmax(dense(), visible, result);
     return result;
   }
 
@@ -684,7 +687,7 @@ public final class Tensor {
         visible,
         shape);
     Tensor result = allocate(shape);
-    kernels().causalMask(dense(), visible, hidden, result);
+    result.kernels().causalMask(dense(), visible, hidden, result);
     return result;
   }
 
@@ -703,7 +706,7 @@ public final class Tensor {
     requireArgument(shape.rank() > 0, "softmaxDerivative: %s has no rows", shape);
     requireEnding("softmaxDerivative", u.shape, shape);
     Tensor result = allocate(u.shape);
-    kernels().softmaxDerivative(dense(), u.dense(), visible, result);
+    result.kernels().softmaxDerivative(dense(), u.dense(), visible, result);
     return result;
   }
 
@@ -714,7 +717,7 @@ public final class Tensor {
         "logSoftmax: %s has no entries to normalise",
         shape);
     Tensor result = allocate(shape);
-    kernels().logSoftmax(dense(), result);
+    result.kernels().logSoftmax(dense(), result);
     return result;
   }
 
@@ -731,7 +734,7 @@ public final class Tensor {
         count,
         shape);
     Tensor result = allocate(shape);
-    kernels().topKMask(dense(), count, result);
+    result.kernels().topKMask(dense(), count, result);
     return result;
   }
 
@@ -796,7 +799,7 @@ public final class Tensor {
       strides[i] = own[axes[i]];
     }
     Tensor result = allocate(Shape.of(dimensions));
-    kernels().copy(this, 0, strides, result, 0, result.shape.strides(), dimensions);
+    result.kernels().copy(this, 0, strides, result, 0, result.shape.strides(), dimensions);
     return result;
   }
 
@@ -827,7 +830,7 @@ public final class Tensor {
       return new Tensor(dtype, part, lease, offset + start, stride);
     }
     Tensor result = allocate(part);
-    kernels().copy(this, start, strides, result, 0, part.strides(), part.dimensions());
+    result.kernels().copy(this, start, strides, result, 0, part.strides(), part.dimensions());
     return result;
   }
 
@@ -853,7 +856,8 @@ public final class Tensor {
       return this;
     }
     Tensor result = full(device(), dtype, shape.with(at, size), 0);
-    kernels()
+    result
+        .kernels()
         .copy(
             this,
             0,
@@ -891,7 +895,7 @@ public final class Tensor {
     Tensor result = first.allocate(first.shape.with(at, size));
     int position = 0;
     for (Tensor part : parts) {
-      first
+      result
           .kernels()
           .copy(
               part,
@@ -921,7 +925,7 @@ public final class Tensor {
     Tensor x = at < shape.rank() - 2 ? dense() : this;
     int step = x.strides()[at];
     long block = at == shape.rank() - 1 ? x.rowStride : (long) shape.size(at) * step;
-    kernels().gather(x, outer(at), block, step, inner(at), indices, result);
+    result.kernels().gather(x, outer(at), block, step, inner(at), indices, result);
     return result;
   }
 
@@ -946,7 +950,7 @@ public final class Tensor {
         axis,
         shape);
     Tensor result = full(device(), dtype, shape.with(at, size), 0);
-    kernels().scatterAdd(dense(), outer(at), size, inner(at), indices, result);
+    result.kernels().scatterAdd(dense(), outer(at), size, inner(at), indices, result);
     return result;
   }
 

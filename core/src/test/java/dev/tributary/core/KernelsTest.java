@@ -2,6 +2,8 @@ package dev.tributary.core;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.core.Kernels.Binary;
 import dev.tributary.core.Kernels.Unary;
@@ -571,6 +573,19 @@ class KernelsTest {
           operand,
           ROUNDINGS);
     }
+  }
+
+  @AddLifecycleHook(NeedsCpu.class)
+  @Example
+  void operands_onTwoDevices_areRefused() {
+    Tensor here = Tensor.full(DType.FLOAT, Shape.of(2), 1);
+    Tensor there = Nd4jDevice.INSTANCE.during(() -> Tensor.full(DType.FLOAT, Shape.of(2), 1));
+    String message =
+        assertThrows(IllegalArgumentException.class, () -> here.plus(there)).toString();
+    assertTrue(message.endsWith("plus: left is on the CPU and right is on ND4J"), message);
+    Tensor sum = there.plus(there).plus(1); // stays there
+    assertArrayEquals(new double[] {3, 3}, sum.toDoubles());
+    assertEquals(Nd4jDevice.INSTANCE, sum.lease().device);
   }
 
   @Example

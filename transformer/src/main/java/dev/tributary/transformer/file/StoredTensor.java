@@ -23,9 +23,6 @@ import java.util.stream.IntStream;
  * into the memory of the tensor.
  */
 final class StoredTensor {
-  /** Elements that a {@link Shape} can have. */
-  private static final int ELEMENT_LIMIT = Integer.MAX_VALUE / Double.BYTES;
-
   /** Axes that a file may claim. */
   static final int RANK_LIMIT = 32;
 
@@ -85,14 +82,14 @@ final class StoredTensor {
     for (int axis = 0; axis < sizes.length; axis++) {
       // An axis of 0 excuses none before or after it: no product on the way may overflow either.
       if (dimensions[axis] < 0
-          || dimensions[axis] > ELEMENT_LIMIT
-          || elements * dimensions[axis] > ELEMENT_LIMIT) {
+          || dimensions[axis] > Shape.LARGEST
+          || elements * dimensions[axis] > Shape.LARGEST) {
         throw because(
             file,
             name,
             "has shape %s, and a tensor holds at most %d elements",
             BadFile.shortened(Arrays.toString(dimensions)),
-            ELEMENT_LIMIT);
+            Shape.LARGEST);
       }
       sizes[axis] = (int) dimensions[axis];
       elements *= dimensions[axis];
