@@ -1,5 +1,9 @@
 package dev.tributary.attribution.cli;
 
+import static dev.tributary.attribution.cli.Table.INDENT;
+import static dev.tributary.attribution.cli.Table.number;
+import static dev.tributary.attribution.cli.Table.percent;
+
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.EdgeSearch.EdgeScore;
@@ -108,14 +112,12 @@ final class TextReport {
     int width = cells.stream().mapToInt(String::length).max().orElse(0);
     int columns =
         Math.max(
-            1,
-            (Table.WIDTH - Table.INDENT.length() + Table.GAP.length())
-                / (width + Table.GAP.length()));
+            1, (Table.WIDTH - INDENT.length() + Table.GAP.length()) / (width + Table.GAP.length()));
     for (int i = 0; i < cells.size(); i += columns) {
       line(
           cells.subList(i, Math.min(i + columns, cells.size())).stream()
               .map(cell -> Table.left(cell, width))
-              .collect(Collectors.joining(Table.GAP, Table.INDENT, "")));
+              .collect(Collectors.joining(Table.GAP, INDENT, "")));
     }
     line("");
   }
@@ -124,7 +126,7 @@ final class TextReport {
     line("Most probable next words after " + position());
     Table table = new Table(1);
     for (Prediction prediction : subject.predictions()) {
-      table.row(Table.quoted(prediction.word()), Table.number(prediction.probability()));
+      table.row(Table.quoted(prediction.word()), number(prediction.probability()));
     }
     lines(table);
     line("");
@@ -143,10 +145,10 @@ final class TextReport {
     if (metric.trace().isEmpty()) {
       pieces.add("at " + position());
     }
-    pieces.add("= " + Table.number(metric.value()));
-    Table.wrapped(pieces).forEach(this::line);
+    pieces.add("= " + number(metric.value()));
+    wrapped(pieces);
     if (metric.chosen() && metric.trace().isEmpty()) {
-      line(Table.INDENT + "(the target is the most probable word, since none was named)");
+      line(INDENT + "(the target is the most probable word, since none was named)");
     }
     line("");
   }
@@ -212,12 +214,12 @@ final class TextReport {
       table.row(
           reading.node().toString(),
           where(reading.node()),
-          reading.activation().isPresent() ? Table.number(reading.activation().getAsDouble()) : "",
-          Table.number(reading.attribution()),
-          Table.number(reading.directEffect()));
+          reading.activation().isPresent() ? number(reading.activation().getAsDouble()) : "",
+          number(reading.attribution()),
+          number(reading.directEffect()));
     }
     if (readings.isEmpty()) {
-      line(Table.INDENT + ALL_ZERO);
+      line(INDENT + ALL_ZERO);
     } else {
       lines(table);
     }
@@ -229,31 +231,26 @@ final class TextReport {
     edges.from().ifPresent(node -> pieces.add("from " + described(node)));
     edges.into().ifPresent(node -> pieces.add("into " + described(node)));
     pieces.add("layer-norm scale " + Lowercase.of(subject.scaleGradient()));
-    Table.wrapped(pieces).forEach(this::line);
+    wrapped(pieces);
     if (edges.largest().isEmpty()) {
-      line(Table.INDENT + ALL_ZERO);
+      line(INDENT + ALL_ZERO);
     } else if (edges.from().isEmpty()) {
       edgesFromSources(edges.largest());
     } else {
       edgesIntoTargets(edges.largest());
     }
     if (edges.largest().stream().anyMatch(Edge::isFarOff)) {
-      line(
-          Table.INDENT
-              + FAR_OFF
-              + " far from what the target really loses without the write (patched)");
+      line(INDENT + FAR_OFF + " far from what the target really loses without the write (patched)");
     }
     if (!edges.sums().isEmpty()) {
-      line(Table.INDENT + "Sum over all sources: " + sums(edges.sums()));
+      line(INDENT + "Sum over all sources: " + sums(edges.sums()));
       if (isNearZero(edges)) {
-        line(
-            Table.INDENT
-                + "(near 0: a layer norm whose scale is live ignores the length of its input)");
+        line(INDENT + "(near 0: a layer norm whose scale is live ignores the length of its input)");
       }
       certificate(edges);
     }
     if (!subject.nodes().run().model().autoencoders().isEmpty()) {
-      line(Table.INDENT + AUTOENCODERS);
+      line(INDENT + AUTOENCODERS);
     }
   }
 
@@ -279,12 +276,12 @@ final class TextReport {
             .toArray();
     List<String> pieces =
         new ArrayList<>(List.of("Certificate: sources sum to gradient x residual"));
-    pieces.add("within " + Table.percent(residual) + (errors.length > 0 ? ";" : ""));
+    pieces.add("within " + percent(residual) + (errors.length > 0 ? ";" : ""));
     if (errors.length > 0) {
-      pieces.add("edges shown are off by " + Table.percent(median(errors)) + " (median),");
-      pieces.add(Table.percent(errors[errors.length - 1]) + " at most");
+      pieces.add("edges shown are off by " + percent(median(errors)) + " (median),");
+      pieces.add(percent(errors[errors.length - 1]) + " at most");
     }
-    Table.wrapped(pieces).forEach(this::line);
+    wrapped(pieces);
   }
 
   private void edgesFromSources(List<Edge> edges) {
@@ -312,8 +309,8 @@ final class TextReport {
         shown.toString(),
         where(shown),
         through,
-        Table.number(edge.score()),
-        Table.number(edge.patch().patched()),
+        number(edge.score()),
+        number(edge.patch().patched()),
         edge.isFarOff() ? FAR_OFF : "");
   }
 
@@ -326,10 +323,10 @@ final class TextReport {
       Prediction best = outcome.predictions().get(0);
       table.row(
           outcome.nodes(),
-          Table.number(outcome.after()),
-          Table.number(outcome.after() - before),
-          outcome.predicted().isPresent() ? Table.number(outcome.predicted().getAsDouble()) : "",
-          Table.quoted(best.word()) + " " + Table.number(best.probability()));
+          number(outcome.after()),
+          number(outcome.after() - before),
+          outcome.predicted().isPresent() ? number(outcome.predicted().getAsDouble()) : "",
+          Table.quoted(best.word()) + " " + number(best.probability()));
     }
     lines(table);
   }
@@ -340,7 +337,7 @@ final class TextReport {
             "The largest of " + String.format(Locale.ROOT, "%,d", found.searched()) + " edges,",
             "layer-norm scale " + Lowercase.of(subject.scaleGradient())));
     if (found.edges().isEmpty()) {
-      line(Table.INDENT + "(there is none of that magnitude that is not exactly 0)");
+      line(INDENT + "(there is none of that magnitude that is not exactly 0)");
       return;
     }
     Table table = new Table(3);
@@ -351,11 +348,11 @@ final class TextReport {
           edge.source().toString(),
           edge.target().toString(),
           where(edge.source()) + (into.isEmpty() ? "" : ", " + into),
-          Table.number(edge.score()));
+          number(edge.score()));
     }
     lines(table);
     if (!subject.nodes().run().model().autoencoders().isEmpty()) {
-      line(Table.INDENT + AUTOENCODERS);
+      line(INDENT + AUTOENCODERS);
     }
   }
 
@@ -367,28 +364,24 @@ final class TextReport {
     boolean live = subject.scaleGradient() == ScaleGradient.LIVE;
     Table table = new Table(1);
     table.row(
-        "pulled from the target, scale " + (live ? "live" : "detached"),
-        Table.number(verified.pulled()));
-    table.row("pushed from the source", Table.number(verified.pushed()));
+        "pulled from the target, scale " + (live ? "live" : "detached"), number(verified.pulled()));
+    table.row("pushed from the source", number(verified.pushed()));
+    table.row("with the scale " + (live ? "detached" : "live"), number(verified.otherScale()));
     table.row(
-        "with the scale " + (live ? "detached" : "live"), Table.number(verified.otherScale()));
-    table.row(
-        "patched: what the target loses without the write",
-        Table.number(verified.patch().patched()));
+        "patched: what the target loses without the write", number(verified.patch().patched()));
     table.row(
         "change of the metric then, all after it answering",
-        Table.number(verified.patch().metricChange()));
+        number(verified.patch().metricChange()));
     lines(table);
     line("");
     double scale = Math.max(Math.abs(verified.pushed()), Math.abs(verified.pulled()));
     double difference = Math.abs(verified.pushed() - verified.pulled());
-    line(
-        "Both directions agree within " + Table.percent(scale == 0 ? 0 : difference / scale) + ".");
+    line("Both directions agree within " + percent(scale == 0 ? 0 : difference / scale) + ".");
     wrapped(
         List.of(
-            "Linearisation is off by " + Table.percent(verified.patch().linearisationError()) + ".",
+            "Linearisation is off by " + percent(verified.patch().linearisationError()) + ".",
             "Certificate: sources sum to gradient x residual",
-            "within " + Table.percent(verified.certificate().relativeResidual()) + "."));
+            "within " + percent(verified.certificate().relativeResidual()) + "."));
   }
 
   private void circuit(Circuit circuit, List<String> steps) {
@@ -397,16 +390,16 @@ final class TextReport {
     pieces.add("Circuit: " + count + " nodes and " + circuit.edges().size() + " edges;");
     steps.forEach(step -> pieces.add(step + ","));
     pieces.add("layer-norm scale " + Lowercase.of(circuit.origin().scaleGradient()));
-    Table.wrapped(pieces).forEach(this::line);
+    wrapped(pieces);
     line(
-        Table.INDENT
+        INDENT
             + "Replacement "
-            + Table.number(circuit.scores().replacement())
+            + number(circuit.scores().replacement())
             + ": begins at embeddings, not at errors or nodes left out");
     line(
-        Table.INDENT
+        INDENT
             + "Completeness "
-            + Table.number(circuit.scores().completeness())
+            + number(circuit.scores().completeness())
             + ": of what enters its nodes, what it holds");
     line("");
     double[] influence = circuit.influence();
@@ -429,7 +422,7 @@ final class TextReport {
     lines(table);
     if (listed.length <= count) {
       line(
-          Table.INDENT
+          INDENT
               + "and "
               + (count + 1 - listed.length)
               + " more; --json, --dot and --csv have all");
@@ -460,9 +453,9 @@ final class TextReport {
 
   private static String sums(List<Sum> sums) {
     return sums.size() == 1
-        ? Table.number(sums.get(0).sum())
+        ? number(sums.get(0).sum())
         : sums.stream()
-            .map(sum -> input(sum.into()) + " " + Table.number(sum.sum()))
+            .map(sum -> input(sum.into()) + " " + number(sum.sum()))
             .collect(Collectors.joining(", "));
   }
 
@@ -485,6 +478,10 @@ final class TextReport {
 
   private String word(int token) {
     return Table.quoted(subject.tokens().get(token));
+  }
+
+  private void wrapped(List<String> pieces) {
+    Table.wrapped(pieces).forEach(this::line);
   }
 
   private void lines(Table table) {
