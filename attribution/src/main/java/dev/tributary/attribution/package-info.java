@@ -12,12 +12,26 @@
  * plain numbers; an {@link dev.tributary.attribution.EdgeSearch} finds the largest edges of all. A
  * {@link dev.tributary.attribution.MemoryPlan} says beforehand what memory all that takes.
  *
- * <p>How: {@code Writes} is what nodes add to the residual stream, a {@link
- * dev.tributary.attribution.Reading} what one node computes from it, a {@link
- * dev.tributary.attribution.ResidualGradient} the derivative of that. {@code CircuitBuilder} makes
- * circuits out of the nodes of a {@code Basis}, in which nothing is said twice; {@code
- * WeightedGraph} knows which part of a graph matters, and nothing of transformers. {@code
- * SearchSources} and {@code SearchTargets} are all nodes as factors of one product.
+ * <p>Which nodes there are: a {@link dev.tributary.attribution.Source} writes to the residual
+ * stream and a {@link dev.tributary.attribution.Target} reads it. A kind of node is one file
+ * ({@link dev.tributary.attribution.Neuron}, {@link dev.tributary.attribution.HeadPair}, {@link
+ * dev.tributary.attribution.HeadInput}, {@link dev.tributary.attribution.Latent}, {@link
+ * dev.tributary.attribution.ReconstructionError}, {@link dev.tributary.attribution.PreBias}, {@link
+ * dev.tributary.attribution.Embedding}, {@link dev.tributary.attribution.Bias}, {@link
+ * dev.tributary.attribution.Logit}, {@link dev.tributary.attribution.Direction}, {@link
+ * dev.tributary.attribution.Explained}): its record, and its {@code Kind}, which knows the {@code
+ * Family} of all such nodes in one place of a model, as {@code SourceFamily} or {@code
+ * TargetFamily}. {@link dev.tributary.attribution.Coordinates} say where a node stands, and make
+ * its name.
+ *
+ * <p>How: a {@link dev.tributary.attribution.Write} is what a node adds to the residual stream, a
+ * {@link dev.tributary.attribution.Reading} what one node computes from it, a {@link
+ * dev.tributary.attribution.ResidualGradient} the derivative of that, which {@code GradientReader}
+ * multiplies with writes. {@code Pulls} pull from many targets, a {@code Push} goes out from one
+ * source. {@code CircuitBuilder} makes circuits out of the nodes of a {@code Basis}, in which
+ * nothing is said twice; {@code WeightedGraph} knows which part of a graph matters, and nothing of
+ * transformers. {@code SearchSources} and {@code SearchTargets} are families as factors of one
+ * product.
  *
  * <p>Whether: a {@link dev.tributary.attribution.Certificate} says that the edges into a target are
  * complete, an {@link dev.tributary.attribution.EdgePatch} how well an edge predicts what happens,
