@@ -45,7 +45,7 @@ import java.util.stream.IntStream;
  */
 public record Circuit(
     Origin origin,
-    List<NodeReading> nodes,
+    List<Member> nodes,
     List<Edge> edges,
     List<Input> inputs,
     List<Pattern> patterns) {
@@ -125,7 +125,7 @@ public record Circuit(
    * @param attribution activation times gradient; not of the metric
    * @param directEffect what reaches the metric without passing another node; not of the metric
    */
-  public record NodeReading(
+  public record Member(
       Node node,
       Point point,
       OptionalDouble activation,
@@ -140,7 +140,7 @@ public record Circuit(
      * @param attribution {@link #attribution()}
      * @param directEffect {@link #directEffect()}
      */
-    public NodeReading {
+    public Member {
       requireFinite(node, "activation", activation);
       requireFinite(node, "attribution", attribution);
       requireFinite(node, "direct effect", directEffect);
@@ -423,7 +423,7 @@ public record Circuit(
 
   private Circuit kept(WeightedGraph.Kept kept) {
     int[] index = new int[nodes.size()];
-    List<NodeReading> left = new ArrayList<>();
+    List<Member> left = new ArrayList<>();
     Set<List<Integer>> heads = new HashSet<>();
     for (int i = 0; i < index.length; i++) {
       if (kept.nodes().get(i)) {

@@ -5,7 +5,7 @@ import static dev.tributary.core.Checks.requireArgument;
 import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.Circuit.Input;
 import dev.tributary.attribution.Circuit.Labels;
-import dev.tributary.attribution.Circuit.NodeReading;
+import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Circuit.Pattern;
 import dev.tributary.core.Scope;
@@ -316,13 +316,13 @@ final class CircuitBuilder {
         edges.measure());
   }
 
-  private List<NodeReading> readings(List<Source> sources, Readings attribution) {
+  private List<Member> readings(List<Source> sources, Readings attribution) {
     Readings activation = nodes.activation();
     EdgeScores directEffect = nodes.directEffect();
-    List<NodeReading> result = new ArrayList<>();
+    List<Member> result = new ArrayList<>();
     for (Source source : sources) {
       result.add(
-          new NodeReading(
+          new Member(
               source,
               point(source),
               activation.of(source),
@@ -330,7 +330,7 @@ final class CircuitBuilder {
               OptionalDouble.of(directEffect.of(source))));
     }
     OptionalDouble none = OptionalDouble.empty();
-    result.add(new NodeReading(new Explained(), run.model().end().next(), none, none, none));
+    result.add(new Member(new Explained(), run.model().end().next(), none, none, none));
     return result;
   }
 

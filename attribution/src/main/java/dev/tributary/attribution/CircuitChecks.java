@@ -4,7 +4,7 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.Circuit.Input;
-import dev.tributary.attribution.Circuit.NodeReading;
+import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.transformer.AttentionPath;
 import java.util.HashSet;
@@ -15,7 +15,7 @@ import java.util.Set;
 final class CircuitChecks {
   private CircuitChecks() {}
 
-  static void requireNodes(Origin origin, List<NodeReading> nodes) {
+  static void requireNodes(Origin origin, List<Member> nodes) {
     requireArgument(!nodes.isEmpty(), "a circuit without nodes");
     Set<Node> seen = new HashSet<>();
     for (int i = 0; i < nodes.size(); i++) {
@@ -53,7 +53,7 @@ final class CircuitChecks {
         && key <= (node.key().isPresent() ? token : 0);
   }
 
-  static void requireEdges(List<NodeReading> nodes, List<Edge> edges, List<Input> inputs) {
+  static void requireEdges(List<Member> nodes, List<Edge> edges, List<Input> inputs) {
     Set<List<Object>> known = new HashSet<>();
     for (Input input : inputs) {
       requireInput(nodes, input.target(), input.path());
@@ -90,7 +90,7 @@ final class CircuitChecks {
     }
   }
 
-  private static void requireInput(List<NodeReading> nodes, int target, AttentionPath path) {
+  private static void requireInput(List<Member> nodes, int target, AttentionPath path) {
     requireArgument(target >= 0 && target < nodes.size(), "node %d of %d", target, nodes.size());
     Node node = nodes.get(target).node();
     requireArgument(!node.targets().isEmpty(), "an edge into %s, which reads nothing", node);

@@ -140,7 +140,7 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
                 .slice(0, i, i + 1)
                 .matmulTransposed(autoencoder.encoder().gather(0, active))
                 .times(weights(push.edges(), token, active));
-        rows.add(edges.scatterAdd(1, autoencoder.latents(), active));
+        rows.add(edges.scatterAdd(1, autoencoder.latentCount(), active));
       }
       return List.of(NodeArray.of(this, Tensor.concat(0, rows), push.token()));
     }
@@ -213,7 +213,7 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
   @Override
   public void requireIn(Run run) {
     of().requireIn(this, token, run);
-    Kind.requireIndex(this, "latent", latent, of().autoencoder(run).latents());
+    Kind.requireIndex(this, "latent", latent, of().autoencoder(run).latentCount());
   }
 
   @Override

@@ -73,9 +73,6 @@ public final class NodeAttribution {
     for (int i = 0; i < pulled.size(); i++) {
       gradients.put(places.get(i), pulled.get(i));
     }
-    if (run.has(LOGITS)) {
-      gradients.put(LOGITS, logitGradient(run, metric));
-    }
     double value = explained.value().item();
     // What is not finite at a later site is not finite at the first either: all of it was pulled.
     requireArgument(
@@ -85,7 +82,10 @@ public final class NodeAttribution {
     return new NodeAttribution(run, metric, metric.reading(run), value, gradients);
   }
 
-  /** The metric does not pass the recorded logits: it computes only those that it reads. */
+  /**
+   * The metric does not pass the recorded logits: it computes only those that it reads. Large, and
+   * nothing here reads it: made when it is asked for, in the innermost scope.
+   */
   private static Tensor logitGradient(Run run, Metric metric) {
     Tensor logits = run.value(Site.LOGITS);
     if (metric.ofLogits().isEmpty()) {
@@ -139,7 +139,9 @@ public final class NodeAttribution {
    */
   public Tensor gradient(Place place) {
     run.variable(place);
-    return Objects.requireNonNull(gradients.get(place));
+    return place.equals(LOGITS)
+        ? logitGradient(run, metric)
+        : Objects.requireNonNull(gradients.get(place));
   }
 
   /**

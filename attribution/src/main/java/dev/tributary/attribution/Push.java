@@ -101,7 +101,9 @@ final class Push {
 
   /** How the output of an MLP moves at the token, [1, dModel]. */
   Tensor output(Mlp mlp) {
-    return pushed(activations(mlp), a -> mlp.output(a, scaleGradient()));
+    return mlp.outlet().isLinear(scaleGradient())
+        ? mlp.outlet().push(run, token, neurons(mlp).matmul(mlp.rows()))
+        : pushed(activations(mlp), a -> mlp.output(a, scaleGradient()));
   }
 
   /** How something moves that follows from one input of the heads of a layer at the token. */

@@ -9,7 +9,7 @@ import dev.tributary.attribution.Bias.BiasPart;
 import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.Circuit.Input;
 import dev.tributary.attribution.Circuit.Labels;
-import dev.tributary.attribution.Circuit.NodeReading;
+import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
@@ -431,7 +431,7 @@ class CircuitTest {
       Readings attribution = nodes.activationTimesGradient();
       double least = Double.POSITIVE_INFINITY;
       Set<Node> chosen = new HashSet<>();
-      for (NodeReading reading : circuit.nodes().subList(0, 30)) {
+      for (Member reading : circuit.nodes().subList(0, 30)) {
         chosen.add(reading.node());
         double value = reading.attribution().orElseThrow();
         assertEquals(attribution.of(reading.node()).orElseThrow(), value, 0);
@@ -451,7 +451,7 @@ class CircuitTest {
       NodeAttribution nodes = attribution(12, Site.MLP_ACTIVATION, Site.MLP_OUTPUT);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
       Circuit circuit = Circuit.grown(edges, labels(nodes.run()), 10_000, Progress.NONE);
-      for (NodeReading reading : circuit.nodes()) {
+      for (Member reading : circuit.nodes()) {
         assertFalse(reading.node() instanceof Neuron n && n.layer() == 1);
         assertFalse(reading.node() instanceof Latent l && l.site() == Site.MLP_ACTIVATION);
       }
@@ -563,17 +563,17 @@ class CircuitTest {
             ScaleGradient.LIVE,
             EdgeMeasure.ATTRIBUTION);
     OptionalDouble none = OptionalDouble.empty();
-    NodeReading metric = unread("metric");
+    Member metric = unread("metric");
     for (String name :
         List.of("embedding[2]", "L3.neuron0[1]", "L3.attention_bias[0]", "L0.head0[1<-2]")) {
-      NodeReading outside = unread(name);
+      Member outside = unread(name);
       assertRefused(
           () -> new Circuit(origin, List.of(outside, metric), List.of(), List.of(), List.of()),
           name + " is not in a run of 2 tokens through 3 layers");
     }
     for (String name :
         List.of("embedding[1]", "L2.neuron0[1]", "L2.mlp_bias[0]", "L0.head0[1<-1]")) {
-      NodeReading inside = unread(name);
+      Member inside = unread(name);
       assertEquals(
           2,
           new Circuit(origin, List.of(inside, metric), List.of(), List.of(), List.of())
@@ -582,7 +582,7 @@ class CircuitTest {
     }
     assertRefused(
         () ->
-            new NodeReading(
+            new Member(
                 Node.parse("embedding[1]"),
                 Point.EMBEDDING,
                 none,
@@ -617,9 +617,9 @@ class CircuitTest {
         ROUNDING);
   }
 
-  static NodeReading unread(String name) {
+  static Member unread(String name) {
     OptionalDouble none = OptionalDouble.empty();
-    return new NodeReading(Node.parse(name), Point.EMBEDDING, none, none, none);
+    return new Member(Node.parse(name), Point.EMBEDDING, none, none, none);
   }
 
   private static final AttentionPath ALL = AttentionPath.ALL;
@@ -663,7 +663,7 @@ class CircuitTest {
             List.of(new Edge(0, 3, ALL, 1), new Edge(1, 3, ALL, 2), new Edge(2, 3, ALL, 7)),
             input(2, 0),
             input(3, 10));
-    List<NodeReading> left = circuit.prune(0, 1).nodes();
+    List<Member> left = circuit.prune(0, 1).nodes();
     assertEquals(List.of(unread("embedding[0]"), unread("metric")), left);
   }
 
@@ -734,7 +734,7 @@ class CircuitTest {
       Labels labels = labels(nodes.run());
       Circuit full = Circuit.grown(edges, labels, 60, Progress.NONE);
       Circuit pruned = full.prune(0.7, 1);
-      List<Node> left = pruned.nodes().stream().map(NodeReading::node).toList();
+      List<Node> left = pruned.nodes().stream().map(Member::node).toList();
       Circuit again = Circuit.among(edges, labels, left, Progress.NONE);
       assertTrue(pruned.nodes().size() < full.nodes().size());
       assertEquals(again.nodes(), pruned.nodes());

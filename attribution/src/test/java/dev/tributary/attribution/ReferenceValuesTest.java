@@ -622,7 +622,7 @@ class ReferenceValuesTest {
           Encoding::latents,
           encoding -> {
             SparseAutoencoder autoencoder = encoding.autoencoder();
-            int latents = autoencoder.latents();
+            int latents = autoencoder.latentCount();
             double[] result = new double[tokens * latents];
             for (int i = 0; i < result.length; i++) {
               result[i] =

@@ -178,6 +178,24 @@ public final class Variable {
     return derived(map.name(), value, along(this, map::rule));
   }
 
+  /**
+   * {@return what some steps give, and of the values on the way nothing: for steps whose rules do
+   * not hold what was computed on the way, such as layout, masks and maps by constants} If one
+   * does, the first push or pull says that a tensor was used after its scope closed.
+   *
+   * @param steps of primitives; only their result may be used elsewhere
+   */
+  public static Variable resultOf(Supplier<Variable> steps) {
+    try (Scope scope = Scope.open()) {
+      Variable result = steps.get();
+      scope.keep(result.value);
+      if (result.tangents != null) {
+        scope.keep(result.tangents);
+      }
+      return result;
+    }
+  }
+
   // ---- arithmetic, with broadcasting -------------------------------------------------------
 
   /**

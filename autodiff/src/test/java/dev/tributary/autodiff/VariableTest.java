@@ -251,7 +251,8 @@ class VariableTest {
           "input(Tensor)", "a leaf",
           "constant(Tensor)", "a leaf",
           "detach()", "a constant, see detach_live_isAConstantOfTheSameValue",
-          "through(LinearMap, Tensor)", "its map is the caller's, see through_ownMap_isFollowed");
+          "through(LinearMap, Tensor)", "its map is the caller's, see through_ownMap_isFollowed",
+          "resultOf(Supplier)", "steps of other primitives, see resultOf_steps_keepsTheirResult");
 
   @Test
   void everyPublicPrimitive_hasARow() {
@@ -614,6 +615,43 @@ class VariableTest {
       assertArrayEquals(new double[] {3, 4}, Jacobian.of(y, x).push(u).toDoubles());
       assertTrue(
           x.detach().through(Variable.rightFactor(x.shape(), weight), y.value()).isConstant());
+    }
+  }
+
+  @Test
+  void resultOf_steps_keepsTheirResult() {
+    try (Scope scope = Scope.open()) {
+      Tensor at = Tensor.of(DType.DOUBLE, s(2, 3), 1, 2, 3, 4, 5, 6);
+      Tensor u = Tensor.of(DType.DOUBLE, s(1, 2, 3), 1, -1, 2, 0, 3, 1);
+      Variable weight = Variable.constant(Tensor.of(DType.DOUBLE, s(3, 2), 1, 0, -1, 2, 0.5, 3));
+      UnaryOperator<Variable> steps = x -> x.matmul(weight).permute(1, 0).times(3).causalMask(1);
+      UnaryOperator<Variable> result = x -> Variable.resultOf(() -> steps.apply(x));
+      Variable x = Variable.input(at);
+      Variable expected = steps.apply(x);
+      long live = Scope.liveTensors();
+      Variable actual = result.apply(x);
+      assertEquals(live + 1, Scope.liveTensors());
+      assertSameNumbers("value", expected.value(), actual.value());
+      assertSameNumbers("pushed", Jacobian.of(expected, x).push(u), Jacobian.of(actual, x).push(u));
+      Tensor v = Tensor.of(DType.DOUBLE, s(1, 2, 2), 1, 2, 3, 4);
+      assertSameNumbers(
+          "pulled", Jacobian.of(expected, x).pull(v).get(0), Jacobian.of(actual, x).pull(v).get(0));
+      assertSameNumbers(
+          "pushed at once",
+          Jacobian.of(expected, x).push(u),
+          Jacobian.pushOnce(result, at, u).tangents());
+    }
+  }
+
+  @Test
+  void resultOf_stepThatHoldsAValueOnTheWay_saysSo() {
+    try (Scope scope = Scope.open()) {
+      Variable x = Variable.input(Tensor.of(DType.DOUBLE, s(2), 1, 2));
+      Variable y = Variable.resultOf(() -> x.exp().times(2));
+      Tensor u = Tensor.of(DType.DOUBLE, s(1, 2), 1, 1);
+      assertEquals(
+          "pull of exp: tensor [2] was used after its scope closed",
+          assertThrows(IllegalStateException.class, () -> Jacobian.of(y, x).pull(u)).getMessage());
     }
   }
 

@@ -261,7 +261,11 @@ public final class Attention implements Part {
    * @return [head, query, key]
    */
   public Variable scores(Variable q, Variable k, int firstQuery) {
-    Variable scores = products(q, k).causalMask(firstQuery + 1);
+    Variable scaled = q.times(scoreScale);
+    Variable scores =
+        cap.isEmpty()
+            ? Variable.resultOf(() -> products(scaled, k).causalMask(firstQuery + 1))
+            : capped(products(scaled, k)).causalMask(firstQuery + 1);
     int queries = q.shape().size(1);
     int keys = k.shape().size(1);
     if (window.isEmpty() || firstQuery + queries <= window.getAsInt()) {
@@ -290,7 +294,7 @@ public final class Attention implements Part {
     int end = run.length();
     Tensor scores = run.value(Site.SCORES, layer).slice(1, token, end);
     Variable queries = Variable.constant(run.value(Site.QUERY, layer).slice(1, token, end));
-    Variable column = products(queries, k);
+    Variable column = capped(products(queries.times(scoreScale), k));
     if (window.isPresent() && end - token > window.getAsInt()) {
       int seen = window.getAsInt();
       Variable beyond =
@@ -311,13 +315,15 @@ public final class Attention implements Part {
             Variable.constant(recorded.slice(axis, index + 1, recorded.shape().size(axis)))));
   }
 
-  /** Scaled and capped query-key products of any tokens, whichever is later. */
-  private Variable products(Variable q, Variable k) {
-    Variable scaled = q.times(scoreScale);
-    Variable products = ungrouped(grouped(scaled, k).matmulTransposed(k), q.shape());
+  /** Query-key products of any tokens, whichever is later. */
+  private static Variable products(Variable q, Variable k) {
+    return ungrouped(grouped(q, k).matmulTransposed(k), q.shape());
+  }
+
+  private Variable capped(Variable scores) {
     return cap.isEmpty()
-        ? products
-        : products.times(1 / cap.getAsDouble()).tanh().times(cap.getAsDouble());
+        ? scores
+        : scores.times(1 / cap.getAsDouble()).tanh().times(cap.getAsDouble());
   }
 
   /** [head, row, ..] as [key head, heads that share it · row, ..]. */
@@ -376,7 +382,7 @@ public final class Attention implements Part {
    * @return [head, query, key]
    */
   public Variable valuesAlong(Variable directions, Variable values) {
-    return ungrouped(grouped(directions, values).matmulTransposed(values), directions.shape());
+    return products(directions, values);
   }
 
   // ---- output ------------------------------------------------------------------------------
@@ -393,9 +399,11 @@ public final class Attention implements Part {
   }
 
   private Variable output(Variable headOutput, UnaryOperator<Variable> scale) {
-    Variable rows = headOutput.permute(1, 0, 2);
-    Variable merged = rows.reshape(rows.shape().size(0), heads * dHead);
-    return outlet.apply(output.apply(merged), scale);
+    int tokens = headOutput.shape().size(1);
+    Variable computed =
+        Variable.resultOf(
+            () -> output.apply(headOutput.permute(1, 0, 2).reshape(tokens, heads * dHead)));
+    return outlet.apply(computed, scale);
   }
 
   /**

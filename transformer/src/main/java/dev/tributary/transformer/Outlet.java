@@ -94,6 +94,15 @@ public final class Outlet {
         : numbers.over(run.value(scale, layer).slice(0, firstToken, end));
   }
 
+  /**
+   * {@return whether derivatives pass it as {@link #push} says}
+   *
+   * @param scaleGradient whether they see the scale of its norm move
+   */
+  public boolean isLinear(ScaleGradient scaleGradient) {
+    return norm.isEmpty() || scaleGradient == ScaleGradient.DETACHED;
+  }
+
   /** {@return whether what a part computes is what it adds} */
   public boolean isNone() {
     return norm.isEmpty() && multiplier == 1;

@@ -23,12 +23,11 @@ record Projection(
 
   /** Of all heads: [token, dModel] to [head, token, dHead]. */
   Variable apply(Variable x, int firstToken, UnaryOperator<Variable> scale) {
-    Variable rows = map.apply(x);
-    Variable normed =
-        norm.isPresent() && acrossHeads
-            ? split(norm.get().apply(rows, scale))
-            : norm.map(n -> n.apply(split(rows), scale)).orElseGet(() -> split(rows));
-    return positions.apply(normed, firstToken);
+    if (norm.isPresent() && acrossHeads) {
+      return positions.apply(split(norm.get().apply(map.apply(x), scale)), firstToken);
+    }
+    Variable rows = Variable.resultOf(() -> split(map.apply(x)));
+    return positions.apply(norm.map(n -> n.apply(rows, scale)).orElse(rows), firstToken);
   }
 
   /** Of one head, [1, token, dHead], for the cost of its columns if that is possible. */

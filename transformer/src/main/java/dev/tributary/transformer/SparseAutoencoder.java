@@ -124,7 +124,7 @@ public final class SparseAutoencoder {
   }
 
   /** {@return the number of latents} */
-  public int latents() {
+  public int latentCount() {
     return encoder.shape().size(0);
   }
 
@@ -231,10 +231,10 @@ public final class SparseAutoencoder {
   public Variable reconstruction(Variable latents) {
     Shape shape = latents.shape();
     requireArgument(
-        shape.rank() > 0 && shape.size(-1) == latents(),
+        shape.rank() > 0 && shape.size(-1) == latentCount(),
         "%s decodes [.., %d], not %s",
         this,
-        latents(),
+        latentCount(),
         shape);
     return latents.affine(Variable.constant(decoder), Variable.constant(preBias));
   }
@@ -333,11 +333,11 @@ public final class SparseAutoencoder {
 
   private void requireLatent(int latent) {
     requireArgument(
-        latent >= 0 && latent < latents(),
+        latent >= 0 && latent < latentCount(),
         "latent %d of %s, which has %d, counted from 0",
         latent,
         this,
-        latents());
+        latentCount());
   }
 
   /**
@@ -347,7 +347,7 @@ public final class SparseAutoencoder {
    */
   public String description() {
     return "%s, %s, %d latents of %d"
-        .formatted(origin, activation.description(), latents(), width());
+        .formatted(origin, activation.description(), latentCount(), width());
   }
 
   @Override

@@ -18,9 +18,11 @@ import dev.tributary.transformer.file.Tokenizer;
 import dev.tributary.transformer.file.Tokenizers;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
+import java.util.Set;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -286,6 +288,27 @@ class TransformerTest {
       Run run = model.run(1, 2);
       assertMessage("site PATTERN needs a layer", () -> run.value(Site.PATTERN));
       assertMessage("belongs to the whole model", () -> run.value(Site.LOGITS, 0));
+    }
+  }
+
+  /** What is recorded does not change what is computed, nor what can be changed. */
+  @Property(tries = 40)
+  void run_someSites_recordsTheseAlone(@ForAll("models") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      Run all = model.run(drawn.tokens());
+      Set<Site> asked = EnumSet.of(Site.EMBEDDING, Site.PATTERN, Site.LOGITS);
+      Run some = model.run(asked, drawn.tokens());
+      assertEquals(
+          all.places().stream().filter(place -> asked.contains(place.site())).toList(),
+          some.places());
+      assertClose(all.value(Site.LOGITS), some.value(Site.LOGITS));
+      int last = model.layers() - 1;
+      Change change = Intervention.scale(Place.of(Site.PATTERN, last), 0.5);
+      Run changed = some.with(change);
+      assertEquals(some.places(), changed.places());
+      assertClose(all.with(change).value(Site.LOGITS), changed.value(Site.LOGITS));
+      assertMessage("MLP_OUTPUT: this run has no such site", () -> some.value(Site.MLP_OUTPUT, 0));
     }
   }
 

@@ -10,9 +10,9 @@ import dev.tributary.attribution.NodeScore;
 import dev.tributary.attribution.Readings;
 import dev.tributary.attribution.Source;
 import dev.tributary.attribution.Target;
-import dev.tributary.attribution.cli.Explanation.Edge;
 import dev.tributary.attribution.cli.Explanation.Edges;
-import dev.tributary.attribution.cli.Explanation.NodeReading;
+import dev.tributary.attribution.cli.Explanation.RankedEdge;
+import dev.tributary.attribution.cli.Explanation.RankedNode;
 import dev.tributary.attribution.cli.Explanation.Sum;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -39,13 +39,13 @@ final class Explainer {
   }
 
   /** The nodes of largest attribution. */
-  List<NodeReading> nodes() {
+  List<RankedNode> nodes() {
     Readings activation = nodes.activation();
     EdgeScores directEffect = nodes.directEffect();
     return attribution.top(top).stream()
         .map(
             found ->
-                new NodeReading(
+                new RankedNode(
                     found.node(),
                     activation.of(found.node()),
                     found.score(),
@@ -58,7 +58,7 @@ final class Explainer {
     if (from.isEmpty()) {
       return into(into.orElseGet(this::mostImportant));
     }
-    List<Found> found =
+    List<Candidate> found =
         into.isEmpty() ? outOf(from.get()) : between(from.get(), into.get().targets());
     return new Edges(into, from, patched(found), List.of());
   }
@@ -86,38 +86,39 @@ final class Explainer {
   }
 
   private Edges into(Node node) {
-    List<Found> found = new ArrayList<>();
+    List<Candidate> found = new ArrayList<>();
     List<Sum> sums = new ArrayList<>();
     for (Target target : node.targets()) {
       EdgeScores scores = edges.into(target);
       for (NodeScore score : scores.top(top)) {
-        found.add(new Found(score.node().asSource().orElseThrow(), target, score.score()));
+        found.add(new Candidate(score.node().asSource().orElseThrow(), target, score.score()));
       }
       sums.add(new Sum(target, scores.sum(), edges.certify(target).relativeResidual()));
     }
     return new Edges(Optional.of(node), Optional.empty(), patched(found), sums);
   }
 
-  private List<Found> outOf(Source source) {
+  private List<Candidate> outOf(Source source) {
     return edges.outOf(source).top(top).stream()
-        .map(score -> new Found(source, score.node().targets().get(0), score.score()))
+        .map(score -> new Candidate(source, score.node().targets().get(0), score.score()))
         .toList();
   }
 
-  private List<Found> between(Source source, List<Target> targets) {
+  private List<Candidate> between(Source source, List<Target> targets) {
     return targets.stream()
-        .map(target -> new Found(source, target, edges.between(source, target)))
+        .map(target -> new Candidate(source, target, edges.between(source, target)))
         .toList();
   }
 
-  private record Found(Source from, Target to, double score) {}
+  private record Candidate(Source from, Target to, double score) {}
 
   /** The largest, with what their targets really lose. */
-  private List<Edge> patched(List<Found> found) {
+  private List<RankedEdge> patched(List<Candidate> found) {
     return found.stream()
         .sorted(Comparator.comparingDouble(edge -> -Math.abs(edge.score)))
         .limit(top)
-        .map(edge -> new Edge(edge.from, edge.to, edge.score, edges.patch(edge.from, edge.to)))
+        .map(
+            edge -> new RankedEdge(edge.from, edge.to, edge.score, edges.patch(edge.from, edge.to)))
         .toList();
   }
 }

@@ -13,21 +13,21 @@ import java.util.OptionalDouble;
  *
  * @param nodes most important first
  */
-record Explanation(Subject subject, List<NodeReading> nodes, Edges edges) {
+record Explanation(Subject subject, List<RankedNode> nodes, Edges edges) {
   /**
    * What was read of a node.
    *
    * @param activation none of what has no activation
    * @param attribution activation times gradient
    */
-  record NodeReading(
+  record RankedNode(
       Node node, OptionalDouble activation, double attribution, double directEffect) {}
 
   /**
    * How much of the attribution of a target arrived from a source, and how good a prediction that
    * is.
    */
-  record Edge(Source from, Target to, double score, EdgePatch patch) {
+  record RankedEdge(Source from, Target to, double score, EdgePatch patch) {
     /** Whether the target really loses something quite different from what the edge says. */
     boolean isFarOff() {
       return patch.linearisationError() > 0.5;
@@ -44,5 +44,6 @@ record Explanation(Subject subject, List<NodeReading> nodes, Edges edges) {
    * @param from the node that they come from, if that was asked
    * @param sums of all edges into each target, if no source was named
    */
-  record Edges(Optional<Node> into, Optional<Source> from, List<Edge> largest, List<Sum> sums) {}
+  record Edges(
+      Optional<Node> into, Optional<Source> from, List<RankedEdge> largest, List<Sum> sums) {}
 }

@@ -13,7 +13,7 @@ import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.cli.AblateCommand.Outcome;
 import dev.tributary.attribution.cli.Explanation.Edges;
-import dev.tributary.attribution.cli.Explanation.NodeReading;
+import dev.tributary.attribution.cli.Explanation.RankedNode;
 import dev.tributary.attribution.cli.Subject.MetricReading;
 import dev.tributary.attribution.cli.Subject.Prediction;
 import dev.tributary.attribution.cli.Subject.Word;
@@ -135,7 +135,7 @@ final class JsonReport {
     return json.put("value", explained.value());
   }
 
-  private static ObjectNode json(NodeReading reading) {
+  private static ObjectNode json(RankedNode reading) {
     ObjectNode json = object();
     Node node = reading.node();
     json.put("name", node.toString());

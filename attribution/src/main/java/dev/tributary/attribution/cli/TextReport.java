@@ -15,9 +15,9 @@ import dev.tributary.attribution.Node;
 import dev.tributary.attribution.Stage;
 import dev.tributary.attribution.Trace;
 import dev.tributary.attribution.cli.AblateCommand.Outcome;
-import dev.tributary.attribution.cli.Explanation.Edge;
 import dev.tributary.attribution.cli.Explanation.Edges;
-import dev.tributary.attribution.cli.Explanation.NodeReading;
+import dev.tributary.attribution.cli.Explanation.RankedEdge;
+import dev.tributary.attribution.cli.Explanation.RankedNode;
 import dev.tributary.attribution.cli.Explanation.Sum;
 import dev.tributary.attribution.cli.Subject.MetricReading;
 import dev.tributary.attribution.cli.Subject.Prediction;
@@ -206,11 +206,11 @@ final class TextReport {
     return "mean " + function + "(" + shown + ")";
   }
 
-  private void nodes(List<NodeReading> readings) {
+  private void nodes(List<RankedNode> readings) {
     line("Nodes of largest attribution (activation x gradient), and their direct effect");
     Table table = new Table(2);
     table.row("node", "at", "activation", "attribution", "direct");
-    for (NodeReading reading : readings) {
+    for (RankedNode reading : readings) {
       table.row(
           reading.node().toString(),
           where(reading.node()),
@@ -239,7 +239,7 @@ final class TextReport {
     } else {
       edgesIntoTargets(edges.largest());
     }
-    if (edges.largest().stream().anyMatch(Edge::isFarOff)) {
+    if (edges.largest().stream().anyMatch(RankedEdge::isFarOff)) {
       line(INDENT + FAR_OFF + " far from what the target really loses without the write (patched)");
     }
     if (!edges.sums().isEmpty()) {
@@ -284,27 +284,27 @@ final class TextReport {
     wrapped(pieces);
   }
 
-  private void edgesFromSources(List<Edge> edges) {
+  private void edgesFromSources(List<RankedEdge> edges) {
     boolean merged = !input(edges.get(0).to()).isEmpty();
     Table table = new Table(2);
     table.row("from", "at", merged ? "through" : "", "edge", "patched", "");
-    for (Edge edge : edges) {
+    for (RankedEdge edge : edges) {
       String through = merged ? input(edge.to()) : "";
       row(table, edge, edge.from(), through);
     }
     lines(table);
   }
 
-  private void edgesIntoTargets(List<Edge> edges) {
+  private void edgesIntoTargets(List<RankedEdge> edges) {
     Table table = new Table(2);
     table.row("into", "at", "", "edge", "patched", "");
-    for (Edge edge : edges) {
+    for (RankedEdge edge : edges) {
       row(table, edge, edge.to(), "");
     }
     lines(table);
   }
 
-  private void row(Table table, Edge edge, Node shown, String through) {
+  private void row(Table table, RankedEdge edge, Node shown, String through) {
     table.row(
         shown.toString(),
         where(shown),

@@ -6,7 +6,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.Circuit.Labels;
-import dev.tributary.attribution.Circuit.NodeReading;
+import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Coordinates.Component;
 import java.nio.charset.StandardCharsets;
@@ -165,7 +165,7 @@ public final class AttributionGraphJson {
   }
 
   private static void node(Circuit circuit, int i, double cumulative, ObjectNode json) {
-    NodeReading reading = circuit.nodes().get(i);
+    Member reading = circuit.nodes().get(i);
     Cell cell = Cell.of(circuit, i);
     boolean metric = cell.isMetric();
     json.put("node_id", id(circuit, i));

@@ -19,7 +19,7 @@ import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.Circuit.Input;
 import dev.tributary.attribution.Circuit.Labels;
-import dev.tributary.attribution.Circuit.NodeReading;
+import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Circuit.Pattern;
 import dev.tributary.attribution.Circuit.Scores;
@@ -210,7 +210,7 @@ public final class CircuitJson {
       left[circuit.inputs().get(i).target()] += remainders[i];
     }
     for (int i = 0; i < influence.length; i++) {
-      NodeReading reading = circuit.nodes().get(i);
+      Member reading = circuit.nodes().get(i);
       Cell cell = Cell.of(circuit, i);
       ObjectNode one =
           nodes.addObject().put("name", reading.node().toString()).put("kind", cell.kind());
@@ -292,8 +292,8 @@ public final class CircuitJson {
         items(json, "patterns", CircuitJson::pattern));
   }
 
-  private static NodeReading node(JsonNode json) {
-    return new NodeReading(
+  private static Member node(JsonNode json) {
+    return new Member(
         Node.parse(string(json, "name")),
         new Point(integer(json, "block")),
         reading(json, "activation"),

@@ -7,7 +7,7 @@ import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.Circuit.Input;
 import dev.tributary.attribution.Circuit.Labels;
-import dev.tributary.attribution.Circuit.NodeReading;
+import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Circuit.Pattern;
 import dev.tributary.attribution.Coordinates;
@@ -118,16 +118,16 @@ final class RandomCircuit {
     };
   }
 
-  private NodeReading reading(Node node) {
+  private Member reading(Node node) {
     if (node instanceof Explained) {
-      return new NodeReading(
+      return new Member(
           node,
           new Point(point(node)),
           OptionalDouble.empty(),
           OptionalDouble.empty(),
           OptionalDouble.empty());
     }
-    return new NodeReading(node, new Point(point(node)), normal(), normal(), normal());
+    return new Member(node, new Point(point(node)), normal(), normal(), normal());
   }
 
   /** As in a GPT-2. */

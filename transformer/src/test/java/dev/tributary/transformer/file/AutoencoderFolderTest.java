@@ -102,7 +102,7 @@ class AutoencoderFolderTest {
                 "the autoencoder of MLP_OUTPUT in layer 1"),
             all.stream().map(SparseAutoencoder::toString).toList());
         assertTrue(all.stream().allMatch(one -> one.dtype() == dtype));
-        assertTrue(all.stream().allMatch(one -> one.latents() == LATENTS));
+        assertTrue(all.stream().allMatch(one -> one.latentCount() == LATENTS));
         assertEquals(List.of(4, 4, 6, 4), all.stream().map(SparseAutoencoder::width).toList());
 
         SparseAutoencoder untied = all.get(0);
