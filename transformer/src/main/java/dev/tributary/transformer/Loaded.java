@@ -2,21 +2,24 @@ package dev.tributary.transformer;
 
 import dev.tributary.core.Tensor;
 import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /** What has been read of a layer, or of the whole model. */
 final class Loaded {
   private final Map<Weight, Tensor> weights = new EnumMap<>(Weight.class);
 
-  Loaded(Map<Slot, Tensor> all, Optional<Integer> layer) {
+  /** What there is of each layer, and last of the whole model. */
+  static List<Loaded> of(Map<Slot, Tensor> all, int layers) {
+    List<Loaded> loaded = Stream.generate(Loaded::new).limit(layers + 1L).toList();
     all.forEach(
         (slot, tensor) -> {
-          boolean own = layer.isPresent() && layer.get() == slot.layer();
-          if (slot.weight().perLayer() ? own : layer.isEmpty()) {
-            weights.put(slot.weight(), tensor);
-          }
+          int place = slot.weight().perLayer() ? slot.layer() : layers;
+          loaded.get(place).weights.put(slot.weight(), tensor);
         });
+    return loaded;
   }
 
   Tensor tensor(Weight weight) {

@@ -34,6 +34,11 @@ public final class Transformer {
   private final Tensor tokenEmbedding;
   private final Optional<Tensor> positionEmbedding;
   private final List<Layer> layers;
+  private final List<Part> parts;
+
+  /** Where the residual stream of each point is recorded. */
+  private final List<Place> residuals;
+
   private final Norm finalNorm;
   private final Unembedding unembedding;
   private final List<SparseAutoencoder> autoencoders;
@@ -48,14 +53,15 @@ public final class Transformer {
     this.dtype = dtype;
     this.description = description;
     this.weights = weights;
-    Loaded outside = new Loaded(weights, Optional.empty());
+    List<Loaded> loaded = Loaded.of(weights, config.layers().size());
+    Loaded outside = loaded.get(config.layers().size());
     tokenEmbedding = outside.tensor(Weight.TOKEN_EMBEDDING);
     positionEmbedding = outside.find(Weight.POSITION_EMBEDDING);
     List<Layer> made = new ArrayList<>();
     Point point = Point.EMBEDDING;
     for (int i = 0; i < config.layers().size(); i++) {
       LayerConfig layer = config.layers().get(i);
-      Loaded own = new Loaded(weights, Optional.of(i));
+      Loaded own = loaded.get(i);
       boolean sequential = layer.order() == LayerConfig.Order.SEQUENTIAL;
       Point middle = sequential ? point.next() : point;
       Point end = middle.next();
@@ -66,6 +72,12 @@ public final class Transformer {
       point = end;
     }
     layers = List.copyOf(made);
+    parts = made.stream().flatMap(layer -> layer.parts().stream()).toList();
+    residuals =
+        Stream.concat(
+                Stream.of(Place.of(Site.EMBEDDING)),
+                made.stream().flatMap(layer -> layer.residuals().stream()))
+            .toList();
     finalNorm =
         outside
             .norm(Optional.of(config.finalNorm()), Weight.FINAL_NORM_GAIN, Weight.FINAL_NORM_BIAS)
@@ -86,6 +98,8 @@ public final class Transformer {
     tokenEmbedding = model.tokenEmbedding;
     positionEmbedding = model.positionEmbedding;
     layers = model.layers;
+    parts = model.parts;
+    residuals = model.residuals;
     finalNorm = model.finalNorm;
     unembedding = model.unembedding;
     this.autoencoders = List.copyOf(autoencoders);
@@ -273,15 +287,9 @@ public final class Transformer {
     return layers.get(layer).mlp();
   }
 
-  Layer layer(int layer) {
-    return layers.get(layer);
-  }
-
   /** {@return what reads the residual stream and writes to it, in the order of writing} */
   public List<Part> parts() {
-    return layers.stream()
-        .flatMap(layer -> Stream.<Part>of(layer.attention(), layer.mlp()))
-        .toList();
+    return parts;
   }
 
   /** {@return where the residual stream is read last, before the unembedding} */
@@ -298,12 +306,7 @@ public final class Transformer {
   public Place residualAt(Point point) {
     requireArgument(
         point.reaches(end()), "%s of a model that has points 0 to %d", point, end().index());
-    if (point.equals(Point.EMBEDDING)) {
-      return Place.of(Site.EMBEDDING);
-    }
-    Part writer =
-        parts().stream().filter(part -> part.writes().equals(point)).findFirst().orElseThrow();
-    return Place.of(layers.get(writer.layer()).residualAt(point), writer.layer());
+    return residuals.get(point.index());
   }
 
   void requireLayer(int layer) {
