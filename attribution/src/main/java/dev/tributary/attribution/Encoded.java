@@ -5,18 +5,22 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
+import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Outlet;
 import dev.tributary.transformer.Part;
 import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
 import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.stream.Stream;
 
 /**
@@ -43,6 +47,77 @@ record Encoded(Site site, int layer) {
           .filter(vectors -> vectors.site == site)
           .findFirst()
           .orElseThrow(() -> new IllegalArgumentException("no autoencoder encodes " + site));
+    }
+  }
+
+  /** Nodes of which there is one at each token: vectors at the site. */
+  interface PerToken extends SourceFamily {
+    Encoded of();
+
+    /** [token, n] */
+    Tensor vectors(Run run);
+
+    @Override
+    default List<String> axes() {
+      return List.of("token");
+    }
+
+    @Override
+    default OptionalInt layer() {
+      return OptionalInt.of(of().layer());
+    }
+
+    @Override
+    default Point point(Transformer model) {
+      return of().part(model).writes();
+    }
+
+    @Override
+    default Optional<Encoded> encoded() {
+      return Optional.of(of());
+    }
+
+    /** [token, dModel] */
+    private Tensor written(Run run) {
+      return of().perToken(run, 0, of().fixed(run.model(), vectors(run)));
+    }
+
+    @Override
+    default Tensor activationTimesGradient(NodeAttribution nodes) {
+      return vectors(nodes.run()).times(nodes.gradient(of().place())).sum(-1);
+    }
+
+    @Override
+    default Tensor writeNorms(Run run) {
+      return written(run).norm(-1);
+    }
+
+    @Override
+    default NodeArray products(GradientReader gradient) {
+      Tensor read = gradient.read(vectors(gradient.run()), 0);
+      return NodeArray.of(this, read.times(gradient.at(of().place())).sum(-1), gradient.from());
+    }
+
+    @Override
+    default SearchSources rows(Run run) {
+      return SearchSources.atOwnToken(this, run, written(run));
+    }
+
+    /** The vector at a token, [1, n]. */
+    default Tensor vector(Run run, int token) {
+      return vectors(run).slice(0, token, token + 1);
+    }
+
+    /** What the node of a token writes. */
+    default List<Write> writes(Run run, int token) {
+      return of().writes(run, token, vector(run, token));
+    }
+
+    /** What it takes to make it write a multiple. */
+    default Change scaled(Run run, int token, double factor) {
+      try (Scope scope = Scope.open()) {
+        return of().added(token, vector(run, token).times(factor - 1));
+      }
     }
   }
 

@@ -1,15 +1,11 @@
 package dev.tributary.attribution;
 
-import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Change;
-import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import java.util.List;
-import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.stream.Stream;
 
 /**
@@ -35,75 +31,30 @@ public record ReconstructionError(Site site, int layer, int token) implements So
       };
 
   /** The errors of an autoencoder at all tokens. */
-  private record Errors(Encoded of) implements SourceFamily {
-    @Override
-    public List<String> axes() {
-      return List.of("token");
-    }
-
+  private record Errors(Encoded of) implements Encoded.PerToken {
     @Override
     public ReconstructionError node(int... index) {
       return new ReconstructionError(of.site(), of.layer(), index[0]);
     }
 
     @Override
-    public OptionalInt layer() {
-      return OptionalInt.of(of.layer());
-    }
-
-    @Override
-    public Point point(Transformer model) {
-      return of.part(model).writes();
-    }
-
-    @Override
-    public Optional<Encoded> encoded() {
-      return Optional.of(of);
-    }
-
-    private Tensor error(Run run) {
+    public Tensor vectors(Run run) {
       return of.encoding(run).error();
-    }
-
-    /** [token, dModel] */
-    private Tensor written(Run run) {
-      return of.perToken(run, 0, of.fixed(run.model(), error(run)));
-    }
-
-    @Override
-    public Tensor activationTimesGradient(NodeAttribution nodes) {
-      return error(nodes.run()).times(nodes.gradient(of.place())).sum(-1);
-    }
-
-    @Override
-    public Tensor writeNorms(Run run) {
-      return written(run).norm(-1);
-    }
-
-    @Override
-    public NodeArray products(GradientReader gradient) {
-      Tensor errors = gradient.read(error(gradient.run()), 0);
-      return NodeArray.of(this, errors.times(gradient.at(of.place())).sum(-1), gradient.from());
-    }
-
-    @Override
-    public SearchSources rows(Run run) {
-      return SearchSources.atOwnToken(this, run, written(run));
     }
   }
 
-  private Encoded of() {
-    return new Encoded(site, layer);
+  private Errors all() {
+    return new Errors(new Encoded(site, layer));
   }
 
   @Override
   public Coordinates coordinates() {
-    return of().coordinates(KIND).at(token);
+    return all().of().coordinates(KIND).at(token);
   }
 
   @Override
   public SourceFamily family() {
-    return new Errors(of());
+    return all();
   }
 
   @Override
@@ -113,7 +64,7 @@ public record ReconstructionError(Site site, int layer, int token) implements So
 
   @Override
   public void requireIn(Run run) {
-    of().requireIn(this, token, run);
+    all().of().requireIn(this, token, run);
   }
 
   @Override
@@ -121,20 +72,14 @@ public record ReconstructionError(Site site, int layer, int token) implements So
     return true;
   }
 
-  private Tensor error(Run run) {
-    return of().encoding(run).error().slice(0, token, token + 1);
-  }
-
   @Override
   public List<Write> writes(Run run) {
-    return of().writes(run, token, error(run));
+    return all().writes(run, token);
   }
 
   @Override
   public Change scaled(Run run, double factor) {
-    try (Scope scope = Scope.open()) {
-      return of().added(token, error(run).times(factor - 1));
-    }
+    return all().scaled(run, token, factor);
   }
 
   @Override

@@ -20,9 +20,7 @@ import java.util.stream.IntStream;
  */
 public final class Attention implements Part {
   private final int layer;
-  private final Point reads;
-  private final Point writes;
-  private final Optional<Norm> entry;
+  private final Wiring wiring;
   private final int heads;
   private final int keyHeads;
   private final int dHead;
@@ -33,14 +31,17 @@ public final class Attention implements Part {
   private final OptionalDouble cap;
   private final OptionalInt window;
   private final Linear output;
-  private final Outlet outlet;
 
   Attention(AttentionConfig config, int layer, Point reads, Point writes, Loaded weights) {
     this.layer = layer;
-    this.reads = reads;
-    this.writes = writes;
-    this.entry =
-        weights.norm(config.entry(), Weight.ATTENTION_NORM_GAIN, Weight.ATTENTION_NORM_BIAS);
+    this.wiring =
+        new Wiring(
+            layer,
+            reads,
+            writes,
+            weights.norm(config.entry(), Weight.ATTENTION_NORM_GAIN, Weight.ATTENTION_NORM_BIAS),
+            weights.outlet(
+                config.outlet(), Weight.ATTENTION_OUTLET_GAIN, Site.ATTENTION_OUTLET_SCALE, layer));
     this.heads = config.heads();
     this.keyHeads = config.keyHeads();
     this.dHead = config.dHead();
@@ -75,14 +76,11 @@ public final class Attention implements Part {
     this.cap = config.cap();
     this.window = config.window();
     this.output = weights.linear(Weight.ATTENTION_OUTPUT, Weight.ATTENTION_OUTPUT_BIAS);
-    this.outlet =
-        weights.outlet(
-            config.outlet(), Weight.ATTENTION_OUTLET_GAIN, Site.ATTENTION_OUTLET_SCALE, layer);
   }
 
   Variable apply(Variable residual, Site.Visitor visitor) {
     Variable x =
-        entry
+        entry()
             .map(n -> n.apply(residual, scale -> visitor.at(Site.ATTENTION_SCALE, layer, scale)))
             .orElse(residual);
     Variable q =
@@ -403,7 +401,7 @@ public final class Attention implements Part {
     Variable computed =
         Variable.resultOf(
             () -> output.apply(headOutput.permute(1, 0, 2).reshape(tokens, heads * dHead)));
-    return outlet.apply(computed, scale);
+    return outlet().apply(computed, scale);
   }
 
   /**
@@ -467,33 +465,13 @@ public final class Attention implements Part {
   // ---- as a part ---------------------------------------------------------------------------
 
   @Override
-  public int layer() {
-    return layer;
-  }
-
-  @Override
-  public Point reads() {
-    return reads;
-  }
-
-  @Override
-  public Point writes() {
-    return writes;
-  }
-
-  @Override
-  public Optional<Norm> entry() {
-    return entry;
+  public Wiring wiring() {
+    return wiring;
   }
 
   @Override
   public Site output() {
     return Site.ATTENTION_OUTPUT;
-  }
-
-  @Override
-  public Outlet outlet() {
-    return outlet;
   }
 
   @Override

@@ -15,20 +15,21 @@ import java.util.function.UnaryOperator;
  */
 public final class Mlp implements Part {
   private final int layer;
-  private final Point reads;
-  private final Point writes;
-  private final Optional<Norm> entry;
+  private final Wiring wiring;
   private final Linear input;
   private final Optional<Linear> up;
   private final MlpActivation activation;
   private final Linear output;
-  private final Outlet outlet;
 
   Mlp(MlpConfig config, int layer, Point reads, Point writes, Loaded weights) {
     this.layer = layer;
-    this.reads = reads;
-    this.writes = writes;
-    this.entry = weights.norm(config.entry(), Weight.MLP_NORM_GAIN, Weight.MLP_NORM_BIAS);
+    this.wiring =
+        new Wiring(
+            layer,
+            reads,
+            writes,
+            weights.norm(config.entry(), Weight.MLP_NORM_GAIN, Weight.MLP_NORM_BIAS),
+            weights.outlet(config.outlet(), Weight.MLP_OUTLET_GAIN, Site.MLP_OUTLET_SCALE, layer));
     this.input = weights.linear(Weight.MLP_INPUT, Weight.MLP_INPUT_BIAS);
     this.up =
         config.kind() == MlpConfig.Kind.GATED
@@ -36,13 +37,11 @@ public final class Mlp implements Part {
             : Optional.empty();
     this.activation = config.activation();
     this.output = weights.linear(Weight.MLP_OUTPUT, Weight.MLP_OUTPUT_BIAS);
-    this.outlet =
-        weights.outlet(config.outlet(), Weight.MLP_OUTLET_GAIN, Site.MLP_OUTLET_SCALE, layer);
   }
 
   Variable apply(Variable residual, Site.Visitor visitor) {
     Variable x =
-        entry
+        entry()
             .map(n -> n.apply(residual, scale -> visitor.at(Site.MLP_SCALE, layer, scale)))
             .orElse(residual);
     Variable z = visitor.at(Site.MLP_PRE_ACTIVATION, layer, input.apply(x));
@@ -170,7 +169,7 @@ public final class Mlp implements Part {
   }
 
   private Variable output(Variable neurons, UnaryOperator<Variable> scale) {
-    return outlet.apply(output.apply(neurons), scale);
+    return outlet().apply(output.apply(neurons), scale);
   }
 
   /** {@return what each neuron of activation 1 writes before the outlet, [neuron, dModel]} */
@@ -184,33 +183,13 @@ public final class Mlp implements Part {
   }
 
   @Override
-  public int layer() {
-    return layer;
-  }
-
-  @Override
-  public Point reads() {
-    return reads;
-  }
-
-  @Override
-  public Point writes() {
-    return writes;
-  }
-
-  @Override
-  public Optional<Norm> entry() {
-    return entry;
+  public Wiring wiring() {
+    return wiring;
   }
 
   @Override
   public Site output() {
     return Site.MLP_OUTPUT;
-  }
-
-  @Override
-  public Outlet outlet() {
-    return outlet;
   }
 
   @Override

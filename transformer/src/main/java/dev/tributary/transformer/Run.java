@@ -206,15 +206,15 @@ public final class Run {
    *     record it
    */
   public Variable variable(Place place) {
-    if (place.site().perLayer()) {
-      model.requireLayer(place.layer());
-    }
     Variable found = recorded.get(place.whole());
-    requireArgument(
-        found != null,
-        "%s: this run has no such site; the model lacks it, or it was not to be recorded",
-        place);
-    return Objects.requireNonNull(found);
+    if (found == null) {
+      if (place.site().perLayer()) {
+        model.requireLayer(place.layer());
+      }
+      throw new IllegalArgumentException(
+          place + ": this run has no such site; the model lacks it, or it was not to be recorded");
+    }
+    return found;
   }
 
   Set<Site> sites() {
