@@ -401,4 +401,41 @@ class EdgeSearchTest {
       assertEquals(heard.stream().sorted().toList(), heard);
     }
   }
+
+  /**
+   * Of models that mix what transformers can be: what is found are edges, whatever writes them and
+   * through whatever outlet; where directions are not shared among tokens, a search is refused.
+   */
+  @Test
+  void search_mixtures_isExactOrRefused() {
+    int searched = 0;
+    int refused = 0;
+    for (long seed = 0; seed < 60; seed++) {
+      try (Scope scope = Scope.open()) {
+        ScaleGradient scale = seed % 2 == 0 ? ScaleGradient.LIVE : ScaleGradient.DETACHED;
+        EdgeAttribution edges = EdgeAttribution.of(RandomNodes.mixture(seed), scale);
+        int layer = RandomNodes.LAYERS - 1;
+        EdgeSearch search = EdgeSearch.of(edges).into(NodeFilter.ALL.layers(layer, layer));
+        Found found;
+        try {
+          found = search.top(300, Progress.NONE);
+        } catch (IllegalArgumentException e) {
+          String message = String.valueOf(e.getMessage());
+          assertTrue(message.startsWith("a search of all edges: "), message);
+          refused++;
+          continue;
+        }
+        for (EdgeScore edge : found.edges()) {
+          double expected = edges.between(edge.source(), edge.target());
+          assertEquals(
+              expected,
+              edge.score(),
+              EXACT * Math.max(1, Math.abs(expected)),
+              "seed " + seed + ": " + edge);
+        }
+        searched++;
+      }
+    }
+    assertTrue(searched > 5 && refused > 5, searched + " searched, " + refused + " refused");
+  }
 }
