@@ -31,7 +31,8 @@ import java.util.stream.Stream;
  * @param path one of its three inputs
  */
 public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
-  private static final List<AttentionPath> PATHS =
+  /** The inputs of a head, each a node of its own. */
+  static final List<AttentionPath> PATHS =
       List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE);
 
   static final Kind KIND =

@@ -13,7 +13,6 @@ import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -188,10 +187,7 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
 
   @Override
   public List<Target> targets() {
-    return Arrays.stream(AttentionPath.values())
-        .filter(path -> path != AttentionPath.ALL)
-        .<Target>map(this::through)
-        .toList();
+    return HeadInput.PATHS.stream().<Target>map(this::through).toList();
   }
 
   @Override

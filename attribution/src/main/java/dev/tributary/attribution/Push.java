@@ -135,7 +135,7 @@ final class Push {
 
   /** How the output of an attention moves, at the tokens from this one on, [token, dModel]. */
   Tensor output(Attention attention) {
-    return List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE).stream()
+    return HeadInput.PATHS.stream()
         .map(
             path ->
                 through(
