@@ -2,7 +2,7 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.ScaleGradient;
@@ -161,17 +161,17 @@ public record Circuit(
    *
    * @param source index of the node
    * @param target index of the node
-   * @param path through which input of a head; {@link AttentionPath#ALL} into any other node
+   * @param path through which input of a head; {@link InputPath#ALL} into any other node
    */
-  public record Edge(int source, int target, AttentionPath path, double weight) {}
+  public record Edge(int source, int target, InputPath path, double weight) {}
 
   /**
    * All edges of the model into a target.
    *
    * @param target index of the node
-   * @param path through which input of a head; {@link AttentionPath#ALL} into any other node
+   * @param path through which input of a head; {@link InputPath#ALL} into any other node
    */
-  public record Input(int target, AttentionPath path, Certificate certificate) {}
+  public record Input(int target, InputPath path, Certificate certificate) {}
 
   /**
    * The attention of one head.

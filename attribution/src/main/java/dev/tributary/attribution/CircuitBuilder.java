@@ -10,7 +10,7 @@ import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Circuit.Pattern;
 import dev.tributary.core.Scope;
 import dev.tributary.core.TopK;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
@@ -92,10 +92,10 @@ final class CircuitBuilder {
     node.requireIn(run);
     Coordinates at = node.coordinates();
     requireArgument(
-        at.path() == AttentionPath.ALL,
+        at.path() == InputPath.ALL,
         "%s is one input of %s, which is the node of a circuit",
         node,
-        at.path(AttentionPath.ALL));
+        at.path(InputPath.ALL));
     requireArgument(
         node.asSource().isPresent(),
         "%s is no node of a circuit: those are embeddings, neurons, heads, latents, errors and"

@@ -6,7 +6,7 @@ import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.Circuit.Input;
 import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -90,7 +90,7 @@ final class CircuitChecks {
     }
   }
 
-  private static void requireInput(List<Member> nodes, int target, AttentionPath path) {
+  private static void requireInput(List<Member> nodes, int target, InputPath path) {
     requireArgument(target >= 0 && target < nodes.size(), "node %d of %d", target, nodes.size());
     Node node = nodes.get(target).node();
     requireArgument(!node.targets().isEmpty(), "an edge into %s, which reads nothing", node);

@@ -1,6 +1,6 @@
 package dev.tributary.attribution;
 
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.regex.Matcher;
@@ -15,7 +15,8 @@ import java.util.regex.Pattern;
  * @param part which of several of that kind there: {@code mlp} in {@code mlp_bias}
  * @param layer none of what belongs to no layer
  * @param index of the neuron, head, latent or word
- * @param path through which input of a head it is entered; {@link AttentionPath#ALL} of all else
+ * @param path through which input of a head or of a gated neuron it is entered; {@link
+ *     InputPath#ALL} of all else
  * @param token that it writes to or reads; of a head, that of its query
  * @param key token that a head looks at
  */
@@ -25,7 +26,7 @@ public record Coordinates(
     Optional<String> part,
     OptionalInt layer,
     OptionalInt index,
-    AttentionPath path,
+    InputPath path,
     OptionalInt token,
     OptionalInt key) {
   /** What a model consists of. */
@@ -49,7 +50,7 @@ public record Coordinates(
   static Coordinates outside(String kind, Component component) {
     OptionalInt none = OptionalInt.empty();
     return new Coordinates(
-        kind, component, Optional.empty(), none, none, AttentionPath.ALL, none, none);
+        kind, component, Optional.empty(), none, none, InputPath.ALL, none, none);
   }
 
   /** Where a node of one of several parts stands. */
@@ -67,7 +68,7 @@ public record Coordinates(
     return new Coordinates(kind, component, part, layer, own, path, token, key);
   }
 
-  Coordinates path(AttentionPath input) {
+  Coordinates path(InputPath input) {
     return new Coordinates(kind, component, part, layer, index, input, token, key);
   }
 
@@ -88,7 +89,7 @@ public record Coordinates(
     part.ifPresent(word -> name.append(word).append('_'));
     name.append(kind);
     index.ifPresent(name::append);
-    if (path != AttentionPath.ALL) {
+    if (path != InputPath.ALL) {
       name.append('.').append(Lowercase.of(path));
     }
     return name.toString();

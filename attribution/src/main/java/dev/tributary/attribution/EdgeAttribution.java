@@ -27,9 +27,9 @@ import java.util.concurrent.CancellationException;
  * </ul>
  *
  * <p>Only what the target reads of r, and what the source changes, is computed again: rows of r and
- * slices of weights, not layers. Rows of targets: a neuron and a value read one token, a query its
- * own while the keys are held fixed, a key all tokens up to its query (they share the softmax), a
- * latent of attention outputs all tokens up to its own.
+ * slices of weights, not layers. Rows of targets: a neuron (or one of the two inputs of a gated
+ * one) and a value read one token, a query its own while the keys are held fixed, a key all tokens
+ * up to its query (they share the softmax), a latent of attention outputs all tokens up to its own.
  *
  * @see <a href="https://arxiv.org/abs/2310.10348">Syed et al. 2023, eq. 2</a>
  */
@@ -136,8 +136,8 @@ public final class EdgeAttribution {
   }
 
   /**
-   * Edges from one source to every neuron, head input and latent, and to the metric: one push
-   * through each part after it, and what these feed.
+   * Edges from one source to every neuron and its inputs, head input and latent, and to the metric:
+   * one push through each part after it, and what these feed.
    *
    * @param source what writes
    * @return a number for every target; exact zeros where the source does not reach
@@ -207,7 +207,7 @@ public final class EdgeAttribution {
     try (Scope scope = Scope.open()) {
       boolean pushes =
           (long) sources.size() * PULLS_OF_A_PUSH < targets.size()
-              && targets.stream().allMatch(target -> Kind.of(target).isListed());
+              && targets.stream().allMatch(target -> target.family() instanceof TargetFamily);
       double[] edges =
           pushes ? pushed(sources, targets) : pulls.products(sources, pulls.gradients(targets));
       return scope.keep(

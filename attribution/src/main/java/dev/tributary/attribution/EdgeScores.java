@@ -5,9 +5,12 @@ import static dev.tributary.core.Checks.requireArgument;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Run;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.function.DoubleUnaryOperator;
 import java.util.function.Predicate;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * The edges between one node and every node that may be at their other end. A score is there for
@@ -16,36 +19,50 @@ import java.util.function.Predicate;
  */
 public final class EdgeScores {
   private final Run run;
-  private final Class<? extends Node> role;
+  private final Class<? extends Family> role;
   private final String end;
   private final List<NodeArray> arrays;
 
-  private EdgeScores(Run run, Class<? extends Node> role, String end, List<NodeArray> arrays) {
+  /** Of the inputs of nodes that are in {@link #arrays} already. */
+  private final List<NodeArray> inputs;
+
+  private EdgeScores(Run run, Class<? extends Family> role, String end, List<NodeArray> arrays) {
     this.run = run;
     this.role = role;
     this.end = end;
-    this.arrays = List.copyOf(arrays);
+    Map<Boolean, List<NodeArray>> listed =
+        arrays.stream()
+            .collect(Collectors.partitioningBy(array -> Kind.of(array.node(0)).isListed()));
+    this.arrays = listed.getOrDefault(true, List.of());
+    this.inputs = listed.getOrDefault(false, List.of());
   }
 
   /** Edges from every source. */
   static EdgeScores from(Run run, List<NodeArray> arrays) {
-    return new EdgeScores(run, Source.class, "the source of an edge: it writes nothing", arrays);
+    return new EdgeScores(
+        run, SourceFamily.class, "the source of an edge: it writes nothing", arrays);
   }
 
-  /** Edges into every target that is listed. */
+  /** Edges into every target of which there is a definite number. */
   static EdgeScores into(Run run, List<NodeArray> arrays) {
-    return new EdgeScores(run, Target.class, "among the targets whose edges these are", arrays);
+    return new EdgeScores(
+        run, TargetFamily.class, "among the targets whose edges these are", arrays);
   }
 
   /** Hands the numbers to the scope around the one in which they were computed. */
   EdgeScores keptBy(Scope scope) {
-    arrays.forEach(array -> scope.keep(array.values()));
+    all().forEach(array -> scope.keep(array.values()));
     return this;
   }
 
+  /** {@link #arrays} and those of inputs. */
+  Stream<NodeArray> all() {
+    return Stream.concat(arrays.stream(), inputs.stream());
+  }
+
   /**
-   * {@return the scores, by kind and layer} No node is in two arrays; what is in none has exactly
-   * 0.
+   * {@return the scores, by kind and layer} No node is in two arrays, and of gated neurons only the
+   * wholes are there; what is in none has exactly 0.
    */
   public List<NodeArray> arrays() {
     return arrays;
@@ -60,12 +77,12 @@ public final class EdgeScores {
    */
   public double of(Node node) {
     node.requireIn(run);
-    requireArgument(Kind.of(node).is(role), "%s is not %s", node, end);
+    requireArgument(role.isInstance(node.family()), "%s is not %s", node, end);
     return node.parts().stream().mapToDouble(this::find).sum();
   }
 
   private double find(Node node) {
-    return arrays.stream()
+    return all()
         .map(array -> array.of(node))
         .filter(OptionalDouble::isPresent)
         .findFirst()
@@ -74,7 +91,8 @@ public final class EdgeScores {
   }
 
   /**
-   * {@return the nodes of largest magnitude, largest first; exact zeros are left out}
+   * {@return the nodes of largest magnitude, largest first; exact zeros are left out, and so are
+   * the inputs of neurons}
    *
    * @param count at most so many
    */

@@ -6,8 +6,8 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
-import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Change;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
@@ -30,10 +30,9 @@ import java.util.stream.Stream;
  * @param pair the head and its tokens
  * @param path one of its three inputs
  */
-public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
+public record HeadInput(HeadPair pair, InputPath path) implements Target {
   /** The inputs of a head, each a node of its own. */
-  static final List<AttentionPath> PATHS =
-      List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE);
+  static final List<InputPath> PATHS = List.of(InputPath.QUERY, InputPath.KEY, InputPath.VALUE);
 
   static final Kind KIND =
       new Kind(HeadInput.class, "head") {
@@ -55,18 +54,21 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
       };
 
   /**
-   * Refuses {@link AttentionPath#ALL}: the three inputs are three nodes.
+   * Refuses what is no input of a head.
    *
    * @param pair {@link #pair()}
    * @param path {@link #path()}
    */
   public HeadInput {
     requireArgument(
-        path != AttentionPath.ALL, "%s: a head is entered through query, key or value", pair);
+        PATHS.contains(path),
+        "%s: a head is entered through query, key or value, not through %s",
+        pair,
+        Lowercase.of(path));
   }
 
   /** One input of the heads of a layer at all pairs. */
-  private record HeadInputs(AttentionPath path, int number) implements TargetFamily {
+  private record HeadInputs(InputPath path, int number) implements TargetFamily {
     @Override
     public List<String> axes() {
       return List.of("head", "query", "key");
@@ -127,7 +129,7 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
                   v -> attention.valuesAlong(Variable.constant(along), v).times(pattern));
           yield List.of(NodeArray.of(this, moved, 0, token, token));
         }
-        case ALL -> throw new AssertionError();
+        case GATE, UP, ALL -> throw new AssertionError(path);
       };
     }
 
@@ -191,7 +193,7 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
       this.pattern = run.value(Site.PATTERN, layer).toDoubles();
     }
 
-    SearchTargets through(AttentionPath path) {
+    SearchTargets through(InputPath path) {
       return switch (path) {
         case QUERY -> queries();
         case KEY -> keys();
@@ -199,12 +201,12 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
             edges.measure() == EdgeMeasure.ATTRIBUTION
                 ? valuesAlongGradients()
                 : valuesAlongWrites();
-        case ALL -> throw new AssertionError();
+        case GATE, UP, ALL -> throw new AssertionError(path);
       };
     }
 
     /** Cotangents at an input of each head, [head, row, dHead], as gradients, [head · row, d]. */
-    private Tensor gradients(AttentionPath path, Tensor cotangents) {
+    private Tensor gradients(InputPath path, Tensor cotangents) {
       Tensor pulled = attention.pulled(path, cotangents);
       int rows = heads * cotangents.shape().size(1);
       return pulled.reshape(rows, pulled.shape().size(2));
@@ -222,13 +224,13 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
           .toDoubles();
     }
 
-    private Supplier<Target> named(int head, int query, int key, AttentionPath path) {
+    private Supplier<Target> named(int head, int query, int key, InputPath path) {
       return () -> new HeadPair(layer, head, query, key).through(path);
     }
 
     private SearchTargets queries() {
       Tensor keys = attention.perHead(run.value(Site.KEY, layer));
-      Tensor directions = entry.directions(gradients(AttentionPath.QUERY, keys));
+      Tensor directions = entry.directions(gradients(InputPath.QUERY, keys));
       int width = directions.shape().size(1);
       Tensor means =
           run.value(Site.PATTERN, layer)
@@ -257,7 +259,7 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
             int head = j / tokens;
             int key = j % tokens;
             sink.edge(
-                named(head, token, key, AttentionPath.QUERY),
+                named(head, token, key, InputPath.QUERY),
                 weighted[at(head, token, key)] * scoreScale(token));
           });
     }
@@ -283,7 +285,7 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
         }
       }
       return entry.targets(
-          gradients(AttentionPath.KEY, run.value(Site.QUERY, layer)),
+          gradients(InputPath.KEY, run.value(Site.QUERY, layer)),
           bounds,
           reading,
           (token, j, sink) -> {
@@ -293,7 +295,7 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
             for (int key = 0; key <= query; key++) {
               double slope = (key == token ? 1 : 0) - moved;
               sink.edge(
-                  named(head, query, key, AttentionPath.KEY),
+                  named(head, query, key, InputPath.KEY),
                   weighted[at(head, query, key)] * slope * scoreScale(token));
             }
           });
@@ -335,14 +337,14 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
         }
       }
       return entry.targets(
-          gradients(AttentionPath.VALUE, gradient),
+          gradients(InputPath.VALUE, gradient),
           bounds,
           queriesFrom(),
           (token, j, sink) -> {
             int head = j / tokens;
             int query = j % tokens;
             sink.edge(
-                named(head, query, token, AttentionPath.VALUE),
+                named(head, query, token, InputPath.VALUE),
                 pattern[at(head, query, token)] / scales[token]);
           });
     }
@@ -366,7 +368,7 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
         }
       }
       return entry.targets(
-          gradients(AttentionPath.VALUE, Tensor.concat(1, along)),
+          gradients(InputPath.VALUE, Tensor.concat(1, along)),
           bounds,
           queriesFrom(),
           (token, j, sink) -> {
@@ -374,7 +376,7 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
             for (int query = token; query < tokens; query++) {
               if (filter.wantsToken(query)) {
                 sink.edge(
-                    named(head, query, token, AttentionPath.VALUE),
+                    named(head, query, token, InputPath.VALUE),
                     pattern[at(head, query, token)] / scales[token]);
               }
             }
@@ -434,7 +436,7 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
   @Override
   public Reading reading(EdgeAttribution edges) {
     Run run = edges.nodes().run();
-    if (path == AttentionPath.VALUE) {
+    if (path == InputPath.VALUE) {
       return pair.value(run, along(edges));
     }
     double held = edges.held(Site.PATTERN, pair.layer(), pair.head(), pair.query(), pair.key());
@@ -454,7 +456,7 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
 
   @Override
   public Optional<Change> without(Run run, int token, Tensor write) {
-    if (path == AttentionPath.VALUE) {
+    if (path == InputPath.VALUE) {
       return Optional.of(withoutValue(run, write));
     }
     Reading reading = pair.pattern(run, Set.of(path), Stage.ACTIVATION);
@@ -480,7 +482,7 @@ public record HeadInput(HeadPair pair, AttentionPath path) implements Target {
 
   @Override
   public Trace traced(Trace.Side side, Metric.OfLogits downstream) {
-    if (path != AttentionPath.VALUE) {
+    if (path != InputPath.VALUE) {
       return new Trace.PatternTrace(pair, Set.of(path), side.stage(), side.scaleGradient());
     }
     requireArgument(

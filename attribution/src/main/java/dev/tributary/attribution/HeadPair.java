@@ -5,8 +5,8 @@ import static dev.tributary.core.Checks.requireArgument;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
-import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Change;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Point;
@@ -157,7 +157,7 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
    *
    * @param path query, key or value
    */
-  public HeadInput through(AttentionPath path) {
+  public HeadInput through(InputPath path) {
     return new HeadInput(this, path);
   }
 
@@ -238,14 +238,14 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
   }
 
   /** Its score or probability, entered through its query, its key or both. */
-  Reading pattern(Run run, Set<AttentionPath> paths, Stage stage) {
+  Reading pattern(Run run, Set<InputPath> paths, Stage stage) {
     requireArgument(
-        !paths.isEmpty() && Set.of(AttentionPath.QUERY, AttentionPath.KEY).containsAll(paths),
+        !paths.isEmpty() && Set.of(InputPath.QUERY, InputPath.KEY).containsAll(paths),
         "%s: a pattern is entered through query or key, not through %s",
         this,
         paths);
     Attention attention = run.model().attention(layer);
-    boolean throughKey = paths.contains(AttentionPath.KEY);
+    boolean throughKey = paths.contains(InputPath.KEY);
     int first = throughKey ? 0 : query;
     return new Reading(
         attention.reads(),
@@ -255,7 +255,7 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
           Variable x = attention.normalised(r, scaleGradient);
           int last = x.shape().size(0) - 1;
           Variable q =
-              paths.contains(AttentionPath.QUERY)
+              paths.contains(InputPath.QUERY)
                   ? attention.query(x.slice(0, last, last + 1), query, scaleGradient, head)
                   : recorded(run, Site.QUERY, head, query);
           Variable k =
@@ -296,7 +296,7 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
 
   @Override
   public Trace traced(Trace.Side side, Metric.OfLogits downstream) {
-    Set<AttentionPath> both = Set.of(AttentionPath.QUERY, AttentionPath.KEY);
+    Set<InputPath> both = Set.of(InputPath.QUERY, InputPath.KEY);
     return new Trace.PatternTrace(this, both, side.stage(), side.scaleGradient());
   }
 

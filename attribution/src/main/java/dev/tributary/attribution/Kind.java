@@ -60,7 +60,7 @@ abstract class Kind {
         .toList();
   }
 
-  /** All targets of a model that are listed. */
+  /** All targets of a model of which there is a definite number. */
   static List<TargetFamily> targetsOf(Transformer model) {
     return all().stream().<TargetFamily>flatMap(kind -> kind.targets(model).stream()).toList();
   }
@@ -74,12 +74,15 @@ abstract class Kind {
     return word;
   }
 
-  /** Whether its nodes have one of the two roles and are listed for a model. */
+  /** Whether its nodes have one of the two roles in a search. */
   boolean is(Class<? extends Node> role) {
     return role.isAssignableFrom(type) && isListed();
   }
 
-  /** Whether a model has a definite number of them, which are few enough to be searched. */
+  /**
+   * Whether searches and rankings have its nodes: a model has a definite number of them, and they
+   * are no parts of others.
+   */
   boolean isListed() {
     return true;
   }

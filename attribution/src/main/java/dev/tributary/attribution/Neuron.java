@@ -7,6 +7,7 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Change;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Place;
@@ -51,7 +52,7 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
       };
 
   /** The neurons of a layer at all tokens. */
-  private record Neurons(int number) implements SourceFamily, TargetFamily {
+  record Neurons(int number) implements SourceFamily, TargetFamily {
     @Override
     public List<String> axes() {
       return List.of("token", "neuron");
@@ -124,10 +125,15 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
       if (!push.reaches(mlp(push.run()))) {
         return List.of();
       }
-      Tensor held = push.edges().heldGradient(Site.MLP_ACTIVATION, number);
+      return List.of(pushed(push, this, push.neurons(mlp(push.run()))));
+    }
+
+    /** Edges to neurons that move so, [1, neuron]. */
+    static NodeArray pushed(Push push, Family family, Tensor moved) {
+      int layer = family.layer().orElseThrow();
       int token = push.token();
-      Tensor moved = push.neurons(mlp(push.run())).times(held.slice(0, token, token + 1));
-      return List.of(NodeArray.of(this, moved, token));
+      Tensor held = push.edges().heldGradient(Site.MLP_ACTIVATION, layer);
+      return NodeArray.of(family, moved.times(held.slice(0, token, token + 1)), token);
     }
 
     /**
@@ -233,8 +239,17 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
     return List.of(this);
   }
 
-  /** What it computes, on one side of its activation function. */
-  Reading reading(Run run, Stage stage) {
+  /**
+   * {@return this node entered through one of its inputs}
+   *
+   * @param path gate or up
+   */
+  public NeuronInput through(InputPath path) {
+    return new NeuronInput(this, path);
+  }
+
+  /** What it computes from one input or all, on one side of its activation function. */
+  Reading reading(Run run, InputPath path, Stage stage) {
     Mlp mlp = run.model().mlp(layer);
     return new Reading(
         mlp.reads(),
@@ -242,14 +257,20 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
         token + 1,
         (r, scaleGradient) -> {
           Variable x = mlp.normalised(r, scaleGradient);
-          return stage == Stage.ACTIVATION ? mlp.neurons(x, neuron) : mlp.preActivations(x, neuron);
+          return stage == Stage.ACTIVATION
+              ? mlp.neurons(x, path, run, token, new int[] {neuron})
+              : mlp.preActivations(x, neuron);
         });
   }
 
   @Override
   public Reading reading(EdgeAttribution edges) {
+    return reading(edges, InputPath.ALL);
+  }
+
+  Reading reading(EdgeAttribution edges, InputPath path) {
     double held = edges.held(Site.MLP_ACTIVATION, layer, token, neuron);
-    return reading(edges.nodes().run(), Stage.ACTIVATION).times(held);
+    return reading(edges.nodes().run(), path, Stage.ACTIVATION).times(held);
   }
 
   @Override
@@ -257,9 +278,14 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
     return List.of(family(), token);
   }
 
-  /** Neurons of one layer and token: as many directions of one pull. */
   @Override
   public List<ResidualGradient> gradients(EdgeAttribution edges, List<? extends Target> together) {
+    return gradients(edges, together, InputPath.ALL);
+  }
+
+  /** Neurons of one layer and token, through one input or all: as many directions of one pull. */
+  List<ResidualGradient> gradients(
+      EdgeAttribution edges, List<? extends Target> together, InputPath path) {
     Run run = edges.nodes().run();
     Mlp mlp = run.model().mlp(layer);
     int[] chosen = together.stream().mapToInt(target -> target.index()[1]).toArray();
@@ -274,7 +300,8 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
       diagonal[i * chosen.length + i] = weights[i];
     }
     Variable rows = Variable.input(run.residual(mlp.reads()).value().slice(0, token, token + 1));
-    Variable neurons = mlp.neurons(mlp.normalised(rows, edges.scaleGradient()), chosen);
+    Variable neurons =
+        mlp.neurons(mlp.normalised(rows, edges.scaleGradient()), path, run, token, chosen);
     Shape directions = Shape.of(chosen.length, 1, chosen.length);
     Tensor pulled =
         Jacobian.of(neurons, rows)
@@ -290,13 +317,18 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
 
   @Override
   public Optional<Change> without(Run run, int at, Tensor write) {
-    double lost = reading(run, Stage.ACTIVATION).lostWithout(run, at, write);
-    return Optional.of(withActivation(run, activation(run).orElseThrow() - lost));
+    return Optional.of(without(run, InputPath.ALL, at, write));
+  }
+
+  /** Its activation without what it loses when one input, or all, does not see a write. */
+  Change without(Run run, InputPath path, int at, Tensor write) {
+    double lost = reading(run, path, Stage.ACTIVATION).lostWithout(run, at, write);
+    return withActivation(run, activation(run).orElseThrow() - lost);
   }
 
   @Override
   public Trace traced(Trace.Side side, Metric.OfLogits downstream) {
-    return new Trace.NeuronTrace(this, side.stage(), side.scaleGradient());
+    return new Trace.NeuronTrace(this, InputPath.ALL, side.stage(), side.scaleGradient());
   }
 
   @Override

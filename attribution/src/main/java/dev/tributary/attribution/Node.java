@@ -14,6 +14,7 @@ import java.util.OptionalDouble;
  * token_embedding[3]       either alone
  * position_embedding[3]
  * L1.neuron77[9]           neuron 77 of layer 1 at token 9
+ * L1.neuron77.gate[9]      entered through its gate (or up), if it is gated
  * L2.head5[14&lt;-3]          head 5 of layer 2, token 14 looking at token 3
  * L2.head5.query[14&lt;-3]    entered through its query (or key, or value)
  * L1.attention_bias[9]     output bias of the attention (or mlp) of layer 1 at token 9

@@ -116,7 +116,7 @@ public record NodeFilter(
 
   /** Whether nodes of a kind and family are wanted, at some tokens. */
   boolean wants(Kind kind, Family family) {
-    return (kinds.isEmpty() || kinds.contains(kind.type()))
+    return (kinds.isEmpty() ? kind.isListed() : kinds.contains(kind.type()))
         && (family.layer().isEmpty() || wantsLayer(family.layer().getAsInt()));
   }
 

@@ -5,7 +5,7 @@ import dev.tributary.autodiff.Jacobian.Pushed;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Part;
 import dev.tributary.transformer.Run;
@@ -29,8 +29,8 @@ final class Push {
   private final int token;
   private final List<Write> writes;
 
-  private final Map<Part, Pushed> neurons = new HashMap<>();
-  private final Map<Part, Map<AttentionPath, Pushed>> inputs = new HashMap<>();
+  private final Map<Part, Map<InputPath, Tensor>> neurons = new HashMap<>();
+  private final Map<Part, Map<InputPath, Pushed>> inputs = new HashMap<>();
 
   Push(EdgeAttribution edges, Source source) {
     this.edges = edges;
@@ -84,48 +84,57 @@ final class Push {
     return edges.scaleGradient();
   }
 
-  private Pushed activations(Mlp mlp) {
-    return neurons.computeIfAbsent(
-        mlp,
-        part ->
-            Jacobian.pushOnce(
-                r -> mlp.neurons(mlp.normalised(r, scaleGradient()), run, token),
-                row(mlp),
-                tangent(mlp)));
+  /** How neurons at the token move with one of their inputs, [1, neuron]. */
+  Tensor neurons(Mlp mlp, InputPath path) {
+    return neurons
+        .computeIfAbsent(mlp, part -> new EnumMap<>(InputPath.class))
+        .computeIfAbsent(
+            path,
+            own ->
+                withoutDirections(
+                    Jacobian.pushOnce(
+                            r -> mlp.neurons(mlp.normalised(r, scaleGradient()), own, run, token),
+                            row(mlp),
+                            tangent(mlp))
+                        .tangents()));
   }
 
   /** How neurons at the token move, [1, neuron]. */
   Tensor neurons(Mlp mlp) {
-    return withoutDirections(activations(mlp).tangents());
+    return mlp.paths().stream().map(path -> neurons(mlp, path)).reduce(Tensor::plus).orElseThrow();
   }
 
   /** How the output of an MLP moves at the token, [1, dModel]. */
   Tensor output(Mlp mlp) {
-    return mlp.outlet().isLinear(scaleGradient())
-        ? mlp.outlet().push(run, token, neurons(mlp).matmul(mlp.rows()))
-        : pushed(activations(mlp), a -> mlp.output(a, scaleGradient()));
+    if (mlp.outlet().isLinear(scaleGradient())) {
+      return mlp.outlet().push(run, token, neurons(mlp).matmul(mlp.rows()));
+    }
+    Tensor activation = run.value(Site.MLP_ACTIVATION, mlp.layer()).slice(0, token, token + 1);
+    Tensor tangents = neurons(mlp).reshape(activation.shape().prepend(1));
+    return withoutDirections(
+        Jacobian.pushOnce(a -> mlp.output(a, scaleGradient()), activation, tangents).tangents());
   }
 
   /** How something moves that follows from one input of the heads of a layer at the token. */
-  Tensor through(Attention attention, AttentionPath path, UnaryOperator<Variable> function) {
-    Map<AttentionPath, Pushed> own = inputs.computeIfAbsent(attention, this::inputs);
+  Tensor through(Attention attention, InputPath path, UnaryOperator<Variable> function) {
+    Map<InputPath, Pushed> own = inputs.computeIfAbsent(attention, this::inputs);
     return pushed(Objects.requireNonNull(own.get(path), path::name), function);
   }
 
-  private Map<AttentionPath, Pushed> inputs(Part part) {
+  private Map<InputPath, Pushed> inputs(Part part) {
     Attention attention = (Attention) part;
     Pushed x =
         Jacobian.pushOnce(r -> part.normalised(r, scaleGradient()), row(part), tangent(part));
-    Map<AttentionPath, Pushed> result = new EnumMap<>(AttentionPath.class);
+    Map<InputPath, Pushed> result = new EnumMap<>(InputPath.class);
     result.put(
-        AttentionPath.QUERY,
+        InputPath.QUERY,
         further(
             x, n -> attention.query(n, token, scaleGradient(), recorded(attention, Site.QUERY))));
     result.put(
-        AttentionPath.KEY,
+        InputPath.KEY,
         further(x, n -> attention.key(n, token, scaleGradient(), recorded(attention, Site.KEY))));
     result.put(
-        AttentionPath.VALUE, further(x, n -> attention.value(n, recorded(attention, Site.VALUE))));
+        InputPath.VALUE, further(x, n -> attention.value(n, recorded(attention, Site.VALUE))));
     return result;
   }
 

@@ -9,7 +9,7 @@ import java.util.Optional;
 
 /** A node, or a part of one, that reads the residual stream. */
 public sealed interface Target extends Node
-    permits Neuron, HeadInput, Latent, Logit, Direction, Explained {
+    permits Neuron, NeuronInput, HeadInput, Latent, Logit, Direction, Explained {
   @Override
   default List<Target> targets() {
     return List.of(this);

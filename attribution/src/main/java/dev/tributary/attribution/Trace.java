@@ -6,7 +6,7 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import java.util.Set;
@@ -31,12 +31,35 @@ public sealed interface Trace extends Metric {
     return reading(run).gradient(run, scaleGradient());
   }
 
-  /** Of a neuron. */
-  record NeuronTrace(Neuron neuron, Stage stage, ScaleGradient scaleGradient) implements Trace {
+  /**
+   * Of a neuron.
+   *
+   * @param path which of gate and up is followed, the other held fixed; {@link InputPath#ALL} of
+   *     both, and of neurons that are not gated
+   */
+  record NeuronTrace(Neuron neuron, InputPath path, Stage stage, ScaleGradient scaleGradient)
+      implements Trace {
+    /**
+     * Refuses a side that there is not.
+     *
+     * @param neuron {@link #neuron()}
+     * @param path {@link #path()}
+     * @param stage {@link #stage()}
+     * @param scaleGradient {@link #scaleGradient()}
+     */
+    public NeuronTrace {
+      requireArgument(
+          path != InputPath.UP || stage == Stage.ACTIVATION,
+          "the %s of %s has no nonlinearity, so it has no side before one",
+          Lowercase.of(path),
+          neuron);
+    }
+
     @Override
     public Reading reading(Run run) {
-      neuron.requireIn(run);
-      return neuron.reading(run, stage);
+      Target node = path == InputPath.ALL ? neuron : neuron.through(path);
+      node.requireIn(run);
+      return neuron.reading(run, path, stage);
     }
   }
 
@@ -54,8 +77,7 @@ public sealed interface Trace extends Metric {
    *
    * @param paths which of query and key are followed; the other is held fixed
    */
-  record PatternTrace(
-      HeadPair pair, Set<AttentionPath> paths, Stage stage, ScaleGradient scaleGradient)
+  record PatternTrace(HeadPair pair, Set<InputPath> paths, Stage stage, ScaleGradient scaleGradient)
       implements Trace {
     @Override
     public Reading reading(Run run) {

@@ -14,15 +14,15 @@
  *
  * <p>Which nodes there are: a {@link dev.tributary.attribution.Source} writes to the residual
  * stream and a {@link dev.tributary.attribution.Target} reads it. A kind of node is one file
- * ({@link dev.tributary.attribution.Neuron}, {@link dev.tributary.attribution.HeadPair}, {@link
- * dev.tributary.attribution.HeadInput}, {@link dev.tributary.attribution.Latent}, {@link
- * dev.tributary.attribution.ReconstructionError}, {@link dev.tributary.attribution.PreBias}, {@link
- * dev.tributary.attribution.Embedding}, {@link dev.tributary.attribution.Bias}, {@link
- * dev.tributary.attribution.Logit}, {@link dev.tributary.attribution.Direction}, {@link
- * dev.tributary.attribution.Explained}): its record, and its {@code Kind}, which knows the {@code
- * Family} of all such nodes in one place of a model, as {@code SourceFamily} or {@code
- * TargetFamily}. {@link dev.tributary.attribution.Coordinates} say where a node stands, and make
- * its name.
+ * ({@link dev.tributary.attribution.Neuron}, {@link dev.tributary.attribution.NeuronInput}, {@link
+ * dev.tributary.attribution.HeadPair}, {@link dev.tributary.attribution.HeadInput}, {@link
+ * dev.tributary.attribution.Latent}, {@link dev.tributary.attribution.ReconstructionError}, {@link
+ * dev.tributary.attribution.PreBias}, {@link dev.tributary.attribution.Embedding}, {@link
+ * dev.tributary.attribution.Bias}, {@link dev.tributary.attribution.Logit}, {@link
+ * dev.tributary.attribution.Direction}, {@link dev.tributary.attribution.Explained}): its record,
+ * and its {@code Kind}, which knows the {@code Family} of all such nodes in one place of a model,
+ * as {@code SourceFamily} or {@code TargetFamily}. {@link dev.tributary.attribution.Coordinates}
+ * say where a node stands, and make its name.
  *
  * <p>How: a {@link dev.tributary.attribution.Write} is what a node adds to the residual stream, a
  * {@link dev.tributary.attribution.Reading} what one node computes from it, a {@link

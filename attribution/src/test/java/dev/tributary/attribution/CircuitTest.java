@@ -14,7 +14,7 @@ import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
@@ -112,7 +112,7 @@ class CircuitTest {
     all.add(new PreBias(site, 1, token));
   }
 
-  private static Target target(Circuit circuit, int node, AttentionPath path) {
+  private static Target target(Circuit circuit, int node, InputPath path) {
     Node target = circuit.nodes().get(node).node();
     return target instanceof HeadPair pair ? pair.through(path) : (Target) target;
   }
@@ -319,7 +319,8 @@ class CircuitTest {
     try (Scope scope = Scope.open()) {
       Run run = attribution(8).run();
       Neuron traced = new Neuron(2, TOKENS - 1, 1);
-      Metric metric = new Trace.NeuronTrace(traced, Stage.ACTIVATION, ScaleGradient.LIVE);
+      Metric metric =
+          new Trace.NeuronTrace(traced, InputPath.ALL, Stage.ACTIVATION, ScaleGradient.LIVE);
       NodeAttribution nodes = NodeAttribution.of(run, metric);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       Circuit circuit = Circuit.grown(edges, labels(run), 1000, Progress.NONE);
@@ -622,7 +623,7 @@ class CircuitTest {
     return new Member(Node.parse(name), Point.EMBEDDING, none, none, none);
   }
 
-  private static final AttentionPath ALL = AttentionPath.ALL;
+  private static final InputPath ALL = InputPath.ALL;
 
   /** Of nodes with these names; inputs have what their edges sum to. */
   private static Circuit circuit(List<String> names, List<Edge> edges, Input... inputs) {
@@ -703,8 +704,7 @@ class CircuitTest {
         () -> circuit(names, List.of(), input(0, 1)), "embedding[0], which reads nothing");
     assertRefused(() -> circuit(names, List.of(), input(2, 1)), "L0.head0[1<-0] through ALL");
     assertRefused(
-        () ->
-            circuit(names, List.of(), new Input(1, AttentionPath.KEY, new Certificate(1, 1, 1, 0))),
+        () -> circuit(names, List.of(), new Input(1, InputPath.KEY, new Certificate(1, 1, 1, 0))),
         "L0.neuron1[1] through KEY");
     assertRefused(() -> circuit(names, List.of(new Edge(0, 4, ALL, 1)), inputs), "node 4 of 4");
     assertRefused(

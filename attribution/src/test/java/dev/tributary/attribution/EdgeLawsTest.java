@@ -12,9 +12,11 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
+import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.MlpActivation;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
@@ -25,6 +27,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.function.ToDoubleFunction;
+import java.util.stream.Stream;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
 import net.jqwik.api.Combinators;
@@ -102,14 +105,18 @@ class EdgeLawsTest {
       return sources;
     }
 
-    /** One target of each kind. */
-    List<Target> targets(Random random) {
-      return List.of(
-          neuron(random),
-          pair(random).through(AttentionPath.QUERY),
-          pair(random).through(AttentionPath.KEY),
-          pair(random).through(AttentionPath.VALUE),
-          new Explained());
+    /** One target of each kind that the model has. */
+    List<Target> targets(Run run, Random random) {
+      return Stream.<Target>of(
+              neuron(random),
+              neuron(random).through(InputPath.GATE),
+              neuron(random).through(InputPath.UP),
+              pair(random).through(InputPath.QUERY),
+              pair(random).through(InputPath.KEY),
+              pair(random).through(InputPath.VALUE),
+              new Explained())
+          .filter(target -> RandomNodes.has(run, target))
+          .toList();
     }
   }
 
@@ -172,7 +179,7 @@ class EdgeLawsTest {
       EdgeAttribution edges = EdgeAttribution.of(nodes, drawn.scaleGradient);
       for (Source source : drawn.sources(nodes.run(), new Random(drawn.seed))) {
         EdgeScores pushed = edges.outOf(source);
-        for (Target target : everyTarget(drawn)) {
+        for (Target target : everyTarget(nodes.run(), drawn)) {
           double forward = pushed.of(target);
           if (isDownstream(edges, source, target)) {
             double scale = Math.max(1, magnitude(nodes, target));
@@ -194,21 +201,25 @@ class EdgeLawsTest {
   }
 
   /** Every target of a few tokens. */
-  private static List<Target> everyTarget(Drawn drawn) {
+  private static List<Target> everyTarget(Run run, Drawn drawn) {
     List<Target> targets = new ArrayList<>(List.of(new Explained()));
     int last = drawn.length - 1;
     for (int layer = 0; layer < drawn.config.layers().size(); layer++) {
       targets.add(new Neuron(layer, last, layer % drawn.neurons()));
-      targets.add(new Neuron(layer, last / 2, 0));
+      Neuron neuron = new Neuron(layer, last / 2, 0);
+      targets.add(neuron);
+      for (InputPath path : List.of(InputPath.GATE, InputPath.UP)) {
+        targets.add(neuron.through(path));
+      }
       for (int key = 0; key <= last; key++) {
-        for (AttentionPath path :
-            List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE)) {
+        for (InputPath path : List.of(InputPath.QUERY, InputPath.KEY, InputPath.VALUE)) {
           int head = key % drawn.heads();
           targets.add(new HeadPair(layer, head, last, key).through(path));
           targets.add(new HeadPair(layer, head, key, key / 2).through(path));
         }
       }
     }
+    targets.removeIf(target -> !RandomNodes.has(run, target));
     return targets;
   }
 
@@ -227,7 +238,7 @@ class EdgeLawsTest {
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = drawn.attribution();
       EdgeAttribution edges = EdgeAttribution.of(nodes, drawn.scaleGradient);
-      for (Target target : drawn.targets(new Random(drawn.seed))) {
+      for (Target target : drawn.targets(nodes.run(), new Random(drawn.seed))) {
         ResidualGradient gradient = edges.gradient(target);
         int end = gradient.firstToken() + gradient.rows().shape().size(0);
         Tensor residual = residual(nodes.run(), edges, target).slice(0, gradient.firstToken(), end);
@@ -257,7 +268,7 @@ class EdgeLawsTest {
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       Run run = nodes.run();
       Random random = new Random(drawn.seed);
-      for (Target target : drawn.targets(random)) {
+      for (Target target : drawn.targets(nodes.run(), random)) {
         for (Source source : drawn.sources(run, random)) {
           if (!isDownstream(edges, source, target)) {
             continue;
@@ -296,12 +307,27 @@ class EdgeLawsTest {
               .gradient(Site.MLP_ACTIVATION, neuron.layer())
               .get(neuron.token(), neuron.neuron());
     }
+    if (target instanceof NeuronInput input) {
+      int at = input.neuron().layer();
+      Tensor recorded = run.residual(run.model().mlp(at).reads()).value();
+      Place place = run.model().residualAt(run.model().mlp(at).reads());
+      Run moved = run.with(Intervention.add(place, residual.minus(recorded)));
+      boolean gate = input.path() == InputPath.GATE;
+      MlpActivation function = run.model().config().layers().get(at).mlp().activation();
+      Tensor z = (gate ? moved : run).value(Site.MLP_PRE_ACTIVATION, at);
+      return function
+          .apply(Variable.constant(z))
+          .value()
+          .times((gate ? run : moved).value(Site.MLP_UP, at))
+          .times(nodes.gradient(Site.MLP_ACTIVATION, at))
+          .get(input.index());
+    }
     HeadInput input = (HeadInput) target;
     HeadPair pair = input.pair();
     int layer = pair.layer();
     Attention attention = run.model().attention(layer);
     Variable x = attention.normalised(r, ScaleGradient.LIVE);
-    if (input.path() == AttentionPath.VALUE) {
+    if (input.path() == InputPath.VALUE) {
       Tensor value = attention.value(x).value();
       double sum = 0;
       for (int i = 0; i < value.shape().size(2); i++) {
@@ -311,7 +337,7 @@ class EdgeLawsTest {
       }
       return sum * run.value(Site.PATTERN, layer).get(pair.head(), pair.query(), pair.key());
     }
-    boolean query = input.path() == AttentionPath.QUERY;
+    boolean query = input.path() == InputPath.QUERY;
     Variable q =
         query
             ? attention.query(x, 0, ScaleGradient.LIVE)
@@ -334,7 +360,7 @@ class EdgeLawsTest {
       NodeAttribution nodes = drawn.attribution();
       EdgeAttribution edges = EdgeAttribution.of(nodes, drawn.scaleGradient);
       Random random = new Random(drawn.seed);
-      for (Target target : drawn.targets(random)) {
+      for (Target target : drawn.targets(nodes.run(), random)) {
         long open = Scope.liveTensors();
         EdgeScores scores = edges.into(target);
         assertEquals(open + scores.arrays().size(), Scope.liveTensors(), target::toString);
@@ -342,7 +368,7 @@ class EdgeLawsTest {
       for (Source source : drawn.sources(nodes.run(), random)) {
         long open = Scope.liveTensors();
         EdgeScores scores = edges.outOf(source);
-        assertEquals(open + scores.arrays().size(), Scope.liveTensors(), source::toString);
+        assertEquals(open + scores.all().count(), Scope.liveTensors(), source::toString);
       }
     }
     assertEquals(before, Scope.liveTensors());
@@ -355,7 +381,7 @@ class EdgeLawsTest {
       EdgeAttribution edges = EdgeAttribution.of(nodes, drawn.scaleGradient);
       List<EdgeScores> scores = new ArrayList<>(List.of(nodes.directEffect()));
       Random random = new Random(drawn.seed);
-      drawn.targets(random).forEach(target -> scores.add(edges.into(target)));
+      drawn.targets(nodes.run(), random).forEach(target -> scores.add(edges.into(target)));
       drawn.sources(nodes.run(), random).forEach(source -> scores.add(edges.outOf(source)));
       scores.forEach(one -> requireAgreement(one.top(5), one::of));
       for (Readings readings :

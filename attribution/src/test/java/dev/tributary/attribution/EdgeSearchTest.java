@@ -8,8 +8,8 @@ import dev.tributary.attribution.EdgeSearch.EdgeScore;
 import dev.tributary.attribution.EdgeSearch.Found;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
-import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Encoding;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
@@ -69,9 +69,9 @@ class EdgeSearchTest {
         for (int head = 0; head < RandomNodes.HEADS; head++) {
           for (int key = 0; key <= token; key++) {
             HeadPair pair = new HeadPair(layer, head, token, key);
-            targets.add(pair.through(AttentionPath.QUERY));
-            targets.add(pair.through(AttentionPath.KEY));
-            targets.add(pair.through(AttentionPath.VALUE));
+            targets.add(pair.through(InputPath.QUERY));
+            targets.add(pair.through(InputPath.KEY));
+            targets.add(pair.through(InputPath.VALUE));
           }
         }
         for (Encoding encoding : run.encodings()) {
@@ -184,7 +184,7 @@ class EdgeSearchTest {
     assertEquals(
         "L0.neuron3[1]->L1.head0.key[2<-1] -0.1235",
         new EdgeScore(
-                new Neuron(0, 1, 3), new HeadPair(1, 0, 2, 1).through(AttentionPath.KEY), -0.123456)
+                new Neuron(0, 1, 3), new HeadPair(1, 0, 2, 1).through(InputPath.KEY), -0.123456)
             .toString());
   }
 
@@ -319,7 +319,7 @@ class EdgeSearchTest {
     try (Scope scope = Scope.open()) {
       EdgeSearch search = EdgeSearch.of(edges(63));
       Found all = search.top(ALL, Progress.NONE);
-      assertEquals(11, kinds(Node.class).distinct().count());
+      assertEquals(12, kinds(Node.class).distinct().count());
       for (Class<?> found : kinds(Node.class).distinct().toList()) {
         Class<? extends Node> kind = found.asSubclass(Node.class);
         NodeFilter filter = NodeFilter.ALL.kinds(Set.of(kind));

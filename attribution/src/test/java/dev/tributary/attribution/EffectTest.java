@@ -8,8 +8,8 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Change;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Point;
@@ -111,6 +111,9 @@ class EffectTest {
         for (RandomNodes.Kind<Target> targetKind : RandomNodes.targetKinds().values()) {
           Source source = sourceKind.apply(random, 0);
           Target target = targetKind.apply(random, 1 + random.nextInt(2));
+          if (!RandomNodes.has(run, target)) {
+            continue;
+          }
           ResidualGradient read = edges.gradient(target);
           boolean reads = source.token() >= read.firstToken() && source.token() < read.endToken();
           try (Scope inner = Scope.open()) {
@@ -136,8 +139,8 @@ class EffectTest {
 
   /** A query is patched while keys stay what they were, and the other way round. */
   private static Run held(Run run, Target target, Change without) {
-    if (target instanceof HeadInput input && input.path() != AttentionPath.VALUE) {
-      Site other = input.path() == AttentionPath.QUERY ? Site.KEY : Site.QUERY;
+    if (target instanceof HeadInput input && input.path() != InputPath.VALUE) {
+      Site other = input.path() == InputPath.QUERY ? Site.KEY : Site.QUERY;
       Place place = Place.of(other, input.pair().layer());
       return run.with(without, Intervention.patch(place, run));
     }
@@ -159,7 +162,7 @@ class EffectTest {
     }
     if (target instanceof HeadInput input) {
       HeadPair p = input.pair();
-      if (input.path() != AttentionPath.VALUE) {
+      if (input.path() != InputPath.VALUE) {
         double gradient = nodes.gradient(Site.PATTERN, p.layer()).get(p.head(), p.query(), p.key());
         return (RandomNodes.activation(run, p) - RandomNodes.activation(changed, p)) * gradient;
       }
@@ -201,6 +204,7 @@ class EffectTest {
         RandomNodes.sourceKinds().values().forEach(kind -> sources.add(kind.apply(random, 0)));
         List<Target> targets = new ArrayList<>();
         RandomNodes.targetKinds().values().forEach(kind -> targets.add(kind.apply(random, 1)));
+        targets.removeIf(target -> !RandomNodes.has(nodes.run(), target));
         for (int neuron = 0; neuron < RandomNodes.NEURONS; neuron++) {
           targets.add(new Neuron(1, RandomNodes.TOKENS - 1, neuron));
           targets.add(new Neuron(2, random.nextInt(RandomNodes.TOKENS), neuron));
@@ -244,7 +248,7 @@ class EffectTest {
       Source source = new Embedding(Embedding.EmbeddingPart.BOTH, pair.key());
       Tensor write = RandomNodes.write(nodes.run(), source);
 
-      EdgePatch value = edges.patch(source, pair.through(AttentionPath.VALUE));
+      EdgePatch value = edges.patch(source, pair.through(InputPath.VALUE));
       Run changed = run.with(add(run, run.model().attention(1).reads(), pair.key(), write, -1));
       Tensor moved =
           changed
@@ -277,6 +281,9 @@ class EffectTest {
         EdgeAttribution edges = EdgeAttribution.of(nodes, scale);
         for (RandomNodes.Kind<Target> kind : RandomNodes.targetKinds().values()) {
           Target target = kind.apply(random, random.nextInt(RandomNodes.LAYERS));
+          if (!RandomNodes.has(nodes.run(), target)) {
+            continue;
+          }
           Certificate certificate = edges.certify(target);
           assertTrue(
               certificate.relativeResidual() < 1e-12 || certificate.magnitude() < 1e-9,
@@ -325,7 +332,9 @@ class EffectTest {
   private static List<Metric> traces(Random random) {
     List<Metric> traces = new ArrayList<>();
     for (Stage stage : Stage.values()) {
-      traces.add(new Trace.NeuronTrace(RandomNodes.neuron(random, 2), stage, ScaleGradient.LIVE));
+      traces.add(
+          new Trace.NeuronTrace(
+              RandomNodes.neuron(random, 2), InputPath.ALL, stage, ScaleGradient.LIVE));
       for (Site site : RandomNodes.ENCODED) {
         traces.add(
             new Trace.LatentTrace(RandomNodes.latent(site, random, 1), stage, ScaleGradient.LIVE));
@@ -333,7 +342,7 @@ class EffectTest {
       traces.add(
           new Trace.PatternTrace(
               RandomNodes.pair(random, 1),
-              Set.of(AttentionPath.QUERY, AttentionPath.KEY),
+              Set.of(InputPath.QUERY, InputPath.KEY),
               stage,
               ScaleGradient.LIVE));
     }
@@ -352,7 +361,7 @@ class EffectTest {
       downstream.add(logits.metric());
       downstream.add( // reads right after the head has written
           new Trace.NeuronTrace(
-              RandomNodes.neuron(random, 0), Stage.ACTIVATION, ScaleGradient.LIVE));
+              RandomNodes.neuron(random, 0), InputPath.ALL, Stage.ACTIVATION, ScaleGradient.LIVE));
       downstream.add(new Trace.ValueTrace(RandomNodes.pair(random, 1), logits.metric()));
       for (Metric metric : downstream) {
         NodeAttribution nodes = NodeAttribution.of(run, new Trace.ValueTrace(pair, metric));
@@ -382,7 +391,10 @@ class EffectTest {
                   new Trace.ValueTrace(
                       later,
                       new Trace.NeuronTrace(
-                          RandomNodes.neuron(random, 1), Stage.ACTIVATION, ScaleGradient.LIVE))));
+                          RandomNodes.neuron(random, 1),
+                          InputPath.ALL,
+                          Stage.ACTIVATION,
+                          ScaleGradient.LIVE))));
     }
   }
 
@@ -434,15 +446,15 @@ class EffectTest {
       Latent latent = new Latent(Site.MLP_OUTPUT, 1, 0, RandomNodes.LATENTS);
       HeadPair pair = new HeadPair(0, RandomNodes.HEADS, 1, 1);
       ScaleGradient live = ScaleGradient.LIVE;
-      Set<AttentionPath> paths = Set.of(AttentionPath.KEY);
+      Set<InputPath> paths = Set.of(InputPath.KEY);
       for (Stage stage : Stage.values()) {
-        assertNotTraced(none, nodes, new Trace.NeuronTrace(none, stage, live));
+        assertNotTraced(none, nodes, new Trace.NeuronTrace(none, InputPath.ALL, stage, live));
         assertNotTraced(latent, nodes, new Trace.LatentTrace(latent, stage, live));
         assertNotTraced(pair, nodes, new Trace.PatternTrace(pair, paths, stage, live));
       }
       assertNotTraced(pair, nodes, new Trace.ValueTrace(pair, nodes.metric()));
-      for (Set<AttentionPath> others :
-          List.of(Set.<AttentionPath>of(), Set.of(AttentionPath.KEY, AttentionPath.VALUE))) {
+      for (Set<InputPath> others :
+          List.of(Set.<InputPath>of(), Set.of(InputPath.KEY, InputPath.VALUE))) {
         HeadPair head = new HeadPair(0, 0, 1, 1);
         String message =
             String.valueOf(

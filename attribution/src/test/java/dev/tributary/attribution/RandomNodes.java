@@ -5,7 +5,7 @@ import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.Point;
@@ -67,8 +67,12 @@ final class RandomNodes {
   static Map<String, Kind<Target>> targetKinds() {
     Map<String, Kind<Target>> kinds = new LinkedHashMap<>();
     kinds.put("neuron", (random, layer) -> neuron(random, layer));
-    for (AttentionPath path :
-        List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE)) {
+    for (InputPath path : List.of(InputPath.GATE, InputPath.UP)) {
+      kinds.put(
+          path.name().toLowerCase(Locale.ROOT),
+          (random, layer) -> neuron(random, layer).through(path));
+    }
+    for (InputPath path : List.of(InputPath.QUERY, InputPath.KEY, InputPath.VALUE)) {
       kinds.put(
           path.name().toLowerCase(Locale.ROOT),
           (random, layer) -> pair(random, layer).through(path));
@@ -183,7 +187,7 @@ final class RandomNodes {
         "given weights", site, layer, activation, encoder, decoder, preBias, latentBias);
   }
 
-  /** Whether a run has a node: some models have no biases, or embed no positions. */
+  /** Whether a run has a node: some models have no biases, no gates, or embed no positions. */
   static boolean has(Run run, Node node) {
     try {
       node.requireIn(run);

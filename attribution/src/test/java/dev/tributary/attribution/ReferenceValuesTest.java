@@ -13,8 +13,8 @@ import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.AttentionPath;
 import dev.tributary.transformer.Encoding;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
@@ -294,8 +294,7 @@ class ReferenceValuesTest {
               node.get("query_token").asInt(),
               node.get("key_token").asInt());
       return node.has("subnode")
-          ? pair.through(
-              AttentionPath.valueOf(node.get("subnode").asText().toUpperCase(Locale.ROOT)))
+          ? pair.through(InputPath.valueOf(node.get("subnode").asText().toUpperCase(Locale.ROOT)))
           : pair;
     }
 
@@ -321,11 +320,11 @@ class ReferenceValuesTest {
         case "mlp_in_edge_attribution" -> () -> ofNeurons(edge.outOf(source)::of);
         case "online_autoencoder_in_edge_attribution" -> () -> ofLatents(edge.outOf(source)::of);
         case "attn_query_in_edge_attribution" ->
-            () -> ofPairs(edge.outOf(source)::of, pair -> pair.through(AttentionPath.QUERY));
+            () -> ofPairs(edge.outOf(source)::of, pair -> pair.through(InputPath.QUERY));
         case "attn_key_in_edge_attribution" ->
-            () -> ofPairs(edge.outOf(source)::of, pair -> pair.through(AttentionPath.KEY));
+            () -> ofPairs(edge.outOf(source)::of, pair -> pair.through(InputPath.KEY));
         case "attn_value_in_edge_attribution" ->
-            () -> ofPairs(edge.outOf(source)::of, pair -> pair.through(AttentionPath.VALUE));
+            () -> ofPairs(edge.outOf(source)::of, pair -> pair.through(InputPath.VALUE));
         default -> null;
       };
     }
@@ -494,18 +493,18 @@ class ReferenceValuesTest {
               : ScaleGradient.LIVE;
       Node node = node(trace.get("node"));
       if (node instanceof Neuron neuron) {
-        return new Trace.NeuronTrace(neuron, stage, scaleGradient);
+        return new Trace.NeuronTrace(neuron, InputPath.ALL, stage, scaleGradient);
       }
       if (node instanceof Latent latent) {
         return new Trace.LatentTrace(latent, stage, scaleGradient);
       }
       HeadPair pair = (HeadPair) node;
       return switch (trace.get("attention_trace_type").asText()) {
-        case "Q" -> new Trace.PatternTrace(pair, Set.of(AttentionPath.QUERY), stage, scaleGradient);
-        case "K" -> new Trace.PatternTrace(pair, Set.of(AttentionPath.KEY), stage, scaleGradient);
+        case "Q" -> new Trace.PatternTrace(pair, Set.of(InputPath.QUERY), stage, scaleGradient);
+        case "K" -> new Trace.PatternTrace(pair, Set.of(InputPath.KEY), stage, scaleGradient);
         case "QK" ->
             new Trace.PatternTrace(
-                pair, Set.of(AttentionPath.QUERY, AttentionPath.KEY), stage, scaleGradient);
+                pair, Set.of(InputPath.QUERY, InputPath.KEY), stage, scaleGradient);
         case "V" ->
             new Trace.ValueTrace(
                 pair, trace.has("downstream") ? traceOf(trace.get("downstream")) : nodes.metric());

@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
@@ -107,9 +107,9 @@ class ThreadsTest {
       List<EdgeScores> scores =
           List.of(
               edges.into(new Neuron(1, last, 5)),
-              edges.into(pair.through(AttentionPath.QUERY)),
-              edges.into(pair.through(AttentionPath.KEY)),
-              edges.into(pair.through(AttentionPath.VALUE)),
+              edges.into(pair.through(InputPath.QUERY)),
+              edges.into(pair.through(InputPath.KEY)),
+              edges.into(pair.through(InputPath.VALUE)),
               edges.outOf(new Neuron(0, last / 2, 5)));
       scores.forEach(s -> s.arrays().forEach(array -> tensors.add(array.values())));
       tensors.add(

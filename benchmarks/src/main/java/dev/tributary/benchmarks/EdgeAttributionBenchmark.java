@@ -11,7 +11,7 @@ import dev.tributary.attribution.Source;
 import dev.tributary.attribution.Target;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
@@ -56,22 +56,22 @@ public class EdgeAttributionBenchmark {
   /** All sources into a query. */
   @Benchmark
   public EdgeScores intoQuery(RandomGpt2 gpt2) {
-    return intoHead(gpt2, AttentionPath.QUERY);
+    return intoHead(gpt2, InputPath.QUERY);
   }
 
   /** All sources into a key. */
   @Benchmark
   public EdgeScores intoKey(RandomGpt2 gpt2) {
-    return intoHead(gpt2, AttentionPath.KEY);
+    return intoHead(gpt2, InputPath.KEY);
   }
 
   /** All sources into a value. */
   @Benchmark
   public EdgeScores intoValue(RandomGpt2 gpt2) {
-    return intoHead(gpt2, AttentionPath.VALUE);
+    return intoHead(gpt2, InputPath.VALUE);
   }
 
-  private static EdgeScores intoHead(RandomGpt2 gpt2, AttentionPath path) {
+  private static EdgeScores intoHead(RandomGpt2 gpt2, InputPath path) {
     HeadPair pair = new HeadPair(TARGET_LAYER, 3, gpt2.tokens - 1, gpt2.tokens / 2);
     return into(gpt2.nodes, pair.through(path));
   }

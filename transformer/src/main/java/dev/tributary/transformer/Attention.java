@@ -415,7 +415,7 @@ public final class Attention implements Part {
    * @return the output at the tokens from this one on, [token, dModel]
    */
   public Variable outputWith(
-      Run run, int token, AttentionPath path, Variable moving, ScaleGradient scaleGradient) {
+      Run run, int token, InputPath path, Variable moving, ScaleGradient scaleGradient) {
     int end = run.length();
     Variable values = Variable.constant(run.value(Site.VALUE, layer));
     Variable mixed =
@@ -431,9 +431,14 @@ public final class Attention implements Part {
               headOutput(
                   Variable.constant(run.value(Site.PATTERN, layer).slice(1, token, end)),
                   withEntry(1, run.value(Site.VALUE, layer), token, moving));
-          case ALL -> throw new IllegalArgumentException("name one path, not all of them");
+          case GATE, UP, ALL -> throw notOne(path);
         };
     return output(mixed, scaleGradient);
+  }
+
+  private static IllegalArgumentException notOne(InputPath path) {
+    return new IllegalArgumentException(
+        "a head is entered through one of query, key and value, not through " + path);
   }
 
   /** {@return the output weights by head, before the outlet, [head, dHead, dModel]} */
@@ -448,18 +453,18 @@ public final class Attention implements Part {
    * @param cotangents [head, row, dHead]
    * @return [head, row, dModel]
    */
-  public Tensor pulled(AttentionPath path, Tensor cotangents) {
+  public Tensor pulled(InputPath path, Tensor cotangents) {
     Linear input =
         switch (path) {
           case QUERY -> query.map();
           case KEY -> key.map();
           case VALUE -> value.map();
-          case ALL -> throw new IllegalArgumentException("pulled: name one path, not all of them");
+          case GATE, UP, ALL -> throw notOne(path);
         };
     int dModel = input.weight().shape().size(0);
-    int count = path == AttentionPath.QUERY ? heads : keyHeads;
+    int count = path == InputPath.QUERY ? heads : keyHeads;
     Tensor byHead = input.weight().reshape(dModel, count, dHead).permute(1, 0, 2);
-    return cotangents.matmulTransposed(path == AttentionPath.QUERY ? byHead : perHead(byHead));
+    return cotangents.matmulTransposed(path == InputPath.QUERY ? byHead : perHead(byHead));
   }
 
   // ---- as a part ---------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 package dev.tributary.transformer;
 
+import static dev.tributary.core.Checks.requireArgument;
+
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
@@ -69,14 +71,49 @@ public final class Mlp implements Part {
   }
 
   /**
-   * Activations of some neurons, for the cost of their columns of the weights.
+   * Activations of some neurons of a token, for the cost of their columns of the weights, as they
+   * follow from one of their inputs; the other is as it was recorded.
    *
-   * @param x rows that it computes from, {@link #normalised}, [.., dModel]
+   * @param x the row that they compute from, {@link #normalised}, [1, dModel]
+   * @param path {@link InputPath#GATE} or {@link InputPath#UP} of gated neurons, or {@link
+   *     InputPath#ALL}
+   * @param run that recorded the other
+   * @param token of the row
    * @param chosen neurons, from 0
-   * @return [.., chosen]
+   * @return [1, chosen]
+   * @throws IllegalArgumentException if these neurons have no such input
    */
-  public Variable neurons(Variable x, int... chosen) {
-    return activated(preActivations(x, chosen), up.map(u -> columns(u, chosen).apply(x)));
+  public Variable neurons(Variable x, InputPath path, Run run, int token, int[] chosen) {
+    requirePath(path);
+    Variable z =
+        path.includes(InputPath.GATE)
+            ? preActivations(x, chosen)
+            : recorded(run, Site.MLP_PRE_ACTIVATION, token, chosen);
+    return activated(
+        z,
+        up.map(
+            u ->
+                path.includes(InputPath.UP)
+                    ? columns(u, chosen).apply(x)
+                    : recorded(run, Site.MLP_UP, token, chosen)));
+  }
+
+  private Variable recorded(Run run, Site site, int token, int... chosen) {
+    return Variable.constant(run.value(site, layer).slice(0, token, token + 1).gather(1, chosen));
+  }
+
+  private void requirePath(InputPath path) {
+    requireArgument(
+        path == InputPath.ALL || paths().contains(path),
+        "the neurons of layer %d are %s and have no input %s",
+        layer,
+        up.isPresent() ? "gated" : "not gated",
+        path);
+  }
+
+  /** {@return the inputs of each neuron; all that there are as one, unless it is gated} */
+  public List<InputPath> paths() {
+    return up.isPresent() ? List.of(InputPath.GATE, InputPath.UP) : List.of(InputPath.ALL);
   }
 
   /**
@@ -99,15 +136,23 @@ public final class Mlp implements Part {
    * Activations of all neurons where what they are of was recorded: only derivatives are new.
    *
    * @param x rows that it computes from, [token, dModel]
+   * @param path through which input of each, one of {@link #paths}
    * @param run that recorded these
    * @param firstToken the token of the first row
    * @return [token, neuron]
+   * @throws IllegalArgumentException if these neurons have no such input
    */
-  public Variable neurons(Variable x, Run run, int firstToken) {
+  public Variable neurons(Variable x, InputPath path, Run run, int firstToken) {
+    requirePath(path);
     int end = firstToken + x.shape().size(0);
+    Tensor z = run.value(Site.MLP_PRE_ACTIVATION, layer).slice(0, firstToken, end);
     return activated(
-        input.apply(x, run.value(Site.MLP_PRE_ACTIVATION, layer).slice(0, firstToken, end)),
-        up.map(u -> u.apply(x, run.value(Site.MLP_UP, layer).slice(0, firstToken, end))));
+        path.includes(InputPath.GATE) ? input.apply(x, z) : Variable.constant(z),
+        up.map(
+            u -> {
+              Tensor gated = run.value(Site.MLP_UP, layer).slice(0, firstToken, end);
+              return path.includes(InputPath.UP) ? u.apply(x, gated) : Variable.constant(gated);
+            }));
   }
 
   /**

@@ -199,21 +199,19 @@ class TransformerTest {
       Tensor at = gaussian(shape, drawn.seed);
       Tensor cotangent = gaussian(shape.prepend(1), drawn.seed + 1);
       Tensor sum = Tensor.zeros(DType.DOUBLE, shape.prepend(1));
-      for (AttentionPath path :
-          List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE)) {
+      for (InputPath path : List.of(InputPath.QUERY, InputPath.KEY, InputPath.VALUE)) {
         sum = sum.plus(pull(x -> attend(attention, x, path), at, cotangent));
       }
-      assertClose(pull(x -> attend(attention, x, AttentionPath.ALL), at, cotangent), sum);
+      assertClose(pull(x -> attend(attention, x, InputPath.ALL), at, cotangent), sum);
     }
   }
 
   /** Attention of normalised rows, derivatives passing through one of its inputs. */
-  private static Variable attend(Attention attention, Variable x, AttentionPath path) {
+  private static Variable attend(Attention attention, Variable x, InputPath path) {
     Variable fixed = x.detach();
-    Variable q =
-        attention.query(path.includes(AttentionPath.QUERY) ? x : fixed, 0, ScaleGradient.LIVE);
-    Variable k = attention.key(path.includes(AttentionPath.KEY) ? x : fixed, 0, ScaleGradient.LIVE);
-    Variable v = attention.value(path.includes(AttentionPath.VALUE) ? x : fixed);
+    Variable q = attention.query(path.includes(InputPath.QUERY) ? x : fixed, 0, ScaleGradient.LIVE);
+    Variable k = attention.key(path.includes(InputPath.KEY) ? x : fixed, 0, ScaleGradient.LIVE);
+    Variable v = attention.value(path.includes(InputPath.VALUE) ? x : fixed);
     Variable pattern = attention.pattern(attention.scores(q, k, 0), 0);
     return attention.output(attention.headOutput(pattern, v), ScaleGradient.LIVE);
   }

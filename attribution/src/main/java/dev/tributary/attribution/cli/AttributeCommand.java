@@ -27,6 +27,7 @@ import picocli.CommandLine.Option;
       "  embedding[3]           what token 3 enters with; or its two parts,",
       "                         token_embedding[3] and position_embedding[3]",
       "  L1.neuron77[9]         neuron 77 of layer 1 at token 9",
+      "  L1.neuron77.gate[9]    a gated one entered through its gate, or its up",
       "  L2.head5[14<-3]        head 5 of layer 2, token 14 looking at token 3",
       "  L2.head5.query[14<-3]  the same entered through its query, key or value",
       "  L1.mlp_bias[9]         output bias of the mlp (or attention) of layer 1",
@@ -106,7 +107,7 @@ final class AttributeCommand implements Callable<Integer> {
             requireArgument(
                 !node.targets().isEmpty(),
                 "%s reads nothing from the residual stream: --into needs a neuron, a head, an"
-                    + " input of a head, a latent, a logit or metric",
+                    + " input of either, a latent, a logit or metric",
                 node));
   }
 }

@@ -132,7 +132,7 @@ final class SubjectOptions {
       converter = NodeConverter.class,
       description =
           "Explain what this neuron, latent or head computes instead of a word. A head is followed"
-              + " through its query and key, an input of a head through itself; a value to the"
+              + " through its query and key, an input of a node through itself; a value to the"
               + " target.")
   private Optional<Node> trace = Optional.empty();
 

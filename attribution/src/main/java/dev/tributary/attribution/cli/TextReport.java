@@ -24,7 +24,7 @@ import dev.tributary.attribution.cli.Subject.Prediction;
 import dev.tributary.attribution.cli.Subject.Word;
 import dev.tributary.attribution.cli.VerifyCommand.Verified;
 import dev.tributary.core.TopK;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.ScaleGradient;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -430,7 +430,7 @@ final class TextReport {
   }
 
   private static String edge(Circuit circuit, Circuit.Edge edge) {
-    String path = edge.path() == AttentionPath.ALL ? "" : " " + Lowercase.of(edge.path());
+    String path = edge.path() == InputPath.ALL ? "" : " " + Lowercase.of(edge.path());
     return String.format(Locale.ROOT, "%.3g", edge.weight())
         + " "
         + circuit.nodes().get(edge.source()).node()
@@ -460,8 +460,8 @@ final class TextReport {
   }
 
   private static String input(Node node) {
-    AttentionPath path = node.coordinates().path();
-    return path == AttentionPath.ALL ? "" : Lowercase.of(path);
+    InputPath path = node.coordinates().path();
+    return path == InputPath.ALL ? "" : Lowercase.of(path);
   }
 
   private String described(Node node) {

@@ -64,8 +64,8 @@ final class VerifyCommand implements Callable<Integer> {
         from.asSource().isPresent(), "%s writes nothing into the residual stream", from);
     requireArgument(
         to.targets().contains(to),
-        "%s is no target: it needs a neuron, an input of a head (query, key or value), a latent, a"
-            + " logit or metric",
+        "%s is no target: it needs a neuron (or its gate or up), an input of a head (query, key or"
+            + " value), a latent, a logit or metric",
         to);
     String report;
     try (TerminalProgress progress = TerminalProgress.start();

@@ -26,7 +26,7 @@ import dev.tributary.attribution.Circuit.Scores;
 import dev.tributary.attribution.EdgeMeasure;
 import dev.tributary.attribution.Lowercase;
 import dev.tributary.attribution.Node;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.ScaleGradient;
 import java.io.IOException;
@@ -229,8 +229,8 @@ public final class CircuitJson {
     }
   }
 
-  private static void path(AttentionPath path, ObjectNode json) {
-    if (path != AttentionPath.ALL) {
+  private static void path(InputPath path, ObjectNode json) {
+    if (path != InputPath.ALL) {
       json.put("path", Lowercase.of(path));
     }
   }
@@ -321,8 +321,8 @@ public final class CircuitJson {
             number(json, "autoencoders")));
   }
 
-  private static AttentionPath path(JsonNode json) {
-    return json.has("path") ? one(AttentionPath.class, json, "path") : AttentionPath.ALL;
+  private static InputPath path(JsonNode json) {
+    return json.has("path") ? one(InputPath.class, json, "path") : InputPath.ALL;
   }
 
   private static Pattern pattern(JsonNode json) {

@@ -3,7 +3,7 @@ package dev.tributary.attribution.export;
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.Lowercase;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import java.util.List;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -43,7 +43,7 @@ public final class EdgeTable {
               token(circuit, edge.source()),
               name(circuit, edge.target()),
               token(circuit, edge.target()),
-              edge.path() == AttentionPath.ALL ? "" : Lowercase.of(edge.path()),
+              edge.path() == InputPath.ALL ? "" : Lowercase.of(edge.path()),
               String.valueOf(edge.weight()),
               String.valueOf(scores[i])),
           text);

@@ -26,7 +26,7 @@ import dev.tributary.attribution.export.CircuitJson;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Progress;
@@ -293,8 +293,7 @@ class CommandLineTest {
       EdgeAttribution library = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
       List<Double> scores = new ArrayList<>();
       HeadPair pair = new HeadPair(2, 5, 14, 4);
-      for (AttentionPath path :
-          List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE)) {
+      for (InputPath path : List.of(InputPath.QUERY, InputPath.KEY, InputPath.VALUE)) {
         for (NodeScore score : library.into(pair.through(path)).top(12)) {
           scores.add(Math.abs(score.score()));
         }

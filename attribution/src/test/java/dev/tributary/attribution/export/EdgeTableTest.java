@@ -7,7 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.EdgeMeasure;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -70,7 +70,7 @@ class EdgeTableTest {
       assertEquals(circuit.nodes().get(edge.target()).node().toString(), record.get(2));
       assertTrue(tokens.contains(record.get(1)) && tokens.contains(record.get(3)));
       String path = edge.path().name().toLowerCase(Locale.ROOT);
-      assertEquals(edge.path() == AttentionPath.ALL ? "" : path, record.get(4));
+      assertEquals(edge.path() == InputPath.ALL ? "" : path, record.get(4));
       assertEquals(edge.weight(), Double.parseDouble(record.get(5)), 0);
       assertEquals(scores[i], Double.parseDouble(record.get(6)), 0);
       quoted |= record.get(1).contains("\r\n") || record.get(1).contains("\",");

@@ -22,7 +22,7 @@ import dev.tributary.attribution.Node;
 import dev.tributary.attribution.PreBias;
 import dev.tributary.attribution.ReconstructionError;
 import dev.tributary.attribution.Source;
-import dev.tributary.transformer.AttentionPath;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
@@ -76,7 +76,7 @@ final class RandomCircuit {
             ScaleGradient.LIVE,
             EdgeMeasure.ATTRIBUTION);
     List<Node> nodes = nodes(count);
-    Map<Integer, Map<AttentionPath, Map<Integer, Double>>> weights = weights(nodes, edges);
+    Map<Integer, Map<InputPath, Map<Integer, Double>>> weights = weights(nodes, edges);
     List<Edge> list = new ArrayList<>();
     List<Input> inputs = new ArrayList<>();
     weights.forEach(
@@ -145,9 +145,8 @@ final class RandomCircuit {
     return OptionalDouble.of(random.nextGaussian());
   }
 
-  private Map<Integer, Map<AttentionPath, Map<Integer, Double>>> weights(
-      List<Node> nodes, int count) {
-    Map<Integer, Map<AttentionPath, Map<Integer, Double>>> weights = new TreeMap<>();
+  private Map<Integer, Map<InputPath, Map<Integer, Double>>> weights(List<Node> nodes, int count) {
+    Map<Integer, Map<InputPath, Map<Integer, Double>>> weights = new TreeMap<>();
     int[] blocks = nodes.stream().mapToInt(this::point).toArray();
     int made = 0;
     for (int tries = 0; made < count && tries < 1000 * count; tries++) {
@@ -156,11 +155,9 @@ final class RandomCircuit {
       if (nodes.get(target).targets().isEmpty() || blocks[source] >= blocks[target]) {
         continue;
       }
-      AttentionPath path = AttentionPath.ALL;
+      InputPath path = InputPath.ALL;
       if (nodes.get(target) instanceof HeadPair) {
-        path =
-            List.of(AttentionPath.QUERY, AttentionPath.KEY, AttentionPath.VALUE)
-                .get(random.nextInt(3));
+        path = List.of(InputPath.QUERY, InputPath.KEY, InputPath.VALUE).get(random.nextInt(3));
       }
       double weight = random.nextGaussian() * Math.exp(random.nextGaussian() - 3);
       boolean isNew =
