@@ -466,6 +466,11 @@ public final class Variable {
         Tensor::exactGeluWithDerivative);
   }
 
+  /** {@return the sigmoid linear unit, see {@link Tensor#silu}} */
+  public Variable silu() {
+    return withDerivative("silu", Tensor::silu, Tensor::siluDerivative, Tensor::siluWithDerivative);
+  }
+
   private Variable withDerivative(
       String name,
       UnaryOperator<Tensor> alone,

@@ -212,6 +212,7 @@ class VariableTest {
             unary("relu()", Variable::relu, 4, 5),
             unary("gelu()", Variable::gelu, 4, 5),
             unary("exactGelu()", Variable::exactGelu, 4, 5),
+            unary("silu()", Variable::silu, 4, 5),
             unary("sum(int)", x -> x.sum(-1), 2, 3),
             unary("sum(int)", x -> x.sum(0), 2, 3, 4),
             unary("sum(int)", x -> x.sum(1), 2, 0, 4),

@@ -109,7 +109,7 @@ final class FloatRows implements Rows<float[]> {
       case POSITIVE -> positive(x, z, n);
       case GELU -> {
         geluExponential(x, z, n);
-        geluFromExponential(x, z, n);
+        overOnePlus(x, z, n);
       }
       case GELU_DERIVATIVE -> {
         geluExponential(x, z, n);
@@ -121,6 +121,14 @@ final class FloatRows implements Rows<float[]> {
         exactGeluFromTail(x, z, n);
       }
       case EXACT_GELU_DERIVATIVE -> unaryWithDerivative(Unary.EXACT_GELU, x, new float[n], z, n);
+      case SILU -> {
+        siluExponential(x, z, n);
+        overOnePlus(x, z, n);
+      }
+      case SILU_DERIVATIVE -> {
+        siluExponential(x, z, n);
+        siluDerivativeFromExponential(x, z, z, n);
+      }
     }
   }
 
@@ -129,7 +137,11 @@ final class FloatRows implements Rows<float[]> {
     if (function == Unary.GELU) {
       geluExponential(x, z, n);
       geluDerivativeFromExponential(x, z, slope, n);
-      geluFromExponential(x, z, n);
+      overOnePlus(x, z, n);
+    } else if (function == Unary.SILU) {
+      siluExponential(x, z, n);
+      siluDerivativeFromExponential(x, z, slope, n);
+      overOnePlus(x, z, n);
     } else {
       tailExponential(x, z, n);
       System.arraycopy(z, 0, slope, 0, n);
@@ -278,7 +290,8 @@ final class FloatRows implements Rows<float[]> {
     }
   }
 
-  private static void geluFromExponential(float[] x, float[] z, int n) {
+  /** GELU or SiLU from its exponential. */
+  private static void overOnePlus(float[] x, float[] z, int n) {
     for (int i = 0; i < n; i++) {
       z[i] = x[i] / (1 + z[i]);
     }
@@ -294,6 +307,20 @@ final class FloatRows implements Rows<float[]> {
       float rest = s * Math.min(z[i], Float.MAX_VALUE);
       float square = Math.min(x[i] * x[i], 1e6f);
       slope[i] = s - x[i] * s * rest * (GELU_LINEAR + 3 * GELU_CUBIC * square);
+    }
+  }
+
+  private static void siluExponential(float[] x, float[] z, int n) {
+    negate(x, z, n);
+    FloatNumerics.expOfNormal(z, z, n);
+  }
+
+  /** As of GELU, whose exponent is not -x. */
+  private static void siluDerivativeFromExponential(float[] x, float[] z, float[] slope, int n) {
+    for (int i = 0; i < n; i++) {
+      float s = 1 / (1 + z[i]);
+      float rest = s * Math.min(z[i], Float.MAX_VALUE);
+      slope[i] = s + x[i] * s * rest;
     }
   }
 

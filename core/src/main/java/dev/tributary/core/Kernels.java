@@ -26,7 +26,10 @@ interface Kernels {
     GELU_DERIVATIVE,
     /** x times the normal distribution function of x. */
     EXACT_GELU,
-    EXACT_GELU_DERIVATIVE
+    EXACT_GELU_DERIVATIVE,
+    /** x / (1 + exp(-x)) */
+    SILU,
+    SILU_DERIVATIVE
   }
 
   /** Element-wise functions of two operands. */
@@ -48,8 +51,8 @@ interface Kernels {
   void unary(Unary function, Tensor x, Tensor out);
 
   /**
-   * {@link Unary#GELU} or {@link Unary#EXACT_GELU} and its derivative at once: most of the work is
-   * the same.
+   * {@link Unary#GELU}, {@link Unary#EXACT_GELU} or {@link Unary#SILU} and its derivative at once:
+   * most of the work is the same.
    */
   void unaryWithDerivative(Unary function, Tensor x, Tensor out, Tensor derivative);
 

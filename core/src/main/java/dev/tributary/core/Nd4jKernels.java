@@ -115,6 +115,11 @@ final class Nd4jKernels implements Kernels {
           Transforms.exp(density.muli(-0.5), false).muli(1 / Math.sqrt(2 * Math.PI));
           z.muli(density).addi(normalDistribution(from, temporaries));
         }
+        case SILU -> z.muli(sigmoid(from, temporaries));
+        case SILU_DERIVATIVE -> {
+          INDArray s = sigmoid(from, temporaries);
+          z.muli(s).muli(temporaries.add(s.rsub(1))).addi(s);
+        }
       }
     }
   }
@@ -122,10 +127,18 @@ final class Nd4jKernels implements Kernels {
   @Override
   public void unaryWithDerivative(Unary function, Tensor x, Tensor out, Tensor derivative) {
     unary(function, x, out);
-    unary(
-        function == Unary.GELU ? Unary.GELU_DERIVATIVE : Unary.EXACT_GELU_DERIVATIVE,
-        x,
-        derivative);
+    Unary slope =
+        switch (function) {
+          case GELU -> Unary.GELU_DERIVATIVE;
+          case SILU -> Unary.SILU_DERIVATIVE;
+          default -> Unary.EXACT_GELU_DERIVATIVE;
+        };
+    unary(slope, x, derivative);
+  }
+
+  private static INDArray sigmoid(INDArray x, Temporaries temporaries) {
+    INDArray exponent = temporaries.add(x.neg());
+    return Transforms.exp(exponent, false).addi(1).rdivi(1);
   }
 
   private static INDArray normalDistribution(INDArray x, Temporaries temporaries) {

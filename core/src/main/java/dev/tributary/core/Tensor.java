@@ -361,6 +361,11 @@ public final class Tensor {
     return withDerivative(Unary.EXACT_GELU);
   }
 
+  /** {@return {@link #silu} and {@link #siluDerivative} for little more than the price of one} */
+  public WithDerivative siluWithDerivative() {
+    return withDerivative(Unary.SILU);
+  }
+
   private WithDerivative withDerivative(Unary function) {
     WithDerivative result = new WithDerivative(allocate(shape), allocate(shape));
     result.value.kernels().unaryWithDerivative(function, dense(), result.value, result.derivative);
@@ -384,6 +389,20 @@ public final class Tensor {
   /** {@return the derivative of {@link #exactGelu} at x} */
   public Tensor exactGeluDerivative() {
     return unary(Unary.EXACT_GELU_DERIVATIVE);
+  }
+
+  /**
+   * {@return the sigmoid linear unit, also called swish: x / (1 + e⁻ˣ)}
+   *
+   * @see <a href="https://arxiv.org/abs/1606.08415">Hendrycks and Gimpel 2016</a>
+   */
+  public Tensor silu() {
+    return unary(Unary.SILU);
+  }
+
+  /** {@return the derivative of {@link #silu} at x} */
+  public Tensor siluDerivative() {
+    return unary(Unary.SILU_DERIVATIVE);
   }
 
   private Tensor unary(Unary function) {

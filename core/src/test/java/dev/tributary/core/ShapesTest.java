@@ -57,6 +57,9 @@ class ShapesTest {
     steps.put("exactGelu", (x, random) -> x.exactGelu());
     steps.put("exactGeluDerivative", (x, random) -> x.exactGeluDerivative());
     steps.put("exactGeluWithDerivative", (x, random) -> x.exactGeluWithDerivative().value());
+    steps.put("silu", (x, random) -> x.silu());
+    steps.put("siluDerivative", (x, random) -> x.siluDerivative());
+    steps.put("siluWithDerivative", (x, random) -> x.siluWithDerivative().derivative());
     steps.put("sum", (x, random) -> x.sum(axis(x, random)));
     steps.put("mean", (x, random) -> x.mean(axis(x, random)));
     steps.put("centred", (x, random) -> x.centred(axis(x, random)));

@@ -438,6 +438,59 @@ class TensorTest {
     assertArrayEquals(x.tensor().exactGeluDerivative().toDoubles(), both.derivative().toDoubles());
   }
 
+  @Property(tries = TRIES)
+  void siluWithDerivative_anyNumbers_isBoth(@ForAll("operands") Operand x) {
+    Tensor.WithDerivative both = x.tensor().siluWithDerivative();
+    assertArrayEquals(x.tensor().silu().toDoubles(), both.value().toDoubles());
+    assertArrayEquals(x.tensor().siluDerivative().toDoubles(), both.derivative().toDoubles());
+  }
+
+  private static double silu(double x) {
+    return x / (1 + Math.exp(-x));
+  }
+
+  private static double siluDerivative(double x) {
+    double s = 1 / (1 + Math.exp(-x));
+    double rest = 1 / (1 + Math.exp(x));
+    return s + x * s * rest;
+  }
+
+  @Property(tries = TRIES)
+  void silu_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::silu, TensorTest::silu, FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void siluDerivative_anyNumbers_equalsReference(@ForAll("operands") Operand x) {
+    checkEach(x, Tensor::siluDerivative, TensorTest::siluDerivative, FEW_ROUNDINGS);
+  }
+
+  @Example
+  void silu_everyFloat_isWithinRoundings() {
+    sweep(
+        Tensor::silu,
+        (x, y) -> {
+          double expected = x < -1000 ? 0 : silu(x);
+          if (y != expected) {
+            double allowed = FEW_ROUNDINGS * DType.FLOAT.epsilon() * Math.abs(expected);
+            assertNear(expected, y, allowed + 200 * Float.MIN_NORMAL, x);
+          }
+        });
+  }
+
+  @Example
+  void siluDerivative_everyFloat_isWithinRoundings() {
+    sweep(
+        Tensor::siluDerivative,
+        (x, y) -> {
+          if (Double.isInfinite(x)) {
+            return;
+          }
+          double expected = Math.abs(x) > 1000 ? (x > 0 ? 1 : 0) : siluDerivative(x);
+          assertNear(expected, y, FEW_ROUNDINGS * DType.FLOAT.epsilon(), x);
+        });
+  }
+
   @Example
   void geluDerivative_hugeNumbers_isStep() {
     double[] x = {-1e200, -50, 50, 1e200};
@@ -589,6 +642,8 @@ class TensorTest {
               x.geluDerivative(),
               x.exactGelu(),
               x.exactGeluDerivative(),
+              x.silu(),
+              x.siluDerivative(),
               x.plus(1),
               x.times(0),
               x.plus(x),
@@ -1233,6 +1288,8 @@ class TensorTest {
     operations.put("geluDerivative", Tensor::geluDerivative);
     operations.put("exactGelu", Tensor::exactGelu);
     operations.put("exactGeluDerivative", Tensor::exactGeluDerivative);
+    operations.put("silu", Tensor::silu);
+    operations.put("siluDerivative", Tensor::siluDerivative);
     operations.put("sum", x -> x.sum(0).plus(x.sum(1)));
     operations.put("mean", x -> x.mean(0).plus(x.mean(1)));
     operations.put("centred", x -> x.centred(0).plus(x.centred(1)));

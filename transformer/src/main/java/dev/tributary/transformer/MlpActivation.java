@@ -29,6 +29,32 @@ public enum MlpActivation {
     public Tensor derivative(Tensor preActivation) {
       return preActivation.exactGeluDerivative();
     }
+  },
+
+  /** SiLU, also called swish, see {@link Tensor#silu}. */
+  SILU {
+    @Override
+    public Variable apply(Variable preActivation) {
+      return preActivation.silu();
+    }
+
+    @Override
+    public Tensor derivative(Tensor preActivation) {
+      return preActivation.siluDerivative();
+    }
+  },
+
+  /** ReLU: what is negative becomes 0. */
+  RELU {
+    @Override
+    public Variable apply(Variable preActivation) {
+      return preActivation.relu();
+    }
+
+    @Override
+    public Tensor derivative(Tensor preActivation) {
+      return preActivation.positive();
+    }
   };
 
   /**

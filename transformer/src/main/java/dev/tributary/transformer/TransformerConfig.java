@@ -28,8 +28,8 @@ public record TransformerConfig(
     List<LayerConfig> layers,
     NormConfig finalNorm,
     Unembedding unembedding) {
-  /** Of more a file is broken that says so. */
-  private static final int MOST_LAYERS = 1 << 16;
+  /** A file is broken that says more layers. */
+  public static final int MOST_LAYERS = 1 << 16;
 
   /**
    * How tokens become vectors.
@@ -69,7 +69,9 @@ public record TransformerConfig(
     requirePositive("layers", layers.size());
     layers = List.copyOf(layers);
     requireFits("token embedding", vocabulary, dModel);
-    requireFits("position embedding", context, dModel);
+    if (embedding.positions()) {
+      requireFits("position embedding", context, dModel);
+    }
     for (LayerConfig layer : layers) {
       AttentionConfig attention = layer.attention();
       long width = (long) attention.heads() * attention.dHead();

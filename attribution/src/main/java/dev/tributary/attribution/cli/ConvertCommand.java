@@ -93,11 +93,7 @@ final class ConvertCommand implements Callable<Integer> {
       boolean wide = holdsDoubles(checkpoint.weights());
       Transformer model = Models.load(checkpoint, wide ? DType.DOUBLE : DType.FLOAT, progress);
       progress.enter(TerminalProgress.Phase.SAVE);
-      if (type.isPresent()) {
-        Models.save(model, to, type.get());
-      } else {
-        Models.save(model, to, checkpoint);
-      }
+      Models.save(model, to, checkpoint, type);
       for (Path file : copied) {
         Path copy = to.resolve(String.valueOf(file.getFileName()));
         if (!(Files.exists(copy) && Files.isSameFile(file, copy))) {

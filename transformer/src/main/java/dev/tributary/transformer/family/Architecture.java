@@ -1,7 +1,6 @@
 package dev.tributary.transformer.family;
 
 import dev.tributary.transformer.TransformerConfig;
-import dev.tributary.transformer.Weight;
 import java.io.IOException;
 import java.util.List;
 import java.util.Map;
@@ -26,7 +25,9 @@ public interface Architecture {
   }
 
   /** {@return keys by which a config is known that says neither type nor class} */
-  List<String> keys();
+  default List<String> keys() {
+    return List.of();
+  }
 
   /**
    * Our config of one of its own.
@@ -48,16 +49,16 @@ public interface Architecture {
     return Optional.empty();
   }
 
-  /** {@return how each weight is spelled; weights of one name lie side by side in this order} */
-  List<Spelling> spellings();
-
   /**
-   * {@return how one weight is spelled}
+   * {@return how each weight is spelled; weights of one name lie side by side in this order}
    *
-   * @param weight that the family has
+   * @param config whose weights they are; others may be there
    */
-  default Spelling spelling(Weight weight) {
-    return spellings().stream().filter(one -> one.weight() == weight).findFirst().orElseThrow();
+  List<Spelling> spellings(TransformerConfig config);
+
+  /** {@return what the tensor of the unembedding is called} */
+  default String unembedding() {
+    return "lm_head.weight";
   }
 
   /** {@return what its files may put before a name, except before that of the unembedding} */

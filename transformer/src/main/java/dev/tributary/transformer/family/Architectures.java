@@ -1,11 +1,9 @@
 package dev.tributary.transformer.family;
 
 import dev.tributary.transformer.TransformerConfig;
-import dev.tributary.transformer.Weight;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.Function;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
@@ -15,7 +13,28 @@ public final class Architectures {
   private static final String CLASSES = "architectures";
 
   /** Where a config says too little, the first that it may be of. */
-  private static final List<Architecture> ALL = List.of(new Gpt2(), new DebuggerGpt2());
+  private static final List<Architecture> ALL =
+      List.of(
+          new Gpt2(),
+          new DebuggerGpt2(),
+          new Gemma(),
+          new Gemma2(),
+          new Gemma3(),
+          new GptJ(),
+          new GptNeo(),
+          new GptNeoX(),
+          new Granite(),
+          new Llama(),
+          new Mistral(),
+          new Olmo2(),
+          new Opt(),
+          new Phi(),
+          new Phi3(),
+          new Qwen2(),
+          new Qwen3(),
+          new SmolLm3(),
+          new StableLm(),
+          new Starcoder2());
 
   private Architectures() {}
 
@@ -34,15 +53,15 @@ public final class Architectures {
     if (config.has(TYPE)) {
       String type = config.text(TYPE, "");
       return first(family -> family.modelTypes().contains(type))
-          .orElseThrow(() -> config.wrong(TYPE, known(Architecture::modelTypes)));
+          .orElseThrow(() -> config.wrong(TYPE, types()));
     }
     if (config.has(CLASSES)) {
       List<String> classes = config.textsIn(CLASSES);
       return first(family -> family.classes().stream().anyMatch(classes::contains))
-          .orElseThrow(() -> config.wrong(CLASSES, known(Architecture::classes)));
+          .orElseThrow(() -> config.wrong(CLASSES, "a class of " + types()));
     }
     return first(family -> family.keys().stream().anyMatch(config::has))
-        .orElseThrow(() -> config.wrong(TYPE, known(Architecture::modelTypes)));
+        .orElseThrow(() -> config.wrong(TYPE, types()));
   }
 
   /**
@@ -62,19 +81,18 @@ public final class Architectures {
   public static boolean isUnembedding(String name) {
     return ALL.stream()
         .anyMatch(
-            family -> {
-              Spelling own = family.spelling(Weight.UNEMBEDDING);
-              return name.equals(own.name()) || name.equals(family.prefix() + own.name());
-            });
+            family ->
+                name.equals(family.unembedding())
+                    || name.equals(family.prefix() + family.unembedding()));
   }
 
   private static Optional<Architecture> first(Predicate<Architecture> test) {
     return ALL.stream().filter(test).findFirst();
   }
 
-  private static String known(Function<Architecture, List<String>> words) {
+  private static String types() {
     return ALL.stream()
-        .flatMap(family -> words.apply(family).stream())
+        .flatMap(family -> family.modelTypes().stream())
         .collect(Collectors.joining(" or "));
   }
 }

@@ -33,6 +33,11 @@ final class DebuggerGpt2 implements Architecture {
   }
 
   @Override
+  public String unembedding() {
+    return UNEMBEDDING;
+  }
+
+  @Override
   public Optional<String> pieces() {
     return Optional.of("model_pieces");
   }
@@ -85,7 +90,7 @@ final class DebuggerGpt2 implements Architecture {
   }
 
   @Override
-  public List<Spelling> spellings() {
+  public List<Spelling> spellings(TransformerConfig config) {
     return List.of(
         stored(Weight.TOKEN_EMBEDDING, EMBEDDING, "as many tokens as enc has, d_model"),
         stored(Weight.POSITION_EMBEDDING, "pos_embed.weight", "ctx_window, d_model"),

@@ -23,21 +23,6 @@ import java.util.Optional;
 final class Gpt2 implements Architecture {
   private static final String POSITIONS = "max_position_embeddings";
 
-  /** By the words of {@code activation_function}; the first of each is the one that is written. */
-  private static final Map<String, MlpActivation> ACTIVATIONS = activations();
-
-  private static Map<String, MlpActivation> activations() {
-    Map<String, MlpActivation> result = new LinkedHashMap<>();
-    result.put("gelu_new", MlpActivation.TANH_GELU);
-    result.put("gelu_pytorch_tanh", MlpActivation.TANH_GELU);
-    result.put("gelu", MlpActivation.EXACT_GELU);
-    result.put("gelu_python", MlpActivation.EXACT_GELU);
-    for (String sameFunction : List.of("gelu_python_tanh", "gelu_accurate", "gelu_fast")) {
-      result.put(sameFunction, MlpActivation.TANH_GELU);
-    }
-    return result;
-  }
-
   @Override
   public String kind() {
     return "Hugging Face GPT-2";
@@ -63,23 +48,21 @@ final class Gpt2 implements Architecture {
   @Override
   public TransformerConfig config(Keys config, Tensors tensors) throws IOException {
     requireSameComputation(config);
-    int dModel = size(config, "n_embd", "hidden_size", 768);
-    int heads = size(config, "n_head", "num_attention_heads", 12);
+    int dModel = Decoder.size(config, "n_embd", "hidden_size", 768);
+    int heads = Decoder.size(config, "n_head", "num_attention_heads", 12);
     if (!config.has("head_dim") && dModel % heads != 0) {
       throw config.because("n_embd is %d, which n_head, %d, does not divide", dModel, heads);
     }
     // n_ctx says how many positions the causal mask was made for, unless it is an old name.
     boolean old = config.has("n_ctx") && !config.has("n_positions") && !config.has(POSITIONS);
-    int context = old ? config.positive("n_ctx") : size(config, "n_positions", POSITIONS, 1024);
-    int layers = size(config, "n_layer", "num_hidden_layers", 12);
+    int context =
+        old ? config.positive("n_ctx") : Decoder.size(config, "n_positions", POSITIONS, 1024);
+    int layers = Decoder.size(config, "n_layer", "num_hidden_layers", 12);
     int dHead = config.positive("head_dim", dModel / heads);
-    int neurons = config.positive("n_inner", (int) Math.min(4L * dModel, Integer.MAX_VALUE));
-    int vocabulary = size(config, "vocab_size", "vocab_size", 50_257);
+    int neurons = config.positive("n_inner", Decoder.fourTimes(dModel));
+    int vocabulary = Decoder.size(config, "vocab_size", "vocab_size", 50_257);
     double epsilon = config.positive("layer_norm_epsilon", 1e-5);
-    MlpActivation activation = ACTIVATIONS.get(config.text("activation_function", "gelu_new"));
-    if (activation == null) {
-      throw config.wrong("activation_function", String.join(" or ", ACTIVATIONS.keySet()));
-    }
+    MlpActivation activation = Decoder.activation(config, "activation_function", "gelu_new");
     boolean tied = config.flag("tie_word_embeddings", true);
     try {
       return TransformerConfig.gpt2(
@@ -89,40 +72,11 @@ final class Gpt2 implements Architecture {
     }
   }
 
-  /**
-   * A size that may have either of two names.
-   *
-   * @throws IOException if it is no size, or has another value under each name
-   */
-  private static int size(Keys config, String name, String alias, int otherwise)
-      throws IOException {
-    if (config.isNull(name)) {
-      throw config.wrong(name, "a whole number");
-    }
-    int size = config.positive(config.has(name) ? name : alias, otherwise);
-    if (config.positive(alias, size) != size) {
-      throw config.wrong(alias, "the same as %s, %d".formatted(name, size));
-    }
-    return size;
-  }
-
   /** Refuses every option under which GPT-2 would compute something else. */
   private static void requireSameComputation(Keys config) throws IOException {
-    requireFlag(config, "scale_attn_weights", true);
-    requireFlag(config, "scale_attn_by_inverse_layer_idx", false);
-    requireFlag(config, "add_cross_attention", false);
-    if (config.has("quantization_config")) {
-      throw config.wrong("quantization_config", "none: quantized weights cannot be read");
-    }
-    if (config.holdsItems("pruned_heads")) {
-      throw config.wrong("pruned_heads", "none: all heads of a model are of one size");
-    }
-  }
-
-  private static void requireFlag(Keys config, String key, boolean known) throws IOException {
-    if (config.flag(key, known) != known) {
-      throw config.wrong(key, String.valueOf(known));
-    }
+    Decoder.requireKnown(config);
+    Decoder.requireFlag(config, "scale_attn_weights", true);
+    Decoder.requireFlag(config, "scale_attn_by_inverse_layer_idx", false);
   }
 
   @Override
@@ -165,7 +119,7 @@ final class Gpt2 implements Architecture {
   }
 
   private static String word(MlpActivation activation) {
-    return ACTIVATIONS.entrySet().stream()
+    return Decoder.ACTIVATIONS.entrySet().stream()
         .filter(entry -> entry.getValue() == activation)
         .findFirst()
         .orElseThrow()
@@ -175,7 +129,7 @@ final class Gpt2 implements Architecture {
   // ---- weights -----------------------------------------------------------------------------
 
   @Override
-  public List<Spelling> spellings() {
+  public List<Spelling> spellings(TransformerConfig config) {
     return List.of(
         stored(Weight.TOKEN_EMBEDDING, "wte.weight", "vocab_size, n_embd"),
         stored(Weight.POSITION_EMBEDDING, "wpe.weight", "n_positions, n_embd"),
@@ -197,7 +151,7 @@ final class Gpt2 implements Architecture {
         stored(Weight.MLP_OUTPUT_BIAS, "h.*.mlp.c_proj.bias", "n_embd"),
         stored(Weight.FINAL_NORM_GAIN, "ln_f.weight", "n_embd"),
         stored(Weight.FINAL_NORM_BIAS, "ln_f.bias", "n_embd"),
-        stored(Weight.UNEMBEDDING, "lm_head.weight", "vocab_size, n_embd"));
+        stored(Weight.UNEMBEDDING, unembedding(), "vocab_size, n_embd"));
   }
 
   @Override

@@ -49,6 +49,15 @@ public interface Keys {
   int positive(String key, int otherwise) throws IOException;
 
   /**
+   * {@return how many there are}
+   *
+   * @param key of the config
+   * @param otherwise if there is nothing
+   * @throws IOException if there is anything but a whole number from 0
+   */
+  int count(String key, int otherwise) throws IOException;
+
+  /**
    * {@return a number above 0}
    *
    * @param key of the config
@@ -82,6 +91,14 @@ public interface Keys {
    * @throws IOException if there is no object
    */
   Keys object(String key) throws IOException;
+
+  /**
+   * {@return the lists in a list, each by keys that are {@code [0]}, {@code [1]}, and so on}
+   *
+   * @param key of the config
+   * @throws IOException if there is no list of lists
+   */
+  List<Keys> lists(String key) throws IOException;
 
   /**
    * {@return the texts in a list; none if there is no list}

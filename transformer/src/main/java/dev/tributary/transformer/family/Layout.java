@@ -20,36 +20,56 @@ import org.jspecify.annotations.Nullable;
 /** Where the files of a family keep the weights of a config. */
 public final class Layout {
   /**
-   * One tensor of these files: a weight, or several side by side.
+   * One tensor of these files: a weight, or several together.
    *
    * @param name of the tensor
-   * @param keys of the config that say how large it is
-   * @param transposed whether its rows are our columns
+   * @param spelling of the first weight; those of the others differ in the weight alone
+   * @param groups into which the columns fall, in each of which is an equal share of every weight
    * @param slots of the weights, those with the first columns first
    */
-  public record Entry(String name, String keys, boolean transposed, List<Slot> slots) {
-    /** {@return its shape, rows for columns if it is transposed} */
+  public record Entry(String name, Spelling spelling, int groups, List<Slot> slots) {
+    /** {@return the shape of the weights together, rows for columns if it is transposed} */
     public Shape ours() {
       Shape first = slots.get(0).shape();
-      return first.with(-1, slots.stream().mapToInt(slot -> slot.shape().size(-1)).sum());
+      return isShared()
+          ? first
+          : first.with(-1, slots.stream().mapToInt(slot -> slot.shape().size(-1)).sum());
     }
 
     /** {@return its shape as it is stored} */
     public Shape stored() {
       Shape ours = ours();
-      return transposed ? Shape.of(ours.size(1), ours.size(0)) : ours;
+      Shape turned = transposed() ? Shape.of(ours.size(1), ours.size(0)) : ours;
+      return turned.with(0, turned.size(0) + spelling.skippedRows());
+    }
+
+    /** {@return keys of the config that say how large it is} */
+    public String keys() {
+      return spelling.keys();
+    }
+
+    /** {@return whether its rows are our columns} */
+    public boolean transposed() {
+      return spelling.transposed();
+    }
+
+    /** {@return whether all of its weights are the same numbers} */
+    public boolean isShared() {
+      return spelling.together() == Spelling.Together.SHARED;
     }
 
     /**
-     * {@return the first of our columns that is one of a weight}
+     * {@return the first of the columns of a group that is one of a weight}
      *
      * @param slot of the weight
      */
     public int column(Slot slot) {
-      return slots.stream()
-          .takeWhile(other -> !other.equals(slot))
-          .mapToInt(other -> other.shape().size(-1))
-          .sum();
+      return isShared()
+          ? 0
+          : slots.stream()
+              .takeWhile(other -> !other.equals(slot))
+              .mapToInt(other -> other.shape().size(-1) / groups)
+              .sum();
     }
 
     /** {@return which weight it is; of several, the first} */
@@ -71,8 +91,9 @@ public final class Layout {
   private Layout(Architecture family, TransformerConfig config) {
     this.family = family;
     Map<Weight, Spelling> spellings = new EnumMap<>(Weight.class);
-    family.spellings().forEach(spelling -> spellings.put(spelling.weight(), spelling));
-    List<Weight> order = family.spellings().stream().map(Spelling::weight).toList();
+    List<Spelling> spelled = family.spellings(config);
+    spelled.forEach(spelling -> spellings.put(spelling.weight(), spelling));
+    List<Weight> order = spelled.stream().map(Spelling::weight).toList();
     Map<String, List<Slot>> slots = new LinkedHashMap<>();
     for (Slot slot : config.slots()) {
       @Nullable Spelling spelling = spellings.get(slot.weight());
@@ -86,7 +107,10 @@ public final class Layout {
         (name, parts) -> {
           parts.sort(Comparator.comparing(slot -> order.indexOf(slot.weight())));
           Spelling spelling = Objects.requireNonNull(spellings.get(parts.get(0).weight()));
-          Entry entry = new Entry(name, spelling.keys(), spelling.transposed(), List.copyOf(parts));
+          boolean byHead = spelling.together() == Spelling.Together.BY_KEY_HEAD;
+          int layer = parts.get(0).layer();
+          int groups = byHead ? config.layers().get(layer).attention().keyHeads() : 1;
+          Entry entry = new Entry(name, spelling, groups, List.copyOf(parts));
           byName.put(name, entry);
           parts.forEach(slot -> bySlot.put(slot, entry));
         });

@@ -9,16 +9,57 @@ import dev.tributary.transformer.Weight;
  * @param name of the tensor that holds it, with {@code *} for the number of its layer
  * @param keys of the config that say how large that tensor is
  * @param transposed whether its rows are our columns
+ * @param together how it lies with other weights of that name
+ * @param skippedRows how many rows of the tensor come before those of the weight
+ * @param added what is added to the stored numbers to make them ours
  */
-public record Spelling(Weight weight, String name, String keys, boolean transposed) {
+public record Spelling(
+    Weight weight,
+    String name,
+    String keys,
+    boolean transposed,
+    Together together,
+    int skippedRows,
+    double added) {
+
+  /** How weights of one name lie in its tensor. */
+  public enum Together {
+    /** One after the other. */
+    SIDE_BY_SIDE,
+    /** One after the other for each key head. */
+    BY_KEY_HEAD,
+    /** All are the same numbers. */
+    SHARED
+  }
+
   /** A weight that is stored as we have it. */
   static Spelling stored(Weight weight, String name, String keys) {
-    return new Spelling(weight, name, keys, false);
+    return new Spelling(weight, name, keys, false, Together.SIDE_BY_SIDE, 0, 0);
   }
 
   /** A matrix that is stored [output, input]. */
   static Spelling transposed(Weight weight, String name, String keys) {
-    return new Spelling(weight, name, keys, true);
+    return new Spelling(weight, name, keys, true, Together.SIDE_BY_SIDE, 0, 0);
+  }
+
+  /** The same of another weight. */
+  Spelling of(Weight other) {
+    return new Spelling(other, name, keys, transposed, together, skippedRows, added);
+  }
+
+  /** The same, otherwise beside other weights of its name. */
+  Spelling together(Together other) {
+    return new Spelling(weight, name, keys, transposed, other, skippedRows, added);
+  }
+
+  /** The same after some rows. */
+  Spelling after(int rows) {
+    return new Spelling(weight, name, keys, transposed, together, rows, added);
+  }
+
+  /** The same less a number. */
+  Spelling less(double number) {
+    return new Spelling(weight, name, keys, transposed, together, skippedRows, number);
   }
 
   /**

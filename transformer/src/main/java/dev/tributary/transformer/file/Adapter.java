@@ -276,7 +276,7 @@ public final class Adapter {
    */
   AdaptedWeights on(TransformerConfig model, Architecture family) throws IOException {
     // Adapters of a model in transformer-debugger's layout are those of Hugging Face's.
-    boolean own = family.write(model).isPresent();
+    boolean own = family.pieces().isEmpty();
     Architecture adapted = own ? family : Architectures.writing(model).orElse(family);
     Layout layout = Layout.of(adapted, model.tied(false));
     AdaptedWeights result = new AdaptedWeights(model, layout, description());

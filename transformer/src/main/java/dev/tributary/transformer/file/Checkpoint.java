@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.EnumSet;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -40,7 +41,7 @@ public final class Checkpoint {
           "pytorch_model.bin.index.json");
 
   private final Path folder;
-  private final Path configFile;
+  private final JsonFile json;
   private final TensorFile weights;
 
   /** As it is stored, without an adapter. */
@@ -63,7 +64,7 @@ public final class Checkpoint {
       Optional<Adapter> adapter)
       throws IOException {
     this.folder = folder;
-    this.configFile = json.path();
+    this.json = json;
     this.weights = weights;
     this.config = family.config(json, weights);
     requireLayers(family);
@@ -176,6 +177,19 @@ public final class Checkpoint {
     return adapted.map(AdaptedWeights::config).orElse(config);
   }
 
+  /** Whose files they are. */
+  Architecture family() {
+    return layout.family();
+  }
+
+  /** Its config.json, where only the tie of embedding and unembedding may be another. */
+  Map<String, Object> config(TransformerConfig adapted) {
+    Map<String, Object> said = new LinkedHashMap<>();
+    json.root().properties().forEach(entry -> said.put(entry.getKey(), entry.getValue()));
+    said.put("tie_word_embeddings", adapted.unembedding().tied());
+    return said;
+  }
+
   /** {@return the adapter that is merged into its weights} */
   public Optional<Adapter> adapter() {
     return adapter;
@@ -210,7 +224,7 @@ public final class Checkpoint {
           tensor.name(),
           "is %s, and %s says %s (%s)",
           tensor.shape(),
-          configFile,
+          json.path(),
           entry.stored(),
           entry.keys());
     }
@@ -251,9 +265,15 @@ public final class Checkpoint {
 
   /** A config of many layers is not believed before the first missing one has been looked for. */
   private void requireLayers(Architecture family) throws IOException {
-    Spelling first =
-        family.spellings().stream()
+    Weight weight =
+        config.slots().stream()
             .filter(one -> one.weight().perLayer())
+            .findFirst()
+            .orElseThrow()
+            .weight();
+    Spelling first =
+        family.spellings(config).stream()
+            .filter(one -> one.weight() == weight)
             .findFirst()
             .orElseThrow();
     for (int layer = 0; layer < config.layers().size(); layer++) {
@@ -275,7 +295,7 @@ public final class Checkpoint {
             name,
             "is unknown: %s has no weight of that name, and by %s there are %d layers",
             layout.family().kind(),
-            configFile,
+            json.path(),
             config.layers().size());
       }
       if (stored.put(bare, tensor) != null) {
@@ -315,7 +335,7 @@ public final class Checkpoint {
           "tensors %s and %s differ, and tie_word_embeddings in %s is true",
           BadFile.quoted(unembedding.name()),
           BadFile.quoted(embedding.name()),
-          configFile);
+          json.path());
     }
   }
 }

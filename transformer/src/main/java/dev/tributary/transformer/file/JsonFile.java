@@ -29,6 +29,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
@@ -176,6 +177,16 @@ final class JsonFile implements Keys {
   }
 
   @Override
+  public List<Keys> lists(String key) throws IOException {
+    JsonFile all = list(key);
+    List<Keys> result = new ArrayList<>();
+    for (String each : all.root.propertyStream().map(Map.Entry::getKey).toList()) {
+      result.add(all.list(each));
+    }
+    return result;
+  }
+
+  @Override
   public boolean has(String key) {
     return root.hasNonNull(key);
   }
@@ -202,6 +213,18 @@ final class JsonFile implements Keys {
   @Override
   public int positive(String key, int otherwise) throws IOException {
     return has(key) ? positive(key) : otherwise;
+  }
+
+  @Override
+  public int count(String key, int otherwise) throws IOException {
+    JsonNode node = value(key);
+    if (node == null) {
+      return otherwise;
+    }
+    if (node.isInt() && node.intValue() >= 0) {
+      return node.intValue();
+    }
+    throw wrong(key, "a whole number from 0 to " + Integer.MAX_VALUE);
   }
 
   /** The objects of a list. */

@@ -2,8 +2,10 @@ package dev.tributary.transformer.file;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.tributary.core.DType;
+import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.Slot;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.family.Architecture;
 import dev.tributary.transformer.family.Architectures;
@@ -17,6 +19,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** Models out of files, and into them. */
 public final class Models {
@@ -105,21 +109,36 @@ public final class Models {
    *     reads the model there would merge into it
    */
   public static void save(Transformer model, Path folder, ElementType type) throws IOException {
-    save(model, folder, entry -> type);
+    Architecture family =
+        Architectures.writing(model.config())
+            .orElseThrow(
+                () ->
+                    new IllegalArgumentException(
+                        "no family of models that is known has such a config: " + model.config()));
+    save(model, folder, family, family.write(model.config()).orElseThrow(), entry -> type);
   }
 
   /**
-   * The same, each weight rounded to the type in which a checkpoint stores it.
+   * The same of a model that was read, each weight rounded to the type in which it was stored, or
+   * to one type.
    *
    * @param model what is written
    * @param folder made if it is not there
-   * @param types of the model that it is
-   * @throws IllegalArgumentException if a weight is too large for its type, or no known family has
-   *     such a config
+   * @param checkpoint from which it was read
+   * @param type to which weights are rounded, if it is one
+   * @throws IllegalArgumentException if a weight is too large for its type
    * @throws IOException as {@link #save(Transformer, Path, ElementType)}
    */
-  public static void save(Transformer model, Path folder, Checkpoint types) throws IOException {
-    save(model, folder, types::type);
+  public static void save(
+      Transformer model, Path folder, Checkpoint checkpoint, Optional<ElementType> type)
+      throws IOException {
+    Types types = type.isPresent() ? entry -> type.get() : checkpoint::type;
+    Optional<Architecture> family = Architectures.writing(model.config());
+    if (family.isPresent()) {
+      save(model, folder, family.get(), family.get().write(model.config()).orElseThrow(), types);
+    } else {
+      save(model, folder, checkpoint.family(), checkpoint.config(model.config()), types);
+    }
   }
 
   /** Says to which type a tensor is rounded. */
@@ -128,25 +147,23 @@ public final class Models {
     ElementType of(Layout.Entry entry) throws IOException;
   }
 
-  private static void save(Transformer model, Path folder, Types types) throws IOException {
+  private static void save(
+      Transformer model, Path folder, Architecture family, Map<String, Object> said, Types types)
+      throws IOException {
     if (Adapter.isIn(folder)) {
       throw BadFile.because(
           folder,
           "there is an adapter in this folder, which would be merged into the model written here");
     }
-    Architecture family =
-        Architectures.writing(model.config())
-            .orElseThrow(
-                () ->
-                    new IllegalArgumentException(
-                        "no family of models that is known has such a config: " + model.config()));
     Layout layout = Layout.of(family, model.config());
     SafetensorsWriter writer = new SafetensorsWriter();
     for (Layout.Entry entry : layout.entries()) {
       writer.put(layout.whole(entry), types.of(entry), entry.stored(), () -> stored(model, entry));
     }
-    Map<String, Object> config = new LinkedHashMap<>(family.write(model.config()).orElseThrow());
-    config.put("torch_dtype", Objects.requireNonNull(TORCH_WORDS.get(writer.widest())));
+    Map<String, Object> config = new LinkedHashMap<>(said);
+    config.put(
+        config.containsKey("dtype") ? "dtype" : "torch_dtype",
+        Objects.requireNonNull(TORCH_WORDS.get(writer.widest())));
     String json = new ObjectMapper().valueToTree(config).toPrettyString() + "\n";
     try {
       Files.createDirectories(folder);
@@ -159,11 +176,25 @@ public final class Models {
   }
 
   private static Tensor stored(Transformer model, Layout.Entry entry) {
+    List<Slot> slots = entry.isShared() ? entry.slots().subList(0, 1) : entry.slots();
     List<Tensor> weights =
-        entry.slots().stream()
-            .map(slot -> Objects.requireNonNull(model.weights().get(slot)))
-            .toList();
-    Tensor ours = weights.size() == 1 ? weights.get(0) : Tensor.concat(-1, weights);
-    return entry.transposed() ? ours.permute(1, 0) : ours;
+        slots.stream().map(slot -> grouped(model.weights().get(slot), entry.groups())).toList();
+    Tensor ours = Tensor.concat(-1, weights).reshape(entry.ours());
+    Tensor turned = entry.transposed() ? ours.permute(1, 0) : ours;
+    double added = entry.spelling().added();
+    Tensor less = added == 0 ? turned : turned.minus(Tensor.of(turned.dtype(), Shape.of(), added));
+    int skipped = entry.spelling().skippedRows();
+    return skipped == 0
+        ? less
+        : Tensor.concat(
+            0, List.of(Tensor.zeros(less.dtype(), less.shape().with(0, skipped)), less));
+  }
+
+  /** Columns as [.., group, column]. */
+  private static Tensor grouped(@Nullable Tensor weight, int groups) {
+    Shape shape = Objects.requireNonNull(weight).shape();
+    int columns = shape.size(-1) / groups;
+    return weight.reshape(
+        shape.rank() == 1 ? Shape.of(groups, columns) : Shape.of(shape.size(0), groups, columns));
   }
 }

@@ -40,17 +40,32 @@ final class StoredTensor {
   /** Of the first number, bytes. */
   private final long position;
 
-  /** From one number to the next along each axis, in numbers. */
+  /** The axes as they lie in the file: those of the shape, the last of which may be two here. */
+  private final int[] sizes;
+
+  /** From one number to the next along each of {@code sizes}, in numbers. */
   private final long[] strides;
 
+  /** What is added to each number that is read. */
+  private final double added;
+
   private StoredTensor(
-      FileBytes bytes, String name, ElementType type, Shape shape, long position, long... strides) {
+      FileBytes bytes,
+      String name,
+      ElementType type,
+      Shape shape,
+      long position,
+      int[] sizes,
+      long[] strides,
+      double added) {
     this.bytes = bytes;
     this.name = name;
     this.type = type;
     this.shape = shape;
     this.position = position;
+    this.sizes = sizes;
     this.strides = strides;
+    this.added = added;
   }
 
   /** Numbers in row-major order; the caller has checked that they lie inside the file. */
@@ -68,7 +83,7 @@ final class StoredTensor {
   /** Numbers in any order; the caller has checked that they lie inside the file. */
   static StoredTensor of(
       FileBytes bytes, String name, ElementType type, Shape shape, long position, long... strides) {
-    return new StoredTensor(bytes, name, type, shape, position, strides);
+    return new StoredTensor(bytes, name, type, shape, position, shape.dimensions(), strides, 0);
   }
 
   /**
@@ -125,7 +140,7 @@ final class StoredTensor {
 
   /** The same numbers under another name. */
   StoredTensor named(String other) {
-    return new StoredTensor(bytes, other, type, shape, position, strides);
+    return new StoredTensor(bytes, other, type, shape, position, sizes, strides, added);
   }
 
   /** A matrix, rows for columns. */
@@ -136,29 +151,55 @@ final class StoredTensor {
         type,
         Shape.of(shape.size(1), shape.size(0)),
         position,
-        strides[1],
-        strides[0]);
+        new int[] {shape.size(1), shape.size(0)},
+        new long[] {strides[1], strides[0]},
+        added);
   }
 
   /** One of the weights that lie here, as we have it. */
   StoredTensor weight(Layout.Entry entry, Slot slot) {
-    return (entry.transposed() ? transposed() : this).columns(entry, slot);
+    StoredTensor ours = after(entry.spelling().skippedRows());
+    return (entry.transposed() ? ours.transposed() : ours)
+        .columns(entry, slot)
+        .plus(entry.spelling().added());
   }
 
-  /** The columns of one of the weights that lie side by side, in an entry or a part of it. */
-  StoredTensor columns(Layout.Entry entry, Slot slot) {
-    if (entry.slots().size() == 1) {
+  private StoredTensor after(int rows) {
+    if (rows == 0) {
       return this;
     }
-    int from = entry.column(slot);
-    int to = from + slot.shape().size(-1);
+    Shape rest = shape.with(0, shape.size(0) - rows);
+    long start = position + rows * strides[0] * type.bytes();
+    return new StoredTensor(bytes, name, type, rest, start, rest.dimensions(), strides, added);
+  }
+
+  private StoredTensor plus(double number) {
+    return new StoredTensor(bytes, name, type, shape, position, sizes, strides, added + number);
+  }
+
+  /** The columns of one of the weights that lie together, in an entry or a part of it. */
+  StoredTensor columns(Layout.Entry entry, Slot slot) {
+    if (entry.slots().size() == 1 || entry.isShared()) {
+      return this;
+    }
+    int groups = entry.groups();
+    int last = strides.length - 1;
+    int columns = slot.shape().size(-1);
+    int[] grouped = Arrays.copyOf(sizes, last + 2);
+    grouped[last] = groups;
+    grouped[last + 1] = columns / groups;
+    long[] steps = Arrays.copyOf(strides, last + 2);
+    steps[last] = strides[last] * (shape.size(-1) / groups);
+    steps[last + 1] = strides[last];
     return new StoredTensor(
         bytes,
         name,
         type,
-        shape.with(-1, to - from),
-        position + from * strides[strides.length - 1] * type.bytes(),
-        strides);
+        shape.with(-1, columns),
+        position + entry.column(slot) * strides[last] * type.bytes(),
+        grouped,
+        steps,
+        added);
   }
 
   /**
@@ -180,9 +221,9 @@ final class StoredTensor {
         return Tensor.generate(dtype, shape, new Numbers(access, inFile));
       }
       try (Scope scope = Scope.open()) {
-        int[] dimensions = Arrays.stream(inFile).map(shape::size).toArray();
+        int[] dimensions = Arrays.stream(inFile).map(axis -> sizes[axis]).toArray();
         Tensor stored = Tensor.generate(dtype, Shape.of(dimensions), new Numbers(access, inFile));
-        return scope.keep(stored.permute(inverse(inFile)));
+        return scope.keep(stored.permute(inverse(inFile)).reshape(shape));
       }
     } catch (IOException | UncheckedIOException e) {
       throw BadFile.causedBy(e, path(), "tensor %s can no longer be read", BadFile.quoted(name));
@@ -202,6 +243,8 @@ final class StoredTensor {
     if (bytes == other.bytes
         && position == other.position
         && type == other.type
+        && added == other.added
+        && Arrays.equals(sizes, other.sizes)
         && Arrays.equals(strides, other.strides)) {
       return true;
     }
@@ -247,7 +290,7 @@ final class StoredTensor {
   /** The numbers piece by piece, the axes in a given order; for one thread. */
   private final class Numbers implements Tensor.Source {
     /** Axes that follow each other without a gap are one here, so that runs are long. */
-    private final int[] sizes;
+    private final int[] runs;
 
     private final long[] steps;
     private final FileBytes.Access access;
@@ -260,7 +303,7 @@ final class StoredTensor {
       int count = 0;
       merged[0] = 1;
       for (int axis : order) {
-        int size = shape.size(axis);
+        int size = sizes[axis];
         if (size == 1) {
           continue;
         }
@@ -271,25 +314,28 @@ final class StoredTensor {
         merged[count] *= size;
         mergedSteps[count] = strides[axis];
       }
-      sizes = Arrays.copyOf(merged, count + 1);
+      runs = Arrays.copyOf(merged, count + 1);
       steps = Arrays.copyOf(mergedSteps, count + 1);
     }
 
     @Override
     public void read(int from, double[] values, int count) {
-      int inner = sizes[sizes.length - 1];
+      int inner = runs[runs.length - 1];
       int done = 0;
       while (done < count) {
         int rest = from + done;
         int column = rest % inner;
         long at = 0;
-        for (int axis = sizes.length - 1; axis >= 0; axis--) {
-          at += rest % sizes[axis] * steps[axis];
-          rest /= sizes[axis];
+        for (int axis = runs.length - 1; axis >= 0; axis--) {
+          at += rest % runs[axis] * steps[axis];
+          rest /= runs[axis];
         }
         int run = Math.min(count - done, inner - column);
         readRun(at, steps[steps.length - 1], values, done, run);
         done += run;
+      }
+      for (int i = 0; i < count && added != 0; i++) {
+        values[i] += added;
       }
     }
 

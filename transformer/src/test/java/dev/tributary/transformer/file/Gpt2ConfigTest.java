@@ -176,11 +176,11 @@ class Gpt2ConfigTest {
       delimiter = '|',
       value = {
         "{'model_type': 't5', 'd_model': 512, 'num_layers': 6} | model_type is \"t5\", expected gpt2",
-        "{'model_type': 'gpt_neo', 'hidden_size': 8} | model_type is \"gpt_neo\", expected gpt2",
+        "{'model_type': 'mixtral', 'hidden_size': 8} | model_type is \"mixtral\", expected gpt2",
         "{'model_type': '', 'n_embd': 8} | model_type is \"\", expected gpt2",
-        "{'architectures': ['T5Model'], 'd_model': 8} | architectures is [\"T5Model\"], expected GPT2",
-        "{'architectures': [], 'n_embd': 8} | architectures is [], expected GPT2",
-        "{'architectures': 3, 'n_embd': 8} | architectures is 3, expected GPT2",
+        "{'architectures': ['T5Model'], 'd_model': 8} | architectures is [\"T5Model\"], expected a class of gpt2",
+        "{'architectures': [], 'n_embd': 8} | architectures is [], expected a class of gpt2",
+        "{'architectures': 3, 'n_embd': 8} | architectures is 3, expected a class of gpt2",
         "{'d_model': 512, 'num_layers': 6} | model_type is missing, expected gpt2",
         "{} | model_type is missing, expected gpt2",
       })
@@ -227,10 +227,10 @@ class Gpt2ConfigTest {
         arguments("tie_word_embeddings", "1", "tie_word_embeddings is 1, expected true or false"),
         arguments(
             "activation_function",
-            "\"relu\"",
-            "activation_function is \"relu\", expected gelu_new or gelu_pytorch_tanh or gelu"),
+            "\"mish\"",
+            "activation_function is \"mish\", expected gelu_new or gelu_pytorch_tanh or gelu"),
         arguments("activation_function", "3", "activation_function is 3"),
-        arguments("model_type", "\"llama\"", "model_type is \"llama\", expected gpt2"),
+        arguments("model_type", "\"mamba\"", "model_type is \"mamba\", expected gpt2"),
         arguments("scale_attn_weights", "false", "scale_attn_weights is false"),
         arguments(
             "scale_attn_by_inverse_layer_idx", "true", "scale_attn_by_inverse_layer_idx is true"),

@@ -1,0 +1,72 @@
+package dev.tributary.transformer.family;
+
+import dev.tributary.transformer.AttentionConfig;
+import dev.tributary.transformer.Positions;
+import dev.tributary.transformer.TransformerConfig;
+import java.io.IOException;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalInt;
+
+/**
+ * The text model of Gemma 3: Gemma 2 with norms of queries and keys, no caps, and slower rotation
+ * in the layers without a window.
+ *
+ * @see <a href="https://arxiv.org/abs/2503.19786">Gemma Team 2025</a>
+ */
+final class Gemma3 implements HuggingFace {
+  @Override
+  public String name() {
+    return "Gemma3";
+  }
+
+  @Override
+  public String modelType() {
+    return "gemma3_text";
+  }
+
+  @Override
+  public TransformerConfig config(Keys keys, Tensors tensors) throws IOException {
+    Decoder decoder =
+        Decoder.read(
+            keys,
+            new Decoder.Sizes(2304, 9216, 26, 8, 131_072, 262_208),
+            Decoder.rms(keys, "rms_norm_eps", 1e-6));
+    decoder.headSizeOr(256);
+    decoder.readKeyHeads(4);
+    decoder.scoreScale = 1 / Math.sqrt(keys.positive("query_pre_attn_scalar", 256.0));
+    decoder.outletNorm = Optional.of(decoder.finalNorm);
+    decoder.headNorm(decoder.finalNorm, AttentionConfig.HeadNorm.Extent.EACH_HEAD);
+    if (keys.has("attn_logit_softcapping")) {
+      throw keys.wrong("attn_logit_softcapping", "none: transformers does not follow it");
+    }
+    decoder.logitCap = Decoder.cap(keys, "final_logit_softcapping", OptionalDouble.empty());
+    int pattern = keys.positive("sliding_window_pattern", 6);
+    decoder.slidingLayers(
+        Decoder.window(keys, OptionalInt.of(4096)), layer -> (layer + 1) % pattern != 0);
+    decoder.positions = positions(keys, decoder);
+    decoder.readAttentionBias("attention_bias", false);
+    decoder.activation = Decoder.activation(keys, "hidden_activation", "gelu_pytorch_tanh");
+    decoder.embeddingMultiplier = Math.sqrt(decoder.dModel);
+    decoder.tied = keys.flag("tie_word_embeddings", true);
+    return decoder.config();
+  }
+
+  private static List<Positions> positions(Keys keys, Decoder decoder) throws IOException {
+    Optional<Keys> full =
+        keys.holdsItems(Rope.SCALING)
+            ? Rope.parameters(keys)
+            : Rope.parameters(keys, "full_attention");
+    Positions inFull = Rope.whole(1e6).positions(keys, full, decoder);
+    Positions inSliding =
+        Rope.under("rope_local_base_freq", 10_000)
+            .positions(keys, Rope.parameters(keys, "sliding_attention"), decoder);
+    return decoder.windows.stream().map(window -> window.isPresent() ? inSliding : inFull).toList();
+  }
+
+  @Override
+  public List<Spelling> spellings(TransformerConfig config) {
+    return Gemma2.spellings();
+  }
+}
