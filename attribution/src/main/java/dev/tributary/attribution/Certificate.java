@@ -3,22 +3,49 @@ package dev.tributary.attribution;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Norm;
 import dev.tributary.transformer.Run;
+import java.util.Arrays;
 import java.util.Optional;
 
 /**
  * Whether the edges into a target are complete: everything that was written into what it reads,
  * biases included, must sum to its gradient · residual.
  *
+ * <p>A target that is affine in what it reads, with the scale of the norm held, has a second check:
+ * that sum and a constant must be what was recorded of it. It also sees a gradient that went
+ * through a wrong scale, which edges and gradient · residual have in common.
+ *
  * @param sources sum of the edges from all nodes of the model
  * @param whole gradient · residual
- * @param magnitude sum of the absolute edges, of which rounding is a fraction
+ * @param magnitude of what is added, of which rounding is a fraction: the sum of the absolute
+ *     edges, or of all |gradient| · |residual| if that is larger
  * @param autoencoders largest disagreement between what an autoencoder says of its site (latents,
  *     error and pre-bias) and what the model's own nodes say of it; 0 without autoencoders
+ * @param affine the second check, of a target that has it
  */
-public record Certificate(double sources, double whole, double magnitude, double autoencoders) {
+public record Certificate(
+    double sources, double whole, double magnitude, double autoencoders, Optional<Affine> affine) {
+  /**
+   * What a target is that is affine in what it reads: {@code recorded = sources + constant}.
+   *
+   * @param recorded its attribution (or activation) as the run computed it
+   * @param constant what of it no write adds: what it would be of a residual stream of zeros
+   */
+  public record Affine(double recorded, double constant) {
+    /** What is computed from a residual stream of zeros through a norm of held scale. */
+    static Tensor origin(Run run, Optional<Norm> entry) {
+      Shape row = Shape.of(1, run.model().config().dModel());
+      return entry
+          .flatMap(Norm::bias)
+          .map(bias -> bias.reshape(row))
+          .orElseGet(() -> Tensor.zeros(run.model().dtype(), row));
+    }
+  }
+
   /** Of the edges from every source along a gradient. */
-  static Certificate of(Run run, ResidualGradient gradient, EdgeScores scores) {
+  static Certificate of(
+      Run run, ResidualGradient gradient, EdgeScores scores, Optional<Affine> affine) {
     try (Scope scope = Scope.open()) {
       Tensor residual =
           run.residual(gradient.point())
@@ -30,20 +57,29 @@ public record Certificate(double sources, double whole, double magnitude, double
         double encoded = scores.sum(family -> family.encoded().equals(Optional.of(one)), x -> x);
         autoencoders = Math.max(autoencoders, Math.abs(own - encoded));
       }
+      Tensor products = gradient.rows().times(residual);
+      double added = scores.sum(family -> family.encoded().isEmpty(), Math::abs);
       return new Certificate(
           scores.sum(),
-          gradient.rows().times(residual).sumTo(Shape.of()).item(),
-          scores.sum(family -> family.encoded().isEmpty(), Math::abs),
-          autoencoders);
+          products.sumTo(Shape.of()).item(),
+          Math.max(added, Arrays.stream(products.toDoubles()).map(Math::abs).sum()),
+          autoencoders,
+          affine);
     }
   }
 
   /**
-   * {@return the largest disagreement, relative to {@link #magnitude}: a few epsilons if nothing is
-   * missing}
+   * {@return the largest disagreement, relative to {@link #magnitude} and the constant: a few
+   * epsilons if nothing is missing or wrong}
    */
   public double relativeResidual() {
     double residual = Math.max(Math.abs(sources - whole), autoencoders);
-    return residual / Math.max(magnitude, Double.MIN_NORMAL);
+    double size = Math.max(magnitude, Double.MIN_NORMAL);
+    if (affine.isPresent()) {
+      Affine of = affine.get();
+      residual = Math.max(residual, Math.abs(sources + of.constant - of.recorded));
+      size = Math.max(size, Math.abs(of.constant));
+    }
+    return residual / size;
   }
 }

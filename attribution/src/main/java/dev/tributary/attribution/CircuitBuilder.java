@@ -250,7 +250,7 @@ final class CircuitBuilder {
     ResidualGradient gradient = edges.gradient(target);
     EdgeScores scores = nodes.products(gradient);
     scope.keep(gradient.rows());
-    pulled.put(target, new Pulled(gradient, Certificate.of(run, gradient, scores)));
+    pulled.put(target, new Pulled(gradient, edges.certificate(target, gradient, scores)));
     return scores;
   }
 

@@ -5,12 +5,14 @@ import static dev.tributary.core.Checks.requireArgument;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Norm;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CancellationException;
 
 /**
@@ -260,8 +262,18 @@ public final class EdgeAttribution {
   public Certificate certify(Target target) {
     try (Scope scope = Scope.open()) {
       ResidualGradient gradient = gradient(target);
-      return Certificate.of(run, gradient, nodes.products(gradient));
+      return certificate(target, gradient, nodes.products(gradient));
     }
+  }
+
+  /** What says that these scores along the gradient of a target are complete. */
+  Certificate certificate(Target target, ResidualGradient gradient, EdgeScores scores) {
+    return Certificate.of(run, gradient, scores, target.affine(this));
+  }
+
+  /** Whether what a part computes from is affine in what it reads, as derivatives see it. */
+  boolean isAffine(Optional<Norm> entry) {
+    return entry.isEmpty() || scaleGradient == ScaleGradient.DETACHED;
   }
 
   /**

@@ -3,6 +3,7 @@ package dev.tributary.attribution;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
@@ -441,6 +442,29 @@ public record HeadInput(HeadPair pair, InputPath path) implements Target {
     }
     double held = edges.held(Site.PATTERN, pair.layer(), pair.head(), pair.query(), pair.key());
     return pair.pattern(run, Set.of(path), Stage.ACTIVATION).times(held);
+  }
+
+  /** A value is, with the pattern held. */
+  @Override
+  public Optional<Certificate.Affine> affine(EdgeAttribution edges) {
+    Run run = edges.nodes().run();
+    Attention attention = run.model().attention(pair.layer());
+    if (path != InputPath.VALUE || !edges.isAffine(attention.entry())) {
+      return Optional.empty();
+    }
+    try (Scope scope = Scope.open()) {
+      int keyHead = attention.keyHead(pair.head());
+      Tensor along = along(edges).times(pair.activation(run).orElseThrow());
+      Tensor recorded =
+          run.value(Site.VALUE, pair.layer())
+              .slice(0, keyHead, keyHead + 1)
+              .slice(1, pair.key(), pair.key() + 1);
+      Tensor origin = Certificate.Affine.origin(run, attention.entry());
+      Tensor constant = attention.value(Variable.constant(origin), pair.head()).value();
+      return Optional.of(
+          new Certificate.Affine(
+              recorded.matmulTransposed(along).item(), constant.matmulTransposed(along).item()));
+    }
   }
 
   /** Along what its value is read: the metric's gradient, or what the head writes of it. */

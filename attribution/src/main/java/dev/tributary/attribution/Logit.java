@@ -1,11 +1,15 @@
 package dev.tributary.attribution;
 
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Norm;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
+import dev.tributary.transformer.Transformer;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 
 /**
@@ -65,6 +69,23 @@ public record Logit(int token, int word) implements Target {
   @Override
   public Reading reading(EdgeAttribution edges) {
     return Metric.logit(token, word).reading(edges.nodes().run());
+  }
+
+  /** Unless it is capped. */
+  @Override
+  public Optional<Certificate.Affine> affine(EdgeAttribution edges) {
+    Transformer model = edges.nodes().run().model();
+    Optional<Norm> norm = Optional.of(model.finalNorm());
+    if (model.config().unembedding().cap().isPresent() || !edges.isAffine(norm)) {
+      return Optional.empty();
+    }
+    try (Scope scope = Scope.open()) {
+      Run run = edges.nodes().run();
+      Variable origin = Variable.constant(Certificate.Affine.origin(run, norm));
+      return Optional.of(
+          new Certificate.Affine(
+              run.value(Site.LOGITS).get(token, word), model.unembed(origin, word).value().item()));
+    }
   }
 
   /** The metric of the logits, of which this one alone loses something. */

@@ -2,11 +2,14 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import java.util.List;
 import java.util.Optional;
@@ -127,6 +130,24 @@ public record NeuronInput(Neuron neuron, InputPath path) implements Target {
   @Override
   public Reading reading(EdgeAttribution edges) {
     return neuron.reading(edges, path);
+  }
+
+  /** The up is, with the gate held. */
+  @Override
+  public Optional<Certificate.Affine> affine(EdgeAttribution edges) {
+    Run run = edges.nodes().run();
+    Mlp mlp = run.model().mlp(neuron.layer());
+    if (path != InputPath.UP || !edges.isAffine(mlp.entry())) {
+      return Optional.empty();
+    }
+    try (Scope scope = Scope.open()) {
+      Variable origin = Variable.constant(Certificate.Affine.origin(run, mlp.entry()));
+      int[] chosen = {neuron.neuron()};
+      double held = edges.held(Site.MLP_ACTIVATION, neuron.layer(), neuron.index());
+      double constant = mlp.neurons(origin, path, run, neuron.token(), chosen).value().item();
+      double recorded = neuron.activation(run).orElseThrow();
+      return Optional.of(new Certificate.Affine(held * recorded, held * constant));
+    }
   }
 
   @Override

@@ -56,6 +56,16 @@ public sealed interface Target extends Node
   }
 
   /**
+   * {@return what it is as recorded and what of that no source adds; nothing if it is not affine in
+   * what it reads, as {@link #scaleGradient} says}
+   *
+   * @param edges which hold the gradient
+   */
+  default Optional<Certificate.Affine> affine(EdgeAttribution edges) {
+    return Optional.empty();
+  }
+
+  /**
    * {@return what happens to the run when this target alone does not see a write; nothing if no
    * part of the model computes from it}
    *

@@ -29,6 +29,7 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Random;
 import java.util.Set;
@@ -640,7 +641,7 @@ class CircuitTest {
   }
 
   private static Input input(int target, double sum) {
-    return new Input(target, ALL, new Certificate(sum, sum, 9, 0));
+    return new Input(target, ALL, new Certificate(sum, sum, 9, 0, Optional.empty()));
   }
 
   /** A bias is neither an embedding nor an error: it counts in completeness alone. */
@@ -704,7 +705,11 @@ class CircuitTest {
         () -> circuit(names, List.of(), input(0, 1)), "embedding[0], which reads nothing");
     assertRefused(() -> circuit(names, List.of(), input(2, 1)), "L0.head0[1<-0] through ALL");
     assertRefused(
-        () -> circuit(names, List.of(), new Input(1, InputPath.KEY, new Certificate(1, 1, 1, 0))),
+        () ->
+            circuit(
+                names,
+                List.of(),
+                new Input(1, InputPath.KEY, new Certificate(1, 1, 1, 0, Optional.empty()))),
         "L0.neuron1[1] through KEY");
     assertRefused(() -> circuit(names, List.of(new Edge(0, 4, ALL, 1)), inputs), "node 4 of 4");
     assertRefused(

@@ -21,6 +21,7 @@ import dev.tributary.transformer.TransformerConfig;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
 import net.jqwik.api.Arbitraries;
@@ -275,7 +276,8 @@ class EffectTest {
   @Property(tries = 60)
   void certify_everyTarget_isComplete(@ForAll("seeds") long seed) {
     try (Scope scope = Scope.open()) {
-      NodeAttribution nodes = RandomNodes.attribution(seed);
+      NodeAttribution nodes =
+          seed % 2 == 0 ? RandomNodes.attribution(seed) : RandomNodes.mixture(seed);
       Random random = RandomNodes.random(seed);
       for (ScaleGradient scale : ScaleGradient.values()) {
         EdgeAttribution edges = EdgeAttribution.of(nodes, scale);
@@ -289,10 +291,63 @@ class EffectTest {
               certificate.relativeResidual() < 1e-12 || certificate.magnitude() < 1e-9,
               () -> target + ": " + certificate);
           assertEquals(
+              isAffine(nodes.run().model(), target, scale),
+              certificate.affine().isPresent(),
+              () -> target + " " + scale);
+          assertEquals(
               certificate.sources(),
               edges.into(target).sum(),
               1e-12 + 1e-12 * certificate.magnitude());
         }
+      }
+    }
+  }
+
+  private static boolean isAffine(Transformer model, Target target, ScaleGradient scale) {
+    boolean held = scale == ScaleGradient.DETACHED;
+    if (target instanceof HeadInput input) {
+      return input.path() == InputPath.VALUE
+          && (held || model.attention(input.pair().layer()).entry().isEmpty());
+    } else if (target instanceof NeuronInput input) {
+      return input.path() == InputPath.UP
+          && (held || model.mlp(input.neuron().layer()).entry().isEmpty());
+    }
+    return target instanceof Logit && held && model.config().unembedding().cap().isEmpty();
+  }
+
+  /**
+   * As if the gradient had been divided by another scale: sources still sum to gradient · residual,
+   * but no longer to what was recorded.
+   */
+  @Property(tries = 60)
+  void certify_gradientThroughAWrongScale_isFound(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = RandomNodes.mixture(seed);
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
+      Random random = RandomNodes.random(seed);
+      for (Target target :
+          List.of(
+              RandomNodes.pair(random, 1).through(InputPath.VALUE),
+              RandomNodes.neuron(random, 2).through(InputPath.UP),
+              new Logit(RandomNodes.token(random), 3))) {
+        if (!RandomNodes.has(nodes.run(), target) || target.affine(edges).isEmpty()) {
+          continue;
+        }
+        ResidualGradient gradient = edges.gradient(target);
+        ResidualGradient wrong =
+            new ResidualGradient(
+                gradient.point(), gradient.firstToken(), gradient.rows().times(1.1));
+        Certificate certificate = edges.certificate(target, wrong, nodes.products(wrong));
+        double first =
+            Math.abs(certificate.sources() - certificate.whole())
+                / Math.max(certificate.magnitude(), Double.MIN_NORMAL);
+        assertTrue(first < 1e-12, () -> target + ": " + certificate);
+        double off = Math.abs(certificate.sources()) * (1 - 1 / 1.1);
+        double size =
+            Math.max(
+                Math.max(certificate.magnitude(), Double.MIN_NORMAL),
+                Math.abs(certificate.affine().orElseThrow().constant()));
+        assertEquals(off / size, certificate.relativeResidual(), 1e-12, target::toString);
       }
     }
   }
@@ -494,8 +549,12 @@ class EffectTest {
 
   @Test
   void relativeResidual_isTheLargestDisagreementOverTheMagnitude() {
-    assertEquals(0.25, new Certificate(3, 1, 8, 0.5).relativeResidual());
-    assertEquals(0.5, new Certificate(3, 1, 8, 4).relativeResidual());
-    assertEquals(0, new Certificate(0, 0, 0, 0).relativeResidual());
+    assertEquals(0.25, new Certificate(3, 1, 8, 0.5, Optional.empty()).relativeResidual());
+    assertEquals(0.5, new Certificate(3, 1, 8, 4, Optional.empty()).relativeResidual());
+    assertEquals(0, new Certificate(0, 0, 0, 0, Optional.empty()).relativeResidual());
+    Optional<Certificate.Affine> affine = Optional.of(new Certificate.Affine(7, -2));
+    assertEquals(0.75, new Certificate(3, 1, 8, 4, affine).relativeResidual());
+    Optional<Certificate.Affine> large = Optional.of(new Certificate.Affine(0, -6));
+    assertEquals(0.5, new Certificate(3, 3, 0.5, 0, large).relativeResidual());
   }
 }

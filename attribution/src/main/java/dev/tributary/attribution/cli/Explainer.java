@@ -93,7 +93,7 @@ final class Explainer {
       for (NodeScore score : scores.top(top)) {
         found.add(new Candidate(score.node().asSource().orElseThrow(), target, score.score()));
       }
-      sums.add(new Sum(target, scores.sum(), edges.certify(target).relativeResidual()));
+      sums.add(new Sum(target, edges.certify(target)));
     }
     return new Edges(Optional.of(node), Optional.empty(), patched(found), sums);
   }

@@ -1,5 +1,6 @@
 package dev.tributary.attribution.cli;
 
+import dev.tributary.attribution.Certificate;
 import dev.tributary.attribution.EdgePatch;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.Source;
@@ -35,7 +36,11 @@ record Explanation(Subject subject, List<RankedNode> nodes, Edges edges) {
   }
 
   /** The sum of the edges from all sources into a target, and whether that is all. */
-  record Sum(Target into, double sum, double relativeResidual) {}
+  record Sum(Target into, Certificate certificate) {
+    double sum() {
+      return certificate.sources();
+    }
+  }
 
   /**
    * The most important edges, largest first.

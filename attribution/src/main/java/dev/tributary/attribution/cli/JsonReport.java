@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.tributary.attribution.Certificate;
 import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.EdgeSearch.Found;
 import dev.tributary.attribution.Lowercase;
@@ -67,8 +68,17 @@ final class JsonReport {
     ObjectNode certificate = edge.putObject("certificate");
     certificate.put("sources", verified.certificate().sources());
     certificate.put("gradientTimesResidual", verified.certificate().whole());
-    certificate.put("relativeResidual", verified.certificate().relativeResidual());
+    recorded(verified.certificate(), certificate);
     return text(json);
+  }
+
+  /** What sources sum to besides, where the target is affine in what it reads, and how far off. */
+  private static ObjectNode recorded(Certificate certificate, ObjectNode json) {
+    certificate
+        .affine()
+        .ifPresent(
+            affine -> json.put("constant", affine.constant()).put("recorded", affine.recorded()));
+    return json.put("relativeResidual", certificate.relativeResidual());
   }
 
   static String of(Subject subject, Found found) {
@@ -173,10 +183,9 @@ final class JsonReport {
         list(
             edges.sums(),
             sum ->
-                object()
-                    .put("to", sum.into().toString())
-                    .put("score", sum.sum())
-                    .put("relativeResidual", sum.relativeResidual())));
+                recorded(
+                    sum.certificate(),
+                    object().put("to", sum.into().toString()).put("score", sum.sum()))));
     return json;
   }
 

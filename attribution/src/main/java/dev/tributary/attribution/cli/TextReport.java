@@ -4,6 +4,7 @@ import static dev.tributary.attribution.cli.Table.INDENT;
 import static dev.tributary.attribution.cli.Table.number;
 import static dev.tributary.attribution.cli.Table.percent;
 
+import dev.tributary.attribution.Certificate;
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.EdgeSearch.EdgeScore;
@@ -268,7 +269,11 @@ final class TextReport {
   }
 
   private void certificate(Edges edges) {
-    double residual = edges.sums().stream().mapToDouble(Sum::relativeResidual).max().orElse(0);
+    double residual =
+        edges.sums().stream()
+            .mapToDouble(sum -> sum.certificate().relativeResidual())
+            .max()
+            .orElse(0);
     double[] errors =
         edges.largest().stream()
             .mapToDouble(edge -> edge.patch().linearisationError())
@@ -276,6 +281,10 @@ final class TextReport {
             .toArray();
     List<String> pieces =
         new ArrayList<>(List.of("Certificate: sources sum to gradient x residual"));
+    for (Sum sum : edges.sums()) {
+      String of = edges.sums().size() == 1 ? "and" : "of " + input(sum.into()) + " also";
+      recorded(sum.certificate(), of, pieces);
+    }
     pieces.add("within " + percent(residual) + (errors.length > 0 ? ";" : ""));
     if (errors.length > 0) {
       pieces.add("edges shown are off by " + percent(median(errors)) + " (median),");
@@ -377,11 +386,27 @@ final class TextReport {
     double scale = Math.max(Math.abs(verified.pushed()), Math.abs(verified.pulled()));
     double difference = Math.abs(verified.pushed() - verified.pulled());
     line("Both directions agree within " + percent(scale == 0 ? 0 : difference / scale) + ".");
-    wrapped(
-        List.of(
-            "Linearisation is off by " + percent(verified.patch().linearisationError()) + ".",
-            "Certificate: sources sum to gradient x residual",
-            "within " + percent(verified.certificate().relativeResidual()) + "."));
+    List<String> pieces = new ArrayList<>();
+    pieces.add("Linearisation is off by " + percent(verified.patch().linearisationError()) + ".");
+    pieces.add("Certificate: sources sum to gradient x residual");
+    recorded(verified.certificate(), "and", pieces);
+    pieces.add("within " + percent(verified.certificate().relativeResidual()) + ".");
+    wrapped(pieces);
+  }
+
+  /** What sources sum to besides, where the target is affine in what it reads. */
+  private static void recorded(Certificate certificate, String of, List<String> pieces) {
+    certificate
+        .affine()
+        .ifPresent(
+            affine -> {
+              boolean biased = affine.constant() != 0;
+              pieces.add("(" + of + (biased ? "," : ""));
+              if (biased) {
+                pieces.add("with " + number(affine.constant()) + " that biases give it,");
+              }
+              pieces.add("to the " + number(affine.recorded()) + " recorded)");
+            });
   }
 
   private void circuit(Circuit circuit, List<String> steps) {

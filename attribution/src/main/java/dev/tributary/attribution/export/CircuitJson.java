@@ -35,6 +35,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.function.Function;
 import java.util.function.Predicate;
@@ -192,8 +193,13 @@ public final class CircuitJson {
       one.put("sources", input.certificate().sources())
           .put("whole", input.certificate().whole())
           .put("magnitude", input.certificate().magnitude())
-          .put("autoencoders", input.certificate().autoencoders())
-          .put("relative_residual", input.certificate().relativeResidual())
+          .put("autoencoders", input.certificate().autoencoders());
+      input
+          .certificate()
+          .affine()
+          .ifPresent(
+              affine -> one.put("recorded", affine.recorded()).put("constant", affine.constant()));
+      one.put("relative_residual", input.certificate().relativeResidual())
           .put("remainder", remainders[i]);
     }
     Scores whole = circuit.scores();
@@ -318,7 +324,14 @@ public final class CircuitJson {
             number(json, "sources"),
             number(json, "whole"),
             number(json, "magnitude"),
-            number(json, "autoencoders")));
+            number(json, "autoencoders"),
+            affine(json)));
+  }
+
+  private static Optional<Certificate.Affine> affine(JsonNode json) {
+    return json.has("recorded")
+        ? Optional.of(new Certificate.Affine(number(json, "recorded"), number(json, "constant")))
+        : Optional.empty();
   }
 
   private static InputPath path(JsonNode json) {

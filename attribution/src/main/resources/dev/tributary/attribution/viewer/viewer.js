@@ -613,9 +613,10 @@
   }
 
   function certificateOf(certificate) {
-    const { path, sources, whole, magnitude, remainder, relative_residual: residual } = certificate;
+    const { path, sources, whole, recorded, constant, magnitude, remainder, relative_residual: residual } = certificate;
     const numbers = [["sum of all sources", sources], ["gradient · residual", whole],
-      ["sum of absolute edges", magnitude], ["relative residual", residual],
+      ["from biases that it reads", constant], ["recorded: sources and biases", recorded],
+      ["size of what is added", magnitude], ["relative residual", residual],
       ["from outside this circuit", remainder]];
     return element("div", { className: "certificate" },
       path == null ? null : element("h3", {}, `through its ${visibleText(path, 12)}`),

@@ -648,6 +648,20 @@ class CommandLineTest {
     JsonNode detached = jsonOf("verify", edge, "--detach").get("edge");
     assertEquals(json.get("withOtherScale"), detached.get("pulled"));
     assertEquals(json.get("patched"), detached.get("patched"));
+    assertFalse(json.get("certificate").has("recorded"), "live");
+    JsonNode certificate = detached.get("certificate");
+    double recorded = certificate.get("recorded").asDouble();
+    double constant = certificate.get("constant").asDouble();
+    assertTrue(constant != 0);
+    assertEquals(recorded, certificate.get("sources").asDouble() + constant, SAME);
+    assertTrue(certificate.get("relativeResidual").asDouble() < SAME);
+    String sentence = Output.of("verify", edge, "--detach").result();
+    assertTrue(sentence.contains("recorded)"), sentence);
+    JsonNode sums = jsonOf("attribute", "--into", "L2.head5[14<-7]", "--detach").at("/edges/sums");
+    assertEquals(
+        List.of(false, false, true),
+        List.of(
+            sums.get(0).has("recorded"), sums.get(1).has("recorded"), sums.get(2).has("recorded")));
     String text = Output.of("verify", edge).result();
     assertTrue(text.lines().allMatch(line -> line.length() <= SCREEN_WIDTH), text);
     assertTrue(Output.of("verify", "L0.head1[14<-2]->logit2[14]").result().contains("pulled"));

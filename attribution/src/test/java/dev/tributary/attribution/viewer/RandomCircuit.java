@@ -31,6 +31,7 @@ import java.util.Comparator;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Random;
 import java.util.Set;
@@ -86,10 +87,18 @@ final class RandomCircuit {
                   sources.forEach((source, w) -> list.add(new Edge(source, target, path, w)));
                   double sum = sources.values().stream().mapToDouble(w -> w).sum();
                   double whole = sum + 1e-7 * random.nextDouble();
-                  inputs.add(new Input(target, path, new Certificate(sum, whole, 1, 0)));
+                  inputs.add(
+                      new Input(
+                          target, path, new Certificate(sum, whole, 1, 0, affine(path, sum))));
                 }));
     return new Circuit(
         origin, nodes.stream().map(this::reading).toList(), list, inputs, patterns(nodes));
+  }
+
+  private static Optional<Certificate.Affine> affine(InputPath path, double sum) {
+    return path == InputPath.VALUE
+        ? Optional.of(new Certificate.Affine(sum + 0.25, 0.25))
+        : Optional.empty();
   }
 
   private List<Node> nodes(int count) {
