@@ -37,7 +37,18 @@ public record TransformerConfig(
    * @param multiplier of token embeddings
    * @param positions whether an embedding of the position is added
    */
-  public record Embedding(double multiplier, boolean positions) {}
+  public record Embedding(double multiplier, boolean positions) {
+    /**
+     * Checks the multiplier.
+     *
+     * @param multiplier {@link #multiplier()}
+     * @param positions {@link #positions()}
+     * @throws IllegalArgumentException if the multiplier is 0 or no number
+     */
+    public Embedding {
+      requireMultiplier("embeddings are", multiplier);
+    }
+  }
 
   /**
    * How vectors become logits.
@@ -47,7 +58,21 @@ public record TransformerConfig(
    * @param multiplier of logits
    * @param cap c of logits that become c · tanh(logit / c)
    */
-  public record Unembedding(boolean tied, boolean biased, double multiplier, OptionalDouble cap) {}
+  public record Unembedding(boolean tied, boolean biased, double multiplier, OptionalDouble cap) {
+    /**
+     * Checks the numbers.
+     *
+     * @param tied {@link #tied()}
+     * @param biased {@link #biased()}
+     * @param multiplier {@link #multiplier()}
+     * @param cap {@link #cap()}
+     * @throws IllegalArgumentException if the multiplier is 0 or no number, or the cap not positive
+     */
+    public Unembedding {
+      requireMultiplier("logits are", multiplier);
+      cap.ifPresent(c -> requireArgument(c > 0, "logits are capped at %s", c));
+    }
+  }
 
   /**
    * Checks the sizes.
@@ -178,6 +203,11 @@ public record TransformerConfig(
         layers,
         finalNorm,
         new Unembedding(tied, unembedding.biased(), unembedding.multiplier(), unembedding.cap()));
+  }
+
+  private static void requireMultiplier(String what, double multiplier) {
+    requireArgument(
+        Double.isFinite(multiplier) && multiplier != 0, "%s multiplied with %s", what, multiplier);
   }
 
   static void requirePositive(String name, int size) {

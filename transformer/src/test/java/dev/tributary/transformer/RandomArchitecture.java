@@ -1,5 +1,6 @@
 package dev.tributary.transformer;
 
+import dev.tributary.transformer.file.RandomFamily;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -9,9 +10,9 @@ import java.util.Random;
 import java.util.stream.IntStream;
 
 /**
- * Configs that mix all that a transformer can be: shared key heads, rotary positions, RMS norms,
- * gates, parallel layers, norms of what parts write, caps, windows and multipliers. No file asks
- * for most of these mixtures, but the laws hold for every one.
+ * Configs of every family that files have, and mixtures of all that a transformer can be: shared
+ * key heads, rotary positions, RMS norms, gates, parallel layers, norms of what parts write, caps,
+ * windows and multipliers. No file asks for most of these mixtures, but the laws hold for each.
  */
 public final class RandomArchitecture {
   private final Random random;
@@ -22,7 +23,7 @@ public final class RandomArchitecture {
     this.dModel = dModel;
   }
 
-  /** A config of these sizes, its kinds drawn for each layer anew. */
+  /** A config of these sizes: of a family, or its kinds drawn for each layer anew. */
   public static TransformerConfig of(
       Random random,
       int layers,
@@ -32,6 +33,9 @@ public final class RandomArchitecture {
       int neurons,
       int context,
       int vocabulary) {
+    if (random.nextBoolean()) {
+      return RandomFamily.of(random, layers, dModel, heads, dHead, neurons, context, vocabulary);
+    }
     RandomArchitecture drawn = new RandomArchitecture(random, dModel);
     return new TransformerConfig(
         dModel,

@@ -34,6 +34,9 @@ final class Decoder {
   private static final String KEY_HEADS = "num_key_value_heads";
   private static final String HEAD_SIZE = "head_dim";
 
+  /** A file is broken that says wider heads. */
+  private static final int WIDEST_HEAD = 1 << 16;
+
   private final Keys keys;
   final int dModel;
   final int layers;
@@ -43,7 +46,10 @@ final class Decoder {
   private final int vocabulary;
 
   int keyHeads;
-  int dHead;
+
+  /** 0 as long as nothing says it. */
+  private int dHead;
+
   Optional<NormConfig> entryNorm;
   NormConfig finalNorm;
   Optional<NormConfig> outletNorm = Optional.empty();
@@ -123,15 +129,10 @@ final class Decoder {
     keyHeads = heads;
     entryNorm = Optional.of(norm);
     finalNorm = norm;
-    if (!keys.has(HEAD_SIZE)) {
-      if (dModel % heads != 0) {
-        throw keys.because(
-            "the width of the residual stream, %d, is no multiple of the number of heads, %d",
-            dModel, heads);
-      }
-      headSize(dModel / heads);
-    } else {
+    if (keys.has(HEAD_SIZE)) {
       headSize(keys.positive(HEAD_SIZE));
+    } else if (dModel % heads == 0) {
+      headSize(dModel / heads);
     }
     positions = Collections.nCopies(layers, new Positions.None());
     windows = Collections.nCopies(layers, OptionalInt.empty());
@@ -234,9 +235,27 @@ final class Decoder {
   // ---- what a family sets ------------------------------------------------------------------
 
   /** The width of a head, and scores as they are scaled with it. */
-  void headSize(int size) {
+  private void headSize(int size) throws IOException {
+    if (size > WIDEST_HEAD) {
+      throw keys.because("a head has %d numbers, expected no more than %d", size, WIDEST_HEAD);
+    }
     dHead = size;
     scoreScale = 1 / Math.sqrt(size);
+  }
+
+  /**
+   * The width of a head.
+   *
+   * @throws IOException if neither the config nor the family says it, and it is no share of the
+   *     residual stream
+   */
+  int dHead() throws IOException {
+    if (dHead == 0) {
+      throw keys.because(
+          "the width of the residual stream, %d, is no multiple of the number of heads, %d",
+          dModel, heads);
+    }
+    return dHead;
   }
 
   /** The width of a head, where a config that does not say it means no share of the stream. */
@@ -272,6 +291,10 @@ final class Decoder {
    */
   void slidingLayers(OptionalInt window, IntPredicate otherwise) throws IOException {
     List<Boolean> sliding = slidingLayers(otherwise);
+    if (sliding.contains(true) && window.isEmpty()) {
+      throw keys.because(
+          "layer %d has a window by its type, and the config says none", sliding.indexOf(true));
+    }
     windows = sliding.stream().map(slides -> slides ? window : OptionalInt.empty()).toList();
   }
 
@@ -328,12 +351,12 @@ final class Decoder {
     }
   }
 
-  private AttentionConfig attention(int layer) {
+  private AttentionConfig attention(int layer) throws IOException {
     return new AttentionConfig(
         entryNorm,
         heads,
         keyHeads,
-        dHead,
+        dHead(),
         headNorm,
         positions.get(layer),
         scoreScale,

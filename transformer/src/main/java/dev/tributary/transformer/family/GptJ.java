@@ -41,8 +41,8 @@ final class GptJ implements HuggingFace {
       throw keys.wrong("rotary_dim", "how many numbers of a head turn");
     }
     int turning = keys.positive("rotary_dim", 64);
-    if (turning % 2 != 0 || turning > decoder.dHead) {
-      throw keys.wrong("rotary_dim", "an even number up to the size of a head, " + decoder.dHead);
+    if (turning % 2 != 0 || turning > decoder.dHead()) {
+      throw keys.wrong("rotary_dim", "an even number up to the size of a head, " + decoder.dHead());
     }
     decoder.positions(
         new Positions.Rotary(Rope.frequencies(turning, 10_000), Positions.Pairs.NEIGHBOURS));

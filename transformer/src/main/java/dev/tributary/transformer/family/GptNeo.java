@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.stream.IntStream;
 
 /**
  * GPT-Neo: GPT-2 with scores that are not scaled, and a window in some layers.
@@ -14,6 +15,12 @@ import java.util.OptionalInt;
  * @see <a href="https://doi.org/10.5281/zenodo.5297715">Black et al. 2021</a>
  */
 final class GptNeo implements HuggingFace {
+  /** The kind of each layer. */
+  private static final String LAYERS = "attention_layers";
+
+  /** Lists of kinds, each with how often it repeats. */
+  private static final String GROUPS = "attention_types";
+
   @Override
   public String name() {
     return "GPTNeo";
@@ -53,32 +60,48 @@ final class GptNeo implements HuggingFace {
     return decoder.config();
   }
 
-  /** Whether each layer has a window, from lists of kinds and how often each list repeats. */
+  /** Whether each layer has a window; where the config says it twice, the same. */
   private static List<Boolean> local(Keys keys, int layers) throws IOException {
-    String key = "attention_types";
-    List<Boolean> all = new ArrayList<>();
-    if (!keys.has(key)) {
-      for (int layer = 0; layer < layers; layer++) {
-        all.add(layer % 2 == 1);
-      }
-      return all;
+    List<Boolean> single = new ArrayList<>();
+    if (keys.has(LAYERS)) {
+      add(keys, LAYERS, keys.textsIn(LAYERS), single);
+      requireEach(keys, LAYERS, single, layers);
     }
-    for (Keys group : keys.lists(key)) {
-      List<String> kinds = group.textsIn("[0]");
-      int repeats = group.positive("[1]");
-      for (int i = 0; i < repeats && all.size() <= layers && !kinds.isEmpty(); i++) {
-        for (String kind : kinds) {
-          if (!kind.equals("global") && !kind.equals("local")) {
-            throw keys.wrong(key, "global or local");
-          }
-          all.add(kind.equals("local"));
+    List<Boolean> repeated = new ArrayList<>();
+    if (keys.has(GROUPS)) {
+      for (Keys group : keys.lists(GROUPS)) {
+        List<String> kinds = group.textsIn("[0]");
+        int repeats = group.positive("[1]");
+        for (int i = 0; i < repeats && repeated.size() <= layers && !kinds.isEmpty(); i++) {
+          add(keys, GROUPS, kinds, repeated);
         }
       }
+      requireEach(keys, GROUPS, repeated, layers);
     }
-    if (all.size() != layers) {
+    if (keys.has(LAYERS) && keys.has(GROUPS) && !single.equals(repeated)) {
+      throw keys.wrong(GROUPS, "the same as " + LAYERS);
+    }
+    if (keys.has(LAYERS) || keys.has(GROUPS)) {
+      return keys.has(LAYERS) ? single : repeated;
+    }
+    return IntStream.range(0, layers).mapToObj(layer -> layer % 2 == 1).toList();
+  }
+
+  private static void add(Keys keys, String key, List<String> kinds, List<Boolean> local)
+      throws IOException {
+    for (String kind : kinds) {
+      if (!kind.equals("global") && !kind.equals("local")) {
+        throw keys.wrong(key, "global or local");
+      }
+      local.add(kind.equals("local"));
+    }
+  }
+
+  private static void requireEach(Keys keys, String key, List<Boolean> local, int layers)
+      throws IOException {
+    if (local.size() != layers) {
       throw keys.wrong(key, "kinds of %d layers".formatted(layers));
     }
-    return all;
   }
 
   @Override

@@ -5,7 +5,7 @@ import java.io.IOException;
 import java.util.OptionalInt;
 
 /**
- * Mistral: Llama with a window in every layer, in files of the first version.
+ * Mistral: Llama with a window in every layer, or in those that layer_types names.
  *
  * @see <a href="https://arxiv.org/abs/2310.06825">Jiang et al. 2023</a>
  */
@@ -29,7 +29,8 @@ final class Mistral implements HuggingFace {
             Decoder.rms(keys, "rms_norm_eps", 1e-6));
     decoder.readKeyHeads(8);
     Rope.whole(10_000).read(keys, decoder);
-    decoder.window(Decoder.window(keys, OptionalInt.of(4096)));
+    OptionalInt window = Decoder.window(keys, OptionalInt.of(4096));
+    decoder.slidingLayers(window, layer -> window.isPresent());
     decoder.activation = Decoder.activation(keys, "hidden_act", "silu");
     decoder.tied = keys.flag("tie_word_embeddings", false);
     return decoder.config();

@@ -39,9 +39,10 @@ final class Qwen2 implements HuggingFace {
 
   /** The window of Qwen's layers, which is on only if the config says so. */
   static void windows(Keys keys, Decoder decoder) throws IOException {
-    OptionalInt window = Decoder.window(keys, OptionalInt.of(4096));
-    int full = keys.count("max_window_layers", 28);
     boolean used = keys.flag("use_sliding_window", false);
-    decoder.slidingLayers(used ? window : OptionalInt.empty(), layer -> layer >= full);
+    OptionalInt said = Decoder.window(keys, OptionalInt.of(4096));
+    OptionalInt window = used ? said : OptionalInt.empty();
+    int full = keys.count("max_window_layers", 28);
+    decoder.slidingLayers(window, layer -> window.isPresent() && layer >= full);
   }
 }

@@ -79,11 +79,11 @@ record Rope(String base, double theta, String share, OptionalDouble part) {
     if (part.isEmpty() && turning != 1) {
       throw config.because("%s is %s, expected 1: all of a head turns", PART, turning);
     }
-    int numbers = (int) (decoder.dHead * turning);
+    int numbers = (int) (decoder.dHead() * turning);
     if (turning > 1 || numbers < 2 || numbers % 2 != 0) {
       throw config.because(
           "%s is %s, expected a share of a head of %d numbers that is pairs of them",
-          PART, turning, decoder.dHead);
+          PART, turning, decoder.dHead());
     }
     List<Double> frequencies = frequencies(numbers, angle);
     if (said.isPresent()) {

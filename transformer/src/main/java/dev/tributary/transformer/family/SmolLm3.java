@@ -38,8 +38,8 @@ final class SmolLm3 implements HuggingFace {
     decoder.positions =
         turning.stream().map(turns -> turns ? rotary : new Positions.None()).toList();
     boolean used = keys.flag("use_sliding_window", false);
-    decoder.slidingLayers(
-        Decoder.window(keys, OptionalInt.empty()), layer -> used && !turning.get(layer));
+    OptionalInt window = Decoder.window(keys, OptionalInt.empty());
+    decoder.slidingLayers(window, layer -> used && window.isPresent() && !turning.get(layer));
     decoder.readAttentionBias("attention_bias", false);
     decoder.mlpBias = keys.flag("mlp_bias", false);
     decoder.activation = Decoder.activation(keys, "hidden_act", "silu");
@@ -64,9 +64,9 @@ final class SmolLm3 implements HuggingFace {
       }
       turning.add(said.equals("1"));
     }
-    if (turning.size() != layers) {
+    if (turning.size() < layers) {
       throw keys.wrong(key, "0 or 1 for each of %d layers".formatted(layers));
     }
-    return turning;
+    return turning.subList(0, layers);
   }
 }

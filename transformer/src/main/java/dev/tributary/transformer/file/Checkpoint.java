@@ -1,6 +1,7 @@
 package dev.tributary.transformer.file;
 
 import dev.tributary.core.DType;
+import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Slot;
 import dev.tributary.transformer.TransformerConfig;
@@ -9,6 +10,7 @@ import dev.tributary.transformer.family.Architecture;
 import dev.tributary.transformer.family.Architectures;
 import dev.tributary.transformer.family.Layout;
 import dev.tributary.transformer.family.Spelling;
+import dev.tributary.transformer.family.Tensors;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -21,6 +23,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A model on disk: its sizes, and where its weights lie. All names are checked when it is opened: a
@@ -57,16 +60,12 @@ public final class Checkpoint {
   private final Map<String, StoredTensor> stored = new HashMap<>();
 
   private Checkpoint(
-      Path folder,
-      JsonFile json,
-      Architecture family,
-      TensorFile weights,
-      Optional<Adapter> adapter)
+      Path folder, JsonFile json, Architecture family, Opened opened, Optional<Adapter> adapter)
       throws IOException {
     this.folder = folder;
     this.json = json;
-    this.weights = weights;
-    this.config = family.config(json, weights);
+    this.config = family.config(json, opened);
+    this.weights = opened.file();
     requireLayers(family);
     this.layout = Layout.of(family, config.tied(false));
     this.adapter = adapter;
@@ -130,7 +129,38 @@ public final class Checkpoint {
     }
     JsonFile json = json(folder.resolve(CONFIG));
     Architecture family = Architectures.of(json);
-    return new Checkpoint(folder, json, family, weights(path, folder, family), adapter);
+    return new Checkpoint(folder, json, family, new Opened(path, folder, family), adapter);
+  }
+
+  /** The weights, once they are asked for: a config is refused before anyone looks for them. */
+  private static final class Opened implements Tensors {
+    private final Path path;
+    private final Path folder;
+    private final Architecture family;
+    private @Nullable TensorFile file;
+
+    Opened(Path path, Path folder, Architecture family) {
+      this.path = path;
+      this.folder = folder;
+      this.family = family;
+    }
+
+    TensorFile file() throws IOException {
+      if (file == null) {
+        file = weights(path, folder, family);
+      }
+      return file;
+    }
+
+    @Override
+    public Shape shape(String name, int rank) throws IOException {
+      return file().shape(name, rank);
+    }
+
+    @Override
+    public boolean sameNumbers(String left, String right) throws IOException {
+      return file().sameNumbers(left, right);
+    }
   }
 
   private static TensorFile weights(Path path, Path folder, Architecture family)

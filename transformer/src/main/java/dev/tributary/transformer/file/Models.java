@@ -143,11 +143,12 @@ public final class Models {
 
   /** Says to which type a tensor is rounded. */
   @FunctionalInterface
-  private interface Types {
+  interface Types {
     ElementType of(Layout.Entry entry) throws IOException;
   }
 
-  private static void save(
+  /** The same with a config of a family that describes the model. */
+  static void save(
       Transformer model, Path folder, Architecture family, Map<String, Object> said, Types types)
       throws IOException {
     if (Adapter.isIn(folder)) {

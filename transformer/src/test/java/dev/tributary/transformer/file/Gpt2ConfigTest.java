@@ -5,11 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
 
-import dev.tributary.core.Shape;
 import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.family.Architectures;
-import dev.tributary.transformer.family.Tensors;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -32,26 +30,12 @@ class Gpt2ConfigTest {
     return folder.resolve("config.json");
   }
 
-  /** What lies beside a config that says everything. */
-  private static final Tensors NONE =
-      new Tensors() {
-        @Override
-        public Shape shape(String name, int rank) {
-          throw new AssertionError(name);
-        }
-
-        @Override
-        public boolean sameNumbers(String left, String right) {
-          throw new AssertionError(left);
-        }
-      };
-
   static TransformerConfig read(Path file) throws IOException {
     return read(Checkpoint.json(file));
   }
 
   private static TransformerConfig read(JsonFile json) throws IOException {
-    return Architectures.of(json).config(json, NONE);
+    return Architectures.of(json).config(json, RandomFamily.NONE);
   }
 
   /** The keys that must be there. */
