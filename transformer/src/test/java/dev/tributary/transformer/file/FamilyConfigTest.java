@@ -35,6 +35,7 @@ import java.util.OptionalInt;
 import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -51,7 +52,7 @@ class FamilyConfigTest {
   @TempDir private Path temporary;
 
   /** A small config of a family with some more keys. */
-  private static Map<String, Object> keys(String type, Object... more) {
+  private static Map<String, Object> keys(String type, @Nullable Object... more) {
     Map<String, Object> keys = new LinkedHashMap<>();
     keys.put("model_type", type);
     keys.put("hidden_size", 8);
@@ -68,11 +69,11 @@ class FamilyConfigTest {
     return keys;
   }
 
-  private static TransformerConfig read(String type, Object... more) throws IOException {
+  private static TransformerConfig read(String type, @Nullable Object... more) throws IOException {
     return RandomFamily.read(keys(type, more));
   }
 
-  private static AttentionConfig attention(int layer, String type, Object... more)
+  private static AttentionConfig attention(int layer, String type, @Nullable Object... more)
       throws IOException {
     return read(type, more).layers().get(layer).attention();
   }
@@ -112,7 +113,7 @@ class FamilyConfigTest {
             Slot slot = weight.getKey();
             Slot kept = layout.of(slot).isShared() ? layout.of(slot).slots().get(0) : slot;
             assertArrayEquals(
-                model.weights().get(kept).toDoubles(),
+                model.weight(kept.weight(), kept.layer()).toDoubles(),
                 read.weight(slot.weight(), slot.layer()).toDoubles(),
                 1e-15,
                 () -> slot + " " + keys);
@@ -359,7 +360,7 @@ class FamilyConfigTest {
   // ---- where numbers lie -----------------------------------------------------------------------
 
   /** A model of which each stored number is its place in its tensor. */
-  private Transformer counted(String type, Object... more) throws IOException {
+  private Transformer counted(String type, @Nullable Object... more) throws IOException {
     Map<String, Object> keys = keys(type, more);
     TransformerConfig config = RandomFamily.read(keys);
     Path folder = temporary.resolve("counted");
