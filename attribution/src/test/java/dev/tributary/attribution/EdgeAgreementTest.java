@@ -428,9 +428,12 @@ class EdgeAgreementTest {
                 }));
   }
 
-  /** Half of the models are mixtures; there half of the layers are gated, half of parts biased. */
+  /**
+   * A quarter of the models are mixtures, in which half of the layers are gated and half of the
+   * parts are biased; of families, few are both.
+   */
   private static double share(String target) {
-    return target.equals("gate") || target.equals("up") ? 0.125 : 1;
+    return target.equals("gate") || target.equals("up") ? 0.0625 : 1;
   }
 
   private static Tensor activated(Run run, int layer) {
