@@ -214,6 +214,9 @@ final class Decoder {
     requireFlag(keys, "add_cross_attention", false);
     requireFlag(keys, "is_encoder_decoder", false);
     requireFlag(keys, "is_causal", true);
+    if (keys.isNull("is_causal")) {
+      throw keys.wrong("is_causal", "true"); // transformers takes it for false
+    }
     requireFlag(keys, "use_bidirectional_attention", false);
     if (keys.has("quantization_config")) {
       throw keys.wrong("quantization_config", "none: quantized weights cannot be read");

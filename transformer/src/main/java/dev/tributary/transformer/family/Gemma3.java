@@ -54,6 +54,9 @@ final class Gemma3 implements HuggingFace {
   }
 
   private static List<Positions> positions(Keys keys, Decoder decoder) throws IOException {
+    if (keys.holdsItems(Rope.SCALING) && keys.holdsItems(Rope.PARAMETERS)) {
+      throw keys.wrong(Rope.SCALING, "nothing beside " + Rope.PARAMETERS);
+    }
     Optional<Keys> full =
         keys.holdsItems(Rope.SCALING)
             ? Rope.parameters(keys)

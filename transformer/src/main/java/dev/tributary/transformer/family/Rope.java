@@ -19,7 +19,7 @@ import java.util.OptionalDouble;
  *     modeling_rope_utils.py</a>
  */
 record Rope(String base, double theta, String share, OptionalDouble part) {
-  private static final String PARAMETERS = "rope_parameters";
+  static final String PARAMETERS = "rope_parameters";
   static final String SCALING = "rope_scaling";
   private static final String THETA = "rope_theta";
   private static final String PART = "partial_rotary_factor";

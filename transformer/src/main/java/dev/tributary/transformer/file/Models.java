@@ -133,12 +133,12 @@ public final class Models {
       Transformer model, Path folder, Checkpoint checkpoint, Optional<ElementType> type)
       throws IOException {
     Types types = type.isPresent() ? entry -> type.get() : checkpoint::type;
-    Optional<Architecture> family = Architectures.writing(model.config());
-    if (family.isPresent()) {
-      save(model, folder, family.get(), family.get().write(model.config()).orElseThrow(), types);
-    } else {
-      save(model, folder, checkpoint.family(), checkpoint.config(model.config()), types);
-    }
+    Architecture own = checkpoint.family();
+    Architecture family =
+        own.pieces().isEmpty() ? own : Architectures.writing(model.config()).orElseThrow();
+    Map<String, Object> said =
+        family.write(model.config()).orElseGet(() -> checkpoint.config(model.config()));
+    save(model, folder, family, said, types);
   }
 
   /** Says to which type a tensor is rounded. */

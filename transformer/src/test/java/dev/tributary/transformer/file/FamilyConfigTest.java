@@ -121,6 +121,7 @@ class FamilyConfigTest {
           Path again = temporary.resolve(type + seed + "again");
           Models.save(read, again, Checkpoint.open(folder), Optional.of(ElementType.F64));
           assertEquals(config, Models.load(again, DType.DOUBLE, Progress.NONE).config());
+          assertEquals(family, Checkpoint.open(again).family());
         }
       }
     }
@@ -487,6 +488,7 @@ class FamilyConfigTest {
         arguments("llama", "hidden_act", "mish", "hidden_act is \"mish\", expected gelu_new or"),
         arguments("llama", "quantization_config", Map.of("bits", 4), "quantization_config is"),
         arguments("llama", "is_causal", false, "is_causal is false, expected true"),
+        arguments("llama", "is_causal", null, "is_causal is null, expected true"),
         arguments("gemma", "use_bidirectional_attention", true, "use_bidirectional_attention is"),
         arguments("gemma3_text", "attn_logit_softcapping", 50, "attn_logit_softcapping is 50"),
         arguments("qwen2", "layer_types", List.of("chunked_attention"), "layer_types is"),
@@ -502,7 +504,7 @@ class FamilyConfigTest {
   @ParameterizedTest
   @MethodSource("refusals")
   void open_whatCannotBeFollowed_isRefusedBeforeWeights(
-      String type, String key, Object value, String sentence) throws IOException {
+      String type, String key, @Nullable Object value, String sentence) throws IOException {
     Files.writeString(
         temporary.resolve("config.json"),
         new ObjectMapper().valueToTree(keys(type, key, value)).toString());
