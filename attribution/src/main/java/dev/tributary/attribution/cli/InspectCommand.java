@@ -4,7 +4,10 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Lowercase;
 import dev.tributary.transformer.AttentionConfig;
+import dev.tributary.transformer.LayerConfig;
 import dev.tributary.transformer.MlpConfig;
+import dev.tributary.transformer.NormConfig;
+import dev.tributary.transformer.Positions;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.file.Adapter;
 import dev.tributary.transformer.file.Checkpoint;
@@ -23,6 +26,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -142,29 +146,79 @@ final class InspectCommand implements Callable<Integer> {
     described.addAll(checkpoint.weights().files());
     TransformerConfig config = checkpoint.config();
     lines.add(path + ": " + checkpoint.description());
-    AttentionConfig attention = config.layers().get(0).attention();
-    MlpConfig mlp = config.layers().get(0).mlp();
-    lines.add(
-        "  %d layer%s, residual stream of %d, %d heads of %d, %d neurons, %d positions, %d tokens"
-            .formatted(
-                config.layers().size(),
-                config.layers().size() == 1 ? "" : "s",
-                config.dModel(),
-                attention.heads(),
-                attention.dHead(),
-                mlp.neurons(),
-                config.context(),
-                config.vocabulary()));
-    lines.add(
-        "  %s, layer norm epsilon %s, unembedding %s"
-            .formatted(
-                Lowercase.of(mlp.activation()).replace('_', ' '),
-                config.finalNorm().epsilon(),
-                config.unembedding().tied() ? "tied to the token embedding" : "of its own"));
+    lines.add("  " + String.join(", ", sizes(config)));
+    lines.add("  " + String.join(", ", kinds(config)));
     table(checkpoint.weights());
     if (checkpoint.adapter().isPresent()) {
       adapter(checkpoint.adapter().get(), described);
     }
+  }
+
+  private static List<String> sizes(TransformerConfig config) {
+    int layers = config.layers().size();
+    AttentionConfig attention = config.layers().get(0).attention();
+    MlpConfig mlp = config.layers().get(0).mlp();
+    List<String> sizes = new ArrayList<>();
+    sizes.add(layers + (layers == 1 ? " layer" : " layers"));
+    sizes.add("residual stream of " + config.dModel());
+    String heads = "%d heads of %d".formatted(attention.heads(), attention.dHead());
+    sizes.add(
+        attention.keyHeads() == attention.heads()
+            ? heads
+            : heads + " on %d key heads".formatted(attention.keyHeads()));
+    boolean gated = mlp.kind() == MlpConfig.Kind.GATED;
+    sizes.add(mlp.neurons() + (gated ? " gated neurons" : " neurons"));
+    sizes.add(config.context() + " positions");
+    sizes.add(config.vocabulary() + " tokens");
+    return sizes;
+  }
+
+  /** What is not as in a plain decoder, if it is so in some layer. */
+  private static List<String> kinds(TransformerConfig config) {
+    LayerConfig first = config.layers().get(0);
+    AttentionConfig attention = first.attention();
+    List<String> kinds = new ArrayList<>();
+    kinds.add(Lowercase.of(first.mlp().activation()).replace('_', ' '));
+    boolean rms = config.finalNorm().kind() == NormConfig.Kind.RMS;
+    kinds.add((rms ? "RMS norm" : "layer norm") + " epsilon " + config.finalNorm().epsilon());
+    if (first.order() == LayerConfig.Order.PARALLEL) {
+      kinds.add("parallel parts");
+    }
+    if (attention.outlet().norm().isPresent()) {
+      kinds.add(
+          attention.entry().isPresent() ? "norms also after the parts" : "norms after the parts");
+    }
+    attention.headNorm().ifPresent(norm -> kinds.add("norms of queries and keys"));
+    count(
+            config,
+            "rotary positions",
+            layer -> layer.attention().positions() instanceof Positions.Rotary)
+        .ifPresent(kinds::add);
+    config.layers().stream()
+        .flatMapToInt(layer -> layer.attention().window().stream())
+        .findFirst()
+        .ifPresent(
+            window ->
+                count(
+                        config,
+                        "a window of " + window,
+                        layer -> layer.attention().window().isPresent())
+                    .ifPresent(kinds::add));
+    attention.cap().ifPresent(cap -> kinds.add("scores capped at " + cap));
+    config.unembedding().cap().ifPresent(cap -> kinds.add("logits capped at " + cap));
+    boolean tied = config.unembedding().tied();
+    kinds.add("unembedding " + (tied ? "tied to the token embedding" : "of its own"));
+    return kinds;
+  }
+
+  private static Optional<String> count(
+      TransformerConfig config, String what, Predicate<LayerConfig> has) {
+    int layers = config.layers().size();
+    int those = (int) config.layers().stream().filter(has).count();
+    return those == 0
+        ? Optional.empty()
+        : Optional.of(
+            those == layers ? what : "%s in %d of %d layers".formatted(what, those, layers));
   }
 
   private void adapter(Adapter found, Set<Path> described) throws IOException {

@@ -104,7 +104,7 @@ final class SubjectOptions {
 
   @Option(
       names = "--detach",
-      description = "Hold the scale of the layer norm that an edge passes fixed.")
+      description = "Hold the scales of the norms that an edge passes fixed.")
   private boolean detach;
 
   @Option(

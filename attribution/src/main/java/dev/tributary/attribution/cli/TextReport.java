@@ -231,7 +231,7 @@ final class TextReport {
     List<String> pieces = new ArrayList<>(List.of("Edges"));
     edges.from().ifPresent(node -> pieces.add("from " + described(node)));
     edges.into().ifPresent(node -> pieces.add("into " + described(node)));
-    pieces.add("layer-norm scale " + Lowercase.of(subject.scaleGradient()));
+    pieces.add("norm scales " + Lowercase.of(subject.scaleGradient()));
     wrapped(pieces);
     if (edges.largest().isEmpty()) {
       line(INDENT + ALL_ZERO);
@@ -246,7 +246,7 @@ final class TextReport {
     if (!edges.sums().isEmpty()) {
       line(INDENT + "Sum over all sources: " + sums(edges.sums()));
       if (isNearZero(edges)) {
-        line(INDENT + "(near 0: a layer norm whose scale is live ignores the length of its input)");
+        line(INDENT + "(near 0: a norm whose scale is live ignores the length of its input)");
       }
       certificate(edges);
     }
@@ -344,7 +344,7 @@ final class TextReport {
     wrapped(
         List.of(
             "The largest of " + String.format(Locale.ROOT, "%,d", found.searched()) + " edges,",
-            "layer-norm scale " + Lowercase.of(subject.scaleGradient())));
+            "norm scales " + Lowercase.of(subject.scaleGradient())));
     if (found.edges().isEmpty()) {
       line(INDENT + "(there is none of that magnitude that is not exactly 0)");
       return;
@@ -414,7 +414,7 @@ final class TextReport {
     List<String> pieces = new ArrayList<>();
     pieces.add("Circuit: " + count + " nodes and " + circuit.edges().size() + " edges;");
     steps.forEach(step -> pieces.add(step + ","));
-    pieces.add("layer-norm scale " + Lowercase.of(circuit.origin().scaleGradient()));
+    pieces.add("norm scales " + Lowercase.of(circuit.origin().scaleGradient()));
     wrapped(pieces);
     line(
         INDENT

@@ -518,7 +518,7 @@
         element("dt", {}, "edges"), element("dd", {}, COUNT(circuit.edges.length))),
       element("p", { className: "note" }, [
         circuit.measure == null ? null : `Edge weights: ${visibleText(circuit.measure, 20)}`,
-        circuit.scale == null ? null : `layer norm scale ${visibleText(circuit.scale, 20)}`,
+        circuit.scale == null ? null : `norm scales ${visibleText(circuit.scale, 20)}`,
       ].filter((part) => part !== null).join(", ")),
       circuit.certificates.size === 0 ? null : verdict(worst, `${worst > COMPLETE ? "Sources are missing from some of" : "Every source is accounted for in"}`
         + ` ${plural(circuit.certificates.size, "node", "nodes")}: residual at most ${number(worst)}`),
