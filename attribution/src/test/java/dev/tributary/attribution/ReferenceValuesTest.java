@@ -2,7 +2,6 @@ package dev.tributary.attribution;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assertions.fail;
 import static org.junit.jupiter.api.DynamicContainer.dynamicContainer;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
@@ -28,7 +27,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
@@ -57,11 +55,6 @@ class ReferenceValuesTest {
   /** Of the reference system itself in 32 bits, with room for other orders of summation. */
   private static final double FLOAT_TOLERANCE = 2e-4;
 
-  /**
-   * Tensors of smaller numbers than this are sums that cancel; their rounding is that of the terms.
-   */
-  private static final double SMALLEST_SCALE = 1e-3;
-
   @TempDir Path temporary;
 
   @TestFactory
@@ -87,61 +80,14 @@ class ReferenceValuesTest {
 
   private void compare(Path path, DType dtype) throws IOException {
     JsonNode config = new ObjectMapper().readTree(path.resolve("config.json").toFile());
-    Safetensors expected = Safetensors.open(path.resolve("expected.safetensors"));
-    List<String> failures = new ArrayList<>();
-    int compared = 0;
     try (Scope scope = Scope.open()) {
       Transformer model = Models.load(huggingFaceFolder(path, config), dtype, Progress.NONE);
       Case computed = new Case(model.with(autoencoders(path, config, dtype)), config);
-      for (String name : expected.names()) {
-
-        Supplier<double[]> quantity = computed.quantity(name);
-        if (quantity == null) {
-          failures.add(name + " is not compared");
-          continue;
-        }
-        try (Scope inner = Scope.open()) {
-          compared++;
-          String failure =
-              difference(
-                  expected.tensor(name, DType.DOUBLE).toDoubles(),
-                  quantity.get(),
-                  dtype == DType.DOUBLE ? DOUBLE_TOLERANCE : FLOAT_TOLERANCE);
-          if (!failure.isEmpty()) {
-            failures.add(name + ": " + failure);
-          }
-        }
-      }
+      ExpectedTensors.compare(
+          path.resolve("expected.safetensors"),
+          computed::quantity,
+          dtype == DType.DOUBLE ? DOUBLE_TOLERANCE : FLOAT_TOLERANCE);
     }
-    if (!failures.isEmpty()) {
-      fail(compared + " compared\n" + String.join("\n", failures));
-    }
-  }
-
-  private static String difference(double[] expected, double[] actual, double tolerance) {
-    assertEquals(expected.length, actual.length);
-    double scale = SMALLEST_SCALE;
-    for (double value : expected) {
-      if (Double.isFinite(value)) {
-        scale = Math.max(scale, Math.abs(value));
-      }
-    }
-    for (int i = 0; i < expected.length; i++) {
-      boolean equal =
-          Double.isFinite(expected[i])
-              ? Math.abs(expected[i] - actual[i]) <= tolerance * scale
-              : expected[i] == actual[i];
-      if (!equal) {
-        return String.format(
-            Locale.ROOT,
-            "entry %d is %.17g, expected %.17g, scale %.3g",
-            i,
-            actual[i],
-            expected[i],
-            scale);
-      }
-    }
-    return "";
   }
 
   private static List<SparseAutoencoder> autoencoders(Path path, JsonNode config, DType dtype)
@@ -211,7 +157,11 @@ class ReferenceValuesTest {
     private final int neurons;
 
     Case(Transformer model, JsonNode config) {
-      run = model.run(ints(config.get("prompt_token_ids")));
+      run =
+          model.run(
+              ExpectedTensors.integers(config.get("prompt_token_ids")).stream()
+                  .mapToInt(Integer::intValue)
+                  .toArray());
       JsonNode loss = config.get("loss");
       assertEquals("last", loss.get("position").asText());
       assertEquals("logit_diff", loss.get("name").asText());
@@ -220,8 +170,8 @@ class ReferenceValuesTest {
               run,
               new Metric.LogitDifference(
                   run.lastToken(),
-                  list(loss.get("target_tokens")),
-                  list(loss.get("distractor_tokens"))));
+                  ExpectedTensors.integers(loss.get("target_tokens")),
+                  ExpectedTensors.integers(loss.get("distractor_tokens"))));
       edges.put("detach=0", EdgeAttribution.of(nodes, ScaleGradient.LIVE));
       edges.put("detach=1", EdgeAttribution.of(nodes, ScaleGradient.DETACHED));
       activationEdges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED, EdgeMeasure.ACTIVATION);
@@ -391,11 +341,7 @@ class ReferenceValuesTest {
     }
 
     private double[] stack(IntFunction<double[]> layer) {
-      List<double[]> parts = new ArrayList<>();
-      for (int i = 0; i < layers; i++) {
-        parts.add(layer.apply(i));
-      }
-      return parts.stream().flatMapToDouble(Arrays::stream).toArray();
+      return ExpectedTensors.stack(layers, layer);
     }
 
     private void readings() {
@@ -660,16 +606,6 @@ class ReferenceValuesTest {
           }
         }
       }
-      return result;
-    }
-
-    private static int[] ints(JsonNode array) {
-      return list(array).stream().mapToInt(Integer::intValue).toArray();
-    }
-
-    private static List<Integer> list(JsonNode array) {
-      List<Integer> result = new ArrayList<>();
-      array.forEach(element -> result.add(element.asInt()));
       return result;
     }
   }

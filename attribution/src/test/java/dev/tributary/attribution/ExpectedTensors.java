@@ -1,0 +1,109 @@
+package dev.tributary.attribution;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.fail;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.transformer.file.Safetensors;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.function.Function;
+import java.util.function.IntFunction;
+import java.util.function.Supplier;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+
+/** A file of tensors that another system computed, each of which has to be computed here too. */
+final class ExpectedTensors {
+  /**
+   * Tensors of smaller numbers than this are sums that cancel; their rounding is that of the terms.
+   */
+  private static final double SMALLEST_SCALE = 1e-3;
+
+  private ExpectedTensors() {}
+
+  /**
+   * Fails if a tensor of the file differs, or nothing here computes it.
+   *
+   * @param computed how to compute a tensor, or null if nothing is called that
+   * @param tolerance of the largest magnitude of a tensor
+   */
+  static void compare(
+      Path file, Function<String, @Nullable Supplier<double[]>> computed, double tolerance)
+      throws IOException {
+    Safetensors expected = Safetensors.open(file);
+    List<String> failures = new ArrayList<>();
+    int compared = 0;
+    for (String name : expected.names()) {
+      Supplier<double[]> quantity = computed.apply(name);
+      if (quantity == null) {
+        failures.add(name + " is not compared");
+        continue;
+      }
+      try (Scope scope = Scope.open()) {
+        compared++;
+        String failure =
+            difference(
+                expected.tensor(name, DType.DOUBLE).toDoubles(),
+                quantity.get(),
+                tolerance,
+                name.contains("to=") || name.contains("from="));
+        if (!failure.isEmpty()) {
+          failures.add(name + ": " + failure);
+        }
+      }
+    }
+    if (!failures.isEmpty() || compared == 0) {
+      fail(compared + " compared\n" + String.join("\n", failures));
+    }
+  }
+
+  /**
+   * What is wrong, or nothing.
+   *
+   * @param edges where there is no path they are 0 and not about 0
+   */
+  private static String difference(
+      double[] expected, double[] actual, double tolerance, boolean edges) {
+    assertEquals(expected.length, actual.length);
+    double scale = SMALLEST_SCALE;
+    for (double value : expected) {
+      if (Double.isFinite(value)) {
+        scale = Math.max(scale, Math.abs(value));
+      }
+    }
+    for (int i = 0; i < expected.length; i++) {
+      double allowed = edges && expected[i] == 0 ? 0 : tolerance * scale;
+      boolean equal =
+          Double.isFinite(expected[i])
+              ? Math.abs(expected[i] - actual[i]) <= allowed
+              : expected[i] == actual[i];
+      if (!equal) {
+        return String.format(
+            Locale.ROOT,
+            "entry %d is %.17g, expected %.17g, scale %.3g",
+            i,
+            actual[i],
+            expected[i],
+            scale);
+      }
+    }
+    return "";
+  }
+
+  /** Numbers of each of some layers or points, one after the other. */
+  static double[] stack(int count, IntFunction<double[]> of) {
+    return IntStream.range(0, count).mapToObj(of).flatMapToDouble(Arrays::stream).toArray();
+  }
+
+  /** The numbers of an array. */
+  static List<Integer> integers(JsonNode array) {
+    return IntStream.range(0, array.size()).mapToObj(i -> array.get(i).asInt()).toList();
+  }
+}
