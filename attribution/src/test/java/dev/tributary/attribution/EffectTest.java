@@ -8,9 +8,11 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.AttentionConfig;
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.Part;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
@@ -61,11 +63,14 @@ class EffectTest {
   @Property(tries = 60)
   void ablate_everySource_takesItsWriteOut(@ForAll("seeds") long seed) {
     try (Scope scope = Scope.open()) {
-      NodeAttribution nodes = RandomNodes.attribution(seed);
+      NodeAttribution nodes = RandomNodes.drawn(seed);
       Run run = nodes.run();
       Random random = RandomNodes.random(seed);
       for (RandomNodes.Kind<Source> kind : RandomNodes.sourceKinds().values()) {
         Source source = kind.apply(random, random.nextInt(RandomNodes.LAYERS));
+        if (!RandomNodes.has(run, source) || changesAScale(run, source)) {
+          continue;
+        }
         Tensor write = RandomNodes.write(nodes.run(), source);
         for (double factor : new double[] {0, 1, -2}) {
           Change scaled = Ablation.scale(run, source, factor);
@@ -79,10 +84,24 @@ class EffectTest {
     }
   }
 
+  /**
+   * A norm after a part sees what is left without the source, and what others write changes too.
+   */
+  private static boolean changesAScale(Run run, Source source) {
+    Coordinates at = source.coordinates();
+    if (at.layer().isEmpty()) {
+      return false;
+    }
+    int layer = at.layer().getAsInt();
+    boolean attention = at.component() == Coordinates.Component.ATTENTION;
+    Part part = attention ? run.model().attention(layer) : run.model().mlp(layer);
+    return !part.outlet().isLinear(ScaleGradient.LIVE);
+  }
+
   @Property(tries = 60)
   void set_activation_isThatActivation(@ForAll("seeds") long seed) {
     try (Scope scope = Scope.open()) {
-      NodeAttribution nodes = RandomNodes.attribution(seed);
+      NodeAttribution nodes = RandomNodes.drawn(seed);
       Run run = nodes.run();
       Random random = RandomNodes.random(seed);
       for (String kind : List.of("neuron", "head pair")) {
@@ -104,7 +123,7 @@ class EffectTest {
   @Property(tries = 60)
   void patch_anyEdge_isWhatTheWholeModelLoses(@ForAll("seeds") long seed) {
     try (Scope scope = Scope.open()) {
-      NodeAttribution nodes = RandomNodes.attribution(seed);
+      NodeAttribution nodes = RandomNodes.drawn(seed);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       Run run = nodes.run();
       Random random = RandomNodes.random(seed);
@@ -112,7 +131,7 @@ class EffectTest {
         for (RandomNodes.Kind<Target> targetKind : RandomNodes.targetKinds().values()) {
           Source source = sourceKind.apply(random, 0);
           Target target = targetKind.apply(random, 1 + random.nextInt(2));
-          if (!RandomNodes.has(run, target)) {
+          if (!RandomNodes.has(run, source) || !RandomNodes.has(run, target)) {
             continue;
           }
           ResidualGradient read = edges.gradient(target);
@@ -138,8 +157,13 @@ class EffectTest {
     }
   }
 
-  /** A query is patched while keys stay what they were, and the other way round. */
+  /** A query is patched while keys stay what they were, and the other way round; so is a gate. */
   private static Run held(Run run, Target target, Change without) {
+    if (target instanceof NeuronInput input) {
+      Site other = input.path() == InputPath.GATE ? Site.MLP_UP : Site.MLP_PRE_ACTIVATION;
+      Place place = Place.of(other, input.neuron().layer());
+      return run.with(without, Intervention.patch(place, run));
+    }
     if (target instanceof HeadInput input && input.path() != InputPath.VALUE) {
       Site other = input.path() == InputPath.QUERY ? Site.KEY : Site.QUERY;
       Place place = Place.of(other, input.pair().layer());
@@ -150,6 +174,9 @@ class EffectTest {
 
   private static double lost(NodeAttribution nodes, Target target, Run changed) {
     Run run = nodes.run();
+    if (target instanceof NeuronInput input) {
+      return lost(nodes, input.neuron(), changed);
+    }
     if (target instanceof Neuron n) {
       double gradient = nodes.gradient(Site.MLP_ACTIVATION, n.layer()).get(n.token(), n.neuron());
       return (RandomNodes.activation(run, n) - RandomNodes.activation(changed, n)) * gradient;
@@ -171,7 +198,7 @@ class EffectTest {
       double sum = 0;
       for (int i = 0; i < moved.shape().size(2); i++) {
         sum +=
-            moved.get(p.head(), p.key(), i)
+            moved.get(keyHead(run, p), p.key(), i)
                 * nodes.gradient(Site.HEAD_OUTPUT, p.layer()).get(p.head(), p.query(), i);
       }
       return sum * RandomNodes.activation(run, p);
@@ -194,10 +221,15 @@ class EffectTest {
     return nodes.metric().value(run).value().item() - nodes.metric().value(changed).value().item();
   }
 
+  private static int keyHead(Run run, HeadPair pair) {
+    AttentionConfig attention = run.model().config().layers().get(pair.layer()).attention();
+    return pair.head() * attention.keyHeads() / attention.heads();
+  }
+
   @Property(tries = 40)
   void between_manyAtOnce_equalsOneByOne(@ForAll("seeds") long seed) {
     try (Scope scope = Scope.open()) {
-      NodeAttribution nodes = RandomNodes.attribution(seed);
+      NodeAttribution nodes = RandomNodes.drawn(seed);
       Random random = RandomNodes.random(seed);
       for (EdgeMeasure measure : EdgeMeasure.values()) {
         EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE, measure);
@@ -205,6 +237,7 @@ class EffectTest {
         RandomNodes.sourceKinds().values().forEach(kind -> sources.add(kind.apply(random, 0)));
         List<Target> targets = new ArrayList<>();
         RandomNodes.targetKinds().values().forEach(kind -> targets.add(kind.apply(random, 1)));
+        sources.removeIf(source -> !RandomNodes.has(nodes.run(), source));
         targets.removeIf(target -> !RandomNodes.has(nodes.run(), target));
         for (int neuron = 0; neuron < RandomNodes.NEURONS; neuron++) {
           targets.add(new Neuron(1, RandomNodes.TOKENS - 1, neuron));
@@ -240,7 +273,7 @@ class EffectTest {
   @Property(tries = 60)
   void patch_metricChange_isThatOfTheTargetAlone(@ForAll("seeds") long seed) {
     try (Scope scope = Scope.open()) {
-      NodeAttribution nodes = RandomNodes.attribution(seed);
+      NodeAttribution nodes = RandomNodes.drawn(seed);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       Run run = nodes.run();
       Random random = RandomNodes.random(seed);
@@ -255,7 +288,7 @@ class EffectTest {
           changed
               .value(Site.VALUE, 1)
               .minus(run.value(Site.VALUE, 1))
-              .slice(0, pair.head(), pair.head() + 1)
+              .slice(0, keyHead(run, pair), keyHead(run, pair) + 1)
               .slice(1, pair.key(), pair.key() + 1)
               .times(RandomNodes.activation(run, pair));
       Place place = Place.of(Site.HEAD_OUTPUT, 1).at(0, pair.head()).at(1, last);
@@ -276,8 +309,7 @@ class EffectTest {
   @Property(tries = 60)
   void certify_everyTarget_isComplete(@ForAll("seeds") long seed) {
     try (Scope scope = Scope.open()) {
-      NodeAttribution nodes =
-          seed % 2 == 0 ? RandomNodes.attribution(seed) : RandomNodes.mixture(seed);
+      NodeAttribution nodes = RandomNodes.drawn(seed);
       Random random = RandomNodes.random(seed);
       for (ScaleGradient scale : ScaleGradient.values()) {
         EdgeAttribution edges = EdgeAttribution.of(nodes, scale);
@@ -356,11 +388,20 @@ class EffectTest {
   @Property(tries = 60, seed = FIXED)
   void trace_anyNode_gradientEqualsCentralDifferences(@ForAll("seeds") long seed) {
     try (Scope scope = Scope.open()) {
-      Run run = RandomNodes.attribution(seed).run();
+      Run run = RandomNodes.drawn(seed).run();
       Random random = RandomNodes.random(seed);
       Tensor direction =
           RandomNodes.gaussian(Shape.of(RandomNodes.TOKENS, RandomNodes.WIDTH), random, 1);
       for (Metric trace : traces(random)) {
+        if (trace instanceof Trace.PatternTrace pattern && isMasked(run, pattern.pair())) {
+          if (pattern.stage() == Stage.PRE_ACTIVATION) {
+            String sentence =
+                assertThrows(IllegalArgumentException.class, () -> NodeAttribution.of(run, pattern))
+                    .toString();
+            assertTrue(sentence.contains("lies outside the window"), sentence);
+          }
+          continue;
+        }
         NodeAttribution nodes = NodeAttribution.of(run, trace);
         double derivative =
             nodes.gradient(Site.EMBEDDING).times(direction).sumTo(Shape.of()).item();
@@ -373,6 +414,12 @@ class EffectTest {
             trace::toString);
       }
     }
+  }
+
+  /** A score outside a window is minus infinity, and does not move. */
+  private static boolean isMasked(Run run, HeadPair pair) {
+    Tensor scores = run.value(Site.SCORES, pair.layer());
+    return !Double.isFinite(scores.get(pair.head(), pair.query(), pair.key()));
   }
 
   private static double difference(Run run, Metric metric, Tensor direction, double step) {
@@ -408,7 +455,7 @@ class EffectTest {
   @Property(tries = 60)
   void trace_throughAValue_toEveryKindOfMetric(@ForAll("seeds") long seed) {
     try (Scope scope = Scope.open()) {
-      NodeAttribution logits = RandomNodes.attribution(seed);
+      NodeAttribution logits = RandomNodes.drawn(seed);
       Run run = logits.run();
       Random random = RandomNodes.random(seed);
       HeadPair pair = RandomNodes.pair(random, 0);
@@ -419,6 +466,12 @@ class EffectTest {
               RandomNodes.neuron(random, 0), InputPath.ALL, Stage.ACTIVATION, ScaleGradient.LIVE));
       downstream.add(new Trace.ValueTrace(RandomNodes.pair(random, 1), logits.metric()));
       for (Metric metric : downstream) {
+        if (metric instanceof Trace.PatternTrace pattern && isMasked(run, pattern.pair())) {
+          continue;
+        }
+        if (!RandomNodes.point(run, pair).reaches(metric.tracedGradient(run).point())) {
+          continue; // in a parallel layer
+        }
         NodeAttribution nodes = NodeAttribution.of(run, new Trace.ValueTrace(pair, metric));
         ResidualGradient gradient = metric.tracedGradient(run);
         double expected = 0;

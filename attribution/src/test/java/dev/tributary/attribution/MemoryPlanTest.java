@@ -8,11 +8,13 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import java.util.Random;
 import java.util.Set;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
@@ -41,8 +43,13 @@ class MemoryPlanTest {
       @ForAll @IntRange(min = 4, max = 500) int neurons,
       @ForAll @IntRange(min = 3, max = 500) int vocabulary,
       @ForAll @IntRange(min = 1, max = 200) int tokens,
-      @ForAll DType dtype) {
-    TransformerConfig config = config(layers, dModel, heads, dHead, neurons, vocabulary, tokens);
+      @ForAll DType dtype,
+      @ForAll @IntRange(min = 0, max = 1 << 20) int seed) {
+    TransformerConfig config =
+        seed % 3 == 0
+            ? config(layers, dModel, heads, dHead, neurons, vocabulary, tokens)
+            : RandomArchitecture.of(
+                new Random(seed), layers, dModel, heads, dHead, neurons, 2 * tokens, vocabulary);
     MemoryPlan plan = MemoryPlan.of(config, dtype, tokens);
     Scope.releaseUnused();
     long empty = Scope.reservedBytes();

@@ -141,6 +141,11 @@ final class RandomNodes {
     return attribution(seed, config, random);
   }
 
+  /** Of a GPT-2 or of another model. */
+  static NodeAttribution drawn(long seed) {
+    return seed % 2 == 0 ? attribution(seed) : mixture(seed);
+  }
+
   /** Of a model that mixes what transformers can be, instead of a GPT-2. */
   static NodeAttribution mixture(long seed) {
     Random random = random(seed + 2_000_000);
