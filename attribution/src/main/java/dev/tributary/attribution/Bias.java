@@ -137,8 +137,8 @@ public record Bias(BiasPart part, int layer, int token) implements Source {
     }
 
     @Override
-    public SearchSources rows(Run run) {
-      return SearchSources.everywhere(this, run, of(run.model()).outlet(), row(run.model()));
+    public SearchSources lists(Run run) {
+      return SearchSources.onePerToken(this, run, token -> written(run, token, token + 1));
     }
   }
 

@@ -104,8 +104,9 @@ public record Embedding(EmbeddingPart part, int token) implements Source {
     }
 
     @Override
-    public SearchSources rows(Run run) {
-      return SearchSources.atOwnToken(this, run, run.value(part.place()));
+    public SearchSources lists(Run run) {
+      Tensor rows = run.value(part.place());
+      return SearchSources.onePerToken(this, run, token -> rows.slice(0, token, token + 1));
     }
   }
 

@@ -7,6 +7,7 @@ import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Encoding;
+import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Outlet;
@@ -99,8 +100,11 @@ record Encoded(Site site, int layer) {
     }
 
     @Override
-    default SearchSources rows(Run run) {
-      return SearchSources.atOwnToken(this, run, written(run));
+    default SearchSources lists(Run run) {
+      return SearchSources.onePerToken(
+          this,
+          run,
+          token -> of().perToken(run, token, of().fixed(run.model(), vector(run, token))));
     }
 
     /** The vector at a token, [1, n]. */
@@ -216,16 +220,49 @@ record Encoded(Site site, int layer) {
     };
   }
 
-  /** Gradients in the rows of scalars that move with the vector, [k, n] to [k, token, dModel]. */
-  Tensor pull(Run run, int token, Tensor cotangents, ScaleGradient scaleGradient) {
+  /** The last token at which what is encoded reads the row of one. */
+  int lastReading(int row, int tokens) {
+    return Vectors.of(site) == Vectors.ATTENTION ? tokens - 1 : row;
+  }
+
+  /**
+   * Gradients in one row of the residual stream of scalars that move with what is encoded at a
+   * token, [k, n] to [k, dModel].
+   */
+  Tensor pull(Run run, int row, int token, Tensor cotangents, ScaleGradient scaleGradient) {
     try (Scope scope = Scope.open()) {
       Tensor residual = run.residual(part(run.model()).reads()).value();
-      Variable rows = Variable.input(residual.slice(0, firstRead(token), token + 1));
+      Variable moving = Variable.input(residual.slice(0, row, row + 1));
+      Variable vector =
+          Vectors.of(site) == Vectors.ATTENTION
+              ? attended(run, row, token, moving, scaleGradient)
+              : vector(run, token, moving, scaleGradient);
       Tensor directions =
           cotangents.reshape(cotangents.shape().size(0), 1, cotangents.shape().size(1));
-      Variable vector = vector(run, token, rows, scaleGradient);
-      return scope.keep(Jacobian.of(vector, rows).pull(directions).get(0));
+      Tensor pulled = Jacobian.of(vector, moving).pull(directions).get(0);
+      return scope.keep(pulled.reshape(pulled.shape().size(0), pulled.shape().size(2)));
     }
+  }
+
+  /** What moves as the output of attention at a token does with the row of one before it. */
+  private Variable attended(
+      Run run, int row, int token, Variable moving, ScaleGradient scaleGradient) {
+    Attention attention = run.model().attention(layer);
+    Variable x = attention.normalised(moving, scaleGradient);
+    Variable key = attention.key(x, row, scaleGradient);
+    Variable value = attention.value(x);
+    Variable sum =
+        attention
+            .outputWith(run, row, InputPath.KEY, key, token, token + 1, scaleGradient)
+            .plus(
+                attention.outputWith(
+                    run, row, InputPath.VALUE, value, token, token + 1, scaleGradient));
+    if (row < token) {
+      return sum;
+    }
+    Variable query = attention.query(x, row, scaleGradient);
+    return sum.plus(
+        attention.outputWith(run, row, InputPath.QUERY, query, token, token + 1, scaleGradient));
   }
 
   /** How what is encoded moves along a write, at the tokens from its own on, [token, n]. */

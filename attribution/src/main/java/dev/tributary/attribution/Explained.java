@@ -1,13 +1,14 @@
 package dev.tributary.attribution;
 
 import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Transformer;
 import java.util.List;
-import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /** The scalar that is explained. */
@@ -49,17 +50,38 @@ public record Explained() implements Target {
     }
 
     @Override
-    public List<Supplier<SearchTargets>> directions(EdgeAttribution edges, NodeFilter filter) {
-      ResidualGradient read = edges.nodes().residualGradient();
-      return List.of(
-          () ->
-              SearchTargets.ofEach(
-                  read.point(),
-                  read.firstToken(),
-                  read.rows(),
-                  read.rows().shape().size(0),
-                  edges.nodes().run().length(),
-                  column -> new Explained()));
+    public SearchTargets lists(EdgeAttribution edges, NodeFilter wanted) {
+      return new Rows(edges.nodes().residualGradient());
+    }
+  }
+
+  /** One direction at each token that is read. */
+  private record Rows(ResidualGradient gradient) implements SearchTargets {
+    @Override
+    public Point point() {
+      return gradient.point();
+    }
+
+    @Override
+    public long count(int token) {
+      return gradient.reads(token) ? 1 : 0;
+    }
+
+    @Override
+    public double[] norms(int token) {
+      try (Scope scope = Scope.open()) {
+        return gradient.reads(token) ? gradient.row(token).norm(-1).toDoubles() : new double[0];
+      }
+    }
+
+    @Override
+    public Tensor directions(int token, int... chosen) {
+      return gradient.row(token);
+    }
+
+    @Override
+    public Explained target(int token, int place, int which) {
+      return new Explained();
     }
   }
 

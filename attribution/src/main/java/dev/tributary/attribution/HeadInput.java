@@ -15,13 +15,11 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
-import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
@@ -115,7 +113,8 @@ public record HeadInput(HeadPair pair, InputPath path) implements Target {
               push.through(
                   attention,
                   path,
-                  k -> attention.pattern(attention.scoresWithKey(run, token, k), token));
+                  k ->
+                      attention.pattern(attention.scoresWithKey(run, token, k, token, end), token));
           yield List.of(NodeArray.of(this, moved.times(held), 0, token));
         }
         case VALUE -> {
@@ -145,254 +144,8 @@ public record HeadInput(HeadPair pair, InputPath path) implements Target {
     }
 
     @Override
-    public List<Supplier<SearchTargets>> directions(EdgeAttribution edges, NodeFilter filter) {
-      return List.of(() -> new HeadDirections(edges, number, filter).through(path));
-    }
-  }
-
-  /**
-   * Directions of the three inputs of the heads of a layer. With y a gradient at what the attention
-   * computes from:
-   *
-   * <ul>
-   *   <li>query: column = (head, key), y of the key through the query's weights, less its mean over
-   *       the pattern of the token; gradient · probability / scale
-   *   <li>key: column = (head, query), y of the query through the key's weights; for each key whose
-   *       probability it moves, gradient · probability · (whether it is this token's, less the
-   *       probability of this token) / scale
-   *   <li>value: column = (head, query), y of the gradient of the head's output through the value's
-   *       weights; probability / scale
-   * </ul>
-   */
-  private static final class HeadDirections {
-    private final EdgeAttribution edges;
-    private final Run run;
-    private final int layer;
-    private final NodeFilter filter;
-    private final Attention attention;
-    private final int heads;
-    private final int tokens;
-    private final SearchTargets.Entry entry;
-    private final double[] scales;
-    private final double[] pattern;
-
-    HeadDirections(EdgeAttribution edges, int layer, NodeFilter filter) {
-      this.edges = edges;
-      this.run = edges.nodes().run();
-      this.layer = layer;
-      this.filter = filter;
-      this.attention = run.model().attention(layer);
-      requireArgument(
-          attention.isBilinear(),
-          "a search of all edges: in layer %d scores are capped, or queries and keys are normed or"
-              + " turned, and their directions are not the same at all tokens",
-          layer);
-      this.heads = attention.heads();
-      this.tokens = run.length();
-      this.entry = new SearchTargets.Entry(edges, attention);
-      this.scales = entry.scale().toDoubles();
-      this.pattern = run.value(Site.PATTERN, layer).toDoubles();
-    }
-
-    SearchTargets through(InputPath path) {
-      return switch (path) {
-        case QUERY -> queries();
-        case KEY -> keys();
-        case VALUE ->
-            edges.measure() == EdgeMeasure.ATTRIBUTION
-                ? valuesAlongGradients()
-                : valuesAlongWrites();
-        case GATE, UP, ALL -> throw new AssertionError(path);
-      };
-    }
-
-    /** Cotangents at an input of each head, [head, row, dHead], as gradients, [head · row, d]. */
-    private Tensor gradients(InputPath path, Tensor cotangents) {
-      Tensor pulled = attention.pulled(path, cotangents);
-      int rows = heads * cotangents.shape().size(1);
-      return pulled.reshape(rows, pulled.shape().size(2));
-    }
-
-    private int at(int head, int query, int key) {
-      return (head * tokens + query) * tokens + key;
-    }
-
-    /** Gradient of the metric at each probability times that probability. */
-    private double[] weightedPattern() {
-      return edges
-          .heldGradient(Site.PATTERN, layer)
-          .times(run.value(Site.PATTERN, layer))
-          .toDoubles();
-    }
-
-    private Supplier<Target> named(int head, int query, int key, InputPath path) {
-      return () -> new HeadPair(layer, head, query, key).through(path);
-    }
-
-    private SearchTargets queries() {
-      Tensor keys = attention.perHead(run.value(Site.KEY, layer));
-      Tensor directions = entry.directions(gradients(InputPath.QUERY, keys));
-      int width = directions.shape().size(1);
-      Tensor means =
-          run.value(Site.PATTERN, layer)
-              .matmul(directions.reshape(heads, tokens, width))
-              .reshape(heads * tokens, width);
-      double[] weighted = weightedPattern();
-      double[][] bounds = new double[tokens][heads * tokens];
-      long[] reading = new long[tokens];
-      for (int query = 0; query < tokens; query++) {
-        if (filter.wantsToken(query)) {
-          reading[query] = (long) heads * (query + 1);
-          for (int head = 0; head < heads; head++) {
-            for (int key = 0; key <= query; key++) {
-              bounds[query][head * tokens + key] =
-                  Math.abs(weighted[at(head, query, key)]) * scoreScale(query);
-            }
-          }
-        }
-      }
-      return entry.targets(
-          directions,
-          means,
-          bounds,
-          reading,
-          (token, j, sink) -> {
-            int head = j / tokens;
-            int key = j % tokens;
-            sink.edge(
-                named(head, token, key, InputPath.QUERY),
-                weighted[at(head, token, key)] * scoreScale(token));
-          });
-    }
-
-    private double scoreScale(int token) {
-      return attention.scoreScale() / scales[token];
-    }
-
-    private SearchTargets keys() {
-      double[] weighted = weightedPattern();
-      double[][] bounds = new double[tokens][heads * tokens];
-      long[] reading = new long[tokens];
-      for (int head = 0; head < heads; head++) {
-        for (int query = 0; query < tokens; query++) {
-          if (filter.wantsToken(query)) {
-            boundKeys(head, query, weighted, pattern, bounds);
-          }
-        }
-      }
-      for (int token = 0; token < tokens; token++) {
-        for (int query = token; query < tokens; query++) {
-          reading[token] += filter.wantsToken(query) ? (long) heads * (query + 1) : 0;
-        }
-      }
-      return entry.targets(
-          gradients(InputPath.KEY, run.value(Site.QUERY, layer)),
-          bounds,
-          reading,
-          (token, j, sink) -> {
-            int head = j / tokens;
-            int query = j % tokens;
-            double moved = pattern[at(head, query, token)];
-            for (int key = 0; key <= query; key++) {
-              double slope = (key == token ? 1 : 0) - moved;
-              sink.edge(
-                  named(head, query, key, InputPath.KEY),
-                  weighted[at(head, query, key)] * slope * scoreScale(token));
-            }
-          });
-    }
-
-    /** The largest coefficient over keys, for every token whose key a query sees. */
-    private void boundKeys(
-        int head, int query, double[] weighted, double[] pattern, double[][] bounds) {
-      int largest = 0;
-      double second = 0; // largest magnitude but that one
-      for (int key = 1; key <= query; key++) {
-        double here = Math.abs(weighted[at(head, query, key)]);
-        double best = Math.abs(weighted[at(head, query, largest)]);
-        if (here > best) {
-          second = best;
-          largest = key;
-        } else {
-          second = Math.max(second, here);
-        }
-      }
-      for (int token = 0; token <= query; token++) {
-        double moved = pattern[at(head, query, token)];
-        double other = token == largest ? second : Math.abs(weighted[at(head, query, largest)]);
-        double own = Math.abs(weighted[at(head, query, token)]) * Math.abs(1 - moved);
-        bounds[token][head * tokens + query] =
-            Math.max(own, other * Math.abs(moved)) * scoreScale(token);
-      }
-    }
-
-    private SearchTargets valuesAlongGradients() {
-      Tensor gradient = edges.nodes().gradient(Site.HEAD_OUTPUT, layer);
-      double[][] bounds = new double[tokens][heads * tokens];
-      for (int key = 0; key < tokens; key++) {
-        for (int query = key; query < tokens; query++) {
-          for (int head = 0; head < heads && filter.wantsToken(query); head++) {
-            bounds[key][head * tokens + query] =
-                Math.abs(pattern[at(head, query, key)]) / scales[key];
-          }
-        }
-      }
-      return entry.targets(
-          gradients(InputPath.VALUE, gradient),
-          bounds,
-          queriesFrom(),
-          (token, j, sink) -> {
-            int head = j / tokens;
-            int query = j % tokens;
-            sink.edge(
-                named(head, query, token, InputPath.VALUE),
-                pattern[at(head, query, token)] / scales[token]);
-          });
-    }
-
-    /** Column (head, key), for all the queries that read it along the same direction. */
-    private SearchTargets valuesAlongWrites() {
-      List<Tensor> along = new ArrayList<>();
-      for (int key = 0; key < tokens; key++) {
-        along.add(writtenDirections(run, layer, key));
-      }
-      double[][] bounds = new double[tokens][heads * tokens];
-      for (int key = 0; key < tokens; key++) {
-        for (int head = 0; head < heads; head++) {
-          double largest = 0;
-          for (int query = key; query < tokens; query++) {
-            if (filter.wantsToken(query)) {
-              largest = Math.max(largest, Math.abs(pattern[at(head, query, key)]));
-            }
-          }
-          bounds[key][head * tokens + key] = largest / scales[key];
-        }
-      }
-      return entry.targets(
-          gradients(InputPath.VALUE, Tensor.concat(1, along)),
-          bounds,
-          queriesFrom(),
-          (token, j, sink) -> {
-            int head = j / tokens;
-            for (int query = token; query < tokens; query++) {
-              if (filter.wantsToken(query)) {
-                sink.edge(
-                    named(head, query, token, InputPath.VALUE),
-                    pattern[at(head, query, token)] / scales[token]);
-              }
-            }
-          });
-    }
-
-    /** How many values of wanted queries read each token. */
-    private long[] queriesFrom() {
-      long[] reading = new long[tokens];
-      for (int key = 0; key < tokens; key++) {
-        for (int query = key; query < tokens; query++) {
-          reading[key] += filter.wantsToken(query) ? heads : 0;
-        }
-      }
-      return reading;
+    public SearchTargets lists(EdgeAttribution edges, NodeFilter wanted) {
+      return HeadDirections.of(path, edges, number, wanted);
     }
   }
 

@@ -3,6 +3,7 @@ package dev.tributary.attribution;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.Change;
@@ -13,6 +14,7 @@ import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -127,28 +129,83 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
       return NodeArray.of(this, products, 0, gradient.from());
     }
 
-    /** Row head · T + key: the head's value at the key, written into the residual stream. */
     @Override
-    public SearchSources rows(Run run) {
-      int tokens = run.length();
-      int heads = attention(run).heads();
-      Tensor rows = rowsByHead(run);
-      double[] pattern = attention(run).outlet().perToken(run, 0, pattern(run)).toDoubles();
-      double[][] activations = new double[tokens][heads * tokens];
-      int[] nodes = new int[tokens];
-      for (int query = 0; query < tokens; query++) {
-        nodes[query] = heads * (query + 1);
-        for (int head = 0; head < heads; head++) {
-          int from = (head * tokens + query) * tokens;
-          System.arraycopy(pattern, from, activations[query], head * tokens, query + 1);
-        }
+    public SearchSources lists(Run run) {
+      return new Writes(this, run);
+    }
+  }
+
+  /** One list entry for each head and key, head · (token + 1) + key. */
+  private static final class Writes implements SearchSources {
+    private final HeadPairs family;
+    private final Run run;
+    private final Attention attention;
+    private final Tensor weight;
+
+    /** Probabilities over the scale of the outlet, [head, query, key]. */
+    private final Tensor activations;
+
+    /** Of what is written of each value at a probability of 1, [head · T + key]. */
+    private final double[] norms;
+
+    Writes(HeadPairs family, Run run) {
+      this.family = family;
+      this.run = run;
+      this.attention = family.attention(run);
+      this.weight = attention.outputWeight();
+      this.activations = attention.outlet().perToken(run, 0, family.pattern(run));
+      try (Scope scope = Scope.open()) {
+        Norms.OfProducts products =
+            new Norms.OfProducts(run, () -> attention.outlet().fixed(weight));
+        this.norms = products.of(family.values(run));
       }
-      return new SearchSources(
-          point(run.model()),
-          rows.reshape(heads * tokens, rows.shape().size(2)),
-          activations,
-          nodes,
-          (row, token) -> node(row / tokens, token, row % tokens));
+    }
+
+    @Override
+    public Point point() {
+      return attention.writes();
+    }
+
+    @Override
+    public long count(int token) {
+      return (long) attention.heads() * (token + 1);
+    }
+
+    /** [head, 1, key] */
+    private Tensor activations(int token) {
+      return activations.slice(1, token, token + 1).slice(2, 0, token + 1);
+    }
+
+    @Override
+    public double[] norms(int token) {
+      try (Scope scope = Scope.open()) {
+        double[] result = activations(token).toDoubles();
+        for (int i = 0; i < result.length; i++) {
+          int value = i / (token + 1) * run.length() + i % (token + 1);
+          result[i] = Math.abs(result[i]) * norms[value];
+        }
+        return result;
+      }
+    }
+
+    @Override
+    public Tensor writes(int token, int... chosen) {
+      Tensor values = family.values(run).slice(1, 0, token + 1);
+      int entries = attention.heads() * (token + 1);
+      Tensor scalars = activations(token).reshape(entries, 1).gather(0, chosen);
+      Tensor rows = values.reshape(entries, attention.dHead()).gather(0, chosen).times(scalars);
+      int[] heads = Arrays.stream(chosen).map(entry -> entry / (token + 1)).toArray();
+      Tensor written = Groups.rows(heads, (head, own) -> rows.gather(0, own).matmul(weight(head)));
+      return attention.outlet().fixed(written);
+    }
+
+    private Tensor weight(int head) {
+      return weight.slice(0, head, head + 1).reshape(attention.dHead(), weight.shape().size(2));
+    }
+
+    @Override
+    public HeadPair node(int token, int place) {
+      return family.node(place / (token + 1), token, place % (token + 1));
     }
   }
 

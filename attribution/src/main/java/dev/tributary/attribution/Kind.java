@@ -76,12 +76,17 @@ abstract class Kind {
 
   /** Whether its nodes have one of the two roles in a search. */
   boolean is(Class<? extends Node> role) {
-    return role.isAssignableFrom(type) && isListed();
+    return role.isAssignableFrom(type) && isSearched();
+  }
+
+  /** Whether a search has its nodes where they are asked for. */
+  boolean isSearched() {
+    return isListed();
   }
 
   /**
-   * Whether searches and rankings have its nodes: a model has a definite number of them, and they
-   * are no parts of others.
+   * Whether searches of all kinds and rankings have its nodes: a model has a definite number of
+   * them, and they are no parts of others.
    */
   boolean isListed() {
     return true;

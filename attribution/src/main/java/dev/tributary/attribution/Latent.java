@@ -10,11 +10,11 @@ import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
-import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
@@ -117,9 +117,15 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
     }
 
     @Override
-    public SearchSources rows(Run run) {
+    public SearchSources lists(Run run) {
       Tensor activations = of.perToken(run, 0, of.encoding(run).latents());
-      return SearchSources.shared(this, run, fixed(run), activations);
+      Tensor decoder = of.autoencoder(run).decoder();
+      return SearchSources.ofRows(
+          this,
+          run,
+          activations,
+          Norms.ofRows(() -> fixed(run)),
+          chosen -> of.fixed(run.model(), decoder.gather(0, chosen)));
     }
 
     /** At the tokens whose rows of the site move; only active latents are computed. */
@@ -159,29 +165,88 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
     }
 
     @Override
-    public List<Supplier<SearchTargets>> directions(EdgeAttribution edges, NodeFilter filter) {
-      List<Supplier<SearchTargets>> directions = new ArrayList<>();
-      IntStream.range(0, edges.nodes().run().length())
-          .filter(filter::wantsToken)
-          .forEach(token -> directions.add(() -> directions(edges, token)));
-      return directions;
+    public SearchTargets lists(EdgeAttribution edges, NodeFilter wanted) {
+      return new Directions(this, edges, wanted);
+    }
+  }
+
+  /**
+   * One direction for each latent that is active at a token where the row is read, one such token
+   * after the other.
+   */
+  private static final class Directions implements SearchTargets {
+    private final Latents family;
+    private final EdgeAttribution edges;
+    private final Run run;
+
+    /** Active latents by token. */
+    private final int[][] active;
+
+    Directions(Latents family, EdgeAttribution edges, NodeFilter wanted) {
+      this.family = family;
+      this.edges = edges;
+      this.run = edges.nodes().run();
+      Tensor latents = family.of().encoding(run).latents();
+      this.active = new int[run.length()][];
+      for (int token = 0; token < active.length; token++) {
+        active[token] =
+            wanted.wantsToken(token) ? active(latents.slice(0, token, token + 1)) : new int[0];
+      }
     }
 
-    /** The active latents at a token; column latent · rows + row, of the rows that they read. */
-    private SearchTargets directions(EdgeAttribution edges, int token) {
-      Run run = edges.nodes().run();
-      int[] active = active(of.encoding(run).latents().slice(0, token, token + 1));
-      Tensor weights = weights(edges, token, active).reshape(active.length, 1);
-      Tensor cotangents = of.autoencoder(run).encoder().gather(0, active).times(weights);
-      Tensor pulled = of.pull(run, token, cotangents, edges.scaleGradient());
-      int rows = pulled.shape().size(1);
-      return SearchTargets.ofEach(
-          of.part(run.model()).reads(),
-          of.firstRead(token),
-          pulled.reshape(active.length * rows, pulled.shape().size(2)),
-          rows,
-          run.length(),
-          column -> node(token, active[column]));
+    @Override
+    public Point point() {
+      return family.of().part(run.model()).reads();
+    }
+
+    /** The tokens of latents that read a row. */
+    private IntStream readers(int row) {
+      return IntStream.rangeClosed(row, family.of().lastReading(row, run.length()));
+    }
+
+    @Override
+    public long count(int token) {
+      return readers(token).mapToLong(reader -> active[reader].length).sum();
+    }
+
+    @Override
+    public double[] norms(int token) {
+      try (Scope scope = Scope.open()) {
+        return readers(token)
+            .filter(reader -> active[reader].length > 0)
+            .mapToObj(reader -> directions(token, reader, active[reader]))
+            .flatMapToDouble(rows -> Arrays.stream(rows.norm(-1).toDoubles()))
+            .toArray();
+      }
+    }
+
+    /** How latents at a token read a row, [chosen, dModel]. */
+    private Tensor directions(int row, int token, int... chosen) {
+      Encoded of = family.of();
+      Tensor weights = family.weights(edges, token, chosen).reshape(chosen.length, 1);
+      Tensor cotangents = of.autoencoder(run).encoder().gather(0, chosen).times(weights);
+      return of.pull(run, row, token, cotangents, edges.scaleGradient());
+    }
+
+    @Override
+    public Tensor directions(int token, int... chosen) {
+      List<Latent> latents =
+          Arrays.stream(chosen).mapToObj(place -> target(token, place, 0)).toList();
+      return Groups.rows(
+          latents.stream().mapToInt(Latent::token).toArray(),
+          (reader, own) ->
+              directions(
+                  token, reader, Arrays.stream(own).map(i -> latents.get(i).latent()).toArray()));
+    }
+
+    @Override
+    public Latent target(int token, int place, int which) {
+      int first = 0;
+      int reader = token;
+      while (place - first >= active[reader].length) {
+        first += active[reader++].length;
+      }
+      return family.node(reader, active[reader][place - first]);
     }
   }
 

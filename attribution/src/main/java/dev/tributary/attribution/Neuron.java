@@ -1,9 +1,8 @@
 package dev.tributary.attribution;
 
-import static dev.tributary.core.Checks.requireArgument;
-
 import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Change;
@@ -16,11 +15,11 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
-import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
@@ -112,12 +111,14 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
     }
 
     @Override
-    public SearchSources rows(Run run) {
-      return SearchSources.shared(
+    public SearchSources lists(Run run) {
+      Mlp mlp = mlp(run);
+      return SearchSources.ofRows(
           this,
           run,
-          mlp(run).outlet().fixed(mlp(run).rows()),
-          mlp(run).outlet().perToken(run, 0, activation(run)));
+          mlp.outlet().perToken(run, 0, activation(run)),
+          Norms.ofRows(() -> mlp.outlet().fixed(mlp.rows())),
+          chosen -> mlp.outlet().fixed(mlp.rows().gather(0, chosen)));
     }
 
     @Override
@@ -136,46 +137,114 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
       return NodeArray.of(family, moved.times(held.slice(0, token, token + 1)), token);
     }
 
-    /**
-     * Column = neuron, its input weights through the norm; coefficient = held gradient · slope /
-     * scale.
-     */
     @Override
-    public List<Supplier<SearchTargets>> directions(EdgeAttribution edges, NodeFilter filter) {
-      return List.of(() -> directions(edges.nodes().run(), edges, filter));
+    public SearchTargets lists(EdgeAttribution edges, NodeFilter wanted) {
+      return new Directions(this, InputPath.ALL, edges, wanted);
+    }
+  }
+
+  /**
+   * One direction for each neuron of a layer through one input or all, which adds up linear maps:
+   * of each, its weights times held gradient times slope.
+   */
+  static final class Directions implements SearchTargets {
+    private final TargetFamily family;
+    private final EdgeAttribution edges;
+    private final NodeFilter wanted;
+    private final Mlp mlp;
+    private final double[] scales;
+    private final List<Mlp.Factor> factors;
+
+    /** Held gradient times slope along each of these, [token, neuron]. */
+    private final List<Tensor> coefficients = new ArrayList<>();
+
+    /** Of each two of these, the products of their weights by neuron. */
+    private final double[][][] products;
+
+    Directions(TargetFamily family, InputPath path, EdgeAttribution edges, NodeFilter wanted) {
+      this.family = family;
+      this.edges = edges;
+      this.wanted = wanted;
+      int layer = family.layer().orElseThrow();
+      this.mlp = edges.nodes().run().model().mlp(layer);
+      this.scales = SearchTargets.scales(edges, mlp);
+      List<Mlp.Factor> all = mlp.factors(edges.nodes().run());
+      int at = mlp.paths().indexOf(path); // of a plain neuron, all is its only path
+      this.factors = at < 0 ? all : all.subList(at, at + 1);
+      Tensor held = edges.heldGradient(Site.MLP_ACTIVATION, layer);
+      factors.forEach(factor -> coefficients.add(held.times(factor.slopes())));
+      this.products = products();
     }
 
-    private SearchTargets directions(Run run, EdgeAttribution edges, NodeFilter filter) {
-      List<Mlp.Factor> factors = mlp(run).factors(run);
-      requireArgument(
-          factors.size() == 1,
-          "a search of all edges: the neurons of layer %d are gated, and their directions are not"
-              + " the same at all tokens",
-          number);
-      Mlp.Factor factor = factors.get(0);
-      SearchTargets.Entry entry = new SearchTargets.Entry(edges, mlp(run));
-      double[] coefficients =
-          edges
-              .heldGradient(Site.MLP_ACTIVATION, number)
-              .times(factor.slopes())
-              .over(entry.scale())
-              .toDoubles();
-      int neurons = factor.slopes().shape().size(1);
-      double[][] bounds = new double[run.length()][neurons];
-      long[] reading = new long[run.length()];
-      for (int token = 0; token < run.length(); token++) {
-        if (filter.wantsToken(token)) {
-          reading[token] = neurons;
-          for (int neuron = 0; neuron < neurons; neuron++) {
-            bounds[token][neuron] = Math.abs(coefficients[token * neurons + neuron]);
+    private double[][][] products() {
+      double[][][] result = new double[factors.size()][factors.size()][];
+      try (Scope scope = Scope.open()) {
+        List<Tensor> rows =
+            factors.stream()
+                .map(factor -> SearchTargets.fixed(mlp, factor.weight().permute(1, 0)))
+                .toList();
+        for (int i = 0; i < result.length; i++) {
+          for (int j = 0; j < result.length; j++) {
+            result[i][j] = rows.get(i).rowDots(rows.get(j)).toDoubles();
           }
         }
       }
-      return entry.targets(
-          factor.weights(),
-          bounds,
-          reading,
-          (token, j, sink) -> sink.edge(() -> node(token, j), coefficients[token * neurons + j]));
+      return result;
+    }
+
+    @Override
+    public Point point() {
+      return mlp.reads();
+    }
+
+    @Override
+    public long count(int token) {
+      return wanted.wantsToken(token) ? mlp.neuronCount() : 0;
+    }
+
+    private Tensor coefficient(int factor, int token) {
+      return coefficients.get(factor).slice(0, token, token + 1);
+    }
+
+    @Override
+    public double[] norms(int token) {
+      if (!wanted.wantsToken(token)) {
+        return new double[0];
+      }
+      double[] squares = new double[mlp.neuronCount()];
+      double[] terms = new double[squares.length];
+      for (int i = 0; i < factors.size(); i++) {
+        double[] one = coefficient(i, token).toDoubles();
+        for (int j = 0; j < factors.size(); j++) {
+          double[] other = coefficient(j, token).toDoubles();
+          for (int neuron = 0; neuron < squares.length; neuron++) {
+            double term = one[neuron] * other[neuron] * products[i][j][neuron];
+            squares[neuron] += term;
+            terms[neuron] += Math.abs(term);
+          }
+        }
+      }
+      double[] norms = Norms.ofSquares(edges.nodes().run(), squares, terms);
+      return Arrays.stream(norms).map(norm -> norm / scales[token]).toArray();
+    }
+
+    @Override
+    public Tensor directions(int token, int... chosen) {
+      Tensor sum =
+          IntStream.range(0, factors.size())
+              .mapToObj(
+                  i -> {
+                    Tensor own = coefficient(i, token).gather(-1, chosen);
+                    return factors.get(i).rows(chosen).times(own.reshape(chosen.length, 1));
+                  })
+              .reduce(Tensor::plus)
+              .orElseThrow();
+      return SearchTargets.throughEntry(edges, mlp, token, sum);
+    }
+
+    @Override
+    public Target target(int token, int place, int which) {
+      return family.node(token, place);
     }
   }
 

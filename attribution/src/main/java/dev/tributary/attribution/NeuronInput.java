@@ -14,7 +14,6 @@ import dev.tributary.transformer.Transformer;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
@@ -29,11 +28,16 @@ public record NeuronInput(Neuron neuron, InputPath path) implements Target {
   private static final List<InputPath> PATHS = List.of(InputPath.GATE, InputPath.UP);
 
   static final Kind KIND =
-      new Kind(NeuronInput.class, "neuron") {
-        /** A search has neurons whole. */
+      new Kind(NeuronInput.class, "neuron_input") {
+        /** They are parts of neurons. */
         @Override
         boolean isListed() {
           return false;
+        }
+
+        @Override
+        boolean isSearched() {
+          return true;
         }
 
         @Override
@@ -96,8 +100,8 @@ public record NeuronInput(Neuron neuron, InputPath path) implements Target {
     }
 
     @Override
-    public List<Supplier<SearchTargets>> directions(EdgeAttribution edges, NodeFilter filter) {
-      return List.of();
+    public SearchTargets lists(EdgeAttribution edges, NodeFilter wanted) {
+      return new Neuron.Directions(this, path, edges, wanted);
     }
   }
 

@@ -150,7 +150,9 @@ final class Push {
                 through(
                     attention,
                     path,
-                    moving -> attention.outputWith(run, token, path, moving, scaleGradient())))
+                    moving ->
+                        attention.outputWith(
+                            run, token, path, moving, token, run.length(), scaleGradient())))
         .reduce(Tensor::plus)
         .orElseThrow();
   }

@@ -2,148 +2,122 @@ package dev.tributary.attribution;
 
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.Outlet;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
 import java.util.Arrays;
+import java.util.function.IntFunction;
+import java.util.stream.IntStream;
 
 /**
- * Sources of one family as a product of two factors: what source i writes at a token is its
- * activation there times row i, which is the same at all tokens. A row of something that is written
- * at one token only has activation 0 at the others.
+ * The sources of one family as lists, one for each token: how long what each writes is, and what it
+ * writes, on demand.
  */
-final class SearchSources {
-  /** Names the node of a row at a token. */
-  interface Name {
-    Source of(int row, int token);
-  }
+interface SearchSources {
+  /** Where they write. */
+  Point point();
 
-  private final Point point;
-  private final Tensor rows;
-  private final double[][] activations;
-  private final double[] largest;
-  private final double largestNorm;
-  private final Name name;
-  private final int[] nodes;
+  /** How many there are at a token, those that write nothing among them. */
+  long count(int token);
+
+  /** Norms of what is written at a token; what writes nothing may be left out. */
+  double[] norms(int token);
 
   /**
-   * Sources of these rows.
-   *
-   * @param rows [source, dModel]
-   * @param activations [token][source]
-   * @param nodes how many sources there are at each token
+   * What some write, each by its place in the list of a token, [chosen, dModel]: of one alone, to
+   * the last bit what it is whenever one is asked for alone.
    */
-  SearchSources(Point point, Tensor rows, double[][] activations, int[] nodes, Name name) {
-    this.point = point;
-    this.rows = rows;
-    this.activations = activations;
-    this.nodes = nodes;
-    this.name = name;
-    this.largest = new double[activations.length];
-    for (int token = 0; token < activations.length; token++) {
-      for (double activation : activations[token]) {
-        largest[token] = Math.max(largest[token], Math.abs(activation));
+  Tensor writes(int token, int... chosen);
+
+  /** The node at a place in the list of a token. */
+  Source node(int token, int place);
+
+  /**
+   * One source at each token.
+   *
+   * @param written what it writes there, [1, dModel]
+   */
+  static SearchSources onePerToken(SourceFamily family, Run run, IntFunction<Tensor> written) {
+    return new SearchSources() {
+      @Override
+      public Point point() {
+        return family.point(run.model());
       }
-    }
-    try (Scope scope = Scope.open()) {
-      this.largestNorm = Arrays.stream(rows.norm(-1).toDoubles()).max().orElse(0);
-    }
+
+      @Override
+      public long count(int token) {
+        return 1;
+      }
+
+      @Override
+      public double[] norms(int token) {
+        try (Scope scope = Scope.open()) {
+          return written.apply(token).norm(-1).toDoubles();
+        }
+      }
+
+      @Override
+      public Tensor writes(int token, int... chosen) {
+        return written.apply(token);
+      }
+
+      @Override
+      public Source node(int token, int place) {
+        return family.node(token);
+      }
+    };
   }
 
-  /** One row for each node, whatever the token, and activations [token, node]. */
-  static SearchSources shared(SourceFamily family, Run run, Tensor rows, Tensor activations) {
-    return new SearchSources(
-        family.point(run.model()),
-        rows,
-        byToken(activations),
-        constant(run.length(), rows.shape().size(0)),
-        (row, token) -> family.node(token, row));
+  /** Rows of the residual stream, whatever the token. */
+  interface Rows {
+    /** [chosen, dModel] */
+    Tensor of(int... chosen);
   }
 
-  /** One row, written at every token through an outlet. */
-  static SearchSources everywhere(SourceFamily family, Run run, Outlet outlet, Tensor row) {
-    Tensor ones = Tensor.full(row.dtype(), row.shape().with(0, run.length()).with(1, 1), 1);
-    return new SearchSources(
-        family.point(run.model()),
-        outlet.fixed(row),
-        byToken(outlet.perToken(run, 0, ones)),
-        constant(run.length(), 1),
-        (only, token) -> family.node(token));
-  }
+  /**
+   * Sources each of which writes an activation times a row of its own; a list has the active ones.
+   *
+   * @param activations [token, source]
+   * @param norms of the rows
+   */
+  static SearchSources ofRows(
+      SourceFamily family, Run run, Tensor activations, double[] norms, Rows rows) {
+    return new SearchSources() {
+      @Override
+      public Point point() {
+        return family.point(run.model());
+      }
 
-  /** One row for each token, written there. */
-  static SearchSources atOwnToken(SourceFamily family, Run run, Tensor rows) {
-    int tokens = run.length();
-    double[][] own = new double[tokens][tokens];
-    for (int token = 0; token < tokens; token++) {
-      own[token][token] = 1;
-    }
-    return new SearchSources(
-        family.point(run.model()),
-        rows,
-        own,
-        constant(tokens, 1),
-        (row, token) -> family.node(token));
-  }
+      @Override
+      public long count(int token) {
+        return norms.length;
+      }
 
-  private static double[][] byToken(Tensor values) {
-    int columns = values.shape().size(1);
-    double[] all = values.toDoubles();
-    double[][] result = new double[values.shape().size(0)][];
-    for (int token = 0; token < result.length; token++) {
-      result[token] = Arrays.copyOfRange(all, token * columns, (token + 1) * columns);
-    }
-    return result;
-  }
+      private double[] at(int token) {
+        return activations.slice(0, token, token + 1).toDoubles();
+      }
 
-  private static int[] constant(int tokens, int count) {
-    int[] result = new int[tokens];
-    Arrays.fill(result, count);
-    return result;
-  }
+      private int[] active(double... at) {
+        return IntStream.range(0, at.length).filter(i -> at[i] != 0).toArray();
+      }
 
-  /** Where they write. */
-  Point point() {
-    return point;
-  }
+      @Override
+      public double[] norms(int token) {
+        double[] at = at(token);
+        return Arrays.stream(active(at)).mapToDouble(i -> Math.abs(at[i]) * norms[i]).toArray();
+      }
 
-  /** [source, dModel] */
-  Tensor rows() {
-    return rows;
-  }
+      @Override
+      public Tensor writes(int token, int... chosen) {
+        int[] active = active(at(token));
+        int[] sources = Arrays.stream(chosen).map(place -> active[place]).toArray();
+        Tensor scalars = activations.slice(0, token, token + 1).gather(-1, sources);
+        return rows.of(sources).times(scalars.reshape(sources.length, 1));
+      }
 
-  /** Number of rows. */
-  int count() {
-    return rows.shape().size(0);
-  }
-
-  /** Number of tokens of the run. */
-  int tokens() {
-    return activations.length;
-  }
-
-  /** Number of nodes at a token. */
-  long nodesAt(int token) {
-    return nodes[token];
-  }
-
-  /** Activation of each row at a token. */
-  double[] activations(int token) {
-    return activations[token];
-  }
-
-  /** Largest magnitude of these. */
-  double largest(int token) {
-    return largest[token];
-  }
-
-  /** Largest norm of a row. */
-  double largestNorm() {
-    return largestNorm;
-  }
-
-  /** The node of a row at a token. */
-  Source node(int row, int token) {
-    return name.of(row, token);
+      @Override
+      public Source node(int token, int place) {
+        return family.node(token, active(at(token))[place]);
+      }
+    };
   }
 }

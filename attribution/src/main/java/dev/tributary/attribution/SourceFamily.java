@@ -50,6 +50,6 @@ interface SourceFamily extends Family {
   /** ⟨write, gradient⟩ of all that write at the tokens which a gradient reads. */
   NodeArray products(GradientReader gradient);
 
-  /** What each writes as an activation at a token times a row that is the same at all of them. */
-  SearchSources rows(Run run);
+  /** What they write, as lists for a search. */
+  SearchSources lists(Run run);
 }

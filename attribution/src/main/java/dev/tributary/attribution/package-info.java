@@ -30,8 +30,8 @@
  * multiplies with writes. {@code Pulls} pull from many targets, a {@code Push} goes out from one
  * source. {@code CircuitBuilder} makes circuits out of the nodes of a {@code Basis}, in which
  * nothing is said twice; {@code WeightedGraph} knows which part of a graph matters, and nothing of
- * transformers. {@code SearchSources} and {@code SearchTargets} are families as factors of one
- * product.
+ * transformers. {@code SearchSources} and {@code SearchTargets} are the nodes of a family as lists
+ * at each token, which a {@code NormJoin} multiplies as far as {@code Norms} allow it.
  *
  * <p>Whether: a {@link dev.tributary.attribution.Certificate} says that the edges into a target are
  * complete, an {@link dev.tributary.attribution.EdgePatch} how well an edge predicts what happens,

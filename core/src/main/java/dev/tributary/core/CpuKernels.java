@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.bytedeco.openblas.global.openblas_nolapack;
 
 /**
@@ -16,6 +17,8 @@ import org.bytedeco.openblas.global.openblas_nolapack;
 final class CpuKernels implements Kernels {
   /** Long rows are walked in pieces that stay in the first-level cache. */
   private static final int PIECE = 2048;
+
+  private static final int[] NONE = {};
 
   CpuKernels() {
     openblas_nolapack.blas_set_num_threads(1); // workers share its products as well
@@ -506,6 +509,12 @@ final class CpuKernels implements Kernels {
               for (int start = 0; start < inner; start += n) {
                 rows.write(row, 0, Math.min(n, inner - start), to, target + start);
               }
+            } else if (toStride == 1) {
+              for (int start = 0; start < inner; start += PIECE) {
+                int n = Math.min(PIECE, inner - start);
+                rows.readStrided(from, source + (long) start * fromStride, fromStride, row, n);
+                rows.write(row, 0, n, to, target + start);
+              }
             } else {
               for (int i = 0; i < inner; i++) {
                 rows.copy(
@@ -519,19 +528,41 @@ final class CpuKernels implements Kernels {
   @Override
   public void gather(
       Tensor x, int outer, long outerStride, long stride, int inner, int[] indices, Tensor out) {
-    Rows<?> rows = rows(x);
+    gather(rows(x), x, outer, outerStride, stride, inner, indices, out);
+  }
+
+  private static <A> void gather(
+      Rows<A> rows,
+      Tensor x,
+      int outer,
+      long outerStride,
+      long stride,
+      int inner,
+      int[] indices,
+      Tensor out) {
     Access from = access(x);
     Access to = access(out);
-    for (int o = 0; o < outer; o++) {
-      for (int i = 0; i < indices.length; i++) {
-        rows.copy(
-            from,
-            x.offset() + o * outerStride + indices[i] * stride,
-            to,
-            out.offset() + ((long) o * indices.length + i) * inner,
-            inner);
-      }
-    }
+    int count = indices.length;
+    Workers.run(
+        outer * count,
+        (long) outer * count * inner,
+        (first, last) -> {
+          for (int unit = first; unit < last; ) {
+            long source = x.offset() + unit / count * outerStride;
+            long target = out.offset() + (long) unit * inner;
+            int start = unit % count;
+            if (inner == 1) {
+              int n = Math.min(Math.min(PIECE, count - start), last - unit);
+              A row = Scratch.array(rows, 0, PIECE);
+              rows.readEach(from, source, stride, indices, start, row, n);
+              rows.write(row, 0, n, to, target);
+              unit += n;
+            } else {
+              rows.copy(from, source + indices[start] * stride, to, target, inner);
+              unit++;
+            }
+          }
+        });
   }
 
   @Override
@@ -743,6 +774,42 @@ final class CpuKernels implements Kernels {
       }
     }
     return true;
+  }
+
+  @Override
+  public int[] reaching(Tensor x, double[] rows, double[] columns, double bound) {
+    return reaching(rows(x), x, rows, columns, bound);
+  }
+
+  private static <A> int[] reaching(
+      Rows<A> arrays, Tensor x, double[] rows, double[] columns, double bound) {
+    int n = columns.length;
+    A factors = arrays.array(n);
+    for (int j = 0; j < n; j++) {
+      arrays.set(factors, j, columns[j]);
+    }
+    int[][] found = new int[rows.length][];
+    Access from = access(x);
+    Workers.run(
+        rows.length,
+        x.shape().length(),
+        (first, last) -> {
+          A row = Scratch.array(arrays, 0, n);
+          for (int i = first; i < last; i++) {
+            arrays.read(from, x.offset() + (long) i * n, row, 0, n);
+            arrays.magnitudesPlus(row, rows[i], factors, row, n);
+            found[i] =
+                n > 0 && arrays.max(row, 0, n) >= bound ? reaching(arrays, row, n, i, bound) : NONE;
+          }
+        });
+    return Stream.of(found).flatMapToInt(IntStream::of).toArray();
+  }
+
+  private static <A> int[] reaching(Rows<A> arrays, A row, int n, int index, double bound) {
+    return IntStream.range(0, n)
+        .filter(j -> arrays.get(row, j) >= bound)
+        .map(j -> index * n + j)
+        .toArray();
   }
 
   /**

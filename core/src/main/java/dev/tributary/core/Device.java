@@ -2,8 +2,10 @@ package dev.tributary.core;
 
 import java.util.ArrayDeque;
 import java.util.Deque;
-import java.util.HashMap;
+import java.util.EnumMap;
 import java.util.Map;
+import java.util.NavigableMap;
+import java.util.TreeMap;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -18,6 +20,9 @@ abstract class Device {
   private static final int STEPS_PER_DOUBLING = 16;
 
   private static final int SMALLEST = 64;
+
+  /** A block may be so many times as large as it need be, if no other waits that is nearer. */
+  private static final double ROOMY = 1.5;
 
   /** Numbers that {@link #upload} passes on at a time. */
   private static final int PIECE = 4096;
@@ -46,7 +51,9 @@ abstract class Device {
     void free();
   }
 
-  private final Map<Size, Deque<Block>> waiting = new HashMap<>();
+  /** By element type and size. */
+  private final Map<DType, NavigableMap<Long, Deque<Block>>> waiting = new EnumMap<>(DType.class);
+
   private long reserved;
   private long used;
   private long made;
@@ -115,11 +122,16 @@ abstract class Device {
   final Block take(DType dtype, long length) {
     Size size = Size.of(dtype, length);
     synchronized (waiting) {
-      used += size.bytes();
-      Deque<Block> blocks = waiting.get(size);
-      if (blocks != null && !blocks.isEmpty()) {
-        return blocks.pop();
+      Map.Entry<Long, Deque<Block>> blocks = waiting(dtype).ceilingEntry(size.elements);
+      if (blocks != null && blocks.getKey() <= ROOMY * size.elements) {
+        Block block = blocks.getValue().pop();
+        if (blocks.getValue().isEmpty()) {
+          waiting(dtype).remove(blocks.getKey());
+        }
+        used += block.size().bytes();
+        return block;
       }
+      used += size.bytes();
       reserved += size.bytes();
       made++;
     }
@@ -129,15 +141,21 @@ abstract class Device {
   final void give(Block block) {
     synchronized (waiting) {
       used -= block.size().bytes();
-      waiting.computeIfAbsent(block.size(), size -> new ArrayDeque<>()).push(block);
+      waiting(block.size().dtype)
+          .computeIfAbsent(block.size().elements, size -> new ArrayDeque<>())
+          .push(block);
     }
+  }
+
+  private NavigableMap<Long, Deque<Block>> waiting(DType dtype) {
+    return waiting.computeIfAbsent(dtype, type -> new TreeMap<>());
   }
 
   /** Gives back every waiting block. */
   final void trim() {
     synchronized (waiting) {
-      for (Deque<Block> blocks : waiting.values()) {
-        blocks.forEach(Block::free);
+      for (NavigableMap<Long, Deque<Block>> sizes : waiting.values()) {
+        sizes.values().forEach(blocks -> blocks.forEach(Block::free));
       }
       waiting.clear();
       reserved = used;

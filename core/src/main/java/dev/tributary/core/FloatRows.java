@@ -61,6 +61,26 @@ final class FloatRows implements Rows<float[]> {
   }
 
   @Override
+  public void readStrided(Access from, long offset, int stride, float[] to, int n) {
+    FloatBuffer buffer = view(from).buffer;
+    int at = toIntExact(offset);
+    for (int i = 0; i < n; i++) {
+      to[i] = buffer.get(at + i * stride);
+    }
+  }
+
+  @Override
+  public void readEach(
+      Access from, long offset, long stride, int[] indices, int start, float[] to, int n) {
+    FloatBuffer buffer = view(from).buffer;
+    int at = toIntExact(offset);
+    int step = toIntExact(stride);
+    for (int i = 0; i < n; i++) {
+      to[i] = buffer.get(at + indices[start + i] * step);
+    }
+  }
+
+  @Override
   public void write(float[] from, int start, int n, Access to, long offset) {
     view(to).buffer.put(toIntExact(offset), from, start, n);
   }
@@ -421,6 +441,14 @@ final class FloatRows implements Rows<float[]> {
       a += x[i] * y[i];
     }
     return ((a + b) + (c + d)) + ((e + f) + (g + h));
+  }
+
+  @Override
+  public void magnitudesPlus(float[] x, double factor, float[] y, float[] z, int n) {
+    float times = (float) factor;
+    for (int i = 0; i < n; i++) {
+      z[i] = Math.abs(x[i]) + times * y[i];
+    }
   }
 
   @Override

@@ -136,4 +136,7 @@ interface Kernels {
 
   /** Whether no element is infinite or NaN. */
   boolean isFinite(Tensor x);
+
+  /** Positions, in their order, at which |x[i, j]| + rows[i] · columns[j] reaches a bound. */
+  int[] reaching(Tensor x, double[] rows, double[] columns, double bound);
 }

@@ -3,6 +3,7 @@ package dev.tributary.core;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.api.ops.impl.transforms.custom.SoftMax;
 import org.nd4j.linalg.api.ops.impl.transforms.strict.Erfc;
@@ -423,6 +424,22 @@ final class Nd4jKernels implements Kernels {
     }
     try (Temporaries temporaries = new Temporaries()) {
       return !Double.isNaN(temporaries.add(array(x).mul(0)).sumNumber().doubleValue());
+    }
+  }
+
+  @Override
+  public int[] reaching(Tensor x, double[] rows, double[] columns, double bound) {
+    if (x.shape().length() == 0) {
+      return new int[0];
+    }
+    try (Temporaries temporaries = new Temporaries()) {
+      INDArray left = temporaries.add(Nd4j.createFromArray(rows).castTo(array(x).dataType()));
+      INDArray right = temporaries.add(Nd4j.createFromArray(columns).castTo(left.dataType()));
+      INDArray sums = temporaries.add(Transforms.abs(array(x), true));
+      sums.addi(
+          temporaries.add(left.reshape(rows.length, 1).mmul(right.reshape(1, columns.length))));
+      double[] values = sums.reshape(sums.length()).toDoubleVector();
+      return IntStream.range(0, values.length).filter(i -> values[i] >= bound).toArray();
     }
   }
 }

@@ -30,6 +30,12 @@ interface Rows<A> {
 
   void read(Access from, long offset, A to, int start, int n);
 
+  /** Elements that lie apart evenly. */
+  void readStrided(Access from, long offset, int stride, A to, int n);
+
+  /** The elements {@code offset + indices[start + i] · stride}. */
+  void readEach(Access from, long offset, long stride, int[] indices, int start, A to, int n);
+
   void write(A from, int start, int n, Access to, long offset);
 
   /** Copies between blocks without a stop on the heap. */
@@ -61,6 +67,9 @@ interface Rows<A> {
   double sum(A x, int from, int to);
 
   double dot(A x, A y, int n);
+
+  /** z[i] = |x[i]| + factor · y[i]. */
+  void magnitudesPlus(A x, double factor, A y, A z, int n);
 
   /** The largest of x[from..to). */
   double max(A x, int from, int to);

@@ -232,6 +232,27 @@ public final class Tensor {
     }
   }
 
+  /**
+   * Where a matrix may be large: {@code |x[i, j]| + rows[i] · columns[j] >= bound}.
+   *
+   * @param rows what may be added in each row, in units of {@code columns}
+   * @param columns what may be added in each column, in units of {@code rows}
+   * @param bound what is reached
+   * @return the positions of these entries, {@code i · columns + j}, in their order
+   * @throws IllegalArgumentException if there are not as many rows or columns
+   */
+  public int[] reaching(double[] rows, double[] columns, double bound) {
+    requireArgument(
+        shape.equals(Shape.of(rows.length, columns.length)),
+        "reaching: %d rows and %d columns for %s",
+        rows.length,
+        columns.length,
+        shape);
+    try (Scope scope = Scope.open()) {
+      return device().kernels().reaching(dense(), rows, columns, bound);
+    }
+  }
+
   // ---- element-wise ------------------------------------------------------------------------
 
   /**

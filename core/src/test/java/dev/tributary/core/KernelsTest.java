@@ -319,7 +319,27 @@ class KernelsTest {
           Tensor x = Tensor.of(draw.dtype(), draw.shape(), values);
           return kernels -> Tensor.full(DType.DOUBLE, Shape.of(1), kernels.isFinite(x) ? 1 : 0);
         });
+    cases.put(
+        "reaching(Tensor, double[], double[], double)",
+        draw -> {
+          int m = draw.upTo(40);
+          int n = draw.upTo(40);
+          double[] rows = halves(draw, m, 0, 4);
+          double[] columns = halves(draw, n, 0, 4);
+          Tensor x = Tensor.of(draw.dtype(), Shape.of(m, n), halves(draw, m * n, -9, 9));
+          double bound = draw.upTo(20) / 4.0;
+          return kernels -> {
+            int[] found = kernels.reaching(x, rows, columns, bound);
+            double[] positions = IntStream.of(found).asDoubleStream().toArray();
+            return Tensor.of(DType.DOUBLE, Shape.of(found.length), positions);
+          };
+        });
     return cases;
+  }
+
+  /** Numbers whose sums and products are exact: which of them reach a bound is not rounded. */
+  private static double[] halves(Draw draw, int count, int from, int to) {
+    return draw.random.ints(count, from, to).mapToDouble(i -> i / 2.0).toArray();
   }
 
   /** The ND4J kernels that go row by row would take most of the time of all tests. */

@@ -170,6 +170,17 @@ class TensorTest {
   }
 
   @Example
+  void reaching_matrix_saysWhereItMayBeLarge() {
+    Tensor x = Tensor.of(DType.FLOAT, Shape.of(2, 3), -3, 1, 2, 0, 2.5, -1);
+    assertArrayEquals(new int[] {0, 4}, x.reaching(new double[2], new double[3], 2.5));
+    assertArrayEquals(
+        new int[] {0, 2, 4}, x.reaching(new double[] {1, 0}, new double[] {0, 0, 0.5}, 2.5));
+    assertRefused(
+        "reaching: 2 rows and 2 columns for [2, 3]",
+        () -> x.reaching(new double[2], new double[2], 1));
+  }
+
+  @Example
   void toString_aTensor_saysTypeAndShape() {
     assertEquals("FLOAT [2, 3]", Tensor.zeros(DType.FLOAT, Shape.of(2, 3)).toString());
   }

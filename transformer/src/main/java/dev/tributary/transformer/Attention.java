@@ -281,24 +281,23 @@ public final class Attention implements Part {
   }
 
   /**
-   * Recorded scores of the queries from a token on, those of the token's own key computed anew.
+   * Recorded scores of some queries, those of one key computed anew.
    *
    * @param run that recorded queries and scores
    * @param token whose key it is
    * @param k the key, [key head, 1, dHead]
+   * @param from the token of the first query, not before the key's
+   * @param to the token after the last query
    * @return [head, query, key]
    */
-  public Variable scoresWithKey(Run run, int token, Variable k) {
-    int end = run.length();
-    Tensor scores = run.value(Site.SCORES, layer).slice(1, token, end);
-    Variable queries = Variable.constant(run.value(Site.QUERY, layer).slice(1, token, end));
+  public Variable scoresWithKey(Run run, int token, Variable k, int from, int to) {
+    Tensor scores = run.value(Site.SCORES, layer).slice(1, from, to);
+    Variable queries = Variable.constant(run.value(Site.QUERY, layer).slice(1, from, to));
     Variable column = capped(products(queries.times(scoreScale), k));
-    if (window.isPresent() && end - token > window.getAsInt()) {
-      int seen = window.getAsInt();
-      Variable beyond =
-          Variable.constant(
-              scores.slice(1, seen, end - token).slice(2, token, token + 1)); // minus infinity
-      column = Variable.concat(1, List.of(column.slice(1, 0, seen), beyond));
+    int seen = Math.max(0, token + window.orElse(run.length()) - from);
+    if (seen < to - from) {
+      Tensor beyond = scores.slice(1, seen, to - from).slice(2, token, token + 1); // -infinity
+      column = Variable.concat(1, List.of(column.slice(1, 0, seen), Variable.constant(beyond)));
     }
     return withEntry(2, scores, token, column);
   }
@@ -340,14 +339,18 @@ public final class Attention implements Part {
         : grouped.reshape(byHead.size(0), byHead.size(1), grouped.shape().size(2));
   }
 
-  /** {@return whether scores are products of linear maps of what queries and keys are made from} */
-  public boolean isBilinear() {
-    return query.isLinear() && key.isLinear() && cap.isEmpty();
-  }
-
-  /** {@return what query-key products are multiplied with} */
-  public double scoreScale() {
-    return scoreScale;
+  /**
+   * {@return how fast scores move with query-key products; 0 where the query does not see the key}
+   *
+   * @param scores as recorded, [.., key]
+   */
+  public Tensor scoreSlopes(Tensor scores) {
+    double[] slopes = scores.toDoubles();
+    for (int i = 0; i < slopes.length; i++) {
+      double capped = cap.isEmpty() ? 0 : slopes[i] / cap.getAsDouble();
+      slopes[i] = Double.isInfinite(slopes[i]) ? 0 : scoreScale * (1 - capped * capped);
+    }
+    return Tensor.of(scores.dtype(), scores.shape(), slopes);
   }
 
   /**
@@ -411,25 +414,34 @@ public final class Attention implements Part {
    * @param token whose inputs move
    * @param path which of them moves
    * @param moving [head or key head, 1, dHead]
+   * @param from the token of the first output, not before that token
+   * @param to the token after the last output
    * @param scaleGradient whether derivatives see the scale of a norm of the output move
-   * @return the output at the tokens from this one on, [token, dModel]
+   * @return the output at these tokens, [token, dModel]
    */
   public Variable outputWith(
-      Run run, int token, InputPath path, Variable moving, ScaleGradient scaleGradient) {
-    int end = run.length();
+      Run run,
+      int token,
+      InputPath path,
+      Variable moving,
+      int from,
+      int to,
+      ScaleGradient scaleGradient) {
     Variable values = Variable.constant(run.value(Site.VALUE, layer));
     Variable mixed =
         switch (path) {
           case QUERY -> {
-            Tensor queries = run.value(Site.QUERY, layer).slice(1, token, end);
+            Tensor queries = run.value(Site.QUERY, layer).slice(1, from, to);
+            Variable seen =
+                from > token ? Variable.constant(queries) : withEntry(1, queries, 0, moving);
             Variable keys = Variable.constant(run.value(Site.KEY, layer));
-            Variable scores = scores(withEntry(1, queries, 0, moving), keys, token);
-            yield headOutput(pattern(scores, token), values);
+            yield headOutput(pattern(scores(seen, keys, from), from), values);
           }
-          case KEY -> headOutput(pattern(scoresWithKey(run, token, moving), token), values);
+          case KEY ->
+              headOutput(pattern(scoresWithKey(run, token, moving, from, to), from), values);
           case VALUE ->
               headOutput(
-                  Variable.constant(run.value(Site.PATTERN, layer).slice(1, token, end)),
+                  Variable.constant(run.value(Site.PATTERN, layer).slice(1, from, to)),
                   withEntry(1, run.value(Site.VALUE, layer), token, moving));
           case GATE, UP, ALL -> throw notOne(path);
         };
@@ -447,24 +459,17 @@ public final class Attention implements Part {
   }
 
   /**
-   * Cotangents at one of the three inputs of every head pulled back through its weights.
+   * {@return what makes one of the three inputs of the heads}
    *
    * @param path QUERY, KEY or VALUE
-   * @param cotangents [head, row, dHead]
-   * @return [head, row, dModel]
    */
-  public Tensor pulled(InputPath path, Tensor cotangents) {
-    Linear input =
-        switch (path) {
-          case QUERY -> query.map();
-          case KEY -> key.map();
-          case VALUE -> value.map();
-          case GATE, UP, ALL -> throw notOne(path);
-        };
-    int dModel = input.weight().shape().size(0);
-    int count = path == InputPath.QUERY ? heads : keyHeads;
-    Tensor byHead = input.weight().reshape(dModel, count, dHead).permute(1, 0, 2);
-    return cotangents.matmulTransposed(path == InputPath.QUERY ? byHead : perHead(byHead));
+  public Projection projection(InputPath path) {
+    return switch (path) {
+      case QUERY -> query;
+      case KEY -> key;
+      case VALUE -> value;
+      case GATE, UP, ALL -> throw notOne(path);
+    };
   }
 
   // ---- as a part ---------------------------------------------------------------------------

@@ -159,14 +159,23 @@ public final class Mlp implements Part {
    * A linear map of what neurons are made of, and how fast they move with it.
    *
    * @param site where what the map gives is recorded
-   * @param weights of the map by neuron, [neuron, dModel]
+   * @param weight of the map, [dModel, neuron]
    * @param slopes derivative of each neuron, [token, neuron]
    */
-  public record Factor(Site site, Tensor weights, Tensor slopes) {}
+  public record Factor(Site site, Tensor weight, Tensor slopes) {
+    /**
+     * {@return what some neurons read, [chosen, dModel]}
+     *
+     * @param chosen neurons, from 0
+     */
+    public Tensor rows(int... chosen) {
+      return weight.gather(-1, chosen).permute(1, 0);
+    }
+  }
 
   /**
-   * {@return how neurons move with what they compute from: with one linear map, or with two if they
-   * are gated}
+   * {@return how neurons move with what they compute from, through each of {@link #paths}: one
+   * linear map, or two if they are gated}
    *
    * @param run in whose values
    */
@@ -186,7 +195,7 @@ public final class Mlp implements Part {
   }
 
   private static Factor factor(Site site, Linear map, Tensor slopes) {
-    return new Factor(site, map.weight().permute(1, 0), slopes);
+    return new Factor(site, map.weight(), slopes);
   }
 
   /** Activations that move along their tangents in a base run. */

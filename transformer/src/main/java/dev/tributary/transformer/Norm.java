@@ -81,6 +81,36 @@ public final class Norm {
   }
 
   /**
+   * Cotangents pulled back to what is normalised.
+   *
+   * @param x rows to which they belong, [.., n], repeated where there are more cotangents
+   * @param cotangents at normalised rows, [.., n]
+   * @param scaleGradient whether derivatives see the scale move
+   * @return [.., n]
+   */
+  public Tensor pulled(Tensor x, Tensor cotangents, ScaleGradient scaleGradient) {
+    Tensor directions = directions(cotangents);
+    Tensor seen =
+        scaleGradient == ScaleGradient.DETACHED ? directions : without(standardised(x), directions);
+    return seen.over(scale(x));
+  }
+
+  /** Vectors less what they have of rows whose squares have the mean 1. */
+  private static Tensor without(Tensor rows, Tensor vectors) {
+    return vectors.minus(rows.times(rows.times(vectors).mean(-1)));
+  }
+
+  /** {@return the gain, [n]} */
+  Tensor gain() {
+    return gain;
+  }
+
+  /** Whether it subtracts the mean. */
+  boolean centres() {
+    return config.centres();
+  }
+
+  /**
    * Tangents pushed through mean and gain, the counterpart of {@link #directions}.
    *
    * @param tangents of rows, [.., n]

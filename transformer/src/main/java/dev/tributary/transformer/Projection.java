@@ -3,22 +3,34 @@ package dev.tributary.transformer;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import java.util.function.UnaryOperator;
 
 /**
- * What makes queries, keys or values of the heads of an attention: a linear map, a norm, and
- * positions.
- *
- * @param map to all heads, head by head, [dModel, head · dHead]
- * @param norm of what it gives
- * @param acrossHeads whether one scale is of all heads
+ * What makes queries, keys or values of the heads of an attention: a linear map to all heads, a
+ * norm, and positions.
  */
-record Projection(
-    int dHead, Linear map, Optional<Norm> norm, boolean acrossHeads, Positions positions) {
-  /** Whether it is the linear map alone. */
-  boolean isLinear() {
-    return norm.isEmpty() && positions instanceof Positions.None;
+public final class Projection {
+  private final int dHead;
+
+  /** Head by head, [dModel, head · dHead]. */
+  private final Linear map;
+
+  private final Optional<Norm> norm;
+
+  /** Whether one scale is of all heads. */
+  private final boolean acrossHeads;
+
+  private final Positions positions;
+
+  Projection(int dHead, Linear map, Optional<Norm> norm, boolean acrossHeads, Positions positions) {
+    this.dHead = dHead;
+    this.map = map;
+    this.norm = norm;
+    this.acrossHeads = acrossHeads;
+    this.positions = positions;
   }
 
   /** Of all heads: [token, dModel] to [head, token, dHead]. */
@@ -42,7 +54,7 @@ record Projection(
 
   /** Of all heads, where the result was recorded: only the derivative is new, if possible. */
   Variable apply(Variable x, int firstToken, ScaleGradient scaleGradient, Tensor recorded) {
-    return isLinear()
+    return norm.isEmpty() && positions instanceof Positions.None
         ? split(map.apply(x, merge(recorded)))
         : apply(x, firstToken, scaleGradient::seen);
   }
@@ -56,5 +68,71 @@ record Projection(
   private Variable split(Variable x) {
     int heads = x.shape().size(1) / dHead;
     return x.reshape(Shape.of(x.shape().size(0), heads, dHead)).permute(1, 0, 2);
+  }
+
+  // ---- pulled back -------------------------------------------------------------------------
+
+  /** {@return the weights of all heads, [dModel, head · dHead]} */
+  public Tensor weight() {
+    return map.weight();
+  }
+
+  /**
+   * {@return the weights of one head, [dModel, dHead]}
+   *
+   * @param head of those that this makes, from 0
+   */
+  public Tensor weight(int head) {
+    return map.weight().slice(-1, head * dHead, (head + 1) * dHead);
+  }
+
+  /**
+   * Cotangents at what it makes of one token pulled back to what the map gives, each in its head
+   * alone: where one scale is of all heads, what else it has is {@link #shared}.
+   *
+   * @param x what is projected, {@link Attention#normalised}, [1, dModel]
+   * @param token from 0
+   * @param cotangents any number at each head that this makes, [head, n, dHead]
+   * @param scaleGradient whether derivatives see the scale of the norm move
+   * @return of the same shape
+   */
+  public Tensor pulled(Tensor x, int token, Tensor cotangents, ScaleGradient scaleGradient) {
+    Shape shape = cotangents.shape();
+    Tensor each = cotangents.reshape(shape.size(0) * shape.size(1), 1, dHead);
+    Tensor turnedBack = positions.apply(Variable.constant(each), -token).value().reshape(shape);
+    if (norm.isEmpty()) {
+      return turnedBack;
+    }
+    Tensor mapped = map.apply(Variable.constant(x)).value();
+    if (!acrossHeads) {
+      return norm.get().pulled(byHead(mapped), turnedBack, scaleGradient);
+    }
+    Tensor scale = norm.get().scale(mapped).reshape(1, 1, 1);
+    return turnedBack.times(byHead(norm.get().gain())).over(scale);
+  }
+
+  /**
+   * {@return vectors s, [head, 1, dHead], of which a cotangent z of {@link #pulled} in one head
+   * takes ⟨z, s⟩ s / (head · dHead) from all heads, where one norm is of all of them}
+   *
+   * @param x what is projected, [1, dModel]
+   * @param scaleGradient whether derivatives see the scale of the norm move
+   */
+  public List<Tensor> shared(Tensor x, ScaleGradient scaleGradient) {
+    List<Tensor> shared = new ArrayList<>();
+    if (norm.isPresent() && acrossHeads) {
+      Tensor mapped = map.apply(Variable.constant(x)).value();
+      if (norm.get().centres()) {
+        shared.add(byHead(Tensor.full(mapped.dtype(), mapped.shape(), 1)));
+      }
+      if (scaleGradient == ScaleGradient.LIVE) {
+        shared.add(byHead(norm.get().standardised(mapped)));
+      }
+    }
+    return shared;
+  }
+
+  private Tensor byHead(Tensor row) {
+    return row.reshape(row.shape().length() / dHead, 1, dHead);
   }
 }

@@ -1,0 +1,450 @@
+package dev.tributary.attribution;
+
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Attention;
+import dev.tributary.transformer.InputPath;
+import dev.tributary.transformer.Point;
+import dev.tributary.transformer.Projection;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Site;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * Directions of one of the three inputs of the heads of a layer: cotangents at the input as it
+ * enters its product, [head, n, dHead], pulled back through positions, norm, weights and the entry.
+ * In the list of a token follow n directions of each head on each other.
+ *
+ * <p>With P the pattern, g its held gradient, s the slope of scores with query-key products:
+ *
+ * <ul>
+ *   <li>query at its token, for each key: P g (s K[key] - Σ P s K), the mean over keys
+ *   <li>key at the token t that moves, for each query from t on: s Q[query]; a target is a key k'
+ *       that the query sees, with the factor P[k'] g[k'] ((k' = t) - P[t])
+ *   <li>value at its token, for each query from there on: P times the gradient of the head's output
+ *   <li>value as part of what is written: what the head writes of it; each query has the factor P
+ * </ul>
+ */
+abstract class HeadDirections implements SearchTargets {
+  private final EdgeAttribution edges;
+  private final Run run;
+  private final InputPath path;
+  private final int layer;
+  private final NodeFilter wanted;
+  private final Attention attention;
+  private final Projection projection;
+  private final double[] scales;
+
+  /** Of the weights through the entry, for the heads that the projection makes. */
+  private final Norms.OfProducts weights;
+
+  private HeadDirections(InputPath path, EdgeAttribution edges, int layer, NodeFilter wanted) {
+    this.edges = edges;
+    this.run = edges.nodes().run();
+    this.path = path;
+    this.layer = layer;
+    this.wanted = wanted;
+    this.attention = run.model().attention(layer);
+    this.projection = attention.projection(path);
+    this.scales = SearchTargets.scales(edges, attention);
+    this.weights = new Norms.OfProducts(run, this::weightsThroughEntry);
+  }
+
+  static HeadDirections of(InputPath path, EdgeAttribution edges, int layer, NodeFilter wanted) {
+    return switch (path) {
+      case QUERY -> new OfQueries(edges, layer, wanted);
+      case KEY -> new OfKeys(edges, layer, wanted);
+      case VALUE ->
+          edges.measure() == EdgeMeasure.ATTRIBUTION
+              ? new OfValues(edges, layer, wanted)
+              : new OfWrittenValues(edges, layer, wanted);
+      case GATE, UP, ALL -> throw new AssertionError(path);
+    };
+  }
+
+  // ---- what the inputs differ in -----------------------------------------------------------
+
+  /** How many directions each head has at a token. */
+  abstract int perHead(int token);
+
+  /** Cotangents at the input, [head, n, dHead]; 0 of what is not wanted. */
+  abstract Tensor cotangents(int token);
+
+  /** How many targets that are wanted read a token. */
+  @Override
+  public abstract long count(int token);
+
+  /** The target of a head and the number of a direction. */
+  abstract HeadPair target(int token, int head, int direction, int which);
+
+  double[] factors(int token, int head, int direction) {
+    return new double[] {1};
+  }
+
+  // ---- what they share ---------------------------------------------------------------------
+
+  @Override
+  public Point point() {
+    return attention.reads();
+  }
+
+  int tokens() {
+    return run.length();
+  }
+
+  int heads() {
+    return attention.heads();
+  }
+
+  boolean wants(int query) {
+    return wanted.wantsToken(query);
+  }
+
+  /** For each query from a token on, 1 if it is wanted, else 0. */
+  double[] wantedFrom(int token) {
+    return IntStream.range(token, tokens()).mapToDouble(query -> wants(query) ? 1 : 0).toArray();
+  }
+
+  long wantedQueriesFrom(int token) {
+    return IntStream.range(token, tokens()).filter(this::wants).count();
+  }
+
+  /** Recorded of every head, from one token to before another. */
+  Tensor recorded(Site site, int from, int to) {
+    return run.value(site, layer).slice(1, from, to);
+  }
+
+  /** The key that each head sees of every token before one. */
+  Tensor keys(int to) {
+    return attention.perHead(recorded(Site.KEY, 0, to));
+  }
+
+  /** Probabilities times their held gradients, of the queries from one to before another. */
+  Tensor weighted(int from, int to) {
+    return recorded(Site.PATTERN, from, to).times(held(from, to));
+  }
+
+  private Tensor held(int from, int to) {
+    return edges.heldGradient(Site.PATTERN, layer).slice(1, from, to);
+  }
+
+  /** Numbers of each head, [head, n, 1]. */
+  Tensor scalars(double... values) {
+    return Tensor.of(run.model().dtype(), Shape.of(heads(), values.length / heads(), 1), values);
+  }
+
+  private Tensor weightsThroughEntry() {
+    Tensor weight = projection.weight();
+    Tensor byHead = SearchTargets.fixed(attention, weight.permute(1, 0));
+    int heads = weight.shape().size(1) / attention.dHead();
+    return byHead.reshape(heads, attention.dHead(), weight.shape().size(0));
+  }
+
+  /** What the projection is of, [1, dModel]. */
+  private Tensor projected(int token) {
+    Tensor row = run.residual(attention.reads()).value().slice(0, token, token + 1);
+    return attention.normalised(Variable.constant(row), edges.scaleGradient()).value();
+  }
+
+  /** Cotangents at what the weights give, by the heads that the projection makes. */
+  private Tensor pulled(int token, Tensor projected) {
+    Tensor all = cotangents(token);
+    int made = path == InputPath.QUERY ? heads() : attention.keyHeads();
+    Tensor grouped = all.reshape(made, heads() / made * all.shape().size(1), attention.dHead());
+    return projection.pulled(projected, token, grouped, edges.scaleGradient());
+  }
+
+  private List<Tensor> shared(Tensor projected) {
+    return projection.shared(projected, edges.scaleGradient());
+  }
+
+  /** What a cotangent at each head takes of a shared vector, [head, n, 1]. */
+  private Tensor taken(Tensor pulled, Tensor shared) {
+    return pulled.times(shared).sum(-1).times(1.0 / shared.shape().length());
+  }
+
+  /** A vector over all heads through the weights, [1, dModel]. */
+  private Tensor throughAll(Tensor shared) {
+    return shared.reshape(1, shared.shape().length()).matmulTransposed(projection.weight());
+  }
+
+  @Override
+  public double[] norms(int token) {
+    try (Scope scope = Scope.open()) {
+      Tensor projected = projected(token);
+      Tensor pulled = pulled(token, projected);
+      double[] norms = weights.of(pulled);
+      for (Tensor shared : shared(projected)) {
+        Tensor all = SearchTargets.fixed(attention, throughAll(shared));
+        double norm = all.norm(-1).item();
+        double[] taken = taken(pulled, shared).toDoubles();
+        for (int i = 0; i < norms.length; i++) {
+          norms[i] += Math.abs(taken[i]) * norm;
+        }
+      }
+      return Arrays.stream(norms).map(norm -> norm / scales[token]).toArray();
+    }
+  }
+
+  @Override
+  public Tensor directions(int token, int... chosen) {
+    Tensor projected = projected(token);
+    Tensor pulled = pulled(token, projected);
+    int perHead = pulled.shape().size(1);
+    int entries = pulled.shape().size(0) * perHead;
+    Tensor rows = pulled.reshape(entries, attention.dHead()).gather(0, chosen);
+    Tensor gradients =
+        Groups.rows(
+            Arrays.stream(chosen).map(entry -> entry / perHead).toArray(),
+            (head, own) -> rows.gather(0, own).matmulTransposed(projection.weight(head)));
+    for (Tensor shared : shared(projected)) {
+      Tensor taken = taken(pulled, shared).reshape(entries, 1).gather(0, chosen);
+      gradients = gradients.minus(taken.times(throughAll(shared)));
+    }
+    return SearchTargets.throughEntry(edges, attention, token, gradients);
+  }
+
+  @Override
+  public double[] factors(int token, int place) {
+    return factors(token, place / perHead(token), place % perHead(token));
+  }
+
+  @Override
+  public Target target(int token, int place, int which) {
+    return target(token, place / perHead(token), place % perHead(token), which).through(path);
+  }
+
+  HeadPair pair(int head, int query, int key) {
+    return new HeadPair(layer, head, query, key);
+  }
+
+  // ---- queries -----------------------------------------------------------------------------
+
+  /** Direction number key. */
+  private static final class OfQueries extends HeadDirections {
+    OfQueries(EdgeAttribution edges, int layer, NodeFilter wanted) {
+      super(InputPath.QUERY, edges, layer, wanted);
+    }
+
+    @Override
+    int perHead(int token) {
+      return wants(token) ? token + 1 : 0;
+    }
+
+    @Override
+    public long count(int token) {
+      return (long) heads() * perHead(token);
+    }
+
+    @Override
+    public double[] norms(int token) {
+      return wants(token) ? super.norms(token) : new double[0];
+    }
+
+    @Override
+    Tensor cotangents(int token) {
+      int seen = token + 1;
+      Tensor pattern = recorded(Site.PATTERN, token, seen).slice(2, 0, seen);
+      Tensor moved = keys(seen).times(slopes(token, seen, 0, seen));
+      Tensor weights = weighted(token, seen).slice(2, 0, seen).reshape(heads(), seen, 1);
+      return moved.minus(pattern.matmul(moved)).times(weights);
+    }
+
+    @Override
+    HeadPair target(int token, int head, int direction, int which) {
+      return pair(head, token, direction);
+    }
+  }
+
+  /** How fast scores move with query-key products, of some queries by some keys, [head, n, 1]. */
+  Tensor slopes(int from, int to, int firstKey, int endKey) {
+    Tensor scores = recorded(Site.SCORES, from, to).slice(2, firstKey, endKey);
+    return attention.scoreSlopes(scores).reshape(heads(), (to - from) * (endKey - firstKey), 1);
+  }
+
+  // ---- keys --------------------------------------------------------------------------------
+
+  /** Direction number query - token. */
+  private static final class OfKeys extends HeadDirections {
+    /** Of each head and query, the largest magnitude of P g, where it is, and the next one. */
+    private final double[] largest;
+
+    private final int[] largestAt;
+    private final double[] second;
+
+    OfKeys(EdgeAttribution edges, int layer, NodeFilter wanted) {
+      super(InputPath.KEY, edges, layer, wanted);
+      int tokens = tokens();
+      this.largest = new double[heads() * tokens];
+      this.largestAt = new int[largest.length];
+      this.second = new double[largest.length];
+      try (Scope scope = Scope.open()) {
+        double[] weighted = weighted(0, tokens).toDoubles();
+        for (int i = 0; i < weighted.length; i++) {
+          double magnitude = Math.abs(weighted[i]);
+          int row = i / tokens;
+          if (magnitude > largest[row]) {
+            second[row] = largest[row];
+            largest[row] = magnitude;
+            largestAt[row] = i % tokens;
+          } else {
+            second[row] = Math.max(second[row], magnitude);
+          }
+        }
+      }
+    }
+
+    @Override
+    int perHead(int token) {
+      return tokens() - token;
+    }
+
+    @Override
+    public long count(int token) {
+      return heads()
+          * IntStream.range(token, tokens()).filter(this::wants).mapToLong(q -> q + 1L).sum();
+    }
+
+    /** The largest factor over the keys of a query. */
+    private double most(int head, int query, int token, double weighted, double probability) {
+      int row = head * tokens() + query;
+      double other = largestAt[row] == token ? second[row] : largest[row];
+      return Math.max(Math.abs(weighted) * Math.abs(1 - probability), other * probability);
+    }
+
+    @Override
+    Tensor cotangents(int token) {
+      int end = tokens();
+      double[] pattern = recorded(Site.PATTERN, token, end).slice(2, token, token + 1).toDoubles();
+      double[] weighted = weighted(token, end).slice(2, token, token + 1).toDoubles();
+      double[] most = wantedFrom(token);
+      double[] all = new double[pattern.length];
+      for (int i = 0; i < all.length; i++) {
+        int query = i % most.length;
+        all[i] = most[query] * most(i / most.length, token + query, token, weighted[i], pattern[i]);
+      }
+      return recorded(Site.QUERY, token, end)
+          .times(slopes(token, end, token, token + 1).times(scalars(all)));
+    }
+
+    @Override
+    double[] factors(int token, int head, int direction) {
+      int query = token + direction;
+      try (Scope scope = Scope.open()) {
+        double[] factors = weighted(query, query + 1).slice(0, head, head + 1).toDoubles();
+        double moved = recorded(Site.PATTERN, query, query + 1).get(head, 0, token);
+        double most = most(head, query, token, factors[token], moved);
+        for (int key = 0; key < factors.length; key++) {
+          factors[key] *= ((key == token ? 1 : 0) - moved) / most;
+        }
+        return Arrays.copyOf(factors, query + 1);
+      }
+    }
+
+    @Override
+    HeadPair target(int token, int head, int direction, int which) {
+      return pair(head, token + direction, which);
+    }
+  }
+
+  // ---- values ------------------------------------------------------------------------------
+
+  /** Direction number query - token. */
+  private static final class OfValues extends HeadDirections {
+    OfValues(EdgeAttribution edges, int layer, NodeFilter wanted) {
+      super(InputPath.VALUE, edges, layer, wanted);
+    }
+
+    @Override
+    int perHead(int token) {
+      return tokens() - token;
+    }
+
+    @Override
+    public long count(int token) {
+      return heads() * wantedQueriesFrom(token);
+    }
+
+    @Override
+    Tensor cotangents(int token) {
+      int end = tokens();
+      Tensor pattern = recorded(Site.PATTERN, token, end).slice(2, token, token + 1);
+      Tensor all = Tensor.of(pattern.dtype(), Shape.of(end - token, 1), wantedFrom(token));
+      return gradient(token).times(pattern.times(all));
+    }
+
+    @Override
+    HeadPair target(int token, int head, int direction, int which) {
+      return pair(head, token + direction, token);
+    }
+  }
+
+  /** The gradient of the output of each head from a token on. */
+  Tensor gradient(int token) {
+    return edges.nodes().gradient(Site.HEAD_OUTPUT, layer).slice(1, token, tokens());
+  }
+
+  /** One direction for each head. */
+  private static final class OfWrittenValues extends HeadDirections {
+    OfWrittenValues(EdgeAttribution edges, int layer, NodeFilter wanted) {
+      super(InputPath.VALUE, edges, layer, wanted);
+    }
+
+    @Override
+    int perHead(int token) {
+      return 1;
+    }
+
+    @Override
+    public long count(int token) {
+      return heads() * wantedQueriesFrom(token);
+    }
+
+    /** Probabilities of a head by query from a token on. */
+    private double[] probabilities(int token, int head) {
+      return recorded(Site.PATTERN, token, tokens())
+          .slice(0, head, head + 1)
+          .slice(2, token, token + 1)
+          .toDoubles();
+    }
+
+    private static double largest(double... probabilities) {
+      return Arrays.stream(probabilities).max().orElse(0);
+    }
+
+    @Override
+    Tensor cotangents(int token) {
+      double[] largest =
+          IntStream.range(0, heads())
+              .mapToDouble(head -> largest(probabilities(token, head)))
+              .toArray();
+      return written(token).times(scalars(largest));
+    }
+
+    @Override
+    double[] factors(int token, int head, int direction) {
+      try (Scope scope = Scope.open()) {
+        double[] factors = probabilities(token, head);
+        double largest = largest(factors);
+        double[] wanted = wantedFrom(token);
+        for (int i = 0; i < factors.length; i++) {
+          factors[i] *= wanted[i] / largest;
+        }
+        return factors;
+      }
+    }
+
+    @Override
+    HeadPair target(int token, int head, int direction, int which) {
+      return pair(head, token + which, token);
+    }
+  }
+
+  Tensor written(int token) {
+    return HeadInput.writtenDirections(run, layer, token);
+  }
+}
