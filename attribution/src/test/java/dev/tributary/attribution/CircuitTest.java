@@ -17,6 +17,7 @@ import dev.tributary.core.Tensor;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
@@ -66,7 +67,18 @@ class CircuitTest {
     for (Site site : encoded) {
       autoencoders.add(RandomNodes.autoencoder(site, 1, random));
     }
-    Transformer model = Transformer.random(config, DType.DOUBLE, seed).with(autoencoders);
+    TransformerConfig other =
+        RandomArchitecture.of(
+            random,
+            LAYERS,
+            RandomNodes.WIDTH,
+            RandomNodes.HEADS,
+            RandomNodes.HEAD_WIDTH,
+            RandomNodes.NEURONS,
+            TOKENS,
+            RandomNodes.VOCABULARY);
+    Transformer model =
+        Transformer.random(seed % 2 == 0 ? config : other, DType.DOUBLE, seed).with(autoencoders);
     Run run = model.run(random.ints(TOKENS, 0, RandomNodes.VOCABULARY).toArray());
     return NodeAttribution.of(run, Metric.logitDifference(TOKENS - 1, 1, 2));
   }
@@ -77,7 +89,7 @@ class CircuitTest {
   }
 
   /** All nodes that together write the residual stream once. */
-  private static List<Source> all(boolean attentionEncoded, boolean mlpEncoded) {
+  private static List<Source> all(Run run, boolean attentionEncoded, boolean mlpEncoded) {
     List<Source> all = new ArrayList<>();
     for (int token = 0; token < TOKENS; token++) {
       all.add(new Embedding(EmbeddingPart.BOTH, token));
@@ -102,6 +114,7 @@ class CircuitTest {
         }
       }
     }
+    all.removeIf(source -> !RandomNodes.has(run, source));
     return all;
   }
 
@@ -132,7 +145,11 @@ class CircuitTest {
           encoded ? attribution(5, Site.MLP_OUTPUT, Site.ATTENTION_OUTPUT) : attribution(5);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
       Circuit circuit =
-          Circuit.among(edges, labels(nodes.run()), all(encoded, encoded), Progress.NONE);
+          Circuit.among(
+              edges,
+              labels(nodes.run()),
+              all(edges.nodes().run(), encoded, encoded),
+              Progress.NONE);
       double[] remainders = circuit.remainders();
       for (int i = 0; i < remainders.length; i++) {
         Certificate certificate = circuit.inputs().get(i).certificate();
@@ -157,7 +174,7 @@ class CircuitTest {
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = attribution(6, Site.MLP_ACTIVATION);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE, measure);
-      List<Source> some = new ArrayList<>(all(false, false));
+      List<Source> some = new ArrayList<>(all(edges.nodes().run(), false, false));
       some.removeIf(node -> node instanceof Neuron n && n.layer() == 1);
       autoencoder(Site.MLP_ACTIVATION, TOKENS - 1, some);
       Collections.shuffle(some, RandomNodes.random(1));
@@ -200,10 +217,10 @@ class CircuitTest {
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = attribution(7);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
-      List<Node> some = new ArrayList<>(all(false, false).subList(0, 20));
+      List<Node> some = new ArrayList<>(all(edges.nodes().run(), false, false).subList(0, 20));
       Circuit circuit = Circuit.among(edges, labels(nodes.run()), some, Progress.NONE);
       some.add(new Explained());
-      some.addAll(all(false, false).subList(10, 20));
+      some.addAll(all(edges.nodes().run(), false, false).subList(10, 20));
       Collections.shuffle(some, RandomNodes.random(2));
       assertEquals(circuit, Circuit.among(edges, labels(nodes.run()), some, Progress.NONE));
     }
@@ -214,7 +231,7 @@ class CircuitTest {
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = attribution(18, Site.MLP_OUTPUT, Site.ATTENTION_OUTPUT);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
-      List<Source> some = new ArrayList<>(all(true, true));
+      List<Source> some = new ArrayList<>(all(edges.nodes().run(), true, true));
       some.removeIf(node -> node instanceof Embedding || node.token() != 1);
       some.add(new Embedding(EmbeddingPart.TOKEN, 1));
       some.add(new Embedding(EmbeddingPart.POSITION, 1));
@@ -244,7 +261,11 @@ class CircuitTest {
             heard.add(done);
             assertEquals(5, total);
           };
-      Circuit.among(edges, labels(nodes.run()), all(false, false).subList(0, 4), progress);
+      Circuit.among(
+          edges,
+          labels(nodes.run()),
+          all(edges.nodes().run(), false, false).subList(0, 4),
+          progress);
       assertEquals(List.of(1, 2, 3, 4, 5), heard);
     }
   }
@@ -351,7 +372,8 @@ class CircuitTest {
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       Labels labels = labels(nodes.run());
       Circuit grown = Circuit.grown(edges, labels, 10_000, Progress.NONE);
-      Circuit full = Circuit.among(edges, labels, all(encoded, encoded), Progress.NONE);
+      Circuit full =
+          Circuit.among(edges, labels, all(edges.nodes().run(), encoded, encoded), Progress.NONE);
       assertEquals(full.prune(1, 1).nodes(), grown.prune(1, 1).nodes());
       Set<Node> expected = new HashSet<>();
       double[] influence = full.influence();
@@ -382,7 +404,8 @@ class CircuitTest {
       NodeAttribution nodes = attribution(10);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
       Labels labels = labels(nodes.run());
-      Circuit full = Circuit.among(edges, labels, all(false, false), Progress.NONE);
+      Circuit full =
+          Circuit.among(edges, labels, all(edges.nodes().run(), false, false), Progress.NONE);
       Set<Node> before = new HashSet<>(Set.of(new Explained()));
       for (int count = 1; count <= 25; count++) {
         Set<Node> now = new HashSet<>();
@@ -439,7 +462,7 @@ class CircuitTest {
         assertEquals(attribution.of(reading.node()).orElseThrow(), value, 0);
         least = Math.min(least, Math.abs(value));
       }
-      for (Source other : all(false, true)) {
+      for (Source other : all(edges.nodes().run(), false, true)) {
         if (!chosen.contains(other)) {
           assertTrue(Math.abs(attribution.of(other).orElseThrow()) <= least, other.toString());
         }
@@ -531,7 +554,7 @@ class CircuitTest {
   @Test
   void influence_directInputsAlone_isTheirShareOfTheMetric() {
     try (Scope scope = Scope.open()) {
-      NodeAttribution nodes = attribution(15);
+      NodeAttribution nodes = attribution(14);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       List<Source> last =
           IntStream.range(0, RandomNodes.NEURONS)

@@ -28,7 +28,7 @@ final class RandomNodes {
   static final int LAYERS = 3;
   static final int TOKENS = 4;
   static final int HEADS = 2;
-  static final int HEAD_WIDTH = 3;
+  static final int HEAD_WIDTH = 4;
   static final int NEURONS = 5;
   static final int VOCABULARY = 7;
   static final int WIDTH = 7;

@@ -53,7 +53,7 @@ class InterventionTest {
   }
 
   private static TransformerConfig mixture(long seed) {
-    return RandomArchitecture.of(new Random(seed), LAYERS, WIDTH, 2, 3, 5, TOKENS, VOCABULARY);
+    return RandomArchitecture.of(new Random(seed), LAYERS, WIDTH, 2, 4, 5, TOKENS, VOCABULARY);
   }
 
   /** Of a GPT-2. */
