@@ -85,7 +85,8 @@ final class InspectCommand implements Callable<Integer> {
     requireArgument(Files.exists(path), "%s: there is no such file or folder", path);
     if (Files.isDirectory(path)) {
       folder();
-    } else if (path.toString().endsWith(".json") && !path.toString().endsWith(".index.json")) {
+    } else if (Tokenizers.isOne(path)
+        || (path.toString().endsWith(".json") && !path.toString().endsWith(".index.json"))) {
       tokenizer();
     } else {
       tensors(TensorFile.open(path));
@@ -109,7 +110,7 @@ final class InspectCommand implements Callable<Integer> {
     } else if (Files.exists(path.resolve("adapter_config.json"))) {
       attempt(() -> adapter(Adapter.open(path), described));
     }
-    if (Files.exists(path.resolve("tokenizer.json")) || Files.exists(path.resolve("vocab.json"))) {
+    if (Tokenizers.isOne(path)) {
       attempt(this::tokenizer);
     }
     attempt(

@@ -51,8 +51,8 @@ final class SubjectOptions {
       paramLabel = "DIR",
       description =
           "Hugging Face folder of the GPT-2 family or transformer-debugger checkpoint, and in it"
-              + " tokenizer.json (or vocab.json and merges.txt). Default: the small model that"
-              + " comes with the program.")
+              + " tokenizer.json (or vocab.json and merges.txt, or tokenizer.model). Default: the"
+              + " small model that comes with the program.")
   private Optional<Path> model = Optional.empty();
 
   @Option(
@@ -72,6 +72,13 @@ final class SubjectOptions {
               + PROMPT
               + "\". A text that begins with a hyphen needs =, here and below: --prompt=-x.")
   private Optional<String> prompt = Optional.empty();
+
+  @Option(
+      names = "--no-bos",
+      description =
+          "Leave out what the model's tokenizer puts around a prompt, such as a token that begins a"
+              + " text.")
+  private boolean noBos;
 
   @Option(
       names = "--target",
@@ -206,7 +213,7 @@ final class SubjectOptions {
     requireOptions();
     Optional<Checkpoint> checkpoint = checkpoint();
     Tokenizer tokenizer = model.isEmpty() ? Tokenizers.textbook() : Tokenizers.load(model.get());
-    int[] tokens = tokenizer.encode(prompt.orElse(PROMPT));
+    int[] tokens = tokenizer.encode(prompt.orElse(PROMPT), !noBos);
     boolean example = prompt.isEmpty() && targets.isEmpty() && distractors.isEmpty();
     Map<Integer, String> named = new HashMap<>();
     List<Word> wanted = words(tokenizer, example ? List.of(TARGET) : targets, named);

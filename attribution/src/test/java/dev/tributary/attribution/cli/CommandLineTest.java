@@ -193,6 +193,29 @@ class CommandLineTest {
     }
   }
 
+  /** The same words without what the tokenizer puts before them, as the library computes it. */
+  @Test
+  void noBos_leavesOutTheTokenBeforeThePrompt() throws IOException {
+    JsonNode json = json("--no-bos");
+    List<String> tokens =
+        items(json.get("tokens")).stream().map(token -> token.get("text").textValue()).toList();
+    assertEquals(List.of(PROMPT.split(" ")), tokens);
+    assertEquals("<bos>", json().at("/tokens/0/text").textValue());
+    try (Scope scope = Scope.open()) {
+      Tokenizer tokenizer = Tokenizers.textbook();
+      Metric metric =
+          Metric.logitDifference(LAST - 1, tokenizer.token("Mary"), tokenizer.token("John"));
+      Run run = Models.textbook(DType.DOUBLE).run(tokenizer.tokens(PROMPT));
+      assertSame(NodeAttribution.of(run, metric).value(), json.at("/metric/value"));
+    }
+    assertTrue(Output.attribute().result().contains("<bos>"));
+    assertFalse(Output.attribute("--no-bos").result().contains("<bos>"));
+    Output.attribute("--no-bos", "--position", "14").assertRefused("the prompt has 14 tokens");
+    for (String command : List.of("attribute", "ablate", "graph", "search", "verify")) {
+      assertTrue(Output.of(command, "--help").result().contains("--no-bos"), command);
+    }
+  }
+
   @Test
   void json_describesNodesByTypedFields() throws IOException {
     List<JsonNode> nodes = new ArrayList<>(items(json("--top", "40").get("nodes")));

@@ -79,8 +79,8 @@ final class AddedTokens {
           special);
     }
 
-    Token asSpecial() {
-      return new Token(content, singleWord, leftStrip, rightStrip, normalized, true);
+    Token asSpecial(boolean value) {
+      return new Token(content, singleWord, leftStrip, rightStrip, normalized, value);
     }
 
     ObjectNode toJson(int id) {
@@ -96,8 +96,13 @@ final class AddedTokens {
     }
   }
 
+  /** A token as a description lists it, which stands for its content alone. */
+  static ObjectNode json(int id, String content, boolean special) {
+    return new Token(content, false, false, false, false, special).toJson(id);
+  }
+
   private final JsonFile description;
-  private final JsonFile vocabulary;
+  private final ModelVocabulary vocabulary;
 
   /** Whether the files are vocab.json and merges.txt. */
   private final boolean pair;
@@ -105,6 +110,12 @@ final class AddedTokens {
   private final Map<String, Integer> ids = new LinkedHashMap<>();
   private final Map<String, Token> added = new LinkedHashMap<>();
   private final Set<String> everSpecial = new LinkedHashSet<>();
+
+  /**
+   * What special_tokens_map.json alone calls an additional special token: one that
+   * added_tokens.json lists too is none in transformers 5.x.
+   */
+  private final Set<String> additional = new LinkedHashSet<>();
 
   /** What has a name of its own, by that name. */
   private final Map<String, Token> roles = new LinkedHashMap<>();
@@ -114,13 +125,11 @@ final class AddedTokens {
    *
    * @param vocabulary the tokens of its model
    */
-  AddedTokens(JsonFile description, JsonFile vocabulary, boolean pair) throws IOException {
+  AddedTokens(JsonFile description, ModelVocabulary vocabulary, boolean pair) throws IOException {
     this.description = description;
     this.vocabulary = vocabulary;
     this.pair = pair;
-    for (Map.Entry<String, JsonNode> token : vocabulary.root().properties()) {
-      ids.put(token.getKey(), vocabulary.id(token.getKey()));
-    }
+    ids.putAll(vocabulary.ids());
     readDescribed();
   }
 
@@ -136,19 +145,19 @@ final class AddedTokens {
   /**
    * Adds what the files beside it say. A list in the config stands for both of the others.
    *
-   * @param endsOfText what is called the end of a text if no file says otherwise
+   * @param names what has a name of its own if no file says otherwise
    * @param unnamed whether the end of a text is a special token that no file has to name
    */
   void read(
       JsonFile config,
       JsonFile specialTokens,
       JsonFile addedTokens,
-      List<String> endsOfText,
+      Map<String, String> names,
       boolean unnamed)
       throws IOException {
     boolean decoder = config.has(DECODER);
     Map<String, Token> special =
-        special(decoder ? List.of(config) : List.of(config, specialTokens), endsOfText);
+        special(decoder ? List.of(config) : List.of(config, specialTokens), names);
     if (unnamed && vocabulary.has(END_OF_TEXT)) {
       special.put(END_OF_TEXT, Token.special(END_OF_TEXT, true));
     }
@@ -161,11 +170,11 @@ final class AddedTokens {
     added.forEach((content, token) -> tokens.add(token.toJson(id(content))));
   }
 
-  /** The token that begins a text. */
-  String beginning(JsonFile config) throws IOException {
-    Token token = roles.get("bos_token");
+  /** The token with a name, which something else needs. */
+  String named(String role, JsonFile config, String need) throws IOException {
+    Token token = roles.get(role);
     if (token == null || token.content.isEmpty()) {
-      throw config.wrong("add_bos_token", "false, for there is no bos_token");
+      throw config.wrong(need, "false, for there is no " + role);
     }
     return token.content;
   }
@@ -193,14 +202,14 @@ final class AddedTokens {
    * Special tokens, by their content.
    *
    * @param files that name them, each before what adds to it or has the last word
-   * @param endsOfText what is called the end of a text if no file says otherwise
+   * @param names what has a name of its own if no file says otherwise
    */
-  private Map<String, Token> special(List<JsonFile> files, List<String> endsOfText)
+  private Map<String, Token> special(List<JsonFile> files, Map<String, String> names)
       throws IOException {
     for (String role : ROLES) {
       boolean normalized = pair && NORMALIZED_ROLES.contains(role);
-      if (endsOfText.contains(role)) {
-        roles.put(role, Token.special(END_OF_TEXT, normalized));
+      if (names.containsKey(role)) {
+        roles.put(role, Token.special(Objects.requireNonNull(names.get(role)), normalized));
       }
       for (JsonFile file : files) {
         if (file.has(role)) {
@@ -218,7 +227,9 @@ final class AddedTokens {
           JsonFile list = file.root().get(key).isObject() ? file.object(key) : file.list(key);
           for (Map.Entry<String, JsonNode> entry : list.root().properties()) {
             Token token = special(list, entry.getKey(), false);
-            result.putIfAbsent(token.content, token);
+            if (result.putIfAbsent(token.content, token) == null && file != files.get(0)) {
+              additional.add(token.content);
+            }
           }
         }
       }
@@ -278,17 +289,20 @@ final class AddedTokens {
    */
   private void add(SortedMap<Integer, Token> listed, Map<String, Token> special) {
     int largest = added.keySet().stream().mapToInt(this::id).max().orElse(-1);
-    int next = Math.max(vocabulary.root().size(), largest + 1);
+    int next = Math.max(vocabulary.size(), largest + 1);
     List<Token> tokens = new ArrayList<>();
     for (Token token : listed.values()) {
       if (!token.equals(added.get(token.content))) {
-        tokens.add(special.containsKey(token.content) ? token.asSpecial() : token);
+        tokens.add(
+            special.containsKey(token.content)
+                ? token.asSpecial(!additional.contains(token.content))
+                : token);
       }
     }
     Set<String> known = new HashSet<>(added.keySet());
     tokens.forEach(token -> known.add(token.content));
     for (Token token : special.values()) {
-      added.computeIfPresent(token.content, (content, before) -> before.asSpecial());
+      added.computeIfPresent(token.content, (content, before) -> before.asSpecial(true));
       if (known.add(token.content)) {
         tokens.add(token);
       }
@@ -313,13 +327,13 @@ final class AddedTokens {
       if (token.getValue().special) {
         everSpecial.add(content);
       }
-      if (!vocabulary.root().has(content)) {
+      if (!vocabulary.has(content)) {
         if (made || content.codePointCount(0, content.length()) < 2) {
           throw config.wrong(
               "split_special_tokens",
               "false, for " + BadFile.quoted(content) + " is not in the vocabulary of the model");
         }
-        vocabulary.root().put(content, id(content));
+        vocabulary.put(content, id(content));
       }
     }
     everSpecial.forEach(added::remove);

@@ -2,15 +2,19 @@ package dev.tributary.transformer.file;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.tributary.transformer.file.TokenizerSteps.Value;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeSet;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -20,59 +24,91 @@ import org.jspecify.annotations.Nullable;
  */
 final class TokenizerFile {
   static final String BYTE_PAIRS = "BPE";
-  static final String BYTE_LEVEL = "ByteLevel";
-  static final String TEMPLATE = "TemplateProcessing";
-  private static final String SPLIT = "Split";
-  private static final Set<String> MODELS = Set.of(BYTE_PAIRS, "WordLevel");
-  private static final Set<String> NORMALIZERS = Set.of("Lowercase", "NFC", "NFD", "NFKC", "NFKD");
-  private static final Set<String> PRE_TOKENIZERS =
+  private static final String UNIGRAM = "Unigram";
+  private static final String WORDS = "WordLevel";
+  private static final String WORD_PIECES = "WordPiece";
+
+  /** Kinds of models, and the keys of each. */
+  private static final Map<String, Map<String, Value>> MODELS =
+      Map.of(
+          BYTE_PAIRS,
+          Map.of(
+              "dropout",
+              Value.OTHER,
+              "unk_token",
+              Value.TEXT,
+              "continuing_subword_prefix",
+              Value.TEXT,
+              "end_of_word_suffix",
+              Value.TEXT,
+              "fuse_unk",
+              Value.FLAG,
+              "byte_fallback",
+              Value.FLAG,
+              "ignore_merges",
+              Value.FLAG,
+              "vocab",
+              Value.OTHER,
+              "merges",
+              Value.OTHER),
+          UNIGRAM,
+          Map.of("unk_id", Value.COUNT, "vocab", Value.OTHER, "byte_fallback", Value.FLAG),
+          WORDS,
+          Map.of("vocab", Value.OTHER, "unk_token", Value.TEXT),
+          WORD_PIECES,
+          Map.of(
+              "unk_token",
+              Value.TEXT,
+              "continuing_subword_prefix",
+              Value.TEXT,
+              "max_input_chars_per_word",
+              Value.COUNT,
+              "vocab",
+              Value.OTHER));
+
+  /** What the library reads; it refuses a file with anything else. */
+  private static final Set<String> KEYS =
       Set.of(
-          BYTE_LEVEL,
-          "BertPreTokenizer",
-          "Digits",
-          "Punctuation",
-          SPLIT,
-          "Whitespace",
-          "WhitespaceSplit");
-  private static final Set<String> POST_PROCESSORS = Set.of(BYTE_LEVEL, TEMPLATE);
+          "version",
+          "added_tokens",
+          "normalizer",
+          "pre_tokenizer",
+          "post_processor",
+          "decoder",
+          "model");
 
   /** Most tokens that are looked for in a text; the time that they take grows with their square. */
   private static final int ADDED_LIMIT = 8192;
 
   private final TokenizerFolder folder;
   private final JsonFile json;
-  private final JsonFile vocabulary;
+  private final ModelVocabulary vocabulary;
   private final Map<String, Integer> ids;
   private final Map<Integer, String> contents = new HashMap<>();
   private final Map<String, Integer> added = new HashMap<>();
-  private final boolean byteLevel;
-  private final @Nullable String unknown;
+  private final TokenizerSteps steps;
+  private final @Nullable String missing;
+  private final boolean cleansUp;
 
-  private TokenizerFile(TokenizerFolder folder) throws IOException {
+  /**
+   * Checks what a folder says.
+   *
+   * @param longest text that will be encoded, UTF-16 units
+   */
+  private TokenizerFile(TokenizerFolder folder, int longest) throws IOException {
     this.folder = folder;
     this.json = folder.description();
     this.vocabulary = folder.vocabulary();
     this.ids = folder.ids();
-    steps(json, "normalizer", "normalizers", NORMALIZERS);
-    boolean bytes = false;
-    for (JsonFile step : steps(json, "pre_tokenizer", "pretokenizers", PRE_TOKENIZERS)) {
-      bytes |= type(step).equals(BYTE_LEVEL);
-      if (type(step).equals(SPLIT)) {
-        checkPattern(step);
-      }
-    }
-    this.byteLevel = bytes;
+    this.steps = new TokenizerSteps(json, ids, longest);
     readContents();
     JsonFile model = json.object("model");
-    this.unknown = checkModel(model);
-    if (type(model).equals(BYTE_PAIRS)) {
-      checkMerges(model, folder.merges());
-    }
+    this.missing = checkModel(model, modelType(model));
+    this.cleansUp = folder.cleansUp() && !TokenizerSteps.type(model).equals(BYTE_PAIRS);
     readAddedTokens();
-    checkPostProcessor();
     // A prompt is neither cut nor filled up: whoever runs the model says what does not fit.
-    json.root().putNull("truncation").putNull("padding");
-    json.root().putNull("decoder"); // one token at a time needs none
+    json.text("version", "");
+    json.root().retain(KEYS);
     requireText(json);
   }
 
@@ -86,11 +122,12 @@ final class TokenizerFile {
   /**
    * Reads and checks the tokenizer in a folder, or the one that a file belongs to.
    *
+   * @param longest text that will be encoded, UTF-16 units
    * @throws IOException if there is none, a file cannot be read, contradicts itself or another, or
    *     uses what is not known here
    */
-  static TokenizerFile read(Path path) throws IOException {
-    return new TokenizerFile(TokenizerFolder.read(path));
+  static TokenizerFile read(Path path, int longest) throws IOException {
+    return new TokenizerFile(TokenizerFolder.read(path), longest);
   }
 
   /** The file that says what the tokenizer is. */
@@ -120,56 +157,30 @@ final class TokenizerFile {
 
   /** Whether each character of an ordinary token stands for a byte. */
   boolean byteLevel() {
-    return byteLevel;
+    return steps.byteLevel();
   }
 
-  /** Id of the token that stands for everything unknown; null if nothing is unknown. */
-  @Nullable Integer unknown() {
-    return unknown == null ? null : ids.get(unknown);
+  /** Whether tokens say how they become a text again. */
+  boolean decodes() {
+    return json.has("decoder");
   }
 
-  private static String type(JsonFile step) throws IOException {
-    return step.text("type", "");
+  /** Whether decoded text has no space before a full stop and the like. */
+  boolean cleansUp() {
+    return cleansUp;
   }
 
-  /** The step at a key, or the steps of the sequence that is there; none if there is null. */
-  private static List<JsonFile> steps(
-      JsonFile parent, String key, String sequenceKey, Set<String> known) throws IOException {
-    List<JsonFile> result = new ArrayList<>();
-    if (parent.has(key)) {
-      addSteps(parent.object(key), sequenceKey, known, result);
-    }
-    return result;
+  /** Longest text that may be encoded, UTF-16 units. */
+  int longest() {
+    return steps.longest();
   }
 
-  private static void addSteps(
-      JsonFile step, String sequenceKey, Set<String> known, List<JsonFile> result)
-      throws IOException {
-    if (type(step).equals("Sequence")) {
-      for (JsonFile part : step.objects(sequenceKey)) {
-        addSteps(part, sequenceKey, known, result);
-      }
-    } else {
-      requireKnown(step, known);
-      result.add(step);
-    }
-  }
-
-  private static void requireKnown(JsonFile part, Set<String> known) throws IOException {
-    if (!known.contains(type(part))) {
-      throw part.wrong("type", String.join(" or ", new TreeSet<>(known)));
-    }
-  }
-
-  private static void checkPattern(JsonFile step) throws IOException {
-    JsonFile pattern = step.object("pattern");
-    boolean known =
-        pattern.has("Regex")
-            ? SplitPatterns.KNOWN.contains(pattern.text("Regex", ""))
-            : !pattern.text("String", "").isEmpty();
-    if (!known || pattern.root().size() != 1) {
-      throw step.wrong("pattern", "a text, or a regular expression of a published tokenizer");
-    }
+  /**
+   * Id of the token that is put in the place of a word that is not in the vocabulary, where models
+   * do not learn it; null if there is none.
+   */
+  @Nullable Integer missing() {
+    return missing == null ? null : ids.get(missing);
   }
 
   private void readContents() throws IOException {
@@ -186,29 +197,45 @@ final class TokenizerFile {
     }
   }
 
-  /** Checks a model and says what its unknown token is; null if nothing can be unknown. */
-  private @Nullable String checkModel(JsonFile model) throws IOException {
-    if (!model.has("type") && model.has("merges")) {
-      model.root().put("type", BYTE_PAIRS); // older files do not say so
+  // ---- the model -----------------------------------------------------------------------------
+
+  /** The type of a model, which older files do not say. */
+  private static String modelType(JsonFile model) throws IOException {
+    if (!model.root().has("type")) {
+      String type =
+          model.has("merges")
+              ? BYTE_PAIRS
+              : model.root().path("vocab").isArray()
+                  ? UNIGRAM
+                  : model.has("max_input_chars_per_word") ? WORD_PIECES : WORDS;
+      model.root().put("type", type);
     }
-    requireKnown(model, MODELS);
-    boolean words = type(model).equals("WordLevel");
-    if (!words && model.has("dropout") && model.root().get("dropout").doubleValue() != 0) {
-      throw model.wrong("dropout", "none: the tokens of a text would be random");
-    }
-    for (String affix : List.of("continuing_subword_prefix", "end_of_word_suffix")) {
-      if (!model.text(affix, "").isEmpty()) {
-        throw model.wrong(affix, "none");
+    TokenizerSteps.requireKnown(model, MODELS);
+    return TokenizerSteps.type(model);
+  }
+
+  /** Checks a model and says what stands for a missing word, if words may be missing. */
+  private @Nullable String checkModel(JsonFile model, String type) throws IOException {
+    if (type.equals(UNIGRAM)) {
+      if (!model.root().path("vocab").isArray()) {
+        throw model.wrong("vocab", "a list of pieces and their scores");
       }
-    }
-    boolean complete =
-        !words && byteLevel && ByteCharacters.ofTexts().stream().allMatch(vocabulary::has);
-    if (complete) {
+      model.index("unk_id", vocabulary.size());
       return null;
     }
+    if (!model.root().path("vocab").isObject()) {
+      throw model.wrong("vocab", "an object of tokens and their ids");
+    }
+    if (type.equals(BYTE_PAIRS)) {
+      return checkBytePairs(model);
+    }
+    String unknown = unknownToken(model, "a token of the vocabulary");
+    return type.equals(WORDS) ? unknown : null;
+  }
+
+  private String unknownToken(JsonFile model, String expected) throws IOException {
     if (!model.has("unk_token")) {
-      throw model.wrong(
-          "unk_token", "a token of the vocabulary, unless there is one for each byte");
+      throw model.wrong("unk_token", expected);
     }
     String token = model.text("unk_token", "");
     if (!vocabulary.has(token)) {
@@ -217,11 +244,41 @@ final class TokenizerFile {
     return token;
   }
 
+  private @Nullable String checkBytePairs(JsonFile model) throws IOException {
+    if (model.has("dropout") && model.root().get("dropout").doubleValue() != 0) {
+      throw model.wrong("dropout", "none: the tokens of a text would be random");
+    }
+    model.root().remove("dropout");
+    for (String affix : List.of("continuing_subword_prefix", "end_of_word_suffix")) {
+      if (!model.text(affix, "").isEmpty()) {
+        throw model.wrong(affix, "none");
+      }
+    }
+    checkMerges(model, folder.merges());
+    boolean complete =
+        byteLevel()
+            ? ByteCharacters.ofTexts().stream().allMatch(vocabulary::has)
+            : model.flag("byte_fallback", false) && IntStream.range(0, 256).allMatch(this::hasByte);
+    if (complete) {
+      return null;
+    }
+    String unknown =
+        unknownToken(model, "a token of the vocabulary, unless there is one for each byte");
+    return byteLevel() ? unknown : null;
+  }
+
+  /** Whether a byte has a token, or is a character that has one. */
+  private boolean hasByte(int value) {
+    return vocabulary.has("<0x%02X>".formatted(value))
+        || (value < 0x80 && vocabulary.has(String.valueOf((char) value)));
+  }
+
   /** Each merge makes a token of two others. */
   private void checkMerges(JsonFile model, Path file) throws IOException {
     if (!(model.root().get("merges") instanceof ArrayNode merges)) {
       throw model.wrong("merges", "a list");
     }
+    Set<List<String>> seen = new HashSet<>();
     for (JsonNode merge : merges) {
       List<String> parts = new ArrayList<>();
       if (merge.isTextual()) {
@@ -229,18 +286,24 @@ final class TokenizerFile {
       } else {
         merge.forEach(part -> parts.add(part.textValue()));
       }
-      if (parts.size() != 2
-          || !parts.stream().allMatch(vocabulary::has)
-          || !vocabulary.has(String.join("", parts))) {
+      boolean makes =
+          parts.size() == 2
+              && parts.stream().allMatch(vocabulary::has)
+              && vocabulary.has(String.join("", parts));
+      if (!makes || !seen.add(parts)) {
         throw BadFile.because(
             file,
-            "merge %s does not make a token out of two tokens of the vocabulary",
+            makes
+                ? "merge %s is listed twice"
+                : "merge %s does not make a token out of two tokens of the vocabulary",
             merge.isTextual()
                 ? BadFile.quoted(merge.textValue())
                 : BadFile.shortened(merge.toString()));
       }
     }
   }
+
+  // ---- added tokens --------------------------------------------------------------------------
 
   private void readAddedTokens() throws IOException {
     if (!json.has("added_tokens")) {
@@ -254,7 +317,7 @@ final class TokenizerFile {
           tokens.size(),
           ADDED_LIMIT);
     }
-    int next = vocabulary.root().size();
+    int next = vocabulary.size();
     for (JsonFile token : tokens) {
       String content = token.text("content", "");
       int id = token.id("id");
@@ -271,58 +334,28 @@ final class TokenizerFile {
     }
   }
 
-  private void checkPostProcessor() throws IOException {
-    int templates = 0;
-    for (JsonFile step : steps(json, "post_processor", "processors", POST_PROCESSORS)) {
-      if (type(step).equals(TEMPLATE)) {
-        checkTemplate(step);
-        templates++;
-      }
-    }
-    if (templates > 1) {
-      throw json.wrong("post_processor", "at most one " + TEMPLATE);
-    }
-  }
-
-  /** The native library looks up what a template names without asking whether it is there. */
-  private void checkTemplate(JsonFile template) throws IOException {
-    JsonFile special = template.object("special_tokens");
-    for (Map.Entry<String, JsonNode> entry : special.root().properties()) {
-      checkSpecialToken(special.object(entry.getKey()));
-    }
-    checkPieces(template, "single", List.of("A"), special);
-    checkPieces(template, "pair", List.of("A", "B"), special);
-  }
-
-  private void checkSpecialToken(JsonFile token) throws IOException {
-    JsonNode tokenIds = token.root().path("ids");
-    JsonNode texts = token.root().path("tokens");
-    if (!texts.isArray() || texts.isEmpty() || texts.size() != tokenIds.size()) {
-      throw token.wrong("tokens", "a list as long as ids");
-    }
-    for (int i = 0; i < texts.size(); i++) {
-      Integer id = ids.get(texts.get(i).asText());
-      if (id == null || !tokenIds.path(i).isInt() || tokenIds.get(i).intValue() != id) {
-        throw token.wrong("ids", "the ids that the tokens have elsewhere");
-      }
-    }
-  }
-
-  private static void checkPieces(
-      JsonFile template, String key, List<String> sequences, JsonFile special) throws IOException {
-    List<String> found = new ArrayList<>();
-    for (JsonFile piece : template.objects(key)) {
-      if (piece.has("Sequence")) {
-        found.add(piece.object("Sequence").text("id", ""));
-      } else {
-        JsonFile token = piece.object("SpecialToken");
-        if (!special.has(token.text("id", ""))) {
-          throw token.wrong("id", "one of the special_tokens");
+  /**
+   * Added tokens that are looked for in a normalized text. The library ends the process where
+   * nothing is left of one.
+   */
+  List<String> normalized() {
+    List<String> result = new ArrayList<>();
+    if (json.has("normalizer")) {
+      for (JsonNode token : json.root().path("added_tokens")) {
+        if (token.path("normalized").asBoolean()) {
+          result.add(token.path("content").asText());
         }
       }
     }
-    if (!found.equals(sequences)) {
-      throw template.wrong(key, "the text once, as " + String.join(" and ", sequences));
-    }
+    return result;
+  }
+
+  /** A tokenizer that does nothing but normalize: a text of which anything is left is one token. */
+  String normalizer() {
+    ObjectNode root = JsonNodeFactory.instance.objectNode().put("version", "1.0");
+    root.set("normalizer", json.root().get("normalizer"));
+    ObjectNode model = root.putObject("model").put("type", WORDS).put("unk_token", "?");
+    model.putObject("vocab").put("?", 0);
+    return root.toString();
   }
 }

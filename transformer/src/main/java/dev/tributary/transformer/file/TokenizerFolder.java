@@ -5,6 +5,8 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.transformer.family.TokenizerClass;
+import dev.tributary.transformer.family.TokenizerClass.OlderFiles;
+import dev.tributary.transformer.family.TokenizerClass.Vocabulary;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.charset.CharacterCodingException;
@@ -12,16 +14,15 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
+import java.util.stream.Stream;
 
 /**
  * The files of a tokenizer, folded into the one {@code tokenizer.json} that says the same. Beside
- * {@code tokenizer.json}, or GPT-2's older pair of {@code vocab.json} and {@code merges.txt}, lie
- * files that add tokens, and for a pair say how a text is read.
+ * {@code tokenizer.json}, GPT-2's older pair of {@code vocab.json} and {@code merges.txt}, or a
+ * model of SentencePiece, lie files that add tokens, and for the older two say how a text is read.
  *
  * <p>Hugging Face's own readers disagree about these. Here the steps are those of tokenizer.json as
  * it is written, its template included, and the tokens those that transformers 4.57 adds: what
@@ -30,15 +31,16 @@ import java.util.Set;
  * <ul>
  *   <li>{@code add_bos_token} and {@code add_eos_token} change nothing (4.57 takes the template of
  *       a LlamaTokenizerFast away), and {@code add_prefix_space} only for a {@link TokenizerClass}
- *       (4.57 obeys it for every class, 5.x for these);
- *   <li>those classes keep the file's other steps (5.x puts a ByteLevel of its own in their place)
- *       and name {@code <|endoftext|>} where no file names a token, unless the model is of a
+ *       of bytes (4.57 obeys it for every class, 5.x for these);
+ *   <li>those classes keep the file's other steps (5.x puts some of its own in their place, as does
+ *       its LlamaTokenizer) and name special tokens where no file does, unless the model is of a
  *       {@linkplain TokenizerClass#isDescribed family} that 5.x reads from its tokenizer.json
- *       alone.
+ *       alone, or the file is one of bytes and the class is not.
  * </ul>
  *
  * <p>Of a pair, {@code add_bos_token} and {@code add_prefix_space} count, and {@code add_eos_token}
- * does not (5.x obeys it). How decoded text is tidied up, cut or padded is not read.
+ * does not (5.x obeys it). Of a model of SentencePiece they all count, and {@code legacy} does (5.x
+ * forgets it). How a text is cut or padded is not read.
  */
 final class TokenizerFolder {
   private static final String DESCRIPTION = "tokenizer.json";
@@ -48,9 +50,16 @@ final class TokenizerFolder {
   private static final String SPECIAL_TOKENS = "special_tokens_map.json";
   private static final String ADDED_TOKENS = "added_tokens.json";
 
+  /** How the name of a model of SentencePiece ends. */
+  private static final String PIECES_END = ".model";
+
+  /** What says what a tokenizer is: the first of these that is there. */
+  private static final List<String> SOURCES =
+      List.of(DESCRIPTION, VOCABULARY, MERGES, "tokenizer.model", "spiece.model");
+
   /** All of them. */
   static final List<String> NAMES =
-      List.of(DESCRIPTION, VOCABULARY, MERGES, CONFIG, SPECIAL_TOKENS, ADDED_TOKENS);
+      Stream.concat(SOURCES.stream(), Stream.of(CONFIG, SPECIAL_TOKENS, ADDED_TOKENS)).toList();
 
   /** The config of the model, which names its family. */
   private static final String MODEL = "config.json";
@@ -58,8 +67,8 @@ final class TokenizerFolder {
   /** First line of a merges.txt, as far as it is always the same. */
   private static final String MERGES_VERSION = "#version";
 
-  /** Largest file, bytes; GPT-2's have one or two million. */
-  private static final int FILE_LIMIT = 32 << 20;
+  /** Largest file, bytes; the largest published have half as many. */
+  private static final int FILE_LIMIT = 64 << 20;
 
   private static final String CLASS = "tokenizer_class";
 
@@ -68,34 +77,57 @@ final class TokenizerFolder {
 
   private final Path folder;
 
-  /** Whether the files are vocab.json and merges.txt. */
-  private final boolean pair;
+  /** The older files that are read, or none if there is a tokenizer.json. */
+  private final OlderFiles older;
 
   /** Whether the file has a name by which it belongs to those beside it. */
   private final boolean named;
 
   private final List<Path> read = new ArrayList<>();
+  private final JsonFile config;
+  private final JsonFile model;
   private final JsonFile description;
-  private final JsonFile vocabulary;
+  private final ModelVocabulary vocabulary;
   private final Path merges;
   private final AddedTokens tokens;
 
   private TokenizerFolder(Path folder, Path file) throws IOException {
     this.folder = folder;
-    this.pair = file.endsWith(VOCABULARY);
+    this.older =
+        file.endsWith(VOCABULARY)
+            ? OlderFiles.PAIR
+            : file.toString().endsWith(PIECES_END) ? OlderFiles.SENTENCE_PIECES : OlderFiles.NONE;
+    this.named = NAMES.contains(String.valueOf(file.getFileName()));
     read.add(file);
-    if (pair) {
-      this.merges = folder.resolve(MERGES);
-      read.add(merges);
-      this.vocabulary = JsonFile.read(file, FILE_LIMIT);
-      this.description = JsonFile.of(file, readPair());
-    } else {
-      this.merges = file;
-      this.description = JsonFile.read(file, FILE_LIMIT);
-      this.vocabulary = description.object("model").object("vocab");
+    this.merges = older == OlderFiles.PAIR ? folder.resolve(MERGES) : file;
+    switch (older) {
+      case PAIR -> {
+        read.add(merges);
+        JsonFile ids = JsonFile.read(file, FILE_LIMIT);
+        this.description = JsonFile.of(file, readPair(ids));
+        this.config = beside(CONFIG);
+        this.vocabulary = ModelVocabulary.ofIds(ids);
+      }
+      case SENTENCE_PIECES -> {
+        SentencePieceModel pieces = SentencePieceModel.read(file, FILE_LIMIT);
+        this.config = beside(CONFIG);
+        this.description =
+            JsonFile.of(
+                file,
+                pieces.describe(
+                    config.flag("legacy", true), config.flag("add_prefix_space", true)));
+        this.vocabulary = ModelVocabulary.of(description.object("model"));
+      }
+      default -> {
+        this.description = JsonFile.read(file, FILE_LIMIT);
+        this.config = beside(CONFIG);
+        this.vocabulary = ModelVocabulary.of(description.object("model"));
+      }
     }
-    this.named = pair || file.endsWith(DESCRIPTION);
-    this.tokens = fold();
+    JsonFile specialTokens = beside(SPECIAL_TOKENS);
+    JsonFile addedTokens = beside(ADDED_TOKENS);
+    this.model = beside(MODEL);
+    this.tokens = fold(specialTokens, addedTokens);
   }
 
   /**
@@ -106,22 +138,30 @@ final class TokenizerFolder {
    */
   static TokenizerFolder read(Path path) throws IOException {
     if (!Files.isDirectory(path)) {
-      boolean half = path.endsWith(VOCABULARY) || path.endsWith(MERGES);
-      Path file = half ? path.resolveSibling(VOCABULARY) : path;
+      Path file = path.endsWith(MERGES) ? path.resolveSibling(VOCABULARY) : path;
       return new TokenizerFolder(path.resolveSibling(""), file);
     }
-    if (exists(path.resolve(DESCRIPTION))) {
-      return new TokenizerFolder(path, path.resolve(DESCRIPTION));
-    }
-    if (!exists(path.resolve(VOCABULARY)) && !exists(path.resolve(MERGES))) {
-      throw BadFile.because(
-          path,
-          "there is no tokenizer in this folder, expected %s, or %s and %s",
-          DESCRIPTION,
-          VOCABULARY,
-          MERGES);
-    }
-    return new TokenizerFolder(path, path.resolve(VOCABULARY));
+    Path file =
+        find(path)
+            .orElseThrow(
+                () ->
+                    BadFile.because(
+                        path,
+                        "there is no tokenizer in this folder, expected %s, %s with %s, %s or %s",
+                        SOURCES.toArray()));
+    return new TokenizerFolder(path, file.endsWith(MERGES) ? path.resolve(VOCABULARY) : file);
+  }
+
+  /** The file in a folder that says what its tokenizer is; of several the first of these names. */
+  private static Optional<Path> find(Path folder) {
+    return SOURCES.stream().map(folder::resolve).filter(TokenizerFolder::exists).findFirst();
+  }
+
+  /** Whether this is a folder with such a file that says more than merges, or the file. */
+  static boolean isOne(Path path) {
+    return Files.isDirectory(path)
+        ? find(path).filter(file -> !file.endsWith(MERGES)).isPresent()
+        : SOURCES.stream().anyMatch(path::endsWith) || path.toString().endsWith(PIECES_END);
   }
 
   /** A link that leads nowhere is there as well, and is refused when it is read. */
@@ -140,7 +180,7 @@ final class TokenizerFolder {
   }
 
   /** The tokens of the model, which may come from a file of their own. */
-  JsonFile vocabulary() {
+  ModelVocabulary vocabulary() {
     return vocabulary;
   }
 
@@ -154,39 +194,40 @@ final class TokenizerFolder {
     return read;
   }
 
+  /** Whether decoded text has no space before a full stop and the like. */
+  boolean cleansUp() throws IOException {
+    return config.flag("clean_up_tokenization_spaces", false);
+  }
+
   // ---- vocab.json and merges.txt -------------------------------------------------------------
 
-  private ObjectNode readPair() throws IOException {
-    long missing =
-        ByteCharacters.all().stream().filter(byteText -> !vocabulary.has(byteText)).count();
+  private ObjectNode readPair(JsonFile ids) throws IOException {
+    long missing = ByteCharacters.all().stream().filter(byteText -> !ids.has(byteText)).count();
     if (missing > 0) {
-      throw BadFile.because(
-          vocabulary.path(), "there is no token for %d of the 256 bytes", missing);
+      throw BadFile.because(ids.path(), "there is no token for %d of the 256 bytes", missing);
     }
     ObjectNode root = JsonNodeFactory.instance.objectNode().put("version", "1.0");
-    root.putObject("pre_tokenizer")
-        .put("type", TokenizerFile.BYTE_LEVEL)
-        .put("add_prefix_space", false)
-        .put("trim_offsets", true)
-        .put("use_regex", true);
+    for (String key : List.of("pre_tokenizer", "decoder")) {
+      root.putObject(key)
+          .put("type", TokenizerSteps.BYTE_LEVEL)
+          .put("add_prefix_space", false)
+          .put("trim_offsets", true)
+          .put("use_regex", true);
+    }
     ObjectNode model = root.putObject("model").put("type", TokenizerFile.BYTE_PAIRS);
-    model.set("vocab", vocabulary.root());
+    model.set("vocab", ids.root());
     readMerges(merges, model.putArray("merges"));
     return root;
   }
 
   private static void readMerges(Path file, ArrayNode merges) throws IOException {
     byte[] bytes = BadFile.bytes(file, FILE_LIMIT);
-    Set<String> seen = new HashSet<>();
     try (BufferedReader reader = new BufferedReader(JsonFile.reader(bytes))) {
       String line = reader.readLine();
       if (line != null && line.startsWith(MERGES_VERSION)) {
         line = reader.readLine();
       }
       for (; line != null; line = reader.readLine()) {
-        if (!seen.add(line)) {
-          throw BadFile.because(file, "merge %s is listed twice", BadFile.quoted(line));
-        }
         merges.add(line);
       }
     } catch (CharacterCodingException e) {
@@ -207,83 +248,103 @@ final class TokenizerFolder {
     return json;
   }
 
-  private AddedTokens fold() throws IOException {
-    JsonFile config = beside(CONFIG);
-    JsonFile specialTokens = beside(SPECIAL_TOKENS);
-    JsonFile addedTokens = beside(ADDED_TOKENS);
-    JsonFile model = beside(MODEL);
+  private AddedTokens fold(JsonFile specialTokens, JsonFile addedTokens) throws IOException {
     for (String key : REPLACEMENTS) {
       JsonNode value = config.root().path(key);
       if (config.has(key) && (value.isValueNode() || !value.isEmpty())) {
         throw config.wrong(key, "none: it names what is read in the place of this tokenizer");
       }
     }
+    Optional<TokenizerClass> known = tokenizerClass();
     boolean addPrefixSpace = config.flag("add_prefix_space", false);
-    boolean addBosToken = config.flag("add_bos_token", false);
-    boolean splitSpecialTokens = config.flag("split_special_tokens", false);
-
-    String family = model.text("model_type", "");
-    String name = config.text(CLASS, model.text(CLASS, ""));
-    Optional<TokenizerClass> known = TokenizerClass.of(name, family);
-    boolean silent = name.isEmpty() && !model.has("model_type");
-    if (pair && !silent && !known.map(TokenizerClass::readsPair).orElse(false)) {
-      throw otherPair(config.has(CLASS) ? config : model);
-    }
-    JsonNode steps = description.root().path("pre_tokenizer");
-    Optional<TokenizerClass> ofBytes =
-        known.filter(
-            one ->
-                (pair || !TokenizerClass.isDescribed(family))
-                    && steps.findValuesAsText("type").contains(TokenizerFile.BYTE_LEVEL));
-    if (ofBytes.isPresent()
-        && steps instanceof ObjectNode step
-        && step.path("type").asText().equals(TokenizerFile.BYTE_LEVEL)) {
+    boolean bytes =
+        description
+            .root()
+            .path("pre_tokenizer")
+            .findValuesAsText("type")
+            .contains(TokenizerSteps.BYTE_LEVEL);
+    boolean described =
+        older == OlderFiles.NONE && TokenizerClass.isDescribed(model.text("model_type", ""));
+    Optional<TokenizerClass> asked =
+        known.filter(one -> !described && bytes == (one.vocabulary() == Vocabulary.BYTES));
+    if (asked.isPresent()
+        && description.root().path("pre_tokenizer") instanceof ObjectNode step
+        && step.path("type").asText().equals(TokenizerSteps.BYTE_LEVEL)) {
       step.put("add_prefix_space", addPrefixSpace);
     }
+    boolean pair = older == OlderFiles.PAIR;
     AddedTokens result = new AddedTokens(description, vocabulary, pair);
     result.read(
         config,
         specialTokens,
         addedTokens,
-        ofBytes.map(TokenizerClass::endsOfText).orElse(List.of()),
+        asked.map(TokenizerClass::tokens).orElse(Map.of()),
         pair && known.isEmpty());
-    if (splitSpecialTokens) {
+    if (config.flag("split_special_tokens", false)) {
       result.split(config);
     }
     result.describe();
-    if (pair && addBosToken) {
-      beginWith(result.beginning(config), result.ids());
+    List<String> begin = around("add_bos_token", "bos_token", known, result);
+    List<String> end = around("add_eos_token", "eos_token", known, result);
+    if (older == OlderFiles.SENTENCE_PIECES || (pair && !begin.isEmpty())) {
+      putAround(begin, pair ? List.of() : end, result.ids());
     }
     return result;
   }
 
-  /** Other classes read the same two files by other rules. */
-  private static IOException otherPair(JsonFile file) {
-    return file.wrong(
-        file.has(CLASS) ? CLASS : "model_type",
-        "one that reads "
-            + VOCABULARY
-            + " and "
-            + MERGES
-            + " as GPT2Tokenizer does, or a "
-            + DESCRIPTION);
+  /** The class that the files name; for older files it has to be one that reads them. */
+  private Optional<TokenizerClass> tokenizerClass() throws IOException {
+    String name = config.text(CLASS, model.text(CLASS, ""));
+    Optional<TokenizerClass> known = TokenizerClass.of(name, model.text("model_type", ""));
+    boolean silent = older == OlderFiles.PAIR && name.isEmpty() && !model.has("model_type");
+    boolean reads = known.map(one -> one.olderFiles() == older).orElse(false);
+    if (older != OlderFiles.NONE && !silent && !reads) {
+      boolean family = model.has(CLASS) || model.has("model_type");
+      JsonFile file = config.has(CLASS) || !family ? config : model;
+      throw file.wrong(
+          file.has("model_type") && !file.has(CLASS) ? "model_type" : CLASS,
+          older == OlderFiles.PAIR
+              ? "one that reads vocab.json and merges.txt as GPT2Tokenizer does, or a "
+                  + DESCRIPTION
+              : "one that reads a model of SentencePiece as LlamaTokenizer, GemmaTokenizer or"
+                  + " T5Tokenizer does, or a "
+                  + DESCRIPTION);
+    }
+    return known;
   }
 
-  private void beginWith(String content, Map<String, Integer> ids) {
+  /** The token with a name if an older tokenizer puts it around a text, in a list. */
+  private List<String> around(
+      String key, String role, Optional<TokenizerClass> known, AddedTokens added)
+      throws IOException {
+    boolean usual = known.map(one -> one.around().contains(role)).orElse(false);
+    boolean wanted = config.flag(key, usual);
+    return wanted && older != OlderFiles.NONE ? List.of(added.named(role, config, key)) : List.of();
+  }
+
+  private void putAround(List<String> begin, List<String> end, Map<String, Integer> ids) {
     ObjectNode template =
-        description.root().putObject("post_processor").put("type", TokenizerFile.TEMPLATE);
-    for (String key : List.of("single", "pair")) {
-      ArrayNode pieces = template.putArray(key);
-      pieces.addObject().putObject("SpecialToken").put("id", content).put("type_id", 0);
-      pieces.addObject().putObject("Sequence").put("id", "A").put("type_id", 0);
+        description.root().putObject("post_processor").put("type", TokenizerSteps.TEMPLATE);
+    ObjectNode special = template.putObject("special_tokens");
+    Stream.concat(begin.stream(), end.stream())
+        .distinct()
+        .forEach(
+            content -> {
+              ObjectNode token = special.putObject(content).put("id", content);
+              token.putArray("ids").add(ids.get(content));
+              token.putArray("tokens").add(content);
+            });
+    for (List<String> texts : List.of(List.of("A"), List.of("A", "B"))) {
+      ArrayNode pieces = template.putArray(texts.size() == 1 ? "single" : "pair");
+      for (String text : texts) {
+        begin.forEach(content -> putPiece(pieces, "SpecialToken", content));
+        putPiece(pieces, "Sequence", text);
+        end.forEach(content -> putPiece(pieces, "SpecialToken", content));
+      }
     }
-    ((ArrayNode) template.get("pair"))
-        .addObject()
-        .putObject("Sequence")
-        .put("id", "B")
-        .put("type_id", 1);
-    ObjectNode token = template.putObject("special_tokens").putObject(content).put("id", content);
-    token.putArray("ids").add(ids.get(content));
-    token.putArray("tokens").add(content);
+  }
+
+  private static void putPiece(ArrayNode pieces, String kind, String id) {
+    pieces.addObject().putObject(kind).put("id", id).put("type_id", 0);
   }
 }

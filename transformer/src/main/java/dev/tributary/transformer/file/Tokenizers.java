@@ -15,6 +15,12 @@ public final class Tokenizers {
   /** Names of the files that a tokenizer may consist of, without the model's own config.json. */
   public static final List<String> FILE_NAMES = TokenizerFolder.NAMES;
 
+  /**
+   * Longest text, UTF-16 units: the library ends the process at ten million spaces in a row, and no
+   * model reads as many tokens.
+   */
+  private static final int TEXT_LIMIT = 1_000_000;
+
   static {
     setUnlessSet("OPT_OUT_TRACKING", "true"); // or the library reports to its makers
     setUnlessSet("RUST_FLAVOR", "cpu"); // or it downloads a build of itself where there is a GPU
@@ -29,14 +35,16 @@ public final class Tokenizers {
   }
 
   /**
-   * Reads a tokenizer: a {@code tokenizer.json}, or GPT-2's byte-level pair of {@code vocab.json}
-   * and {@code merges.txt}. What {@code tokenizer_config.json}, {@code special_tokens_map.json},
-   * {@code added_tokens.json} and the model's {@code config.json} beside it say is heard: further
-   * tokens, which get the next free ids, and how a pair puts a space or a token before a text.
-   * Where Hugging Face's readers disagree, the steps are those of tokenizer.json as it is written
-   * and the tokens those of transformers 4.57.
+   * Reads a tokenizer: a {@code tokenizer.json}, GPT-2's byte-level pair of {@code vocab.json} and
+   * {@code merges.txt}, or a model of SentencePiece, {@code tokenizer.model} or {@code
+   * spiece.model}, of Llama, Gemma or T5. What {@code tokenizer_config.json}, {@code
+   * special_tokens_map.json}, {@code added_tokens.json} and the model's {@code config.json} beside
+   * it say is heard: further tokens, which get the next free ids, and how the older files put a
+   * space or a token before a text. Where Hugging Face's readers disagree, the steps are those of
+   * tokenizer.json as it is written and the tokens those of transformers 4.57; where there is no
+   * tokenizer.json, both are those of 4.57.
    *
-   * @param path one of these files, or a folder with them; tokenizer.json first if there are both
+   * @param path one of these files, or a folder with them; of several the first that is named here
    * @return the tokenizer
    * @throws IOException if there is none, a file cannot be read, contradicts itself or another, or
    *     uses a kind of model or step that is not known here, or if this machine cannot run the
@@ -44,11 +52,21 @@ public final class Tokenizers {
    */
   public static Tokenizer load(Path path) throws IOException {
     try {
-      TokenizerFile description = TokenizerFile.read(path);
-      return new Tokenizer(library(description), description);
+      TokenizerFile description = TokenizerFile.read(path, TEXT_LIMIT);
+      requireNormalized(description);
+      return new Tokenizer(library(description.path(), description.toJson()), description);
     } catch (OutOfMemoryError e) {
       throw BadFile.causedBy(e, path, "what is described here does not fit into memory");
     }
+  }
+
+  /**
+   * {@return whether {@link #load} would read a tokenizer here, by the names of files alone}
+   *
+   * @param path a file or a folder
+   */
+  public static boolean isOne(Path path) {
+    return TokenizerFolder.isOne(path);
   }
 
   /** {@return the words of the small trained model that comes with the library} */
@@ -60,12 +78,28 @@ public final class Tokenizers {
     }
   }
 
-  private static HuggingFaceTokenizer library(TokenizerFile description) throws IOException {
-    Path file = description.path();
-    byte[] json = description.toJson().getBytes(StandardCharsets.UTF_8);
+  private static void requireNormalized(TokenizerFile description) throws IOException {
+    List<String> contents = description.normalized();
+    if (contents.isEmpty()) {
+      return;
+    }
+    try (HuggingFaceTokenizer normalizer = library(description.path(), description.normalizer())) {
+      for (String content : contents) {
+        if (normalizer.encode(content, false, false).getIds().length == 0) {
+          throw BadFile.because(
+              description.path(),
+              "nothing is left of added token %s when it is normalized",
+              BadFile.quoted(content));
+        }
+      }
+    }
+  }
+
+  private static HuggingFaceTokenizer library(Path file, String json) throws IOException {
     Map<String, String> options = Map.of("truncation", "false", "padding", "false");
     try {
-      return HuggingFaceTokenizer.newInstance(new ByteArrayInputStream(json), options);
+      return HuggingFaceTokenizer.newInstance(
+          new ByteArrayInputStream(json.getBytes(StandardCharsets.UTF_8)), options);
     } catch (EngineException | LinkageError | AssertionError e) {
       throw BadFile.causedBy(
           e,

@@ -206,8 +206,8 @@ class Gpt2TokenizerTest {
   @Test
   void load_halfOfThePair_saysWhatIsMissing() throws IOException {
     assertEquals(
-        ": there is no tokenizer in this folder, expected tokenizer.json, or vocab.json and"
-            + " merges.txt",
+        ": there is no tokenizer in this folder, expected tokenizer.json, vocab.json with"
+            + " merges.txt, tokenizer.model or spiece.model",
         badFile(folder));
     Path nowhere = folder.resolve("nowhere");
     assertEquals("/nowhere: there is no such file", badFile(nowhere));

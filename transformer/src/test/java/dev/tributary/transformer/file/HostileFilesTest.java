@@ -205,7 +205,7 @@ class HostileFilesTest {
           new Attack("null", valid -> "null"),
           new Attack("a list", valid -> "[" + valid + "]"),
           new Attack("zeros", valid -> "\0".repeat(1000)),
-          new Attack("spaces beyond the limit", valid -> valid + " ".repeat(40 * MILLION)));
+          new Attack("spaces beyond the limit", valid -> valid + " ".repeat(70 * MILLION)));
 
   /** An object with one more value. */
   private static String with(String valid, String value) {
@@ -235,7 +235,7 @@ class HostileFilesTest {
 
   /** Formats in which no key is left unread. */
   private static final Set<String> READ_WHOLE =
-      Set.of("vocab.json", "tokenizer.json", "added_tokens.json", "adapter_config.json");
+      Set.of("vocab.json", "added_tokens.json", "adapter_config.json");
 
   /** Python writes such numbers. Where one is not read it says nothing, and where it is not it. */
   @ParameterizedTest(name = "{0}: {1}")

@@ -23,6 +23,7 @@ import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -268,11 +269,20 @@ class TokenizerTest {
         "\"!\" is not in the vocabulary of this model", refusal(() -> load(json).encode("ab!")));
   }
 
-  @Test
-  void load_randomMerges_areRefused() throws IOException {
+  @ParameterizedTest
+  @CsvSource({
+    "dropout, 0.1",
+    "continuing_subword_prefix, '\"##\"'",
+    "end_of_word_suffix, '\"</w>\"'",
+    "merges, '[\"a b\",\"a b\"]'"
+  })
+  void load_bytePairsThatAreNotFollowed_areRefused(String key, String value) throws IOException {
     ObjectNode json = bytes();
-    ((ObjectNode) json.at("/model")).put("dropout", 0.1);
-    assertTrue(badFile(() -> load(json)).startsWith("model.dropout is 0.1"));
+    ((ObjectNode) json.at("/model")).set(key, JSON.readTree(value));
+    String sentence = badFile(() -> load(json));
+    assertTrue(
+        sentence.startsWith(key.equals("merges") ? "merge \"a b\" is" : "model." + key + " is"),
+        sentence);
   }
 
   // ---- files -------------------------------------------------------------------------------
@@ -286,7 +296,8 @@ class TokenizerTest {
     return Stream.of(
         arguments("", "model", "null", "model is null"),
         arguments("", "version", "\"9\"", "this file does not describe a tokenizer"),
-        arguments("/model", "type", "\"Unigram\"", "model.type is \"Unigram\", expected BPE or"),
+        arguments("/model", "type", "\"Char\"", "model.type is \"Char\", expected BPE or"),
+        arguments("/model", "type", "\"Unigram\"", "expected a list of pieces and their scores"),
         arguments("/model", "type", "7", "model.type is 7"),
         arguments("/model", "vocab", "[]", "model.vocab is []"),
         arguments("/model", "vocab", "{}", "model.unk_token is \"<unk>\", expected a token of the"),
@@ -302,29 +313,31 @@ class TokenizerTest {
             "added_tokens",
             "[{\"id\":230,\"content\":\"\\ud800\"}]",
             "a text in this file has half of a surrogate pair"),
-        arguments("", "normalizer", "{\"type\":\"Precompiled\"}", "normalizer.type is \"Precomp"),
+        arguments(
+            "", "normalizer", "{\"type\":\"Unheard\"}", "normalizer.type is \"Unheard\", exp"),
+        arguments(
+            "", "normalizer", "{\"type\":\"Precompiled\"}", "precompiled_charsmap is missing"),
         arguments("", "pre_tokenizer", "{\"type\":\"Split\"}", "pre_tokenizer.pattern is missing"),
         arguments(
             "",
             "pre_tokenizer",
             "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a+)+$\"}}",
-            "pre_tokenizer.pattern is {\"Regex\":\"(a+)+$\"}, expected a text, or a regular"),
+            "pre_tokenizer.pattern.Regex is \"(a+)+$\", expected a regular expression that is"),
         arguments(
             "",
             "pre_tokenizer",
             "{\"type\":\"Split\",\"pattern\":{\"String\":\"\"}}",
-            "pre_tokenizer.pattern is {\"String\":\"\"}"),
+            "pre_tokenizer.pattern.String is \"\", expected a text that is not empty"),
         arguments(
-            "", "pre_tokenizer", "{\"type\":\"Metaspace\"}", "pre_tokenizer.type is \"Metaspace\""),
-        arguments("/model", "continuing_subword_prefix", "\"##\"", "subword_prefix is \"##\""),
-        arguments("/model", "end_of_word_suffix", "\"</w>\"", "end_of_word_suffix is \"</w>\""),
+            "", "pre_tokenizer", "{\"type\":\"FixedLength\"}", "pre_tokenizer.type is \"FixedLen"),
         arguments("", "pre_tokenizer", "{}", "pre_tokenizer.type is missing"),
         arguments(
             "",
             "pre_tokenizer",
             "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Whitespace\"},{\"type\":\"X\"}]}",
             "pre_tokenizer.pretokenizers[1].type is \"X\""),
-        arguments("", "post_processor", "{\"type\":\"BertProcessing\"}", "post_processor.type is"),
+        arguments(
+            "", "post_processor", "{\"type\":\"BertProcessing\"}", "post_processor.sep is mis"),
         arguments("/post_processor", "single", "[]", "post_processor.single is []"),
         arguments(
             "/post_processor",
@@ -344,7 +357,7 @@ class TokenizerTest {
             "",
             "post_processor",
             "{\"type\":\"Sequence\",\"processors\":[" + template + "," + template + "]}",
-            "expected at most one TemplateProcessing"),
+            "expected at most one step that puts tokens around a text"),
         arguments("", "added_tokens", "{}", "added_tokens is {}"),
         arguments("", "added_tokens", "[1]", "added_tokens is [1]"),
         arguments("", "added_tokens", "[{\"id\":0}]", "added_tokens[0].content is missing"),
