@@ -18,6 +18,7 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import net.jqwik.api.Arbitraries;
@@ -98,6 +99,31 @@ class NeuronInputTest {
   private static void assertClose(double[] expected, double[] actual) {
     for (int i = 0; i < expected.length; i++) {
       assertEquals(expected[i], actual[i], EXACT * Math.max(1, Math.abs(expected[i])));
+    }
+  }
+
+  /** By pulls of several at once, and by a push to hundreds. */
+  @Property(tries = 20)
+  void between_manyInputs_equalsOneByOne(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = EdgeAttribution.of(gated(seed), ScaleGradient.DETACHED);
+      int token = RandomNodes.TOKENS - 1;
+      List<Source> source = List.of(new Embedding(EmbeddingPart.BOTH, token));
+      List<Target> targets = new ArrayList<>();
+      for (int neuron = 0; neuron < RandomNodes.NEURONS; neuron++) {
+        Neuron whole = new Neuron(RandomNodes.LAYERS - 1, token, neuron);
+        targets.addAll(List.of(whole.through(InputPath.UP), whole, whole.through(InputPath.GATE)));
+      }
+      List<Target> hundreds = new ArrayList<>();
+      while (hundreds.size() < 300) {
+        hundreds.addAll(targets);
+      }
+      for (List<Target> some : List.of(targets, hundreds)) {
+        double[] all = edges.between(source, some).toDoubles();
+        double[] each =
+            some.stream().mapToDouble(target -> edges.between(source.get(0), target)).toArray();
+        assertClose(each, all);
+      }
     }
   }
 
