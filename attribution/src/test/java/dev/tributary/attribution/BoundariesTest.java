@@ -3,14 +3,26 @@ package dev.tributary.attribution;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
 import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 
+import com.tngtech.archunit.core.importer.ImportOption;
 import com.tngtech.archunit.core.importer.ImportOption.DoNotIncludeTests;
+import com.tngtech.archunit.core.importer.Location;
 import com.tngtech.archunit.junit.AnalyzeClasses;
 import com.tngtech.archunit.junit.ArchTest;
 import com.tngtech.archunit.lang.ArchRule;
 
 /** What may know what. The benchmarks are not held to it: they measure us against the rest. */
-@AnalyzeClasses(packages = "dev.tributary", importOptions = DoNotIncludeTests.class)
+@AnalyzeClasses(
+    packages = "dev.tributary",
+    importOptions = {DoNotIncludeTests.class, BoundariesTest.NoTestJars.class})
 class BoundariesTest {
+  /** Once packaged, the tests of a module that others use are in a jar of their own. */
+  static final class NoTestJars implements ImportOption {
+    @Override
+    public boolean includes(Location location) {
+      return !location.contains("-tests.jar");
+    }
+  }
+
   @ArchTest
   static final ArchRule ND4J_IS_KNOWN_TO_CORE_ALONE =
       noClasses()
