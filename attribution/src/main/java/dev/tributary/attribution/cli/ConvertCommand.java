@@ -44,7 +44,7 @@ final class ConvertCommand implements Callable<Integer> {
   @Parameters(
       paramLabel = "FROM",
       description =
-          "Hugging Face folder of the GPT-2 family, transformer-debugger checkpoint, or a file of"
+          "Hugging Face folder (Llama, Qwen, Gemma, GPT-2, ...), transformer-debugger checkpoint, or a file of"
               + " weights beside its config.json.")
   private Path from = Path.of("");
 

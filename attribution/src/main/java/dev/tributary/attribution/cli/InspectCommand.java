@@ -39,7 +39,7 @@ import picocli.CommandLine.Parameters;
     header = "Says what is in a file or folder: model, adapter, tokenizer, tensors.",
     description = {
       "",
-      "Reads Hugging Face folders of the GPT-2 family, transformer-debugger checkpoints,"
+      "Reads Hugging Face folders (Llama, Qwen, Gemma, GPT-2, ...), transformer-debugger checkpoints,"
           + " safetensors files, files that torch.save wrote (anything but tensors and plain values"
           + " in them is refused by its name, and never run), and tokenizers.",
       ""

@@ -50,9 +50,9 @@ final class SubjectOptions {
       names = "--model",
       paramLabel = "DIR",
       description =
-          "Hugging Face folder of the GPT-2 family or transformer-debugger checkpoint, and in it"
-              + " tokenizer.json (or vocab.json and merges.txt, or tokenizer.model). Default: the"
-              + " small model that comes with the program.")
+          "Hugging Face folder (Llama, Qwen, Gemma, GPT-2, ...) or transformer-debugger checkpoint,"
+              + " and in it tokenizer.json (or vocab.json and merges.txt, or tokenizer.model)."
+              + " Default: the small model that comes with the program.")
   private Optional<Path> model = Optional.empty();
 
   @Option(

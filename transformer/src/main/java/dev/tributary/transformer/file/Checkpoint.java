@@ -79,7 +79,7 @@ public final class Checkpoint {
    * Opens a model:
    *
    * <ul>
-   *   <li>a Hugging Face folder of the GPT-2 family, with {@code config.json} and weights in {@code
+   *   <li>a Hugging Face folder of a known family, with {@code config.json} and weights in {@code
    *       model.safetensors}, in {@code pytorch_model.bin}, or in several such files and their
    *       {@code .index.json}
    *   <li>a checkpoint of transformer-debugger, with {@code config.json} and {@code model_pieces}
