@@ -57,6 +57,10 @@ final class Gemma3 implements HuggingFace {
     if (keys.holdsItems(Rope.SCALING) && keys.holdsItems(Rope.PARAMETERS)) {
       throw keys.wrong(Rope.SCALING, "nothing beside " + Rope.PARAMETERS);
     }
+    Optional<Keys> scaling = Rope.parameters(keys).filter(said -> said.has("type"));
+    if (scaling.isPresent() && !scaling.get().has("rope_type")) {
+      throw scaling.get().wrong("rope_type", "the same as type"); // versions differ on type alone
+    }
     Optional<Keys> full =
         keys.holdsItems(Rope.SCALING)
             ? Rope.parameters(keys)

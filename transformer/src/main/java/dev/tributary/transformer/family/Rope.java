@@ -70,8 +70,10 @@ record Rope(String base, double theta, String share, OptionalDouble part) {
     double angle = config.positive(base, theta);
     double turning = config.positive(share, part.orElse(1));
     if (said.isPresent()) {
-      if (said.get().has("full_attention")) {
-        throw said.get().wrong("full_attention", "nothing: all layers turn alike");
+      for (String layers : List.of("full_attention", "sliding_attention")) {
+        if (said.get().has(layers)) {
+          throw said.get().wrong(layers, "nothing: all layers turn alike");
+        }
       }
       angle = said.get().positive(THETA, angle);
       turning = said.get().positive(PART, turning);

@@ -484,6 +484,16 @@ class FamilyConfigTest {
         arguments("llama", "rope_scaling", Map.of("type", "dynamic"), "rope_scaling.type is"),
         arguments("phi3", "rope_scaling", Map.of("type", "longrope"), "rope_scaling.type is"),
         arguments("llama", "rope_parameters", Map.of("rope_type", "linear"), "factor is missing"),
+        arguments(
+            "qwen2",
+            "rope_parameters",
+            Map.of("sliding_attention", Map.of("rope_theta", 9)),
+            "rope_parameters.sliding_attention is"),
+        arguments(
+            "gemma3_text",
+            "rope_scaling",
+            Map.of("type", "linear", "factor", 2),
+            "rope_scaling.rope_type is missing"),
         arguments("llama", "partial_rotary_factor", 0.5, "partial_rotary_factor is 0.5"),
         arguments("llama", "hidden_act", "mish", "hidden_act is \"mish\", expected gelu_new or"),
         arguments("llama", "quantization_config", Map.of("bits", 4), "quantization_config is"),

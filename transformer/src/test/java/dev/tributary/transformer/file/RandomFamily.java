@@ -366,7 +366,7 @@ public final class RandomFamily {
 
   private Map<String, Object> scaling() {
     Map<String, Object> result = new LinkedHashMap<>();
-    String word = old && random.nextBoolean() ? "type" : "rope_type";
+    String word = old && !type.equals("gemma3_text") && random.nextBoolean() ? "type" : "rope_type";
     switch (random.nextInt(3)) {
       case 0 -> result.put(word, "default");
       case 1 -> {
