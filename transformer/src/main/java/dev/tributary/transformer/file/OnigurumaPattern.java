@@ -42,19 +42,20 @@ final class OnigurumaPattern {
    * A piece of a pattern.
    *
    * @param ways in which it may match at one position
-   * @param turns that it may take until the last of them has been tried
-   * @param first turns until it has matched once, or failed
+   * @param turns back into it until the last of them has been tried: one for each place that it
+   *     leaves open to come back to
+   * @param first turns until it has matched once, or failed, but for one where a repetition ends
    * @param fails whether it may match in no way at all
    * @param empty whether it may match no character
    */
   private record Piece(double ways, double turns, double first, boolean fails, boolean empty) {
-    static final Piece CHARACTER = new Piece(1, 1, 1, true, false);
-    static final Piece ANCHOR = new Piece(1, 1, 1, true, true);
+    static final Piece CHARACTER = new Piece(1, 0, 0, true, false);
+    static final Piece ANCHOR = new Piece(1, 0, 0, true, true);
     static final Piece NOTHING = new Piece(1, 0, 0, false, true);
 
     static Piece repeated(int least, double most) {
       double ways = Math.max(1, most - least + 1);
-      return new Piece(ways, ways + least, least + 1, least > 0, least == 0);
+      return new Piece(ways, ways - 1, 0, least > 0, least == 0);
     }
 
     Piece optional() {
@@ -85,7 +86,7 @@ final class OnigurumaPattern {
       if (whole(alternative).empty) {
         throw new IllegalArgumentException("it may match no character");
       }
-      turns += untilMatched(alternative);
+      turns += untilMatched(alternative) + alternative.size() + 1;
     } while (parser.take("|"));
     if (parser.at < pattern.length()) {
       throw new IllegalArgumentException("a ) closes nothing");
@@ -129,7 +130,7 @@ final class OnigurumaPattern {
     Piece result = new Piece(0, 0, 0, true, false);
     do {
       Piece way = whole(sequence(depth));
-      double turns = result.turns + way.turns + 1;
+      double turns = result.turns + way.turns + (result.ways > 0 ? 1 : 0);
       result =
           new Piece(
               result.ways + way.ways,

@@ -88,6 +88,9 @@ final class SentencePieceModel {
     } catch (BufferUnderflowException | IndexOutOfBoundsException | IllegalArgumentException e) {
       throw BadFile.causedBy(e, file, "this file is no model of SentencePiece");
     }
+    if (model.pieces.isEmpty()) {
+      throw BadFile.because(file, "this file is no model of SentencePiece");
+    }
     if (model.unknown < 0 || model.unknown >= model.pieces.size()) {
       throw BadFile.because(
           file,

@@ -264,6 +264,8 @@ public final class Tokenizer {
   private String join(int[] ids, boolean skipSpecial) {
     try {
       return library.decode(Arrays.stream(ids).asLongStream().toArray(), skipSpecial);
+    } catch (RuntimeException e) {
+      throw new IllegalArgumentException("these tokens cannot be made into a text", e);
     } finally {
       Reference.reachabilityFence(library);
     }

@@ -154,7 +154,7 @@ final class TokenizerSteps {
           Map.of("prefix", Value.TEXT, "cleanup", Value.FLAG));
 
   /** Turns of a regular expression for one match; the library ends the process at ten million. */
-  private static final double TURNS = 9e6;
+  private static final double TURNS = 9.9e6;
 
   /** Most turns for each character; more than these grow faster than the text. */
   private static final double STEEPEST = 64;

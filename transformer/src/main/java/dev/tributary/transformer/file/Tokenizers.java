@@ -104,8 +104,9 @@ public final class Tokenizers {
       throw BadFile.causedBy(
           e,
           file,
-          "the tokenizer library cannot be loaded (%s %s; it unpacks itself into the folder that"
-              + " DJL_CACHE_DIR names, or else into .djl.ai in the home folder)",
+          "the tokenizer library cannot be loaded on %s %s: there is one for Linux with glibc 2.34 or"
+              + " later on x86-64 and ARM, macOS on ARM and Windows on x86-64, and it unpacks itself"
+              + " into the folder that DJL_CACHE_DIR names, or else into .djl.ai in the home folder",
           System.getProperty("os.name"),
           System.getProperty("os.arch"));
     } catch (RuntimeException e) {

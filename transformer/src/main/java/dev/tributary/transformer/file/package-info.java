@@ -10,8 +10,10 @@
  * dev.tributary.transformer.file.Adapter} or without ({@code AdapterConfig} says which weights it
  * changes, {@code AdaptedWeights} what becomes of them). {@code AutoencoderFiles} finds
  * autoencoders in each of their formats. A {@link dev.tributary.transformer.file.Tokenizer} is what
- * {@code TokenizerFolder} folds into one description, with {@code AddedTokens}, and {@code
- * TokenizerFile} checks.
+ * {@code TokenizerFolder} folds into one description, with {@code AddedTokens} and the {@code
+ * ModelVocabulary}, or makes of a {@code SentencePieceModel}; {@code TokenizerFile} checks it, and
+ * {@code TokenizerSteps} the steps around its model, with {@code OnigurumaPattern} for a regular
+ * expression and {@code Charsmap} for a table of characters.
  *
  * <p>Tensors come out of a {@link dev.tributary.transformer.file.TensorFile}: {@link
  * dev.tributary.transformer.file.Safetensors}, a {@link dev.tributary.transformer.file.TorchFile}

@@ -32,7 +32,12 @@ import org.junit.jupiter.api.io.TempDir;
 class TamperedFilesTest {
   private static final ObjectMapper JSON = new ObjectMapper();
   private static final List<String> TEXTS =
-      List.of("The keys near the cabinet", "ab tab \u00e9", "<bos> <unk>", "\n \0", "\ud83d\ude00");
+      List.of(
+          "The keys near the cabinet",
+          "ab tab \u00e9",
+          "<bos> <unk> mm AB",
+          "\n \0  \t ",
+          "\ud83d\ude00");
 
   /** 2 layers, dModel 4, 6 neurons. */
   private static final TransformerConfig MODEL =
@@ -60,7 +65,14 @@ class TamperedFilesTest {
              {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
               "use_regex": false}]}
             """));
-    List<JsonNode> valid = List.of(words, TokenizerTest.bytes(), steps);
+    List<JsonNode> valid =
+        List.of(
+            words,
+            TokenizerTest.bytes(),
+            steps,
+            TokenizerKindsTest.characters(),
+            TokenizerKindsTest.pieces(),
+            TokenizerKindsTest.wordPieces());
     Path file = folder.resolve("tokenizer.json");
     Tampering.check(
         file,
@@ -87,6 +99,25 @@ class TamperedFilesTest {
           Files.write(
               folder.resolve("merges.txt"),
               both || !first ? Tampering.bytes(merges, random) : merges);
+          use(Tokenizers.load(folder));
+        });
+  }
+
+  @Test
+  void sentencePieces_loadOrAreRefused() throws IOException {
+    byte[][] models = {TokenizerKindsTest.model(1), TokenizerKindsTest.model(2)};
+    JsonNode config = JSON.readTree("{\"tokenizer_class\": \"LlamaTokenizer\", \"legacy\": false}");
+    Tampering.check(
+        folder,
+        random -> {
+          Files.write(
+              folder.resolve("tokenizer.model"),
+              Tampering.bytes(models[random.nextInt(2)], random));
+          Files.write(
+              folder.resolve("tokenizer_config.json"),
+              random.nextInt(4) == 0
+                  ? Tampering.json(config, random)
+                  : config.toString().getBytes(StandardCharsets.UTF_8));
           use(Tokenizers.load(folder));
         });
   }
@@ -130,8 +161,14 @@ class TamperedFilesTest {
   private static void use(Tokenizer tokenizer) {
     for (String text : TEXTS) {
       try {
-        for (int id : tokenizer.encode(text)) {
-          assertTrue(id < tokenizer.vocabulary() && !tokenizer.text(id).isEmpty());
+        int[] ids = tokenizer.encode(text);
+        for (int id : ids) {
+          assertTrue(id < tokenizer.vocabulary());
+          tokenizer.text(id);
+        }
+        assertTrue(tokenizer.decode(ids, true).length() <= tokenizer.decode(ids, false).length());
+        for (Tokenizer.Token token : tokenizer.split(text, true)) {
+          assertTrue(token.start() <= token.end() && token.end() <= text.length());
         }
       } catch (IllegalArgumentException e) {
         String sentence = String.valueOf(e.getMessage());

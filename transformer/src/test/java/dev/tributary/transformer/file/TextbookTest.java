@@ -2,6 +2,7 @@ package dev.tributary.transformer.file;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.core.DType;
@@ -31,6 +32,8 @@ import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class TextbookTest {
   @TempDir private Path folder;
@@ -84,13 +87,54 @@ class TextbookTest {
             .map(entry -> Path.of(entry).equals(classes) ? jar.toString() : entry)
             .collect(Collectors.joining(File.pathSeparator));
     Path output = folder.resolve("output");
+    String cache = "-DDJL_CACHE_DIR=" + folder.resolve("cache");
+    assertEquals(0, run(output, cache, "-cp", classPath, FromJar.class.getName()));
+    assertEquals("", Files.readString(output));
+  }
+
+  /** Says what is missing on a machine without a native library. */
+  static final class OnAnotherMachine {
+    private OnAnotherMachine() {}
+
+    public static void main(String... args) throws IOException {
+      Path file = Textbook.folder().resolve("tokenizer.json");
+      Exception refusal = assertThrows(IOException.class, () -> Tokenizers.load(file));
+      System.out.print(refusal.getMessage());
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"Mac OS X, x86_64", "Windows 11, aarch64"})
+  void tokenizer_withoutALibrary_saysWhereThereIsOne(String name, String processor)
+      throws Exception {
+    Path output = folder.resolve("output");
+    int exit =
+        run(
+            output,
+            "-Dos.name=" + name,
+            "-Dos.arch=" + processor,
+            "-cp",
+            System.getProperty("java.class.path"),
+            OnAnotherMachine.class.getName());
+    String sentence = Files.readString(output);
+    assertEquals(0, exit, sentence);
+    assertEquals(1, sentence.lines().count(), sentence);
+    assertTrue(
+        sentence.contains(
+            "the tokenizer library cannot be loaded on "
+                + name
+                + " "
+                + processor
+                + ": there is one for Linux with glibc 2.34"),
+        sentence);
+  }
+
+  private static int run(Path output, String... arguments) throws Exception {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(List.of(arguments));
     Process process =
-        new ProcessBuilder(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-DDJL_CACHE_DIR=" + folder.resolve("cache"),
-                "-cp",
-                classPath,
-                FromJar.class.getName())
+        new ProcessBuilder(command)
             .redirectErrorStream(true)
             .redirectOutput(output.toFile())
             .start();
@@ -99,8 +143,7 @@ class TextbookTest {
     } finally {
       process.destroyForcibly();
     }
-    assertEquals("", Files.readString(output));
-    assertEquals(0, process.exitValue());
+    return process.exitValue();
   }
 
   private static void pack(Path classes, Path jar) throws IOException {
