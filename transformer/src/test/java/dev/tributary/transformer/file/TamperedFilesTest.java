@@ -105,7 +105,7 @@ class TamperedFilesTest {
 
   @Test
   void sentencePieces_loadOrAreRefused() throws IOException {
-    byte[][] models = {TokenizerKindsTest.model(1), TokenizerKindsTest.model(2)};
+    byte[][] models = {SentencePieceModelTest.model(1), SentencePieceModelTest.model(2)};
     JsonNode config = JSON.readTree("{\"tokenizer_class\": \"LlamaTokenizer\", \"legacy\": false}");
     Tampering.check(
         folder,
