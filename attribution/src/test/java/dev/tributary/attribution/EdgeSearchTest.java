@@ -8,6 +8,7 @@ import dev.tributary.attribution.EdgeSearch.EdgeScore;
 import dev.tributary.attribution.EdgeSearch.Found;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Progress;
@@ -447,6 +448,68 @@ class EdgeSearchTest {
           assertSame(oneByOne(edges, inputs), named(intoInputs.top(ALL, Progress.NONE)));
         }
       }
+    }
+  }
+
+  /** Rounding in 64 bits of a norm that is known as the root of a sum. */
+  private static final double OF_NORMS = 1e-6;
+
+  /** No write and no direction is longer than is said; where scales are held, none is shorter. */
+  @ParameterizedTest(name = "seeds from {0}")
+  @ValueSource(longs = {100, 110, 120})
+  void lists_mixtures_areAsLongAsTheySay(long first) {
+    for (long seed = first; seed < first + 10; seed++) {
+      try (Scope scope = Scope.open()) {
+        ScaleGradient scale = seed % 2 == 0 ? ScaleGradient.LIVE : ScaleGradient.DETACHED;
+        EdgeMeasure measure = seed % 3 > 0 ? EdgeMeasure.ATTRIBUTION : EdgeMeasure.ACTIVATION;
+        EdgeAttribution edges = EdgeAttribution.of(RandomNodes.mixture(seed), scale, measure);
+        Run run = edges.nodes().run();
+        for (int token = 0; token < run.length(); token++) {
+          for (SourceFamily family : Kind.sourcesOf(run.model())) {
+            SearchSources list = family.lists(run);
+            double[] norms = list.norms(token);
+            assertLongEnough(norms, list.writes(token, all(norms)), false, family + " " + seed);
+          }
+          for (TargetFamily family : Kind.targetsOf(run.model())) {
+            SearchTargets list = family.lists(edges, NodeFilter.ALL);
+            double[] norms = list.norms(token);
+            if (norms.length > 0) {
+              boolean shorter = scale == ScaleGradient.LIVE || hasNormOfAllHeads(run, family);
+              Tensor directions = list.directions(token, all(norms));
+              assertLongEnough(norms, directions, shorter, family + " " + seed);
+            }
+          }
+        }
+      }
+    }
+  }
+
+  private static int[] all(double... norms) {
+    return IntStream.range(0, norms.length).toArray();
+  }
+
+  /** Then norms are sums of those of two parts of a direction. */
+  private static boolean hasNormOfAllHeads(Run run, TargetFamily family) {
+    return family.axes().contains("head")
+        && family.node(0, 0, 0) instanceof HeadInput input
+        && run.model()
+            .config()
+            .layers()
+            .get(input.pair().layer())
+            .attention()
+            .headNorm()
+            .isPresent();
+  }
+
+  private static void assertLongEnough(
+      double[] norms, Tensor vectors, boolean shorter, String message) {
+    double[] exact = vectors.norm(-1).toDoubles();
+    assertEquals(exact.length, norms.length, message);
+    for (int i = 0; i < norms.length; i++) {
+      String place = message + " " + i;
+      assertTrue(norms[i] >= exact[i] * (1 - EXACT), place + ": " + norms[i] + " < " + exact[i]);
+      assertTrue(
+          shorter || norms[i] <= exact[i] + OF_NORMS, place + ": " + norms[i] + " > " + exact[i]);
     }
   }
 }

@@ -18,8 +18,7 @@ import org.openjdk.jmh.annotations.OutputTimeUnit;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * How long does it take to find the 10,000 largest of all edges between neurons and heads of a
- * prompt?
+ * How long does it take to find the 10,000 largest of all edges of a prompt?
  *
  * <pre>java -jar benchmarks/target/benchmarks.jar EdgeSearchBenchmark</pre>
  */
@@ -31,15 +30,24 @@ import org.openjdk.jmh.annotations.Warmup;
 public class EdgeSearchBenchmark {
   private static final int COUNT = 10_000;
 
-  /** Among neurons, and between neurons and heads. */
+  /** Among neurons, and between neurons and heads, of GPT-2 small. */
   @Benchmark
   public EdgeSearch.Found search(RandomGpt2 gpt2) {
+    return search(
+        EdgeSearch.of(EdgeAttributionBenchmark.edges(gpt2.nodes))
+            .from(NodeFilter.ALL.kinds(List.of(Neuron.class, HeadPair.class)))
+            .into(NodeFilter.ALL.kinds(List.of(Neuron.class, HeadInput.class))));
+  }
+
+  /** Among all nodes of SmolLM2. */
+  @Benchmark
+  public EdgeSearch.Found searchSmolLm2(RandomSmolLm2 smolLm2) {
+    return search(EdgeSearch.of(EdgeAttributionBenchmark.edges(smolLm2.nodes)));
+  }
+
+  private static EdgeSearch.Found search(EdgeSearch search) {
     try (Scope scope = Scope.open()) {
-      EdgeSearch.Found found =
-          EdgeSearch.of(EdgeAttributionBenchmark.edges(gpt2.nodes))
-              .from(NodeFilter.ALL.kinds(List.of(Neuron.class, HeadPair.class)))
-              .into(NodeFilter.ALL.kinds(List.of(Neuron.class, HeadInput.class)))
-              .top(COUNT, Progress.NONE);
+      EdgeSearch.Found found = search.top(COUNT, Progress.NONE);
       Measured.edges(found.searched());
       return found;
     }

@@ -1,0 +1,55 @@
+package dev.tributary.benchmarks;
+
+import dev.tributary.attribution.Metric;
+import dev.tributary.attribution.NodeAttribution;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.TransformerConfig;
+import java.util.Random;
+import org.openjdk.jmh.annotations.Level;
+import org.openjdk.jmh.annotations.Param;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+
+/** A random model of some shape, FLOAT, and a prompt of random tokens. */
+@State(org.openjdk.jmh.annotations.Scope.Thread)
+public abstract class RandomModel {
+  /** The words whose logits the metric compares. */
+  static final int TARGET = 1;
+
+  static final int DISTRACTOR = 2;
+
+  /** Number of tokens of the prompt. */
+  @Param({"16", "64", "256"})
+  public int tokens = 64;
+
+  private Scope scope;
+  Transformer model;
+  int[] prompt;
+  Metric metric;
+  NodeAttribution nodes;
+
+  /** Makes the model, runs it once and takes the gradient of a logit difference. */
+  @Setup(Level.Trial)
+  public void open() {
+    scope = Scope.open();
+    model = Transformer.random(config(), DType.FLOAT, 1);
+    prompt = new Random(2).ints(tokens, 0, config().vocabulary()).toArray();
+    Run run = model.run(prompt);
+    metric = Metric.logitDifference(run.lastToken(), TARGET, DISTRACTOR);
+    nodes = NodeAttribution.of(run, metric);
+  }
+
+  /** Frees it. */
+  @TearDown(Level.Trial)
+  public void close() {
+    scope.close();
+    Scope.releaseUnused();
+  }
+
+  /** Its shape. */
+  abstract TransformerConfig config();
+}
