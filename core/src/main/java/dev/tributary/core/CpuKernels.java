@@ -18,6 +18,9 @@ final class CpuKernels implements Kernels {
   /** Long rows are walked in pieces that stay in the first-level cache. */
   private static final int PIECE = 2048;
 
+  /** Of more entries for each that is gathered, only these are read. */
+  private static final int DENSE = 16;
+
   private static final int[] NONE = {};
 
   CpuKernels() {
@@ -543,6 +546,8 @@ final class CpuKernels implements Kernels {
     Access from = access(x);
     Access to = access(out);
     int count = indices.length;
+    int span = 1 + Arrays.stream(indices).max().orElse(0);
+    boolean dense = inner == 1 && stride == 1 && span <= DENSE * count;
     Workers.run(
         outer * count,
         (long) outer * count * inner,
@@ -554,7 +559,13 @@ final class CpuKernels implements Kernels {
             if (inner == 1) {
               int n = Math.min(Math.min(PIECE, count - start), last - unit);
               A row = Scratch.array(rows, 0, PIECE);
-              rows.readEach(from, source, stride, indices, start, row, n);
+              if (dense) {
+                A all = Scratch.array(rows, 1, span);
+                rows.read(from, source, all, 0, span);
+                rows.pick(all, indices, start, row, n);
+              } else {
+                rows.readEach(from, source, stride, indices, start, row, n);
+              }
               rows.write(row, 0, n, to, target);
               unit += n;
             } else {

@@ -81,6 +81,13 @@ final class FloatRows implements Rows<float[]> {
   }
 
   @Override
+  public void pick(float[] from, int[] indices, int start, float[] to, int n) {
+    for (int i = 0; i < n; i++) {
+      to[i] = from[indices[start + i]];
+    }
+  }
+
+  @Override
   public void write(float[] from, int start, int n, Access to, long offset) {
     view(to).buffer.put(toIntExact(offset), from, start, n);
   }

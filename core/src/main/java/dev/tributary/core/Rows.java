@@ -36,6 +36,9 @@ interface Rows<A> {
   /** The elements {@code offset + indices[start + i] · stride}. */
   void readEach(Access from, long offset, long stride, int[] indices, int start, A to, int n);
 
+  /** to[i] = from[indices[start + i]] */
+  void pick(A from, int[] indices, int start, A to, int n);
+
   void write(A from, int start, int n, Access to, long offset);
 
   /** Copies between blocks without a stop on the heap. */

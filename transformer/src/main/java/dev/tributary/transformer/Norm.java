@@ -89,15 +89,16 @@ public final class Norm {
    * @return [.., n]
    */
   public Tensor pulled(Tensor x, Tensor cotangents, ScaleGradient scaleGradient) {
-    Tensor directions = directions(cotangents);
-    Tensor seen =
-        scaleGradient == ScaleGradient.DETACHED ? directions : without(standardised(x), directions);
-    return seen.over(scale(x));
+    Tensor held = centred(cotangents.times(gain.over(scale(x))));
+    return scaleGradient == ScaleGradient.DETACHED ? held : without(standardised(x), held);
   }
 
   /** Vectors less what they have of rows whose squares have the mean 1. */
   private static Tensor without(Tensor rows, Tensor vectors) {
-    return vectors.minus(rows.times(rows.times(vectors).mean(-1)));
+    int n = rows.shape().size(-1);
+    Tensor overlaps =
+        rows.shape().length() == n ? rows.reshape(n).rowDots(vectors) : rows.times(vectors).sum(-1);
+    return vectors.minus(rows.times(overlaps.times(1.0 / n)));
   }
 
   /** {@return the gain, [n]} */
