@@ -145,7 +145,8 @@ public final class EdgeSearch {
       Attention attention = model.attention(layer);
       double neurons = model.mlp(layer).neuronCount();
       double heads = attention.heads();
-      kept += 2 * tokens * neurons + 4 * heads * attention.dHead() * attention.dHead();
+      kept += model.mlp(layer).paths().size() * tokens * neurons;
+      kept += 4 * heads * attention.dHead() * attention.dHead();
       weights = Math.max(weights, Math.max(neurons, heads * attention.dHead()) * dModel);
       sources += neurons + heads * tokens;
       columns = Math.max(columns, Math.max(neurons, heads * tokens));
@@ -153,7 +154,8 @@ public final class EdgeSearch {
     double bytes = model.dtype().bytes();
     double writes = Math.min(steps.writes() / bytes, sources * dModel);
     double directions = Math.min(steps.directions() / bytes, columns * dModel);
-    double step = 5 * writes + 10 * directions;
+    double pieces = Math.min(sources * dModel - writes, 8 * writes); // of which no two are as long
+    double step = 3 * writes + 9 * directions + pieces;
     double elements = kept + Math.max(4 * weights, step + steps.elements());
     return Math.round(elements * model.dtype().bytes());
   }

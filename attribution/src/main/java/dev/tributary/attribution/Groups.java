@@ -1,5 +1,6 @@
 package dev.tributary.attribution;
 
+import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -18,16 +19,20 @@ final class Groups {
 
   /** The rows of all groups, [row, n], where the group of each is given. */
   static Tensor rows(int[] groups, Maker maker) {
-    List<Tensor> parts = new ArrayList<>();
     int[] at = new int[groups.length];
     int done = 0;
-    for (int group : Arrays.stream(groups).distinct().toArray()) {
-      int[] own = IntStream.range(0, groups.length).filter(i -> groups[i] == group).toArray();
-      parts.add(maker.rows(group, own));
-      for (int row : own) {
-        at[row] = done++;
+    try (Scope all = Scope.open()) {
+      List<Tensor> parts = new ArrayList<>();
+      for (int group : Arrays.stream(groups).distinct().toArray()) {
+        int[] own = IntStream.range(0, groups.length).filter(i -> groups[i] == group).toArray();
+        try (Scope one = Scope.open()) {
+          parts.add(one.keep(maker.rows(group, own)));
+        }
+        for (int row : own) {
+          at[row] = done++;
+        }
       }
+      return all.keep(parts.size() == 1 ? parts.get(0) : Tensor.concat(0, parts).gather(0, at));
     }
-    return parts.size() == 1 ? parts.get(0) : Tensor.concat(0, parts).gather(0, at);
   }
 }

@@ -153,6 +153,8 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
     private final NodeFilter wanted;
     private final Mlp mlp;
     private final double[] scales;
+
+    /** Of which only the weights outlive the constructor. */
     private final List<Mlp.Factor> factors;
 
     /** Held gradient times slope along each of these, [token, neuron]. */
@@ -168,11 +170,13 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
       int layer = family.layer().orElseThrow();
       this.mlp = edges.nodes().run().model().mlp(layer);
       this.scales = SearchTargets.scales(edges, mlp);
-      List<Mlp.Factor> all = mlp.factors(edges.nodes().run());
       int at = mlp.paths().indexOf(path); // of a plain neuron, all is its only path
-      this.factors = at < 0 ? all : all.subList(at, at + 1);
-      Tensor held = edges.heldGradient(Site.MLP_ACTIVATION, layer);
-      factors.forEach(factor -> coefficients.add(held.times(factor.slopes())));
+      try (Scope scope = Scope.open()) {
+        List<Mlp.Factor> all = mlp.factors(edges.nodes().run());
+        this.factors = at < 0 ? all : all.subList(at, at + 1);
+        Tensor held = edges.heldGradient(Site.MLP_ACTIVATION, layer);
+        factors.forEach(factor -> coefficients.add(scope.keep(held.times(factor.slopes()))));
+      }
       this.products = products();
     }
 

@@ -1,5 +1,6 @@
 package dev.tributary.attribution;
 
+import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Part;
 import dev.tributary.transformer.Point;
@@ -44,10 +45,12 @@ interface SearchTargets {
   /** What the entry of a part divides rows by, by token. */
   static double[] scales(EdgeAttribution edges, Part part) {
     Tensor residual = edges.nodes().run().residual(part.reads()).value();
-    return part.entry()
-        .map(norm -> norm.scale(residual))
-        .orElseGet(() -> Tensor.full(residual.dtype(), residual.shape().with(1, 1), 1))
-        .toDoubles();
+    try (Scope scope = Scope.open()) {
+      return part.entry()
+          .map(norm -> norm.scale(residual))
+          .orElseGet(() -> Tensor.full(residual.dtype(), residual.shape().with(1, 1), 1))
+          .toDoubles();
+    }
   }
 
   /** Gradients at what a part computes from, but for what its entry does to tokens. */
