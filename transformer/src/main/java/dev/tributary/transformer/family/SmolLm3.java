@@ -10,8 +10,8 @@ import java.util.OptionalInt;
 /**
  * SmolLM 3: Llama with layers in which nothing turns.
  *
- * @see <a href="https://huggingface.co/docs/transformers/model_doc/smollm3">transformers,
- *     SmolLM3</a>
+ * @see <a href="https://github.com/huggingface/transformers">transformers,
+ *     models/smollm3/modeling_smollm3.py</a>
  */
 final class SmolLm3 implements HuggingFace {
   @Override
