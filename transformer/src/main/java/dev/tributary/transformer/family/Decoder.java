@@ -67,7 +67,7 @@ final class Decoder {
 
   boolean projectionBias;
   boolean attentionOutputBias;
-  MlpConfig.Kind mlp = MlpConfig.Kind.GATED;
+  private MlpConfig.Kind mlp = MlpConfig.Kind.GATED;
   MlpActivation activation = MlpActivation.SILU;
   boolean mlpBias;
   LayerConfig.Order order = LayerConfig.Order.SEQUENTIAL;
@@ -275,6 +275,13 @@ final class Decoder {
   void readAttentionBias(String key, boolean otherwise) throws IOException {
     projectionBias = keys.flag(key, otherwise);
     attentionOutputBias = projectionBias;
+  }
+
+  /** Neurons without gates. */
+  void plainMlp(boolean biased, String activationKey, String otherwise) throws IOException {
+    mlp = MlpConfig.Kind.PLAIN;
+    mlpBias = biased;
+    activation = activation(keys, activationKey, otherwise);
   }
 
   /** The same positions in every layer. */

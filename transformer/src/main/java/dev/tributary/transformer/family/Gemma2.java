@@ -25,24 +25,26 @@ final class Gemma2 implements HuggingFace {
 
   @Override
   public TransformerConfig config(Keys keys, Tensors tensors) throws IOException {
-    Decoder decoder =
-        Decoder.read(
-            keys,
-            new Decoder.Sizes(2304, 9216, 26, 8, 8192, 256_000),
-            Decoder.rms(keys, "rms_norm_eps", 1e-6));
-    decoder.headSizeOr(256);
-    decoder.readKeyHeads(4);
-    decoder.scoreScale = 1 / Math.sqrt(keys.positive("query_pre_attn_scalar", 256.0));
-    decoder.outletNorm = Optional.of(decoder.finalNorm);
+    Decoder decoder = read(keys, new Decoder.Sizes(2304, 9216, 26, 8, 8192, 256_000));
     decoder.scoreCap = Decoder.cap(keys, "attn_logit_softcapping", OptionalDouble.of(50));
     decoder.logitCap = Decoder.cap(keys, "final_logit_softcapping", OptionalDouble.of(30));
     Rope.whole(10_000).read(keys, decoder);
     decoder.slidingLayers(Decoder.window(keys, OptionalInt.of(4096)), layer -> layer % 2 == 0);
+    return decoder.config();
+  }
+
+  /** What Gemma 2 and 3 have in common. */
+  static Decoder read(Keys keys, Decoder.Sizes otherwise) throws IOException {
+    Decoder decoder = Decoder.read(keys, otherwise, Decoder.rms(keys, "rms_norm_eps", 1e-6));
+    decoder.headSizeOr(256);
+    decoder.readKeyHeads(4);
+    decoder.scoreScale = 1 / Math.sqrt(keys.positive("query_pre_attn_scalar", 256.0));
+    decoder.outletNorm = Optional.of(decoder.finalNorm);
     decoder.readAttentionBias("attention_bias", false);
     decoder.activation = Decoder.activation(keys, "hidden_activation", "gelu_pytorch_tanh");
     decoder.embeddingMultiplier = Math.sqrt(decoder.dModel);
     decoder.tied = keys.flag("tie_word_embeddings", true);
-    return decoder.config();
+    return decoder;
   }
 
   @Override

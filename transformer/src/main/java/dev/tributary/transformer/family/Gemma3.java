@@ -28,15 +28,7 @@ final class Gemma3 implements HuggingFace {
 
   @Override
   public TransformerConfig config(Keys keys, Tensors tensors) throws IOException {
-    Decoder decoder =
-        Decoder.read(
-            keys,
-            new Decoder.Sizes(2304, 9216, 26, 8, 131_072, 262_208),
-            Decoder.rms(keys, "rms_norm_eps", 1e-6));
-    decoder.headSizeOr(256);
-    decoder.readKeyHeads(4);
-    decoder.scoreScale = 1 / Math.sqrt(keys.positive("query_pre_attn_scalar", 256.0));
-    decoder.outletNorm = Optional.of(decoder.finalNorm);
+    Decoder decoder = Gemma2.read(keys, new Decoder.Sizes(2304, 9216, 26, 8, 131_072, 262_208));
     decoder.headNorm(decoder.finalNorm, AttentionConfig.HeadNorm.Extent.EACH_HEAD);
     if (keys.has("attn_logit_softcapping")) {
       throw keys.wrong("attn_logit_softcapping", "none: transformers does not follow it");
@@ -46,10 +38,6 @@ final class Gemma3 implements HuggingFace {
     decoder.slidingLayers(
         Decoder.window(keys, OptionalInt.of(4096)), layer -> (layer + 1) % pattern != 0);
     decoder.positions = positions(keys, decoder);
-    decoder.readAttentionBias("attention_bias", false);
-    decoder.activation = Decoder.activation(keys, "hidden_activation", "gelu_pytorch_tanh");
-    decoder.embeddingMultiplier = Math.sqrt(decoder.dModel);
-    decoder.tied = keys.flag("tie_word_embeddings", true);
     return decoder.config();
   }
 

@@ -1,7 +1,6 @@
 package dev.tributary.transformer.family;
 
 import dev.tributary.transformer.LayerConfig;
-import dev.tributary.transformer.MlpConfig;
 import dev.tributary.transformer.Positions;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
@@ -47,9 +46,7 @@ final class GptJ implements HuggingFace {
     decoder.positions(
         new Positions.Rotary(Rope.frequencies(turning, 10_000), Positions.Pairs.NEIGHBOURS));
     decoder.order = LayerConfig.Order.PARALLEL;
-    decoder.mlp = MlpConfig.Kind.PLAIN;
-    decoder.mlpBias = true;
-    decoder.activation = Decoder.activation(keys, "activation_function", "gelu_new");
+    decoder.plainMlp(true, "activation_function", "gelu_new");
     decoder.unembeddingBias = true;
     decoder.tied = keys.flag("tie_word_embeddings", false);
     return decoder.config();

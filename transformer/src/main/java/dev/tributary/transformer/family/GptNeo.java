@@ -1,6 +1,5 @@
 package dev.tributary.transformer.family;
 
-import dev.tributary.transformer.MlpConfig;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.Weight;
 import java.io.IOException;
@@ -53,9 +52,7 @@ final class GptNeo implements HuggingFace {
             .map(local -> local ? window : OptionalInt.empty())
             .toList();
     decoder.attentionOutputBias = true;
-    decoder.mlp = MlpConfig.Kind.PLAIN;
-    decoder.mlpBias = true;
-    decoder.activation = Decoder.activation(keys, "activation_function", "gelu_new");
+    decoder.plainMlp(true, "activation_function", "gelu_new");
     decoder.tied = keys.flag("tie_word_embeddings", true);
     return decoder.config();
   }

@@ -1,7 +1,6 @@
 package dev.tributary.transformer.family;
 
 import dev.tributary.transformer.LayerConfig;
-import dev.tributary.transformer.MlpConfig;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.util.List;
@@ -32,9 +31,7 @@ final class GptNeoX implements HuggingFace {
             Decoder.layerNorm(keys, "layer_norm_eps", 1e-5));
     new Rope("rotary_emb_base", 10_000, "rotary_pct", OptionalDouble.of(0.25)).read(keys, decoder);
     decoder.readAttentionBias("attention_bias", true);
-    decoder.mlp = MlpConfig.Kind.PLAIN;
-    decoder.mlpBias = true;
-    decoder.activation = Decoder.activation(keys, "hidden_act", "gelu");
+    decoder.plainMlp(true, "hidden_act", "gelu");
     decoder.order =
         keys.flag("use_parallel_residual", true)
             ? LayerConfig.Order.PARALLEL

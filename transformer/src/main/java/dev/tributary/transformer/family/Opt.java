@@ -1,6 +1,5 @@
 package dev.tributary.transformer.family;
 
-import dev.tributary.transformer.MlpConfig;
 import dev.tributary.transformer.NormConfig;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.Weight;
@@ -46,9 +45,7 @@ final class Opt implements HuggingFace {
     }
     decoder.positionEmbedding = true;
     decoder.readAttentionBias("enable_bias", true);
-    decoder.mlp = MlpConfig.Kind.PLAIN;
-    decoder.mlpBias = decoder.projectionBias;
-    decoder.activation = Decoder.activation(keys, "activation_function", "relu");
+    decoder.plainMlp(decoder.projectionBias, "activation_function", "relu");
     decoder.tied = keys.flag("tie_word_embeddings", true);
     return decoder.config();
   }

@@ -2,7 +2,6 @@ package dev.tributary.transformer.family;
 
 import dev.tributary.transformer.AttentionConfig;
 import dev.tributary.transformer.LayerConfig;
-import dev.tributary.transformer.MlpConfig;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.util.List;
@@ -38,9 +37,7 @@ final class Phi implements HuggingFace {
     decoder.order = LayerConfig.Order.PARALLEL;
     decoder.projectionBias = true;
     decoder.attentionOutputBias = true;
-    decoder.mlp = MlpConfig.Kind.PLAIN;
-    decoder.mlpBias = true;
-    decoder.activation = Decoder.activation(keys, "hidden_act", "gelu_new");
+    decoder.plainMlp(true, "hidden_act", "gelu_new");
     decoder.unembeddingBias = true;
     decoder.tied = keys.flag("tie_word_embeddings", false);
     return decoder.config();

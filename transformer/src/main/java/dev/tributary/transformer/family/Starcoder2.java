@@ -1,6 +1,5 @@
 package dev.tributary.transformer.family;
 
-import dev.tributary.transformer.MlpConfig;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.util.List;
@@ -33,9 +32,7 @@ final class Starcoder2 implements HuggingFace {
     Rope.whole(10_000).read(keys, decoder);
     decoder.window(Decoder.window(keys, OptionalInt.empty()));
     decoder.readAttentionBias("use_bias", true);
-    decoder.mlp = MlpConfig.Kind.PLAIN;
-    decoder.mlpBias = decoder.projectionBias;
-    decoder.activation = Decoder.activation(keys, "hidden_act", "gelu_pytorch_tanh");
+    decoder.plainMlp(decoder.projectionBias, "hidden_act", "gelu_pytorch_tanh");
     decoder.tied = keys.flag("tie_word_embeddings", true);
     return decoder.config();
   }
