@@ -85,7 +85,7 @@ record Rope(String base, double theta, String share, OptionalDouble part) {
     if (turning > 1 || numbers < 2 || numbers % 2 != 0) {
       throw config.because(
           "%s is %s, expected a share of a head of %d numbers that is pairs of them",
-          PART, turning, decoder.dHead());
+          said.filter(own -> own.has(PART)).isPresent() ? PART : share, turning, decoder.dHead());
     }
     List<Double> frequencies = frequencies(numbers, angle);
     if (said.isPresent()) {

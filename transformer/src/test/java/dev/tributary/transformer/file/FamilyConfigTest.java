@@ -495,6 +495,7 @@ class FamilyConfigTest {
             Map.of("type", "linear", "factor", 2),
             "rope_scaling.rope_type is missing"),
         arguments("llama", "partial_rotary_factor", 0.5, "partial_rotary_factor is 0.5"),
+        arguments("gpt_neox", "rotary_pct", 0.25, "rotary_pct is 0.25, expected a share"),
         arguments("llama", "hidden_act", "mish", "hidden_act is \"mish\", expected gelu_new or"),
         arguments("llama", "quantization_config", Map.of("bits", 4), "quantization_config is"),
         arguments("llama", "is_causal", false, "is_causal is false, expected true"),
