@@ -1,0 +1,140 @@
+package dev.tributary.core;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Random;
+import net.jqwik.api.Example;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.constraints.IntRange;
+
+class BlockFormatTest {
+  /** A half of 0.375 = 1.5 * 2^-2, and one of -2.5. */
+  private static final short SCALE = (short) 0x3600;
+
+  private static final short LOWEST = (short) 0xc100;
+
+  private static float[] decode(BlockFormat format, ByteBuffer raw) {
+    byte[] bytes = new byte[raw.capacity()];
+    raw.get(0, bytes);
+    int blocks = bytes.length / format.bytes();
+    float[] values = new float[blocks * format.elements()];
+    format.decode(bytes, 0, values, 0, blocks);
+    return values;
+  }
+
+  private static ByteBuffer block(BlockFormat format, int blocks) {
+    return ByteBuffer.allocate(blocks * format.bytes()).order(ByteOrder.LITTLE_ENDIAN);
+  }
+
+  @Example
+  void decode_everyHalf_isItsClosedForm() {
+    ByteBuffer raw = block(BlockFormat.F16, 1 << 16);
+    for (int bits = 0; bits < 1 << 16; bits++) {
+      raw.putShort((short) bits);
+    }
+    float[] values = decode(BlockFormat.F16, raw);
+    for (int bits = 0; bits < 1 << 16; bits++) {
+      int exponent = (bits >> 10) % 32;
+      double fraction = bits % 1024 / 1024.0;
+      double size =
+          exponent == 31
+              ? fraction == 0 ? Double.POSITIVE_INFINITY : Double.NaN
+              : exponent == 0
+                  ? fraction * Math.pow(2, -14)
+                  : (1 + fraction) * Math.pow(2, exponent - 15);
+      assertEquals(
+          (float) (bits < 1 << 15 ? size : -size), values[bits], Integer.toHexString(bits));
+    }
+  }
+
+  @Example
+  void decode_everyBfloat_isTheUpperHalfOfItsFloat() {
+    ByteBuffer raw = block(BlockFormat.BF16, 1 << 16);
+    for (int bits = 0; bits < 1 << 16; bits++) {
+      raw.putShort((short) bits);
+    }
+    float[] values = decode(BlockFormat.BF16, raw);
+    for (int bits = 0; bits < 1 << 16; bits++) {
+      assertEquals(Float.intBitsToFloat(bits << 16), values[bits]);
+    }
+  }
+
+  @Example
+  void decode_Q4_1_isScaleTimesQuantumPlusLowest() {
+    ByteBuffer raw = block(BlockFormat.Q4_1, 1).putShort(SCALE).putShort(LOWEST);
+    for (int i = 0; i < 16; i++) {
+      raw.put((byte) (i | (15 - i) << 4));
+    }
+    float[] values = decode(BlockFormat.Q4_1, raw);
+    for (int i = 0; i < 16; i++) {
+      assertEquals(0.375f * i - 2.5f, values[i]);
+      assertEquals(0.375f * (15 - i) - 2.5f, values[16 + i]);
+    }
+  }
+
+  @Example
+  void decode_Q8_0_isScaleTimesQuantum() {
+    ByteBuffer raw = block(BlockFormat.Q8_0, 8);
+    for (int i = 0; i < 256; i++) {
+      if (i % 32 == 0) {
+        raw.putShort(SCALE);
+      }
+      raw.put((byte) i);
+    }
+    float[] values = decode(BlockFormat.Q8_0, raw);
+    for (int i = 0; i < 256; i++) {
+      assertEquals(0.375f * (byte) i, values[i]);
+    }
+  }
+
+  @Property(tries = 100)
+  void decode_anyPlace_isAsOneBlockAlone(
+      @ForAll BlockFormat format,
+      @ForAll @IntRange(max = 40) int from,
+      @ForAll @IntRange(max = 40) int to,
+      @ForAll @IntRange(max = 5) int blocks,
+      @ForAll long seed) {
+    byte[] raw = new byte[from + blocks * format.bytes()];
+    new Random(seed).nextBytes(raw);
+    float[] values = new float[to + blocks * format.elements() + 1];
+    float[] expected = values.clone();
+    format.decode(raw, from, values, to, blocks);
+    for (int block = 0; block < blocks; block++) {
+      byte[] alone = new byte[format.bytes()];
+      System.arraycopy(raw, from + block * alone.length, alone, 0, alone.length);
+      float[] decoded = new float[format.elements()];
+      format.decode(alone, 0, decoded, 0, 1);
+      System.arraycopy(decoded, 0, expected, to + block * decoded.length, decoded.length);
+    }
+    assertArrayEquals(expected, values);
+  }
+
+  @Example
+  void decode_outside_isRefused() {
+    BlockFormat format = BlockFormat.Q8_0;
+    assertEquals(
+        "decode Q8_0: 2 blocks of 34 bytes from 1 on, and there are 68",
+        refusal(() -> format.decode(new byte[68], 1, new float[64], 0, 2)));
+    assertEquals(
+        "decode Q8_0: 2 blocks of 32 numbers from 0 on, and there are 63",
+        refusal(() -> format.decode(new byte[68], 0, new float[63], 0, 2)));
+    assertEquals(
+        "decode Q8_0: -1 blocks of 34 bytes from 0 on, and there are 68",
+        refusal(() -> format.decode(new byte[68], 0, new float[64], 0, -1)));
+    assertEquals(
+        "decode Q8_0: 2147483647 blocks of 34 bytes from 0 on, and there are 68",
+        refusal(() -> format.decode(new byte[68], 0, new float[64], 0, Integer.MAX_VALUE)));
+    assertEquals(
+        "decode Q8_0: 1 blocks of 32 numbers from -1 on, and there are 64",
+        refusal(() -> format.decode(new byte[68], 0, new float[64], -1, 1)));
+  }
+
+  private static String refusal(Runnable decode) {
+    return String.valueOf(assertThrows(IllegalArgumentException.class, decode::run).getMessage());
+  }
+}
