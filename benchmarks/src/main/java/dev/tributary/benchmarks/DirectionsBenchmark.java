@@ -1,8 +1,5 @@
 package dev.tributary.benchmarks;
 
-import static dev.tributary.benchmarks.EdgeAttributionBenchmark.SOURCE_LAYER;
-import static dev.tributary.benchmarks.EdgeAttributionBenchmark.TARGET_LAYER;
-
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.Source;
 import dev.tributary.attribution.Target;
@@ -50,14 +47,14 @@ public class DirectionsBenchmark {
 
     /** Records a run. */
     @Setup(Level.Trial)
-    public void open(RandomGpt2 gpt2) {
+    public void open(RandomModel random) {
       scope = Scope.open();
-      Run run = gpt2.nodes.run();
+      Run run = random.nodes.run();
       jacobian =
           Jacobian.of(
-              run.variable(Site.RESIDUAL_AFTER_MLP, TARGET_LAYER),
-              run.variable(Site.RESIDUAL_AFTER_MLP, SOURCE_LAYER));
-      directions = RandomGpt2.gaussian(k, gpt2.tokens, RandomGpt2.D_MODEL);
+              run.variable(Site.RESIDUAL_AFTER_MLP, random.shape.targetLayer()),
+              run.variable(Site.RESIDUAL_AFTER_MLP, random.shape.sourceLayer()));
+      directions = RandomModel.gaussian(k, random.tokens, random.model.config().dModel());
     }
 
     /** Frees it. */
@@ -121,15 +118,15 @@ public class DirectionsBenchmark {
 
   /** The edges between them, in the way that the library chooses. */
   @Benchmark
-  public double between(RandomGpt2 gpt2, Pairs pairs) {
-    return EdgeAttributionBenchmark.between(gpt2, pairs.sources, pairs.targets);
+  public double between(RandomModel random, Pairs pairs) {
+    return EdgeAttributionBenchmark.between(random, pairs.sources, pairs.targets);
   }
 
   /** All sources into each of the targets. */
   @Benchmark
-  public void intoEach(RandomGpt2 gpt2, Directions all) {
-    EdgeAttribution edges = EdgeAttributionBenchmark.edges(gpt2.nodes);
-    for (Target target : EdgeAttributionBenchmark.targets(gpt2, all.k)) {
+  public void intoEach(RandomModel random, Directions all) {
+    EdgeAttribution edges = EdgeAttributionBenchmark.edges(random.nodes);
+    for (Target target : EdgeAttributionBenchmark.targets(random, all.k)) {
       try (Scope scope = Scope.open()) {
         edges.into(target);
       }
@@ -138,9 +135,9 @@ public class DirectionsBenchmark {
 
   /** Each of the sources out to all targets. */
   @Benchmark
-  public void outOfEach(RandomGpt2 gpt2, Directions all) {
-    EdgeAttribution edges = EdgeAttributionBenchmark.edges(gpt2.nodes);
-    for (Source source : EdgeAttributionBenchmark.sources(gpt2, all.k)) {
+  public void outOfEach(RandomModel random, Directions all) {
+    EdgeAttribution edges = EdgeAttributionBenchmark.edges(random.nodes);
+    for (Source source : EdgeAttributionBenchmark.sources(random, all.k)) {
       try (Scope scope = Scope.open()) {
         edges.outOf(source);
       }

@@ -33,8 +33,8 @@ import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * What do edges of GPT-2 small cost: all sources into one node of layer 9, one neuron of layer 2
- * out to all targets, and some neurons of layer 2 to some of layer 9?
+ * What do edges cost: all sources into one node of a late layer, one neuron of an early layer out
+ * to all targets, and some neurons of the early layer to some of the late one?
  *
  * <pre>java -jar benchmarks/target/benchmarks.jar EdgeAttributionBenchmark</pre>
  */
@@ -44,48 +44,48 @@ import org.openjdk.jmh.annotations.Warmup;
 @Measurement(iterations = 3, time = 1)
 @Fork(1)
 public class EdgeAttributionBenchmark {
-  static final int SOURCE_LAYER = 2;
-  static final int TARGET_LAYER = 9;
-
   /** All sources into a neuron. */
   @Benchmark
-  public EdgeScores intoNeuron(RandomGpt2 gpt2) {
-    return into(gpt2.nodes, new Neuron(TARGET_LAYER, gpt2.tokens - 1, 100));
+  public EdgeScores intoNeuron(RandomModel random) {
+    return into(random.nodes, new Neuron(random.shape.targetLayer(), random.tokens - 1, 100));
   }
 
   /** All sources into a query. */
   @Benchmark
-  public EdgeScores intoQuery(RandomGpt2 gpt2) {
-    return intoHead(gpt2, InputPath.QUERY);
+  public EdgeScores intoQuery(RandomModel random) {
+    return intoHead(random, InputPath.QUERY);
   }
 
   /** All sources into a key. */
   @Benchmark
-  public EdgeScores intoKey(RandomGpt2 gpt2) {
-    return intoHead(gpt2, InputPath.KEY);
+  public EdgeScores intoKey(RandomModel random) {
+    return intoHead(random, InputPath.KEY);
   }
 
   /** All sources into a value. */
   @Benchmark
-  public EdgeScores intoValue(RandomGpt2 gpt2) {
-    return intoHead(gpt2, InputPath.VALUE);
+  public EdgeScores intoValue(RandomModel random) {
+    return intoHead(random, InputPath.VALUE);
   }
 
-  private static EdgeScores intoHead(RandomGpt2 gpt2, InputPath path) {
-    HeadPair pair = new HeadPair(TARGET_LAYER, 3, gpt2.tokens - 1, gpt2.tokens / 2);
-    return into(gpt2.nodes, pair.through(path));
+  private static EdgeScores intoHead(RandomModel random, InputPath path) {
+    HeadPair pair =
+        new HeadPair(random.shape.targetLayer(), 3, random.tokens - 1, random.tokens / 2);
+    return into(random.nodes, pair.through(path));
   }
 
   /** All sources into the metric. */
   @Benchmark
-  public EdgeScores intoMetric(RandomGpt2 gpt2) {
-    return into(gpt2.nodes, new Explained());
+  public EdgeScores intoMetric(RandomModel random) {
+    return into(random.nodes, new Explained());
   }
 
-  /** An autoencoder of the MLP output of layer 9, of eight latents for each of its numbers. */
+  /** An autoencoder of the MLP output of the late layer, of eight latents for each number. */
   @State(org.openjdk.jmh.annotations.Scope.Thread)
   public static class Encoded {
-    private static final int LATENTS = 8 * RandomGpt2.D_MODEL;
+    /** For each number of the MLP output. */
+    private static final int LATENTS = 8;
+
     private static final int ACTIVE = 32;
 
     private Scope scope;
@@ -94,26 +94,29 @@ public class EdgeAttributionBenchmark {
 
     /** Encodes the run. */
     @Setup(Level.Trial)
-    public void open(RandomGpt2 gpt2) {
+    public void open(RandomModel random) {
       scope = Scope.open();
-      Tensor directions = RandomGpt2.gaussian(LATENTS, RandomGpt2.D_MODEL);
+      int dModel = random.model.config().dModel();
+      int layer = random.shape.targetLayer();
+      int width = LATENTS * dModel;
+      Tensor directions = RandomModel.gaussian(width, dModel);
       SparseAutoencoder autoencoder =
           SparseAutoencoder.of(
               "given weights",
               Site.MLP_OUTPUT,
-              TARGET_LAYER,
+              layer,
               new LatentActivation.TopK(ACTIVE),
               directions,
               directions,
-              RandomGpt2.gaussian(RandomGpt2.D_MODEL),
-              RandomGpt2.gaussian(LATENTS));
-      Transformer model = gpt2.model.with(List.of(autoencoder));
-      nodes = NodeAttribution.of(model.run(gpt2.prompt), gpt2.metric);
-      int token = gpt2.tokens - 1;
-      Tensor latents = nodes.run().encoding(Site.MLP_OUTPUT, TARGET_LAYER).latents();
+              RandomModel.gaussian(dModel),
+              RandomModel.gaussian(width));
+      Transformer model = random.model.with(List.of(autoencoder));
+      nodes = NodeAttribution.of(model.run(random.prompt), random.metric);
+      int token = random.tokens - 1;
+      Tensor latents = nodes.run().encoding(Site.MLP_OUTPUT, layer).latents();
       int active =
-          IntStream.range(0, LATENTS).filter(i -> latents.get(token, i) > 0).findFirst().orElse(0);
-      latent = new Latent(Site.MLP_OUTPUT, TARGET_LAYER, token, active);
+          IntStream.range(0, width).filter(i -> latents.get(token, i) > 0).findFirst().orElse(0);
+      latent = new Latent(Site.MLP_OUTPUT, layer, token, active);
     }
 
     /** Frees it. */
@@ -137,51 +140,54 @@ public class EdgeAttributionBenchmark {
 
   /** A neuron at the last token out to all neurons and all queries, keys and values of heads. */
   @Benchmark
-  public EdgeScores outOfNeuronAtLast(RandomGpt2 gpt2) {
-    return outOf(gpt2, gpt2.tokens - 1);
+  public EdgeScores outOfNeuronAtLast(RandomModel random) {
+    return outOf(random, random.tokens - 1);
   }
 
   /** The same at the middle token, which more queries see. */
   @Benchmark
-  public EdgeScores outOfNeuronAtMiddle(RandomGpt2 gpt2) {
-    return outOf(gpt2, gpt2.tokens / 2);
+  public EdgeScores outOfNeuronAtMiddle(RandomModel random) {
+    return outOf(random, random.tokens / 2);
   }
 
-  private static EdgeScores outOf(RandomGpt2 gpt2, int token) {
+  private static EdgeScores outOf(RandomModel random, int token) {
     try (Scope scope = Scope.open()) {
-      return Measured.edges(edges(gpt2.nodes).outOf(new Neuron(SOURCE_LAYER, token, 100)));
+      return Measured.edges(
+          edges(random.nodes).outOf(new Neuron(random.shape.sourceLayer(), token, 100)));
     }
   }
 
   /** All sources into 64 neurons of one layer and token, each read off for 64 sources. */
   @Benchmark
-  public double between64And64(RandomGpt2 gpt2) {
-    return between(gpt2, 64, 64);
+  public double between64And64(RandomModel random) {
+    return between(random, 64, 64);
   }
 
   /** One source, one target. */
   @Benchmark
-  public double between1And1(RandomGpt2 gpt2) {
-    return between(gpt2, 1, 1);
+  public double between1And1(RandomModel random) {
+    return between(random, 1, 1);
   }
 
-  /** From so many neurons of layer 2 to so many of layer 9, at the last token. */
-  static double between(RandomGpt2 gpt2, int sources, int targets) {
+  /** From so many neurons of the early layer to so many of the late one, at the last token. */
+  static double between(RandomModel random, int sources, int targets) {
     try (Scope scope = Scope.open()) {
       Measured.edges((long) sources * targets);
-      return edges(gpt2.nodes).between(sources(gpt2, sources), targets(gpt2, targets)).get(0, 0);
+      return edges(random.nodes)
+          .between(sources(random, sources), targets(random, targets))
+          .get(0, 0);
     }
   }
 
-  static List<Source> sources(RandomGpt2 gpt2, int count) {
+  static List<Source> sources(RandomModel random, int count) {
     return IntStream.range(0, count)
-        .<Source>mapToObj(i -> new Neuron(SOURCE_LAYER, gpt2.tokens - 1, 40 * i))
+        .<Source>mapToObj(i -> new Neuron(random.shape.sourceLayer(), random.tokens - 1, 20 * i))
         .toList();
   }
 
-  static List<Target> targets(RandomGpt2 gpt2, int count) {
+  static List<Target> targets(RandomModel random, int count) {
     return IntStream.range(0, count)
-        .<Target>mapToObj(i -> new Neuron(TARGET_LAYER, gpt2.tokens - 1, 40 * i))
+        .<Target>mapToObj(i -> new Neuron(random.shape.targetLayer(), random.tokens - 1, 20 * i))
         .toList();
   }
 

@@ -30,19 +30,19 @@ import org.openjdk.jmh.annotations.Warmup;
 public class EdgeSearchBenchmark {
   private static final int COUNT = 10_000;
 
-  /** Among neurons, and between neurons and heads, of GPT-2 small. */
+  /** Among neurons, and between neurons and heads. */
   @Benchmark
-  public EdgeSearch.Found search(RandomGpt2 gpt2) {
+  public EdgeSearch.Found search(RandomModel random) {
     return search(
-        EdgeSearch.of(EdgeAttributionBenchmark.edges(gpt2.nodes))
+        EdgeSearch.of(EdgeAttributionBenchmark.edges(random.nodes))
             .from(NodeFilter.ALL.kinds(List.of(Neuron.class, HeadPair.class)))
             .into(NodeFilter.ALL.kinds(List.of(Neuron.class, HeadInput.class))));
   }
 
-  /** Among all nodes of SmolLM2. */
+  /** Among all nodes. */
   @Benchmark
-  public EdgeSearch.Found searchSmolLm2(RandomSmolLm2 smolLm2) {
-    return search(EdgeSearch.of(EdgeAttributionBenchmark.edges(smolLm2.nodes)));
+  public EdgeSearch.Found searchAll(RandomModel random) {
+    return search(EdgeSearch.of(EdgeAttributionBenchmark.edges(random.nodes)));
   }
 
   private static EdgeSearch.Found search(EdgeSearch search) {

@@ -101,8 +101,8 @@ public class KernelBenchmark {
         }
         default -> throw new IllegalArgumentException("no function " + function);
       }
-      x = RandomGpt2.gaussian(sizes);
-      direction = RandomGpt2.gaussian(sizes).reshape(x.shape().prepend(1));
+      x = RandomModel.gaussian(sizes);
+      direction = RandomModel.gaussian(sizes).reshape(x.shape().prepend(1));
       xArray = MatmulBenchmark.array(x);
       directionArray = MatmulBenchmark.array(direction.reshape(x.shape()));
       input = Variable.input(x);

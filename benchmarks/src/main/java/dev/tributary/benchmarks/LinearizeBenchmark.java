@@ -21,8 +21,8 @@ import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * What does a forward pass of GPT-2 small cost, what recording it, what one push and one pull
- * through the whole of it, and what the gradient at every site?
+ * What does a forward pass cost, what recording it, what one push and one pull through the whole of
+ * it, and what the gradient at every site?
  *
  * <pre>java -jar benchmarks/target/benchmarks.jar LinearizeBenchmark</pre>
  */
@@ -34,25 +34,25 @@ import org.openjdk.jmh.annotations.Warmup;
 public class LinearizeBenchmark {
   /** Logits of the last position. */
   @Benchmark
-  public double forwardLast(RandomGpt2 gpt2) {
+  public double forwardLast(RandomModel random) {
     try (Scope scope = Scope.open()) {
-      return gpt2.model.nextLogits(gpt2.prompt).get(0);
+      return random.model.nextLogits(random.prompt).get(0);
     }
   }
 
   /** Logits of all positions. */
   @Benchmark
-  public double forwardAll(RandomGpt2 gpt2) {
+  public double forwardAll(RandomModel random) {
     try (Scope scope = Scope.open()) {
-      return gpt2.model.logits(gpt2.prompt).get(0, 0);
+      return random.model.logits(random.prompt).get(0, 0);
     }
   }
 
   /** Logits of all positions, with every site and its derivative. */
   @Benchmark
-  public int forwardRecorded(RandomGpt2 gpt2) {
+  public int forwardRecorded(RandomModel random) {
     try (Scope scope = Scope.open()) {
-      return gpt2.model.run(gpt2.prompt).length();
+      return random.model.run(random.prompt).length();
     }
   }
 
@@ -66,12 +66,12 @@ public class LinearizeBenchmark {
 
     /** Records a run. */
     @Setup(Level.Trial)
-    public void open(RandomGpt2 gpt2) {
+    public void open(RandomModel random) {
       scope = Scope.open();
-      Run run = gpt2.nodes.run();
+      Run run = random.nodes.run();
       jacobian = Jacobian.of(run.variable(Site.LOGITS), run.variable(Site.EMBEDDING));
-      tangent = RandomGpt2.gaussian(1, gpt2.tokens, RandomGpt2.D_MODEL);
-      cotangent = RandomGpt2.gaussian(1, gpt2.tokens, RandomGpt2.VOCABULARY);
+      tangent = RandomModel.gaussian(1, random.tokens, random.model.config().dModel());
+      cotangent = RandomModel.gaussian(1, random.tokens, random.model.config().vocabulary());
     }
 
     /** Frees it. */
@@ -99,9 +99,9 @@ public class LinearizeBenchmark {
 
   /** A recorded pass, then the gradient of a logit difference at every site. */
   @Benchmark
-  public double gradientOfAllSites(RandomGpt2 gpt2) {
+  public double gradientOfAllSites(RandomModel random) {
     try (Scope scope = Scope.open()) {
-      return NodeAttribution.of(gpt2.model.run(gpt2.prompt), gpt2.metric).value();
+      return NodeAttribution.of(random.model.run(random.prompt), random.metric).value();
     }
   }
 }

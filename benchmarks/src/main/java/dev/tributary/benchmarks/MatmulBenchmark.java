@@ -71,9 +71,9 @@ public class MatmulBenchmark {
       inner = Integer.parseInt(weight.substring(0, weight.indexOf('x')));
       outer = Integer.parseInt(weight.substring(weight.indexOf('x') + 1));
       scope = Scope.open();
-      x = RandomGpt2.gaussian(rows, inner);
-      w = RandomGpt2.gaussian(inner, outer);
-      y = RandomGpt2.gaussian(rows, outer);
+      x = RandomModel.gaussian(rows, inner);
+      w = RandomModel.gaussian(inner, outer);
+      y = RandomModel.gaussian(rows, outer);
       xArray = array(x);
       wArray = array(w);
       yArray = array(y);
@@ -179,9 +179,9 @@ public class MatmulBenchmark {
     @Setup(Level.Trial)
     public void open() {
       scope = Scope.open();
-      query = RandomGpt2.gaussian(HEADS, rows, D_HEAD);
-      key = RandomGpt2.gaussian(HEADS, rows, D_HEAD);
-      pattern = RandomGpt2.gaussian(HEADS, rows, rows);
+      query = RandomModel.gaussian(HEADS, rows, D_HEAD);
+      key = RandomModel.gaussian(HEADS, rows, D_HEAD);
+      pattern = RandomModel.gaussian(HEADS, rows, rows);
       queryArray = array(query);
       keyArray = array(key);
       patternArray = array(pattern);

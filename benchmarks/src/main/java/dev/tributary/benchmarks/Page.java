@@ -86,9 +86,7 @@ final class Page {
   // ---- sections ----------------------------------------------------------------------------
 
   private void peers() throws IOException {
-    Peers own = new Peers(measured("peers"), measured("peers-passive"));
-    Peers avx2 = new Peers(measured("peers-avx2"), measured("peers-avx2-passive"));
-    if (own.spinning.isEmpty()) {
+    if (measured("peers", "peers-smollm2").isEmpty()) {
       return;
     }
     heading(
@@ -96,13 +94,24 @@ final class Page {
         "PeerBenchmark",
         """
         The same model in Java with DJL and PyTorch 2.7.1: its fused linear layers and layer norms, in place where no
-        gradient needs the operand, memory freed after every layer. Logits, values and gradients at nine sites of
-        every layer, and all edges, are compared before anything is timed. PyTorch ran twice, with its threads spinning (its
-        default) and with `OMP_WAIT_POLICY=passive`; its time here is the better. *Gradient* is a pass and the gradient of a
-        logit difference at every site; *into a neuron*, the edges from all heads and neurons into one of layer 9, which
+        gradient needs the operand, memory freed after every layer. Logits, values at nine or ten sites of every layer,
+        gradients at nine of GPT-2 and of SmolLM2 at patterns, neurons and residual streams, and all edges, are compared
+        before anything is timed. PyTorch ran twice, with its threads spinning (its default) and with
+        `OMP_WAIT_POLICY=passive`; its time here is the better. *Gradient* is a pass and the gradient of a logit difference at
+        every site; *into a neuron*, the edges from all heads and neurons into one of layer 9 (SmolLM2: 25), which
         PyTorch computes restricted by hand to what that neuron reads. On the right the same with both held to AVX2
         (`DNNL_MAX_CPU_ISA=AVX2`, `-XX:UseAVX=2`; `ATEN_CPU_CAPABILITY=avx2`, `MKL_ENABLE_INSTRUCTIONS=AVX2`).
         """);
+    peers("peers", "GPT-2 small");
+    peers("peers-smollm2", "SmolLM2");
+  }
+
+  private void peers(String stage, String model) throws IOException {
+    Peers own = new Peers(measured(stage), measured(stage + "-passive"));
+    Peers avx2 = new Peers(measured(stage + "-avx2"), measured(stage + "-avx2-passive"));
+    if (own.spinning.isEmpty()) {
+      return;
+    }
     String[][] works = {
       {"forwardLast", "logits of the last position"},
       {"forwardAll", "logits of all positions"},
@@ -110,7 +119,7 @@ final class Page {
       {"intoNeuron", "into a neuron"}
     };
     row(
-        "ms",
+        model + ", ms",
         "tokens",
         "Tributary",
         "PyTorch",
@@ -119,7 +128,7 @@ final class Page {
         "PyTorch",
         "PyTorch / Tributary");
     rule(8);
-    Chart chart = new Chart("GPT-2 small, as many times as fast as PyTorch", "PyTorch / Tributary");
+    Chart chart = new Chart(model + ", as many times as fast as PyTorch", "PyTorch / Tributary");
     Chart held = new Chart("The same, held to AVX2", "PyTorch / Tributary");
     for (String[] work : works) {
       List<String> names = new ArrayList<>();
@@ -144,9 +153,9 @@ final class Page {
       chart.add(work[1], names, ratios);
       held.add(work[1], names, heldRatios);
     }
-    chart.write("peers");
+    chart.write(stage);
     if (!avx2.spinning.isEmpty()) {
-      held.write("peers-avx2");
+      held.write(stage + "-avx2");
     }
   }
 
@@ -326,7 +335,7 @@ final class Page {
   }
 
   private void search() throws IOException {
-    Measurements measured = measured("search");
+    Measurements measured = measured("search", "search-all");
     if (measured.isEmpty()) {
       return;
     }
@@ -340,7 +349,7 @@ final class Page {
     row("of", "tokens", "seconds", "edges", "edges per second", PEAK);
     rule(6);
     searched(measured, "search", "GPT-2 small");
-    searched(measured, "searchSmolLm2", "SmolLM2");
+    searched(measured, "searchAll", "SmolLM2");
     text.append("\n");
   }
 

@@ -1,7 +1,5 @@
 package dev.tributary.benchmarks;
 
-import static dev.tributary.benchmarks.EdgeAttributionBenchmark.TARGET_LAYER;
-
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import dev.tributary.attribution.EdgeScores;
@@ -28,14 +26,14 @@ import org.openjdk.jmh.annotations.TearDown;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * How long do a forward pass of GPT-2 small, the gradient at every site, and the edges into one
- * neuron take, and how long as one writes them in Java with DJL and PyTorch? Same weights; logits,
- * gradients and edges are found equal first. PyTorch's threads spin unless {@code
+ * How long do a forward pass of GPT-2 small or SmolLM2, the gradient at every site, and the edges
+ * into one neuron take, and how long as one writes them in Java with DJL and PyTorch? Same weights;
+ * logits, gradients and edges are found equal first. PyTorch's threads spin unless {@code
  * OMP_WAIT_POLICY=passive}, which suits some machines better.
  *
  * <pre>
  * mvn -q -B -Ppeers -DskipTests -DskipChecks package
- * java -jar benchmarks/target/benchmarks.jar PeerBenchmark
+ * java -jar benchmarks/target/benchmarks.jar PeerBenchmark -p shape=SMOLLM2_135M -p tokens=64
  * </pre>
  */
 @BenchmarkMode(Mode.SampleTime)
@@ -52,53 +50,62 @@ public class PeerBenchmark {
   /** The peer's model, with the weights of ours and found equal to it. */
   @State(org.openjdk.jmh.annotations.Scope.Thread)
   public static class Peer {
-    private PyTorchGpt2 model;
+    private PyTorchModel model;
     private NDManager manager;
-    private PyTorchGpt2.Recorded recorded;
+    private PyTorchModel.Recorded recorded;
 
     /** Copies the weights, runs both and compares; ours is given back before the other runs. */
     @Setup(Level.Trial)
-    public void open(RandomGpt2 gpt2) {
-      Run run = gpt2.nodes.run();
-      model = new PyTorchGpt2(run);
-      manager = PyTorchGpt2.manager();
-      recorded = model.recorded(manager, gpt2.prompt, RandomGpt2.TARGET, RandomGpt2.DISTRACTOR);
+    public void open(RandomModel random) {
+      Run run = random.nodes.run();
+      model = PyTorchModel.of(random.shape, run);
+      manager = PyTorchModel.manager();
+      recorded = model.recorded(manager, random.prompt, RandomModel.TARGET, RandomModel.DISTRACTOR);
       try (NDManager inside = manager.newSubManager();
           Scope scope = Scope.open()) {
         compare("logits", run.value(Site.LOGITS), recorded.logits());
-        compare("logits", run.value(Site.LOGITS), model.logits(inside, gpt2.prompt, false));
+        compare("logits", run.value(Site.LOGITS), model.logits(inside, random.prompt, false));
         compare(
             "last logits",
-            gpt2.model.nextLogits(gpt2.prompt),
-            model.logits(inside, gpt2.prompt, true));
-        for (int layer = 0; layer < RandomGpt2.LAYERS; layer++) {
-          for (Site site : PyTorchGpt2.SITES) {
-            String place = site + " of layer " + layer;
-            compare(place, run.value(site, layer), recorded.value(site, layer));
-            compare(
-                "gradient at " + place,
-                gpt2.nodes.gradient(site, layer),
-                recorded.gradient(site, layer));
-          }
+            random.model.nextLogits(random.prompt),
+            model.logits(inside, random.prompt, true));
+        for (int i = 0; i < random.model.layers(); i++) {
+          int layer = i;
+          recorded
+              .values()
+              .get(layer)
+              .forEach(
+                  (site, theirs) ->
+                      compare(site + " of layer " + layer, run.value(site, layer), theirs));
+          recorded
+              .gradients()
+              .get(layer)
+              .forEach(
+                  (site, theirs) ->
+                      compare(
+                          "gradient at " + site + " of layer " + layer,
+                          random.nodes.gradient(site, layer),
+                          theirs));
         }
-        compareEdges(gpt2, inside);
+        compareEdges(random, inside);
       }
-      gpt2.close();
+      random.close();
       System.gc();
     }
 
-    private void compareEdges(RandomGpt2 gpt2, NDManager inside) {
-      int token = gpt2.tokens - 1;
-      EdgeScores ours = into(gpt2.nodes, token);
-      List<PyTorchGpt2.Edges> theirs = model.into(inside, recorded, TARGET_LAYER, token, NEURON);
-      for (int l = 0; l <= TARGET_LAYER; l++) {
+    private void compareEdges(RandomModel random, NDManager inside) {
+      int token = random.tokens - 1;
+      int target = random.shape.targetLayer();
+      EdgeScores ours = into(random);
+      List<PyTorchModel.Edges> theirs = model.into(inside, recorded, target, token, NEURON);
+      for (int l = 0; l <= target; l++) {
         int layer = l;
-        PyTorchGpt2.Edges edges = theirs.get(layer);
+        PyTorchModel.Edges edges = theirs.get(layer);
         compare(
             "edges from heads of layer " + layer,
-            i -> ours.of(new HeadPair(layer, i / gpt2.tokens, token, i % gpt2.tokens)),
+            i -> ours.of(new HeadPair(layer, i / random.tokens, token, i % random.tokens)),
             edges.heads());
-        if (layer < TARGET_LAYER) {
+        if (layer < target) {
           compare(
               "edges from neurons of layer " + layer,
               i -> ours.of(new Neuron(layer, token, i)),
@@ -137,69 +144,71 @@ public class PeerBenchmark {
 
   /** Logits of the last position, ours. */
   @Benchmark
-  public double forwardLastTributary(RandomGpt2 gpt2) {
+  public double forwardLastTributary(RandomModel random) {
     try (Scope scope = Scope.open()) {
-      return gpt2.model.nextLogits(gpt2.prompt).get(0);
+      return random.model.nextLogits(random.prompt).get(0);
     }
   }
 
   /** Logits of the last position, PyTorch. */
   @Benchmark
-  public NDArray forwardLastPyTorch(RandomGpt2 gpt2, Peer peer) {
+  public NDArray forwardLastPyTorch(RandomModel random, Peer peer) {
     try (NDManager inside = peer.manager.newSubManager()) {
-      return peer.model.logits(inside, gpt2.prompt, true);
+      return peer.model.logits(inside, random.prompt, true);
     }
   }
 
   /** Logits of all positions, ours. */
   @Benchmark
-  public double forwardAllTributary(RandomGpt2 gpt2) {
+  public double forwardAllTributary(RandomModel random) {
     try (Scope scope = Scope.open()) {
-      return gpt2.model.logits(gpt2.prompt).get(0, 0);
+      return random.model.logits(random.prompt).get(0, 0);
     }
   }
 
   /** Logits of all positions, PyTorch. */
   @Benchmark
-  public NDArray forwardAllPyTorch(RandomGpt2 gpt2, Peer peer) {
+  public NDArray forwardAllPyTorch(RandomModel random, Peer peer) {
     try (NDManager inside = peer.manager.newSubManager()) {
-      return peer.model.logits(inside, gpt2.prompt, false);
+      return peer.model.logits(inside, random.prompt, false);
     }
   }
 
   /** The same and the gradient of a logit difference at every site, ours. */
   @Benchmark
-  public double gradientTributary(RandomGpt2 gpt2) {
+  public double gradientTributary(RandomModel random) {
     try (Scope scope = Scope.open()) {
-      return NodeAttribution.of(gpt2.model.run(gpt2.prompt), gpt2.metric).value();
+      return NodeAttribution.of(random.model.run(random.prompt), random.metric).value();
     }
   }
 
   /** The same, PyTorch. */
   @Benchmark
-  public Object gradientPyTorch(RandomGpt2 gpt2, Peer peer) {
+  public Object gradientPyTorch(RandomModel random, Peer peer) {
     try (NDManager inside = peer.manager.newSubManager()) {
-      return peer.model.recorded(inside, gpt2.prompt, RandomGpt2.TARGET, RandomGpt2.DISTRACTOR);
+      return peer.model.recorded(inside, random.prompt, RandomModel.TARGET, RandomModel.DISTRACTOR);
     }
   }
 
-  /** All sources into a neuron of layer 9, ours. */
+  /** All sources into a neuron of a late layer, ours. */
   @Benchmark
-  public EdgeScores intoNeuronTributary(RandomGpt2 gpt2) {
+  public EdgeScores intoNeuronTributary(RandomModel random) {
     try (Scope scope = Scope.open()) {
-      return into(gpt2.nodes, gpt2.tokens - 1);
+      return into(random);
     }
   }
 
   /** The same, PyTorch. */
   @Benchmark
-  public Object intoNeuronPyTorch(RandomGpt2 gpt2, Peer peer) {
+  public Object intoNeuronPyTorch(RandomModel random, Peer peer) {
     try (NDManager inside = peer.manager.newSubManager()) {
-      return peer.model.into(inside, peer.recorded, TARGET_LAYER, gpt2.tokens - 1, NEURON);
+      int token = random.tokens - 1;
+      return peer.model.into(inside, peer.recorded, random.shape.targetLayer(), token, NEURON);
     }
   }
 
-  private static EdgeScores into(NodeAttribution nodes, int token) {
-    return EdgeAttributionBenchmark.edges(nodes).into(new Neuron(TARGET_LAYER, token, NEURON));
+  private static EdgeScores into(RandomModel random) {
+    Neuron target = new Neuron(random.shape.targetLayer(), random.tokens - 1, NEURON);
+    return EdgeAttributionBenchmark.edges(random.nodes).into(target);
   }
 }

@@ -4,6 +4,8 @@ import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
@@ -16,11 +18,15 @@ import org.openjdk.jmh.annotations.TearDown;
 
 /** A random model of some shape, FLOAT, and a prompt of random tokens. */
 @State(org.openjdk.jmh.annotations.Scope.Thread)
-public abstract class RandomModel {
+public class RandomModel {
   /** The words whose logits the metric compares. */
   static final int TARGET = 1;
 
   static final int DISTRACTOR = 2;
+
+  /** Of what shape: GPT-2 small unless another is asked for. */
+  @Param({"GPT2_SMALL"})
+  public ModelShape shape = ModelShape.GPT2_SMALL;
 
   /** Number of tokens of the prompt. */
   @Param({"16", "64", "256"})
@@ -36,8 +42,9 @@ public abstract class RandomModel {
   @Setup(Level.Trial)
   public void open() {
     scope = Scope.open();
-    model = Transformer.random(config(), DType.FLOAT, 1);
-    prompt = new Random(2).ints(tokens, 0, config().vocabulary()).toArray();
+    TransformerConfig config = shape.config();
+    model = Transformer.random(config, DType.FLOAT, 1);
+    prompt = new Random(2).ints(tokens, 0, config.vocabulary()).toArray();
     Run run = model.run(prompt);
     metric = Metric.logitDifference(run.lastToken(), TARGET, DISTRACTOR);
     nodes = NodeAttribution.of(run, metric);
@@ -50,6 +57,16 @@ public abstract class RandomModel {
     Scope.releaseUnused();
   }
 
-  /** Its shape. */
-  abstract TransformerConfig config();
+  /** Numbers drawn from a normal distribution, always the same. */
+  static Tensor gaussian(int... dimensions) {
+    Random random = new Random(1);
+    return Tensor.generate(
+        DType.FLOAT,
+        Shape.of(dimensions),
+        (from, values, count) -> {
+          for (int i = 0; i < count; i++) {
+            values[i] = random.nextGaussian();
+          }
+        });
+  }
 }

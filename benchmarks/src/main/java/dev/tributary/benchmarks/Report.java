@@ -167,17 +167,8 @@ public final class Report implements Callable<Integer> {
     Timing small = new Timing(2, 300, 2, 300);
     Timing large = new Timing(2, 2000, 2, 1000); // Java compiles slowly
     Timing peers = quick ? large : new Timing(2, 2000, 3, 1000);
-    Stage both = stage("peers", peers, "PeerBenchmark", "tokens=" + lengths);
-    Stage theirs =
-        stage("peers-passive", peers, "PeerBenchmark.*PyTorch", "tokens=" + lengths).with(PASSIVE);
-    stages.add(both);
-    stages.add(theirs);
-    if (Machine.hasAvx512()) {
-      Map<String, String> passive = new HashMap<>(AVX2);
-      passive.putAll(PASSIVE);
-      stages.add(both.named("peers-avx2").with(AVX2).onAvx2());
-      stages.add(theirs.named("peers-avx2-passive").with(passive).onAvx2());
-    }
+    stages.addAll(peers("peers", peers, ModelShape.GPT2_SMALL, lengths));
+    stages.addAll(peers("peers-smollm2", peers, ModelShape.SMOLLM2_135M, "64"));
     stages.add(stage("linearize", large, "LinearizeBenchmark", "tokens=" + lengths));
     stages.add(stage("edges", large, "EdgeAttributionBenchmark", "tokens=" + lengths));
     stages.add(
@@ -200,12 +191,16 @@ public final class Report implements Callable<Integer> {
             "DirectionsBenchmark.between",
             "tokens=" + Page.DIRECTION_TOKENS,
             "sources=" + (quick ? "8" : "1,8,64")));
+    Timing once = new Timing(1, 0, 1, 0);
+    stages.add(
+        stage("search", once, "EdgeSearchBenchmark.search$", "tokens=" + Page.SEARCH_TOKENS));
     stages.add(
         stage(
-            "search",
-            new Timing(1, 0, 1, 0), // one search each
-            "EdgeSearchBenchmark",
-            "tokens=" + Page.SEARCH_TOKENS));
+            "search-all",
+            once,
+            "EdgeSearchBenchmark.searchAll",
+            "tokens=" + Page.SEARCH_TOKENS,
+            "shape=" + ModelShape.SMOLLM2_135M));
     if (quick) {
       stages.add(stage("matmul", small, "MatmulBenchmark", "rows=64", "weight=768x3072"));
     } else {
@@ -220,6 +215,26 @@ public final class Report implements Callable<Integer> {
     }
     stages.add(stage("kernels", small, "KernelBenchmark"));
     return stages;
+  }
+
+  /** Beside PyTorch with its threads spinning and passive, and the same held to AVX2. */
+  private static List<Stage> peers(String name, Timing timing, ModelShape shape, String lengths)
+      throws IOException {
+    String ofShape = "shape=" + shape;
+    String tokens = "tokens=" + lengths;
+    Stage both = stage(name, timing, "PeerBenchmark", ofShape, tokens);
+    Stage theirs =
+        stage(name + "-passive", timing, "PeerBenchmark.*PyTorch", ofShape, tokens).with(PASSIVE);
+    if (!Machine.hasAvx512()) {
+      return List.of(both, theirs);
+    }
+    Map<String, String> passive = new HashMap<>(AVX2);
+    passive.putAll(PASSIVE);
+    return List.of(
+        both,
+        theirs,
+        both.named(name + "-avx2").with(AVX2).onAvx2(),
+        theirs.named(name + "-avx2-passive").with(passive).onAvx2());
   }
 
   private static Stage stage(String name, Timing timing, String benchmarks, String... parameters) {
