@@ -6,8 +6,6 @@ import dev.tributary.core.Tensor;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalDouble;
-import java.util.OptionalInt;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 
@@ -19,20 +17,16 @@ import java.util.stream.IntStream;
  * @see <a href="https://arxiv.org/abs/2305.13245">Ainslie et al. 2023, of shared key heads</a>
  */
 public final class Attention implements Part {
+  private final AttentionConfig config;
   private final int layer;
   private final Wiring wiring;
-  private final int heads;
-  private final int keyHeads;
-  private final int dHead;
   private final Projection query;
   private final Projection key;
   private final Projection value;
-  private final double scoreScale;
-  private final OptionalDouble cap;
-  private final OptionalInt window;
   private final Linear output;
 
   Attention(AttentionConfig config, int layer, Point reads, Point writes, Loaded weights) {
+    this.config = config;
     this.layer = layer;
     this.wiring =
         new Wiring(
@@ -42,9 +36,6 @@ public final class Attention implements Part {
             weights.norm(config.entry(), Weight.ATTENTION_NORM_GAIN, Weight.ATTENTION_NORM_BIAS),
             weights.outlet(
                 config.outlet(), Weight.ATTENTION_OUTLET_GAIN, Site.ATTENTION_OUTLET_SCALE, layer));
-    this.heads = config.heads();
-    this.keyHeads = config.keyHeads();
-    this.dHead = config.dHead();
     Optional<NormConfig> norm = config.headNorm().map(AttentionConfig.HeadNorm::norm);
     boolean acrossHeads =
         config
@@ -53,29 +44,41 @@ public final class Attention implements Part {
             .isPresent();
     this.query =
         new Projection(
-            dHead,
+            config.dHead(),
             weights.linear(Weight.QUERY, Weight.QUERY_BIAS),
             weights.norm(norm, Weight.QUERY_NORM_GAIN, Weight.QUERY_NORM_BIAS),
             acrossHeads,
             config.positions());
     this.key =
         new Projection(
-            dHead,
+            config.dHead(),
             weights.linear(Weight.KEY, Weight.KEY_BIAS),
             weights.norm(norm, Weight.KEY_NORM_GAIN, Weight.KEY_NORM_BIAS),
             acrossHeads,
             config.positions());
     this.value =
         new Projection(
-            dHead,
+            config.dHead(),
             weights.linear(Weight.VALUE, Weight.VALUE_BIAS),
             Optional.empty(),
             false,
             new Positions.None());
-    this.scoreScale = config.scoreScale();
-    this.cap = config.cap();
-    this.window = config.window();
     this.output = weights.linear(Weight.ATTENTION_OUTPUT, Weight.ATTENTION_OUTPUT_BIAS);
+  }
+
+  private Attention(Attention other, Positions positions) {
+    config = other.config;
+    layer = other.layer;
+    wiring = other.wiring;
+    query = other.query.with(positions);
+    key = other.key.with(positions);
+    value = other.value;
+    output = other.output;
+  }
+
+  /** The same where queries and keys depend otherwise on where their tokens stand. */
+  Attention with(Positions positions) {
+    return new Attention(this, positions);
   }
 
   Variable apply(Variable residual, Site.Visitor visitor) {
@@ -103,17 +106,17 @@ public final class Attention implements Part {
 
   /** {@return the number of heads, of queries and patterns} */
   public int heads() {
-    return heads;
+    return config.heads();
   }
 
   /** {@return the number of heads of keys and values} */
   public int keyHeads() {
-    return keyHeads;
+    return config.keyHeads();
   }
 
   /** {@return the width of a query, key or value of one head} */
   public int dHead() {
-    return dHead;
+    return config.dHead();
   }
 
   /**
@@ -122,7 +125,7 @@ public final class Attention implements Part {
    * @param head from 0
    */
   public int keyHead(int head) {
-    return head / (heads / keyHeads);
+    return head / (config.heads() / config.keyHeads());
   }
 
   /**
@@ -132,9 +135,9 @@ public final class Attention implements Part {
    * @return [head, ..]
    */
   public Tensor perHead(Tensor byKeyHead) {
-    return heads == keyHeads
+    return config.heads() == config.keyHeads()
         ? byKeyHead
-        : byKeyHead.gather(0, IntStream.range(0, heads).map(this::keyHead).toArray());
+        : byKeyHead.gather(0, IntStream.range(0, config.heads()).map(this::keyHead).toArray());
   }
 
   // ---- queries, keys, values ---------------------------------------------------------------
@@ -259,19 +262,19 @@ public final class Attention implements Part {
    * @return [head, query, key]
    */
   public Variable scores(Variable q, Variable k, int firstQuery) {
-    Variable scaled = q.times(scoreScale);
+    Variable scaled = q.times(config.scoreScale());
     Variable scores =
-        cap.isEmpty()
+        config.cap().isEmpty()
             ? Variable.resultOf(() -> products(scaled, k).causalMask(firstQuery + 1))
             : capped(products(scaled, k)).causalMask(firstQuery + 1);
     int queries = q.shape().size(1);
     int keys = k.shape().size(1);
-    if (window.isEmpty() || firstQuery + queries <= window.getAsInt()) {
+    if (config.window().isEmpty() || firstQuery + queries <= config.window().getAsInt()) {
       return scores;
     }
     double[] hidden = new double[queries * keys];
     for (int i = 0; i < queries; i++) {
-      int seen = Math.min(keys, firstQuery + i - window.getAsInt() + 1);
+      int seen = Math.min(keys, firstQuery + i - config.window().getAsInt() + 1);
       if (seen > 0) {
         Arrays.fill(hidden, i * keys, i * keys + seen, Double.NEGATIVE_INFINITY);
       }
@@ -293,8 +296,8 @@ public final class Attention implements Part {
   public Variable scoresWithKey(Run run, int token, Variable k, int from, int to) {
     Tensor scores = run.value(Site.SCORES, layer).slice(1, from, to);
     Variable queries = Variable.constant(run.value(Site.QUERY, layer).slice(1, from, to));
-    Variable column = capped(products(queries.times(scoreScale), k));
-    int seen = Math.max(0, token + window.orElse(run.length()) - from);
+    Variable column = capped(products(queries.times(config.scoreScale()), k));
+    int seen = Math.max(0, token + config.window().orElse(run.length()) - from);
     if (seen < to - from) {
       Tensor beyond = scores.slice(1, seen, to - from).slice(2, token, token + 1); // -infinity
       column = Variable.concat(1, List.of(column.slice(1, 0, seen), Variable.constant(beyond)));
@@ -318,9 +321,9 @@ public final class Attention implements Part {
   }
 
   private Variable capped(Variable scores) {
-    return cap.isEmpty()
+    return config.cap().isEmpty()
         ? scores
-        : scores.times(1 / cap.getAsDouble()).tanh().times(cap.getAsDouble());
+        : scores.times(1 / config.cap().getAsDouble()).tanh().times(config.cap().getAsDouble());
   }
 
   /** [head, row, ..] as [key head, heads that share it · row, ..]. */
@@ -347,8 +350,8 @@ public final class Attention implements Part {
   public Tensor scoreSlopes(Tensor scores) {
     double[] slopes = scores.toDoubles();
     for (int i = 0; i < slopes.length; i++) {
-      double capped = cap.isEmpty() ? 0 : slopes[i] / cap.getAsDouble();
-      slopes[i] = Double.isInfinite(slopes[i]) ? 0 : scoreScale * (1 - capped * capped);
+      double capped = config.cap().isEmpty() ? 0 : slopes[i] / config.cap().getAsDouble();
+      slopes[i] = Double.isInfinite(slopes[i]) ? 0 : config.scoreScale() * (1 - capped * capped);
     }
     return Tensor.of(scores.dtype(), scores.shape(), slopes);
   }
@@ -403,7 +406,9 @@ public final class Attention implements Part {
     int tokens = headOutput.shape().size(1);
     Variable computed =
         Variable.resultOf(
-            () -> output.apply(headOutput.permute(1, 0, 2).reshape(tokens, heads * dHead)));
+            () ->
+                output.apply(
+                    headOutput.permute(1, 0, 2).reshape(tokens, config.heads() * config.dHead())));
     return outlet().apply(computed, scale);
   }
 
@@ -455,7 +460,7 @@ public final class Attention implements Part {
 
   /** {@return the output weights by head, before the outlet, [head, dHead, dModel]} */
   public Tensor outputWeight() {
-    return output.weight().reshape(heads, dHead, output.weight().shape().size(1));
+    return output.weight().reshape(config.heads(), config.dHead(), output.weight().shape().size(1));
   }
 
   /**

@@ -81,13 +81,11 @@ public record AttentionConfig(
         Double.isFinite(scoreScale) && scoreScale != 0, "scores are scaled by %s", scoreScale);
     cap.ifPresent(c -> requireArgument(c > 0, "scores are capped at %s", c));
     window.ifPresent(w -> requirePositive("window", w));
-    if (positions instanceof Positions.Rotary rotary) {
-      requireArgument(
-          2 * rotary.frequencies().size() <= dHead,
-          "%d pairs of a head turn, which has %d numbers",
-          rotary.frequencies().size(),
-          dHead);
-    }
+    requireArgument(
+        positions.turning() <= dHead,
+        "%d numbers of a head turn, which has %d",
+        positions.turning(),
+        dHead);
   }
 
   /**

@@ -21,11 +21,53 @@ public sealed interface Positions {
    */
   Variable apply(Variable x, int firstToken);
 
+  /** {@return how many numbers of a head they change} */
+  int turning();
+
+  /**
+   * {@return the same in texts of one length}
+   *
+   * @param tokens how many a text has
+   */
+  default Positions in(int tokens) {
+    return this;
+  }
+
   /** They do not: positions are in the embedding, or nowhere. */
   record None() implements Positions {
     @Override
     public Variable apply(Variable x, int firstToken) {
       return x;
+    }
+
+    @Override
+    public int turning() {
+      return 0;
+    }
+  }
+
+  /**
+   * Other ones in long texts than in short ones.
+   *
+   * @param longest text that is short, tokens
+   * @param inShort up to there
+   * @param inLong beyond
+   * @see <a href="https://arxiv.org/abs/2402.13753">Ding et al. 2024, LongRoPE</a>
+   */
+  record ByLength(int longest, Positions inShort, Positions inLong) implements Positions {
+    @Override
+    public Positions in(int tokens) {
+      return tokens > longest ? inLong : inShort;
+    }
+
+    @Override
+    public Variable apply(Variable x, int firstToken) {
+      throw new IllegalStateException("these positions depend on the length of the text");
+    }
+
+    @Override
+    public int turning() {
+      return Math.max(inShort.turning(), inLong.turning());
     }
   }
 
@@ -42,23 +84,40 @@ public sealed interface Positions {
    *
    * @param frequencies angle per token of each pair
    * @param pairs which numbers turn together
+   * @param multiplier of the numbers that turn
    * @see <a href="https://arxiv.org/abs/2104.09864">Su et al. 2021</a>
    */
-  record Rotary(List<Double> frequencies, Pairs pairs) implements Positions {
+  record Rotary(List<Double> frequencies, Pairs pairs, double multiplier) implements Positions {
     /**
      * Keeps a copy of the frequencies.
      *
      * @param frequencies {@link #frequencies()}
      * @param pairs {@link #pairs()}
+     * @param multiplier {@link #multiplier()}
      */
     public Rotary {
       requireArgument(!frequencies.isEmpty(), "rotary positions without a frequency");
       frequencies = List.copyOf(frequencies);
     }
 
+    /**
+     * Numbers that only turn.
+     *
+     * @param frequencies {@link #frequencies()}
+     * @param pairs {@link #pairs()}
+     */
+    public Rotary(List<Double> frequencies, Pairs pairs) {
+      this(frequencies, pairs, 1);
+    }
+
+    @Override
+    public int turning() {
+      return 2 * frequencies.size();
+    }
+
     @Override
     public Variable apply(Variable x, int firstToken) {
-      int turning = 2 * frequencies.size();
+      int turning = turning();
       int heads = x.shape().size(0);
       int tokens = x.shape().size(1);
       Variable first;
@@ -97,7 +156,7 @@ public sealed interface Positions {
       double[] values = new double[tokens * frequencies.size()];
       for (int i = 0; i < values.length; i++) {
         int token = firstToken + i / frequencies.size();
-        values[i] = of.applyAsDouble(token * frequencies.get(i % frequencies.size()));
+        values[i] = multiplier * of.applyAsDouble(token * frequencies.get(i % frequencies.size()));
       }
       return Tensor.of(dtype, Shape.of(tokens, frequencies.size()), values);
     }

@@ -33,6 +33,10 @@ public final class Projection {
     this.positions = positions;
   }
 
+  Projection with(Positions other) {
+    return new Projection(dHead, map, norm, acrossHeads, other);
+  }
+
   /** Of all heads: [token, dModel] to [head, token, dHead]. */
   Variable apply(Variable x, int firstToken, UnaryOperator<Variable> scale) {
     if (norm.isPresent() && acrossHeads) {

@@ -9,7 +9,6 @@ import dev.tributary.core.Shapes;
 import dev.tributary.core.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.EnumSet;
@@ -44,6 +43,9 @@ public final class Transformer {
   private final List<SparseAutoencoder> autoencoders;
   private final String description;
 
+  /** The same model in texts of one length, by its positions there. */
+  private final Map<List<Positions>, Transformer> byPositions = new ConcurrentHashMap<>();
+
   /** By the number of tokens, as far as they were asked for. */
   private final Map<Integer, Long> runBytes = new ConcurrentHashMap<>();
 
@@ -57,26 +59,12 @@ public final class Transformer {
     Loaded outside = loaded.get(config.layers().size());
     tokenEmbedding = outside.tensor(Weight.TOKEN_EMBEDDING);
     positionEmbedding = outside.find(Weight.POSITION_EMBEDDING);
-    List<Layer> made = new ArrayList<>();
-    Point point = Point.EMBEDDING;
-    for (int i = 0; i < config.layers().size(); i++) {
-      LayerConfig layer = config.layers().get(i);
-      Loaded own = loaded.get(i);
-      boolean sequential = layer.order() == LayerConfig.Order.SEQUENTIAL;
-      Point middle = sequential ? point.next() : point;
-      Point end = middle.next();
-      made.add(
-          new Layer(
-              new Attention(layer.attention(), i, point, sequential ? middle : end, own),
-              new Mlp(layer.mlp(), i, middle, end, own)));
-      point = end;
-    }
-    layers = List.copyOf(made);
-    parts = made.stream().flatMap(layer -> layer.parts().stream()).toList();
+    layers = Layer.all(config, loaded);
+    parts = layers.stream().flatMap(layer -> layer.parts().stream()).toList();
     residuals =
         Stream.concat(
                 Stream.of(Place.of(Site.EMBEDDING)),
-                made.stream().flatMap(layer -> layer.residuals().stream()))
+                layers.stream().flatMap(layer -> layer.residuals().stream()))
             .toList();
     finalNorm =
         outside
@@ -90,15 +78,15 @@ public final class Transformer {
     autoencoders = List.of();
   }
 
-  private Transformer(Transformer model, List<SparseAutoencoder> autoencoders) {
+  private Transformer(Transformer model, List<Layer> layers, List<SparseAutoencoder> autoencoders) {
     config = model.config;
     dtype = model.dtype;
     description = model.description;
     weights = model.weights;
     tokenEmbedding = model.tokenEmbedding;
     positionEmbedding = model.positionEmbedding;
-    layers = model.layers;
-    parts = model.parts;
+    this.layers = List.copyOf(layers);
+    parts = layers.stream().flatMap(layer -> layer.parts().stream()).toList();
     residuals = model.residuals;
     finalNorm = model.finalNorm;
     unembedding = model.unembedding;
@@ -131,6 +119,15 @@ public final class Transformer {
       read.put(slot, read(slot, weights, dtype));
     }
     return new Transformer(config, dtype, description, read);
+  }
+
+  /** This model in texts of one length. */
+  private Transformer in(int tokens) {
+    List<Positions> there = config.positions().stream().map(own -> own.in(tokens)).toList();
+    return there.equals(config.positions())
+        ? this
+        : byPositions.computeIfAbsent(
+            there, own -> new Transformer(this, Layer.with(layers, own), autoencoders));
   }
 
   /** Of its weights, also while they are read. */
@@ -174,7 +171,7 @@ public final class Transformer {
           autoencoder.site(),
           autoencoder.layer());
     }
-    return new Transformer(this, autoencoders);
+    return new Transformer(this, layers, autoencoders);
   }
 
   /** {@return the autoencoders that encode its runs} */
@@ -351,7 +348,8 @@ public final class Transformer {
     Scope.requireRoom(
         () -> runBytes.computeIfAbsent(tokens.length, this::runBytes),
         "a run of " + tokens.length + " tokens");
-    return rerun(new Run.Recorder(this, tokens, sites, List.of()), tokens, 0);
+    Transformer own = in(tokens.length);
+    return own.rerun(new Run.Recorder(own, tokens, sites, List.of()), tokens, 0);
   }
 
   /** Of all that a run records, and of what its autoencoders make of it. */
@@ -441,7 +439,7 @@ public final class Transformer {
 
   private Variable normalised(int[] tokens) {
     Tensor x = embedding(tokens, Site.Visitor.NONE).value();
-    for (Layer layer : layers) {
+    for (Layer layer : in(tokens.length).layers) {
       try (Scope inLayer = Scope.open()) {
         x = inLayer.keep(layer.apply(Variable.constant(x), Site.Visitor.NONE).value());
       }

@@ -205,6 +205,11 @@ public record TransformerConfig(
         new Unembedding(tied, unembedding.biased(), unembedding.multiplier(), unembedding.cap()));
   }
 
+  /** How queries and keys of each layer depend on where their tokens stand. */
+  List<Positions> positions() {
+    return layers.stream().map(layer -> layer.attention().positions()).toList();
+  }
+
   private static void requireMultiplier(String what, double multiplier) {
     requireArgument(
         Double.isFinite(multiplier) && multiplier != 0, "%s multiplied with %s", what, multiplier);

@@ -84,11 +84,18 @@ public final class RandomArchitecture {
     if (dHead < 2 || random.nextBoolean()) {
       return new Positions.None();
     }
+    return random.nextInt(3) > 0
+        ? rotary(dHead)
+        : new Positions.ByLength(1 + random.nextInt(5), rotary(dHead), rotary(dHead));
+  }
+
+  private Positions rotary(int dHead) {
     List<Double> frequencies = new ArrayList<>();
     for (int pair = 0; pair < 1 + random.nextInt(dHead / 2); pair++) {
       frequencies.add(0.1 + random.nextDouble());
     }
-    return new Positions.Rotary(frequencies, one(Positions.Pairs.values()));
+    return new Positions.Rotary(
+        frequencies, one(Positions.Pairs.values()), random.nextBoolean() ? 1 : 1.3);
   }
 
   private MlpConfig mlp(int neurons) {

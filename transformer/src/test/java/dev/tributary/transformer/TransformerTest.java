@@ -21,6 +21,8 @@ import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalInt;
 import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.ExecutorService;
@@ -157,8 +159,8 @@ class TransformerTest {
         double error = DerivativeCheck.adjoint(jacobian.map(), dtype, 3, drawn.seed);
         assertEquals(0, error, dtype == DType.DOUBLE ? DOUBLE_TOLERANCE : FLOAT_TOLERANCE);
       }
-      Transformer model = drawn.model(DType.DOUBLE);
-      Run run = model.run(drawn.tokens());
+      Run run = drawn.model(DType.DOUBLE).run(drawn.tokens());
+      Transformer model = run.model();
       Tensor at = run.value(Site.EMBEDDING);
       Variable input = Variable.input(at);
       Variable output = logits(model, input);
@@ -191,10 +193,59 @@ class TransformerTest {
     }
   }
 
+  /** Also in a run of another length by the model of a run. */
+  @Test
+  void run_positionsByLength_areThoseOfItsLength() {
+    Positions inShort = new Positions.Rotary(List.of(0.7, 0.3), Positions.Pairs.HALVES, 1.2);
+    Positions inLong = new Positions.Rotary(List.of(0.2, 0.1), Positions.Pairs.HALVES, 1.2);
+    try (Scope scope = Scope.open()) {
+      Transformer both = rotary(new Positions.ByLength(3, inShort, inLong));
+      Run run = both.run(1, 2, 3, 4);
+      double[] four = rotary(inLong).logits(1, 2, 3, 4).toDoubles();
+      double[] three = rotary(inShort).logits(1, 2, 3).toDoubles();
+      assertArrayEquals(four, run.value(Site.LOGITS).toDoubles());
+      assertArrayEquals(four, both.logits(1, 2, 3, 4).toDoubles());
+      assertArrayEquals(three, both.logits(1, 2, 3).toDoubles());
+      assertArrayEquals(three, run.model().run(1, 2, 3).value(Site.LOGITS).toDoubles());
+    }
+  }
+
+  private static Transformer rotary(Positions positions) {
+    NormConfig norm = new NormConfig(NormConfig.Kind.RMS, 1e-5, false);
+    AttentionConfig attention =
+        new AttentionConfig(
+            Optional.of(norm),
+            2,
+            2,
+            4,
+            Optional.empty(),
+            positions,
+            0.5,
+            OptionalDouble.empty(),
+            OptionalInt.empty(),
+            false,
+            false,
+            OutletConfig.NONE);
+    LayerConfig layer =
+        new LayerConfig(
+            attention, MlpConfig.plain(norm, 5, MlpActivation.RELU), LayerConfig.Order.SEQUENTIAL);
+    return Transformer.random(
+        new TransformerConfig(
+            8,
+            6,
+            4,
+            new TransformerConfig.Embedding(1, false),
+            List.of(layer),
+            norm,
+            new TransformerConfig.Unembedding(true, false, 1, OptionalDouble.empty())),
+        DType.DOUBLE,
+        7);
+  }
+
   @Property(tries = 60)
   void attention_queryPlusKeyPlusValue_isAll(@ForAll("models") Drawn drawn) {
     try (Scope scope = Scope.open()) {
-      Attention attention = drawn.model(DType.DOUBLE).attention(0);
+      Attention attention = drawn.model(DType.DOUBLE).run(drawn.tokens()).model().attention(0);
       Shape shape = Shape.of(drawn.length, drawn.config.dModel());
       Tensor at = gaussian(shape, drawn.seed);
       Tensor cotangent = gaussian(shape.prepend(1), drawn.seed + 1);

@@ -7,7 +7,6 @@ import dev.tributary.transformer.AttentionConfig;
 import dev.tributary.transformer.LayerConfig;
 import dev.tributary.transformer.MlpConfig;
 import dev.tributary.transformer.NormConfig;
-import dev.tributary.transformer.Positions;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.file.Adapter;
 import dev.tributary.transformer.file.Checkpoint;
@@ -190,10 +189,7 @@ final class InspectCommand implements Callable<Integer> {
           attention.entry().isPresent() ? "norms also after the parts" : "norms after the parts");
     }
     attention.headNorm().ifPresent(norm -> kinds.add("norms of queries and keys"));
-    count(
-            config,
-            "rotary positions",
-            layer -> layer.attention().positions() instanceof Positions.Rotary)
+    count(config, "rotary positions", layer -> layer.attention().positions().turning() > 0)
         .ifPresent(kinds::add);
     config.layers().stream()
         .flatMapToInt(layer -> layer.attention().window().stream())

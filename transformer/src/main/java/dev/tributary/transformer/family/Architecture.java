@@ -71,6 +71,11 @@ public interface Architecture {
     return List.of();
   }
 
+  /** {@return the family as whose files such a model is written and adapted} */
+  default Architecture written() {
+    return this;
+  }
+
   /** {@return the folder in which each weight has a file of its own, if it has} */
   default Optional<String> pieces() {
     return Optional.empty();

@@ -43,6 +43,11 @@ final class DebuggerGpt2 implements Architecture {
   }
 
   @Override
+  public Architecture written() {
+    return new Gpt2();
+  }
+
+  @Override
   public TransformerConfig config(Keys config, Tensors tensors) throws IOException {
     Shape embedding = tensors.shape(EMBEDDING, 2);
     boolean tied = tensors.sameNumbers(EMBEDDING, UNEMBEDDING);

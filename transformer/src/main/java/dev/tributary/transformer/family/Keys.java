@@ -10,6 +10,9 @@ import java.util.List;
  * another it is refused with an {@link IOException} that names file and key.
  */
 public interface Keys {
+  /** {@return all keys} */
+  List<String> names();
+
   /**
    * {@return whether there is a value; null is none}
    *
@@ -99,6 +102,14 @@ public interface Keys {
    * @throws IOException if there is no list of lists
    */
   List<Keys> lists(String key) throws IOException;
+
+  /**
+   * {@return the numbers in a list, all above 0}
+   *
+   * @param key of the config
+   * @throws IOException if there is anything else
+   */
+  List<Double> positives(String key) throws IOException;
 
   /**
    * {@return the texts in a list; none if there is no list}

@@ -1,6 +1,7 @@
 package dev.tributary.transformer.family;
 
 import dev.tributary.core.Shape;
+import dev.tributary.transformer.AttentionConfig;
 import dev.tributary.transformer.Slot;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.Weight;
@@ -25,9 +26,10 @@ public final class Layout {
    * @param name of the tensor
    * @param spelling of the first weight; those of the others differ in the weight alone
    * @param groups into which the columns fall, in each of which is an equal share of every weight
+   * @param dHead how many columns a head has
    * @param slots of the weights, those with the first columns first
    */
-  public record Entry(String name, Spelling spelling, int groups, List<Slot> slots) {
+  public record Entry(String name, Spelling spelling, int groups, int dHead, List<Slot> slots) {
     /** {@return the shape of the weights together, rows for columns if it is transposed} */
     public Shape ours() {
       Shape first = slots.get(0).shape();
@@ -51,6 +53,11 @@ public final class Layout {
     /** {@return whether its rows are our columns} */
     public boolean transposed() {
       return spelling.transposed();
+    }
+
+    /** {@return whether columns i and i + n/2 of the n of a head lie side by side} */
+    public boolean inPairs() {
+      return spelling.inPairs();
     }
 
     /** {@return whether all of its weights are the same numbers} */
@@ -109,8 +116,9 @@ public final class Layout {
           Spelling spelling = Objects.requireNonNull(spellings.get(parts.get(0).weight()));
           boolean byHead = spelling.together() == Spelling.Together.BY_KEY_HEAD;
           int layer = parts.get(0).layer();
-          int groups = byHead ? config.layers().get(layer).attention().keyHeads() : 1;
-          Entry entry = new Entry(name, spelling, groups, List.copyOf(parts));
+          AttentionConfig attention = config.layers().get(layer).attention();
+          int groups = byHead ? attention.keyHeads() : 1;
+          Entry entry = new Entry(name, spelling, groups, attention.dHead(), List.copyOf(parts));
           byName.put(name, entry);
           parts.forEach(slot -> bySlot.put(slot, entry));
         });

@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.stream.IntStream;
 
 /**
  * Rotary positions as a config of Hugging Face says them: pair i of the n numbers of a head that
@@ -21,11 +22,14 @@ import java.util.OptionalDouble;
 record Rope(String base, double theta, String share, OptionalDouble part) {
   static final String PARAMETERS = "rope_parameters";
   static final String SCALING = "rope_scaling";
-  private static final String THETA = "rope_theta";
+  static final String LONG = "longrope";
+  static final String LONG_FACTORS = "long_factor";
+  static final String SHORT_FACTORS = "short_factor";
+  static final String THETA = "rope_theta";
   private static final String PART = "partial_rotary_factor";
 
-  /** By which wavelengths are long, for llama3. */
-  private static final String CONTEXT = "original_max_position_embeddings";
+  /** By which wavelengths are long, for llama3, and texts, for longrope. */
+  static final String CONTEXT = "original_max_position_embeddings";
 
   /** All of a head turns. */
   static Rope whole(double theta) {
@@ -88,9 +92,12 @@ record Rope(String base, double theta, String share, OptionalDouble part) {
           said.filter(own -> own.has(PART)).isPresent() ? PART : share, turning, decoder.dHead());
     }
     List<Double> frequencies = frequencies(numbers, angle);
-    if (said.isPresent()) {
-      frequencies = scaled(frequencies, config, said.get(), decoder.context);
-    }
+    return said.isPresent()
+        ? scaled(frequencies, config, said.get(), decoder.context)
+        : rotary(frequencies);
+  }
+
+  private static Positions rotary(List<Double> frequencies) {
     return new Positions.Rotary(frequencies, Positions.Pairs.HALVES);
   }
 
@@ -103,14 +110,14 @@ record Rope(String base, double theta, String share, OptionalDouble part) {
     return frequencies;
   }
 
-  private static List<Double> scaled(List<Double> frequencies, Keys config, Keys said, int context)
+  private static Positions scaled(List<Double> frequencies, Keys config, Keys said, int context)
       throws IOException {
     String key = said.has("rope_type") ? "rope_type" : "type";
     return switch (said.text(key, "default")) {
-      case "default" -> frequencies;
+      case "default" -> rotary(frequencies);
       case "linear" -> {
         double factor = required(said, "factor");
-        yield frequencies.stream().map(f -> f / factor).toList();
+        yield rotary(frequencies.stream().map(f -> f / factor).toList());
       }
       case "llama3" -> {
         double factor = required(said, "factor");
@@ -120,17 +127,50 @@ record Rope(String base, double theta, String share, OptionalDouble part) {
           throw said.wrong("high_freq_factor", "more than low_freq_factor, " + low);
         }
         int tokens = config.positive(CONTEXT, said.positive(CONTEXT, context));
-        yield frequencies.stream()
-            .map(
-                f -> {
-                  double turns = tokens * f / (2 * Math.PI);
-                  double kept = Math.max(0, Math.min(1, (turns - low) / (high - low)));
-                  return kept * f + (1 - kept) * f / factor;
-                })
-            .toList();
+        yield rotary(
+            frequencies.stream()
+                .map(
+                    f -> {
+                      double turns = tokens * f / (2 * Math.PI);
+                      double kept = Math.max(0, Math.min(1, (turns - low) / (high - low)));
+                      return kept * f + (1 - kept) * f / factor;
+                    })
+                .toList());
       }
-      default -> throw said.wrong(key, "default or linear or llama3");
+      case LONG, "su" -> byLength(frequencies, config, said, context);
+      default -> throw said.wrong(key, "default or linear or llama3 or " + LONG);
     };
+  }
+
+  /** Each frequency is divided by one number in short texts and by another in long ones. */
+  private static Positions byLength(List<Double> frequencies, Keys config, Keys said, int context)
+      throws IOException {
+    int longest = config.positive(CONTEXT, said.positive(CONTEXT, context));
+    double stretch = (double) context / longest;
+    double multiplier = stretch > 1 ? Math.sqrt(1 + Math.log(stretch) / Math.log(longest)) : 1;
+    if (said.has("attention_factor")) {
+      multiplier = said.positive("attention_factor", 1.0);
+    } else if (said.positive("factor", stretch) != stretch) {
+      throw said.wrong("factor", "the context by %s, %s".formatted(CONTEXT, stretch));
+    } else if (!Double.isFinite(multiplier)) {
+      throw said.wrong("attention_factor", "one, for %s is 1".formatted(CONTEXT));
+    }
+    Positions inShort = divided(frequencies, said, SHORT_FACTORS, multiplier);
+    Positions inLong = divided(frequencies, said, LONG_FACTORS, multiplier);
+    return inShort.equals(inLong) ? inShort : new Positions.ByLength(longest, inShort, inLong);
+  }
+
+  private static Positions divided(
+      List<Double> frequencies, Keys said, String key, double multiplier) throws IOException {
+    List<Double> factors = said.positives(key);
+    if (factors.size() != frequencies.size()) {
+      throw said.wrong(key, "one for each of %d pairs".formatted(frequencies.size()));
+    }
+    List<Double> divided =
+        IntStream.range(0, factors.size())
+            .mapToObj(pair -> frequencies.get(pair) / factors.get(pair))
+            .toList();
+    return new Positions.Rotary(divided, Positions.Pairs.HALVES, multiplier);
   }
 
   private static double required(Keys said, String key) throws IOException {

@@ -12,6 +12,7 @@ import dev.tributary.transformer.Weight;
  * @param together how it lies with other weights of that name
  * @param skippedRows how many rows of the tensor come before those of the weight
  * @param added what is added to the stored numbers to make them ours
+ * @param inPairs whether numbers i and i + n/2 of the n of a head lie side by side
  */
 public record Spelling(
     Weight weight,
@@ -20,7 +21,8 @@ public record Spelling(
     boolean transposed,
     Together together,
     int skippedRows,
-    double added) {
+    double added,
+    boolean inPairs) {
 
   /** How weights of one name lie in its tensor. */
   public enum Together {
@@ -34,32 +36,42 @@ public record Spelling(
 
   /** A weight that is stored as we have it. */
   static Spelling stored(Weight weight, String name, String keys) {
-    return new Spelling(weight, name, keys, false, Together.SIDE_BY_SIDE, 0, 0);
+    return new Spelling(weight, name, keys, false, Together.SIDE_BY_SIDE, 0, 0, false);
   }
 
   /** A matrix that is stored [output, input]. */
   static Spelling transposed(Weight weight, String name, String keys) {
-    return new Spelling(weight, name, keys, true, Together.SIDE_BY_SIDE, 0, 0);
+    return new Spelling(weight, name, keys, true, Together.SIDE_BY_SIDE, 0, 0, false);
   }
 
   /** The same of another weight. */
   Spelling of(Weight other) {
-    return new Spelling(other, name, keys, transposed, together, skippedRows, added);
+    return new Spelling(other, name, keys, transposed, together, skippedRows, added, inPairs);
   }
 
   /** The same, otherwise beside other weights of its name. */
   Spelling together(Together other) {
-    return new Spelling(weight, name, keys, transposed, other, skippedRows, added);
+    return new Spelling(weight, name, keys, transposed, other, skippedRows, added, inPairs);
   }
 
   /** The same after some rows. */
   Spelling after(int rows) {
-    return new Spelling(weight, name, keys, transposed, together, rows, added);
+    return new Spelling(weight, name, keys, transposed, together, rows, added, inPairs);
   }
 
   /** The same less a number. */
   Spelling less(double number) {
-    return new Spelling(weight, name, keys, transposed, together, skippedRows, number);
+    return new Spelling(weight, name, keys, transposed, together, skippedRows, number, inPairs);
+  }
+
+  /** The same, what turns together in a head side by side. */
+  Spelling paired() {
+    return new Spelling(weight, name, keys, transposed, together, skippedRows, added, true);
+  }
+
+  /** The same where other keys say how large it is. */
+  Spelling sized(String otherKeys) {
+    return new Spelling(weight, name, otherKeys, transposed, together, skippedRows, added, inPairs);
   }
 
   /**

@@ -19,6 +19,7 @@ final class Spellings {
   private static final String KEYS = "num_key_value_heads head_dim";
   private static final String FUSED = "(num_attention_heads + 2 num_key_value_heads) head_dim";
   private static final String WORDS = "vocab_size";
+  private static final String CONTEXT = "max_position_embeddings";
 
   /** Queries before keys and values, a gate before what it multiplies. */
   private final Map<Weight, Spelling> byWeight = new EnumMap<>(Weight.class);
@@ -41,6 +42,26 @@ final class Spellings {
         .mlpOutput("layers.*.mlp.down_proj", NEURONS)
         .finalNorm("norm")
         .unembedding("lm_head");
+  }
+
+  /** {@return as GGUF files, where nothing is fused} */
+  static Spellings gguf() {
+    return new Spellings()
+        .embedding("token_embd")
+        .put(stored(Weight.POSITION_EMBEDDING, "position_embd.weight", CONTEXT + ", " + WIDTH))
+        .attentionNorm("blk.*.attn_norm")
+        .query("blk.*.attn_q")
+        .key("blk.*.attn_k")
+        .value("blk.*.attn_v")
+        .headNorm("blk.*.attn_q_norm", "blk.*.attn_k_norm")
+        .attentionOutput("blk.*.attn_output")
+        .outletNorms("blk.*.post_attention_norm", "blk.*.post_ffw_norm")
+        .mlpNorm("blk.*.ffn_norm")
+        .mlpInput("blk.*.ffn_gate", NEURONS)
+        .linear(Weight.MLP_UP, Weight.MLP_UP_BIAS, "blk.*.ffn_up", NEURONS, WIDTH)
+        .mlpOutput("blk.*.ffn_down", NEURONS)
+        .finalNorm("output_norm")
+        .unembedding("output");
   }
 
   Spellings put(Spelling spelling) {
@@ -158,6 +179,14 @@ final class Spellings {
   /** Gains are stored less one. */
   Spellings gainsLessOne() {
     byWeight.replaceAll((weight, one) -> weight.role() == Weight.Role.GAIN ? one.less(1) : one);
+    return this;
+  }
+
+  /** What turns together in a head lies side by side. */
+  Spellings queriesAndKeysInPairs() {
+    for (Weight weight : List.of(Weight.QUERY, Weight.QUERY_BIAS, Weight.KEY, Weight.KEY_BIAS)) {
+      put(spelling(weight).paired());
+    }
     return this;
   }
 

@@ -6,6 +6,23 @@ import java.io.IOException;
 /** The tensors that lie beside a config which does not say everything. */
 public interface Tensors {
   /**
+   * {@return whether there is one of this name}
+   *
+   * @param name as it is stored
+   * @throws IOException if what holds them cannot be read
+   */
+  boolean contains(String name) throws IOException;
+
+  /**
+   * {@return the numbers of one}
+   *
+   * @param name as it is stored
+   * @param size how many it must have, on one axis
+   * @throws IOException if there is none of this name and size, or it cannot be read
+   */
+  double[] numbers(String name, int size) throws IOException;
+
+  /**
    * {@return the shape of one}
    *
    * @param name as it is stored

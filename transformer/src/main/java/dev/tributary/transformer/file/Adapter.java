@@ -4,7 +4,6 @@ import dev.tributary.transformer.Slot;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.Weight;
 import dev.tributary.transformer.family.Architecture;
-import dev.tributary.transformer.family.Architectures;
 import dev.tributary.transformer.family.Layout;
 import dev.tributary.transformer.file.AdapterConfig.Biases;
 import java.io.IOException;
@@ -275,10 +274,7 @@ public final class Adapter {
    * @throws IOException if it is an adapter of another model
    */
   AdaptedWeights on(TransformerConfig model, Architecture family) throws IOException {
-    // Adapters of a model in transformer-debugger's layout are those of Hugging Face's.
-    boolean own = family.pieces().isEmpty();
-    Architecture adapted = own ? family : Architectures.writing(model).orElse(family);
-    Layout layout = Layout.of(adapted, model.tied(false));
+    Layout layout = Layout.of(family.written(), model.tied(false));
     AdaptedWeights result = new AdaptedWeights(model, layout, description());
     new Adapted(layout, result).find();
     if (result.unties() && config.tied()) {

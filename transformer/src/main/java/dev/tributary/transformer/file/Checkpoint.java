@@ -153,6 +153,16 @@ public final class Checkpoint {
     }
 
     @Override
+    public boolean contains(String name) throws IOException {
+      return file().contains(name);
+    }
+
+    @Override
+    public double[] numbers(String name, int size) throws IOException {
+      return file().numbers(name, size);
+    }
+
+    @Override
     public Shape shape(String name, int rank) throws IOException {
       return file().shape(name, rank);
     }

@@ -187,6 +187,11 @@ final class JsonFile implements Keys {
   }
 
   @Override
+  public List<String> names() {
+    return root.propertyStream().map(Map.Entry::getKey).toList();
+  }
+
+  @Override
   public boolean has(String key) {
     return root.hasNonNull(key);
   }
@@ -297,6 +302,22 @@ final class JsonFile implements Keys {
       return node.doubleValue();
     }
     throw wrong(key, "a positive number");
+  }
+
+  @Override
+  public List<Double> positives(String key) throws IOException {
+    if (!(root.get(key) instanceof ArrayNode list)) {
+      throw wrong(key, "a list of positive numbers");
+    }
+    List<Double> result = new ArrayList<>();
+    for (JsonNode node : list) {
+      double number = node.isNumber() ? node.doubleValue() : 0;
+      if (number <= 0 || !Double.isFinite(number)) {
+        throw wrong(key, "a list of positive numbers");
+      }
+      result.add(number);
+    }
+    return result;
   }
 
   double number(String key, double otherwise) throws IOException {

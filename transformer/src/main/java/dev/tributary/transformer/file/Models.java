@@ -133,9 +133,7 @@ public final class Models {
       Transformer model, Path folder, Checkpoint checkpoint, Optional<ElementType> type)
       throws IOException {
     Types types = type.isPresent() ? entry -> type.get() : checkpoint::type;
-    Architecture own = checkpoint.family();
-    Architecture family =
-        own.pieces().isEmpty() ? own : Architectures.writing(model.config()).orElseThrow();
+    Architecture family = checkpoint.family().written();
     Map<String, Object> said =
         family.write(model.config()).orElseGet(() -> checkpoint.config(model.config()));
     save(model, folder, family, said, types);

@@ -40,7 +40,10 @@ final class StoredTensor {
   /** Of the first number, bytes. */
   private final long position;
 
-  /** The axes as they lie in the file: those of the shape, the last of which may be two here. */
+  /**
+   * The axes as they lie in the file: those of the shape, the last of which may be two or three
+   * here.
+   */
   private final int[] sizes;
 
   /** From one number to the next along each of {@code sizes}, in numbers. */
@@ -179,6 +182,9 @@ final class StoredTensor {
 
   /** The columns of one of the weights that lie together, in an entry or a part of it. */
   StoredTensor columns(Layout.Entry entry, Slot slot) {
+    if (entry.inPairs()) {
+      return unpaired(entry.dHead());
+    }
     if (entry.slots().size() == 1 || entry.isShared()) {
       return this;
     }
@@ -200,6 +206,20 @@ final class StoredTensor {
         grouped,
         steps,
         added);
+  }
+
+  /** Columns of heads, those first of which the next one was the other of a pair. */
+  private StoredTensor unpaired(int dHead) {
+    int last = strides.length - 1;
+    int[] byHalf = Arrays.copyOf(sizes, last + 3);
+    byHalf[last] = shape.size(-1) / dHead;
+    byHalf[last + 1] = 2;
+    byHalf[last + 2] = dHead / 2;
+    long[] steps = Arrays.copyOf(strides, last + 3);
+    steps[last] = dHead * strides[last];
+    steps[last + 1] = strides[last];
+    steps[last + 2] = 2 * strides[last];
+    return new StoredTensor(bytes, name, type, shape, position, byHalf, steps, added);
   }
 
   /**

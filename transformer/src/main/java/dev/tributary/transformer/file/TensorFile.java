@@ -1,6 +1,7 @@
 package dev.tributary.transformer.file;
 
 import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.family.Tensors;
@@ -84,6 +85,7 @@ public abstract sealed class TensorFile implements Tensors
    *
    * @param name of a tensor in the file
    */
+  @Override
   public boolean contains(String name) {
     return tensors.containsKey(name);
   }
@@ -159,6 +161,18 @@ public abstract sealed class TensorFile implements Tensors
   @Override
   public boolean sameNumbers(String left, String right) throws IOException {
     return stored(left).sameNumbers(stored(right));
+  }
+
+  @Override
+  public double[] numbers(String name, int size) throws IOException {
+    StoredTensor tensor = stored(name);
+    if (!tensor.shape().equals(Shape.of(size))) {
+      throw StoredTensor.because(
+          tensor.path(), name, "is %s, expected %s", tensor.shape(), Shape.of(size));
+    }
+    try (Scope scope = Scope.open()) {
+      return tensor.read(DType.DOUBLE).toDoubles();
+    }
   }
 
   StoredTensor stored(String name) throws IOException {

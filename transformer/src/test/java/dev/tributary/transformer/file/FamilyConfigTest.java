@@ -482,7 +482,11 @@ class FamilyConfigTest {
         arguments("t5", "d_kv", 8, "model_type is \"t5\""),
         arguments("llama", "rope_scaling", yarn, "rope_scaling.rope_type is \"yarn\""),
         arguments("llama", "rope_scaling", Map.of("type", "dynamic"), "rope_scaling.type is"),
-        arguments("phi3", "rope_scaling", Map.of("type", "longrope"), "rope_scaling.type is"),
+        arguments(
+            "phi3",
+            "rope_scaling",
+            Map.of("type", "longrope"),
+            "rope_scaling.short_factor is missing"),
         arguments("llama", "rope_parameters", Map.of("rope_type", "linear"), "factor is missing"),
         arguments(
             "qwen2",

@@ -24,6 +24,16 @@ public final class RandomFamily {
   static final Tensors NONE =
       new Tensors() {
         @Override
+        public boolean contains(String name) {
+          throw new AssertionError(name);
+        }
+
+        @Override
+        public double[] numbers(String name, int size) {
+          throw new AssertionError(name);
+        }
+
+        @Override
         public Shape shape(String name, int rank) {
           throw new AssertionError(name);
         }
@@ -319,7 +329,7 @@ public final class RandomFamily {
   /** Of a family with its own key heads, all of whose numbers turn. */
   private void rope() {
     keyHeads();
-    Map<String, Object> scaling = scaling();
+    Map<String, Object> scaling = scaling(dHead / 2);
     if (old) {
       keys.put("rope_theta", base());
       keys.put("rope_scaling", scaling);
@@ -333,12 +343,12 @@ public final class RandomFamily {
     keyHeads();
     if (old) {
       keys.put("rope_theta", base());
-      keys.put("rope_scaling", scaling());
+      keys.put("rope_scaling", scaling(dHead / 2));
       keys.put("rope_local_base_freq", base());
     } else {
-      Map<String, Object> full = scaling();
+      Map<String, Object> full = scaling(dHead / 2);
       full.put("rope_theta", base());
-      Map<String, Object> sliding = scaling();
+      Map<String, Object> sliding = scaling(dHead / 2);
       sliding.put("rope_theta", base());
       keys.put("rope_parameters", Map.of(FULL, full, SLIDING, sliding));
     }
@@ -352,7 +362,7 @@ public final class RandomFamily {
   private void partial(String base, String share) {
     int turning = turning();
     double part = turning == dHead ? 1 : (turning + 0.5) / dHead;
-    Map<String, Object> scaling = scaling();
+    Map<String, Object> scaling = scaling(turning / 2);
     if (old) {
       keys.put(base, base());
       keys.put(share, part);
@@ -364,14 +374,21 @@ public final class RandomFamily {
     }
   }
 
-  private Map<String, Object> scaling() {
+  private Map<String, Object> scaling(int pairs) {
     Map<String, Object> result = new LinkedHashMap<>();
     String word = old && !type.equals("gemma3_text") && random.nextBoolean() ? "type" : "rope_type";
-    switch (random.nextInt(3)) {
+    switch (random.nextInt(4)) {
       case 0 -> result.put(word, "default");
       case 1 -> {
         result.put(word, "linear");
         result.put("factor", 1 + random.nextInt(4));
+      }
+      case 2 -> {
+        result.put(word, "longrope");
+        result.put("short_factor", random.doubles(pairs, 1, 2).toArray());
+        result.put("long_factor", random.doubles(pairs, 2, 8).toArray());
+        result.put("attention_factor", 1 + random.nextDouble());
+        result.put("original_max_position_embeddings", 2 + random.nextInt(6));
       }
       default -> {
         result.put(word, "llama3");
