@@ -13,10 +13,52 @@ public enum BlockFormat {
   F16(1, 2, PlainBlocks::f16),
   /** The upper half of F32: sign, 8 bits of exponent, 7 of fraction. */
   BF16(1, 2, PlainBlocks::bf16),
-  /** 4 bits q and a minimum: d q + m. */
-  Q4_1(32, 20, PlainBlocks::q4m),
-  /** 8 bits q with a sign: d q. */
-  Q8_0(32, 34, PlainBlocks::q8);
+  /** 4 bits q and a scale d for 32 numbers: d (q - 8). */
+  Q4_0(32, 18, SmallBlocks::q40),
+  /** 4 bits q, a scale d and a smallest number m for 32 numbers: d q + m. */
+  Q4_1(32, 20, SmallBlocks::q41),
+  /** 5 bits q and a scale d for 32 numbers: d (q - 16). */
+  Q5_0(32, 22, SmallBlocks::q50),
+  /** 5 bits q, a scale d and a smallest number m for 32 numbers: d q + m. */
+  Q5_1(32, 24, SmallBlocks::q51),
+  /** 8 bits q with a sign and a scale d for 32 numbers: d q. */
+  Q8_0(32, 34, SmallBlocks::q80),
+  /** 2 bits; 16 parts of 16 numbers with a scale and a smallest number of 4 bits. */
+  Q2_K(256, 84, SuperBlocks::q2k),
+  /** 3 bits; 16 parts of 16 numbers with a scale of 6 bits. */
+  Q3_K(256, 110, SuperBlocks::q3k),
+  /** 4 bits; 8 parts of 32 numbers with a scale and a smallest number of 6 bits. */
+  Q4_K(256, 144, SuperBlocks::q4k),
+  /** 5 bits; 8 parts of 32 numbers with a scale and a smallest number of 6 bits. */
+  Q5_K(256, 176, SuperBlocks::q5k),
+  /** 6 bits; 16 parts of 16 numbers with a scale of 8 bits. */
+  Q6_K(256, 210, SuperBlocks::q6k),
+  /** 4 bits that choose among 16 numbers not evenly spaced, a scale for 32. */
+  IQ4_NL(32, 18, SmallBlocks::iq4nl),
+  /** As IQ4_NL; 8 parts of 32 numbers with a scale of 6 bits. */
+  IQ4_XS(256, 136, SuperBlocks::iq4xs),
+  /** -1, 0 or 1, five in a byte, and a scale for 256 numbers. */
+  TQ1_0(256, 54, SuperBlocks::tq1),
+  /** -1, 0 or 1 in 2 bits, and a scale for 256 numbers. */
+  TQ2_0(256, 66, SuperBlocks::tq2),
+  /** Floating point of 4 bits, and a power of two for 32 numbers. */
+  MXFP4(32, 17, SmallBlocks::mxfp4),
+  /** Floating point of 4 bits; 4 parts of 16 numbers with a scale in floating point of 7 bits. */
+  NVFP4(64, 36, SmallBlocks::nvfp4),
+  /** 8 numbers out of 256 choices, signs; 8 parts of 32 with a scale of 4 bits. */
+  IQ2_XXS(256, 66, GridBlocks::iq2xxs),
+  /** 8 numbers out of 512 choices, signs; 16 parts of 16 with a scale of 4 bits. */
+  IQ2_XS(256, 74, GridBlocks::iq2xs),
+  /** 8 numbers out of 1,024 choices, signs; 16 parts of 16 with a scale of 4 bits. */
+  IQ2_S(256, 82, GridBlocks::iq2s),
+  /** 4 numbers out of 256 choices, signs; 8 parts of 32 with a scale of 4 bits. */
+  IQ3_XXS(256, 98, GridBlocks::iq3xxs),
+  /** 4 numbers out of 512 choices, signs; 8 parts of 32 with a scale of 4 bits. */
+  IQ3_S(256, 110, GridBlocks::iq3s),
+  /** 8 of -1, 0 and 1 out of 2,048 choices, shifted; 8 parts of 32 with a scale of 3 bits. */
+  IQ1_S(256, 50, GridBlocks::iq1s),
+  /** 8 of -1, 0 and 1 out of 2,048 choices, shifted; 16 parts of 16 with a scale of 3 bits. */
+  IQ1_M(256, 56, GridBlocks::iq1m);
 
   private final int elements;
   private final int bytes;

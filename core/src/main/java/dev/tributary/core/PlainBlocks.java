@@ -2,18 +2,16 @@ package dev.tributary.core;
 
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
+import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
-/** Numbers on their own, and blocks of 32 with one scale. */
+/** Numbers on their own, each a block of one. */
 final class PlainBlocks {
-  static final VarHandle SHORTS = view(short[].class);
-  static final VarHandle INTS = view(int[].class);
+  private static final VarHandle SHORTS = view(short[].class);
+  private static final VarHandle INTS = view(int[].class);
 
   /** The value of each binary16. */
   private static final float[] HALVES = halves();
-
-  /** The value of each byte. */
-  private static final float[] BYTES = bytes();
 
   private PlainBlocks() {}
 
@@ -36,23 +34,40 @@ final class PlainBlocks {
     return values;
   }
 
-  private static float[] bytes() {
-    float[] values = new float[256];
-    for (int i = 0; i < values.length; i++) {
-      values[i] = (byte) i;
-    }
-    return values;
+  /** Some bits of a byte, from bit {@code first} on. */
+  static int bits(byte[] raw, int at, int first, int width) {
+    return bits(raw[at], first, width);
   }
 
-  /** The binary16 at a place. */
+  /** Some bits of a number, from bit {@code first} on. */
+  static int bits(int number, int first, int width) {
+    return (number >>> first) & ((1 << width) - 1);
+  }
+
+  /** The unsigned integer of two bytes. */
+  static int u16(byte[] raw, int at) {
+    return (short) SHORTS.get(raw, at) & 0xffff;
+  }
+
+  /** The integer of four bytes. */
+  static int i32(byte[] raw, int at) {
+    return (int) INTS.get(raw, at);
+  }
+
+  /** The binary16 of two bytes. */
   static float half(byte[] raw, int at) {
-    return HALVES[(short) SHORTS.get(raw, at) & 0xffff];
+    return half(u16(raw, at));
+  }
+
+  static float half(int bits) {
+    return HALVES[bits];
   }
 
   static void f32(byte[] raw, int from, float[] values, int to, int count) {
-    for (int i = 0; i < count; i++) {
-      values[to + i] = Float.intBitsToFloat((int) INTS.get(raw, from + 4 * i));
-    }
+    ByteBuffer.wrap(raw, from, raw.length - from)
+        .order(ByteOrder.LITTLE_ENDIAN)
+        .asFloatBuffer()
+        .get(values, to, count);
   }
 
   static void f16(byte[] raw, int from, float[] values, int to, int count) {
@@ -63,36 +78,7 @@ final class PlainBlocks {
 
   static void bf16(byte[] raw, int from, float[] values, int to, int count) {
     for (int i = 0; i < count; i++) {
-      values[to + i] = Float.intBitsToFloat((short) SHORTS.get(raw, from + 2 * i) << 16);
-    }
-  }
-
-  static void q4m(byte[] raw, int from, float[] values, int to, int blocks) {
-    float[] numbers = new float[16];
-    for (int block = 0; block < blocks; block++) {
-      int at = from + 20 * block;
-      int start = to + 32 * block;
-      float scale = half(raw, at);
-      float lowest = half(raw, at + 2);
-      for (int q = 0; q < 16; q++) {
-        numbers[q] = q * scale + lowest;
-      }
-      for (int i = 0; i < 16; i++) {
-        int pair = raw[at + 4 + i];
-        values[start + i] = numbers[pair & 0xf];
-        values[start + 16 + i] = numbers[(pair >> 4) & 0xf];
-      }
-    }
-  }
-
-  static void q8(byte[] raw, int from, float[] values, int to, int blocks) {
-    for (int block = 0; block < blocks; block++) {
-      int at = from + 34 * block;
-      int start = to + 32 * block;
-      float scale = half(raw, at);
-      for (int i = 0; i < 32; i++) {
-        values[start + i] = scale * BYTES[raw[at + 2 + i] & 0xff];
-      }
+      values[to + i] = Float.intBitsToFloat(u16(raw, from + 2 * i) << 16);
     }
   }
 }
