@@ -105,6 +105,49 @@ public enum BlockFormat {
     decoder.decode(raw, from, values, to, blocks);
   }
 
+  /**
+   * Turns big-endian blocks into little-endian ones: swaps the bytes of each number that has
+   * several.
+   *
+   * @param raw where the blocks lie, changed
+   * @param from where the first begins
+   * @param blocks how many
+   * @throws IllegalArgumentException if the blocks are not all in {@code raw}
+   */
+  public void swap(byte[] raw, int from, int blocks) {
+    requireInside("bytes", from, blocks, bytes, raw.length);
+    for (int block = 0; block < blocks; block++) {
+      int at = from + block * bytes;
+      switch (this) {
+        case F32 -> reverse(raw, at, 4);
+        case F16, BF16, Q4_0, Q5_0, Q8_0, IQ4_NL, IQ2_S, IQ3_XXS, IQ3_S -> reverse(raw, at, 2);
+        case Q4_1, Q5_1, Q4_K, Q5_K, IQ4_XS -> reversePairs(raw, at, 2);
+        case Q2_K -> reversePairs(raw, at + 80, 2);
+        case Q3_K, Q6_K, TQ1_0, TQ2_0 -> reverse(raw, at + bytes - 2, 2);
+        case IQ2_XXS, IQ2_XS -> reversePairs(raw, at, 33);
+        case IQ1_S -> {
+          reverse(raw, at, 2);
+          reversePairs(raw, at + 34, 8);
+        }
+        case MXFP4, NVFP4, IQ1_M -> {}
+      }
+    }
+  }
+
+  private static void reversePairs(byte[] raw, int from, int pairs) {
+    for (int i = 0; i < pairs; i++) {
+      reverse(raw, from + 2 * i, 2);
+    }
+  }
+
+  private static void reverse(byte[] raw, int from, int count) {
+    for (int i = 0; i < count / 2; i++) {
+      byte held = raw[from + i];
+      raw[from + i] = raw[from + count - 1 - i];
+      raw[from + count - 1 - i] = held;
+    }
+  }
+
   private void requireInside(String what, int from, int blocks, int size, int length) {
     requireArgument(
         from >= 0 && blocks >= 0 && from + (long) blocks * size <= length,

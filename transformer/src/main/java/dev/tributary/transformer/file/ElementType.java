@@ -1,12 +1,13 @@
 package dev.tributary.transformer.file;
 
+import dev.tributary.core.BlockFormat;
 import java.nio.ByteBuffer;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * How a number of a tensor is stored in a file, by the names of the safetensors format. F32, F16,
- * BF16 and F64 can be read.
+ * How the numbers of a tensor are stored in a file, by the names of the safetensors format and,
+ * where several share a block, of ggml. Can be read: F32, F16, BF16, F64, and all blocks.
  */
 public enum ElementType {
   /** One byte, 0 or 1. */
@@ -24,77 +25,125 @@ public enum ElementType {
   /** Signed integer of 16 bits. */
   I16(2),
   /** IEEE 754 binary16: sign, 5 bits of exponent, 10 of fraction. */
-  F16(2),
+  F16(BlockFormat.F16),
   /** The upper half of F32: sign, 8 bits of exponent, 7 of fraction. */
-  BF16(2),
+  BF16(BlockFormat.BF16),
   /** Unsigned integer of 32 bits. */
   U32(4),
   /** Signed integer of 32 bits. */
   I32(4),
   /** IEEE 754 binary32, a {@code float}. */
-  F32(4),
+  F32(BlockFormat.F32),
   /** Unsigned integer of 64 bits. */
   U64(8),
   /** Signed integer of 64 bits. */
   I64(8),
   /** IEEE 754 binary64, a {@code double}. */
-  F64(8);
+  F64(8),
+  /** {@link BlockFormat#Q4_0}. */
+  Q4_0(BlockFormat.Q4_0),
+  /** {@link BlockFormat#Q4_1}. */
+  Q4_1(BlockFormat.Q4_1),
+  /** {@link BlockFormat#Q5_0}. */
+  Q5_0(BlockFormat.Q5_0),
+  /** {@link BlockFormat#Q5_1}. */
+  Q5_1(BlockFormat.Q5_1),
+  /** {@link BlockFormat#Q8_0}. */
+  Q8_0(BlockFormat.Q8_0),
+  /** {@link BlockFormat#Q2_K}. */
+  Q2_K(BlockFormat.Q2_K),
+  /** {@link BlockFormat#Q3_K}. */
+  Q3_K(BlockFormat.Q3_K),
+  /** {@link BlockFormat#Q4_K}. */
+  Q4_K(BlockFormat.Q4_K),
+  /** {@link BlockFormat#Q5_K}. */
+  Q5_K(BlockFormat.Q5_K),
+  /** {@link BlockFormat#Q6_K}. */
+  Q6_K(BlockFormat.Q6_K),
+  /** {@link BlockFormat#IQ4_NL}. */
+  IQ4_NL(BlockFormat.IQ4_NL),
+  /** {@link BlockFormat#IQ4_XS}. */
+  IQ4_XS(BlockFormat.IQ4_XS),
+  /** {@link BlockFormat#TQ1_0}. */
+  TQ1_0(BlockFormat.TQ1_0),
+  /** {@link BlockFormat#TQ2_0}. */
+  TQ2_0(BlockFormat.TQ2_0),
+  /** {@link BlockFormat#MXFP4}. */
+  MXFP4(BlockFormat.MXFP4),
+  /** {@link BlockFormat#NVFP4}. */
+  NVFP4(BlockFormat.NVFP4),
+  /** {@link BlockFormat#IQ2_XXS}. */
+  IQ2_XXS(BlockFormat.IQ2_XXS),
+  /** {@link BlockFormat#IQ2_XS}. */
+  IQ2_XS(BlockFormat.IQ2_XS),
+  /** {@link BlockFormat#IQ2_S}. */
+  IQ2_S(BlockFormat.IQ2_S),
+  /** {@link BlockFormat#IQ3_XXS}. */
+  IQ3_XXS(BlockFormat.IQ3_XXS),
+  /** {@link BlockFormat#IQ3_S}. */
+  IQ3_S(BlockFormat.IQ3_S),
+  /** {@link BlockFormat#IQ1_S}. */
+  IQ1_S(BlockFormat.IQ1_S),
+  /** {@link BlockFormat#IQ1_M}. */
+  IQ1_M(BlockFormat.IQ1_M);
 
+  private final int elements;
   private final int bytes;
+  private final @Nullable BlockFormat format;
 
   ElementType(int bytes) {
+    this.elements = 1;
     this.bytes = bytes;
+    this.format = null;
   }
 
-  /** {@return the size of one number, bytes} */
+  ElementType(BlockFormat format) {
+    this.elements = format.elements();
+    this.bytes = format.bytes();
+    this.format = format;
+  }
+
+  /** {@return how many numbers share a block, mostly 1} */
+  public int elements() {
+    return elements;
+  }
+
+  /** {@return the size of one number or, where several share one, of a block, bytes} */
   public int bytes() {
     return bytes;
   }
 
-  /** Whether tensors can be made of it. */
-  boolean isReadable() {
-    return this == F32 || this == F16 || this == BF16 || this == F64;
+  /** How its blocks are decoded into floats; none of F64 and of what cannot be read. */
+  @Nullable BlockFormat format() {
+    return format;
   }
 
-  /** The narrowest type that can be read and holds all numbers of these. */
+  /** Whether tensors can be made of it. */
+  boolean isReadable() {
+    return this == F64 || format != null;
+  }
+
+  /** Whether tensors can be written in it. */
+  boolean isWritable() {
+    return isReadable() && elements == 1;
+  }
+
+  /** The narrowest type that can be written and holds all numbers of these. */
   static ElementType holding(Set<ElementType> types) {
-    if (types.size() == 1) {
+    if (types.size() == 1 && types.iterator().next().elements == 1) {
       return types.iterator().next();
     }
     return types.contains(F64) ? F64 : F32;
   }
 
+  /** One that the safetensors format knows. */
   static @Nullable ElementType named(String name) {
     for (ElementType type : values()) {
-      if (type.name().equals(name)) {
+      if (type.elements == 1 && type.name().equals(name)) {
         return type;
       }
     }
     return null;
-  }
-
-  /** Turns the next {@code count} numbers of {@code raw} into {@code values} from {@code to} on. */
-  void decode(ByteBuffer raw, double[] values, int to, int count) {
-    int from = raw.position();
-    switch (this) {
-      case F64 -> raw.asDoubleBuffer().get(values, to, count);
-      case F32 -> {
-        for (int i = 0; i < count; i++) {
-          values[to + i] = raw.getFloat(from + i * Float.BYTES);
-        }
-      }
-      case F16 -> {
-        for (int i = 0; i < count; i++) {
-          values[to + i] = half(raw.getShort(from + i * Short.BYTES));
-        }
-      }
-      case BF16 -> {
-        for (int i = 0; i < count; i++) {
-          values[to + i] = Float.intBitsToFloat(raw.getShort(from + i * Short.BYTES) << 16);
-        }
-      }
-      default -> throw new AssertionError(this);
-    }
   }
 
   /**
@@ -151,18 +200,5 @@ public enum ElementType {
     }
     int exponent = Math.getExponent(size) + 15;
     return (short) (sign | (exponent << 10) | ((bits >>> 13) & 0x3ff));
-  }
-
-  /** Value of an IEEE 754 binary16: 1 bit of sign, 5 of exponent, 10 of mantissa. */
-  private static float half(short bits) {
-    int sign = (bits & 0x8000) << 16;
-    int exponent = (bits >> 10) & 0x1f;
-    int mantissa = bits & 0x3ff;
-    if (exponent == 0) {
-      float subnormal = mantissa * 0x1p-24f;
-      return sign == 0 ? subnormal : -subnormal;
-    }
-    int widened = exponent == 0x1f ? 0xff : exponent + 127 - 15;
-    return Float.intBitsToFloat(sign | (widened << 23) | (mantissa << 13));
   }
 }

@@ -51,7 +51,7 @@ public final class SafetensorsWriter {
   /** Adds a tensor that is made when it is written, in a scope of its own. */
   SafetensorsWriter put(String name, ElementType type, Shape shape, Supplier<Tensor> tensor) {
     requireArgument(
-        type.isReadable(), "tensor %s cannot be written as %s: F64, F32, F16 or BF16", name, type);
+        type.isWritable(), "tensor %s cannot be written as %s: F64, F32, F16 or BF16", name, type);
     requireArgument(!items.containsKey(name), "two tensors are called %s", name);
     items.put(name, new Item(type, shape, tensor));
     return this;

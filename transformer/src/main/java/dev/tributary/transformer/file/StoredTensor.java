@@ -2,6 +2,7 @@ package dev.tributary.transformer.file;
 
 import com.google.errorprone.annotations.FormatMethod;
 import com.google.errorprone.annotations.FormatString;
+import dev.tributary.core.BlockFormat;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
@@ -32,18 +33,14 @@ final class StoredTensor {
   /** Up to this many elements from one to the next, what lies between is read as well. */
   private static final int NEAR = 16;
 
-  private final FileBytes bytes;
+  private final Storage storage;
   private final String name;
-  private final ElementType type;
   private final Shape shape;
 
-  /** Of the first number, bytes. */
-  private final long position;
+  /** The first number, counted from where the storage begins. */
+  private final long first;
 
-  /**
-   * The axes as they lie in the file: those of the shape, the last of which may be two or three
-   * here.
-   */
+  /** The axes as they lie in the file: those of the shape, the last of which may be two here. */
   private final int[] sizes;
 
   /** From one number to the next along each of {@code sizes}, in numbers. */
@@ -52,41 +49,52 @@ final class StoredTensor {
   /** What is added to each number that is read. */
   private final double added;
 
+  /**
+   * Numbers one after the other in a file, from a position on, bytes.
+   *
+   * @param order of the bytes of what has several
+   */
+  record Storage(FileBytes bytes, ElementType type, ByteOrder order, long position) {}
+
   private StoredTensor(
-      FileBytes bytes,
+      Storage storage,
       String name,
-      ElementType type,
       Shape shape,
-      long position,
+      long first,
       int[] sizes,
       long[] strides,
       double added) {
-    this.bytes = bytes;
+    this.storage = storage;
     this.name = name;
-    this.type = type;
     this.shape = shape;
-    this.position = position;
+    this.first = first;
     this.sizes = sizes;
     this.strides = strides;
     this.added = added;
   }
 
-  /** Numbers in row-major order; the caller has checked that they lie inside the file. */
+  /** Little-endian numbers in row-major order; the caller has checked that they lie in the file. */
   static StoredTensor of(
       FileBytes bytes, String name, ElementType type, Shape shape, long position) {
+    return of(new Storage(bytes, type, ByteOrder.LITTLE_ENDIAN, position), name, shape);
+  }
+
+  /** Numbers in row-major order; the caller has checked that they lie in the file. */
+  static StoredTensor of(Storage storage, String name, Shape shape) {
     long[] strides = new long[shape.rank()];
     long stride = 1;
     for (int axis = strides.length - 1; axis >= 0; axis--) {
       strides[axis] = stride;
       stride *= shape.size(axis);
     }
-    return of(bytes, name, type, shape, position, strides);
+    return new StoredTensor(storage, name, shape, 0, shape.dimensions(), strides, 0);
   }
 
-  /** Numbers in any order; the caller has checked that they lie inside the file. */
+  /** Little-endian numbers in any order; the caller has checked that they lie in the file. */
   static StoredTensor of(
       FileBytes bytes, String name, ElementType type, Shape shape, long position, long... strides) {
-    return new StoredTensor(bytes, name, type, shape, position, shape.dimensions(), strides, 0);
+    Storage storage = new Storage(bytes, type, ByteOrder.LITTLE_ENDIAN, position);
+    return new StoredTensor(storage, name, shape, 0, shape.dimensions(), strides, 0);
   }
 
   /**
@@ -125,7 +133,7 @@ final class StoredTensor {
 
   /** The file in which it lies. */
   Path path() {
-    return bytes.path();
+    return storage.bytes.path();
   }
 
   /** What the file calls it. */
@@ -134,7 +142,7 @@ final class StoredTensor {
   }
 
   ElementType type() {
-    return type;
+    return storage.type;
   }
 
   Shape shape() {
@@ -143,17 +151,16 @@ final class StoredTensor {
 
   /** The same numbers under another name. */
   StoredTensor named(String other) {
-    return new StoredTensor(bytes, other, type, shape, position, sizes, strides, added);
+    return new StoredTensor(storage, other, shape, first, sizes, strides, added);
   }
 
   /** A matrix, rows for columns. */
   StoredTensor transposed() {
     return new StoredTensor(
-        bytes,
+        storage,
         name,
-        type,
         Shape.of(shape.size(1), shape.size(0)),
-        position,
+        first,
         new int[] {shape.size(1), shape.size(0)},
         new long[] {strides[1], strides[0]},
         added);
@@ -172,12 +179,12 @@ final class StoredTensor {
       return this;
     }
     Shape rest = shape.with(0, shape.size(0) - rows);
-    long start = position + rows * strides[0] * type.bytes();
-    return new StoredTensor(bytes, name, type, rest, start, rest.dimensions(), strides, added);
+    long start = first + rows * strides[0];
+    return new StoredTensor(storage, name, rest, start, rest.dimensions(), strides, added);
   }
 
   private StoredTensor plus(double number) {
-    return new StoredTensor(bytes, name, type, shape, position, sizes, strides, added + number);
+    return new StoredTensor(storage, name, shape, first, sizes, strides, added + number);
   }
 
   /** The columns of one of the weights that lie together, in an entry or a part of it. */
@@ -198,11 +205,10 @@ final class StoredTensor {
     steps[last] = strides[last] * (shape.size(-1) / groups);
     steps[last + 1] = strides[last];
     return new StoredTensor(
-        bytes,
+        storage,
         name,
-        type,
         shape.with(-1, columns),
-        position + entry.column(slot) * strides[last] * type.bytes(),
+        first + entry.column(slot) * strides[last],
         grouped,
         steps,
         added);
@@ -219,14 +225,13 @@ final class StoredTensor {
     steps[last] = dHead * strides[last];
     steps[last + 1] = strides[last];
     steps[last + 2] = 2 * strides[last];
-    return new StoredTensor(bytes, name, type, shape, position, byHalf, steps, added);
+    return new StoredTensor(storage, name, shape, first, byHalf, steps, added);
   }
 
   /**
    * The tensor, in the innermost open scope; numbers are rounded if {@code dtype} is narrower.
    *
-   * @throws IOException if it has another element type than F32, F16, BF16 or F64, or the file can
-   *     no longer be read
+   * @throws IOException if its element type cannot be read, or the file can no longer be
    */
   Tensor read(DType dtype) throws IOException {
     requireReadable();
@@ -236,7 +241,7 @@ final class StoredTensor {
             .sorted(Comparator.comparingLong(axis -> -strides[axis]))
             .mapToInt(axis -> axis)
             .toArray();
-    try (FileBytes.Access access = bytes.access()) {
+    try (FileBytes.Access access = storage.bytes.access()) {
       if (isSorted(inFile)) {
         return Tensor.generate(dtype, shape, new Numbers(access, inFile));
       }
@@ -260,9 +265,8 @@ final class StoredTensor {
     if (!shape.equals(other.shape)) {
       return false;
     }
-    if (bytes == other.bytes
-        && position == other.position
-        && type == other.type
+    if (storage.equals(other.storage)
+        && first == other.first
         && added == other.added
         && Arrays.equals(sizes, other.sizes)
         && Arrays.equals(strides, other.strides)) {
@@ -271,8 +275,8 @@ final class StoredTensor {
     int[] rowMajor = IntStream.range(0, strides.length).toArray();
     double[] x = new double[PIECE];
     double[] y = new double[PIECE];
-    try (FileBytes.Access access = bytes.access();
-        FileBytes.Access otherAccess = other.bytes.access()) {
+    try (FileBytes.Access access = storage.bytes.access();
+        FileBytes.Access otherAccess = other.storage.bytes.access()) {
       Numbers mine = new Numbers(access, rowMajor);
       Numbers theirs = other.new Numbers(otherAccess, rowMajor);
       for (int from = 0; from < shape.length(); from += PIECE) {
@@ -290,8 +294,8 @@ final class StoredTensor {
   }
 
   private void requireReadable() throws IOException {
-    if (!type.isReadable()) {
-      throw because(path(), name, "is %s, expected F32, F16, BF16 or F64", type);
+    if (!type().isReadable()) {
+      throw because(path(), name, "is %s, expected F32, F16, BF16 or F64", type());
     }
   }
 
@@ -315,6 +319,7 @@ final class StoredTensor {
     private final long[] steps;
     private final FileBytes.Access access;
     private ByteBuffer raw = ByteBuffer.allocate(0);
+    private float[] decoded = new float[0];
 
     Numbers(FileBytes.Access access, int... order) {
       this.access = access;
@@ -360,31 +365,49 @@ final class StoredTensor {
     }
 
     private void readRun(long at, long step, double[] values, int to, int count) {
-      if (step == 1 || count == 1) {
-        fill(at, count);
-        type.decode(raw, values, to, count);
-      } else if (step <= NEAR) {
-        fill(at, Math.toIntExact((count - 1) * step + 1));
-        for (int i = 0; i < count; i++) {
-          raw.position(Math.toIntExact(i * step * type.bytes()));
-          type.decode(raw, values, to + i, 1);
-        }
+      if (step <= NEAR || count == 1) {
+        readNear(at, (int) step, values, to, count);
       } else {
         for (int i = 0; i < count; i++) {
-          fill(at + i * step, 1);
-          type.decode(raw, values, to + i, 1);
+          readNear(at + i * step, 1, values, to + i, 1);
         }
       }
     }
 
-    private void fill(long at, int count) {
-      int length = count * type.bytes();
-      if (raw.capacity() < length) {
-        raw = ByteBuffer.allocate(length).order(ByteOrder.LITTLE_ENDIAN);
+    private void readNear(long at, int step, double[] values, int to, int count) {
+      int elements = storage.type.elements();
+      long block = (first + at) / elements;
+      int skipped = (int) ((first + at) % elements);
+      int last = skipped + (count - 1) * step;
+      int blocks = last / elements + 1;
+      fill(block, blocks);
+      BlockFormat format = storage.type.format();
+      if (format == null) {
+        for (int i = 0; i < count; i++) {
+          values[to + i] = raw.getDouble((skipped + i * step) * Double.BYTES);
+        }
+        return;
       }
-      raw.clear().limit(length);
+      if (storage.order == ByteOrder.BIG_ENDIAN) {
+        format.swap(raw.array(), 0, blocks);
+      }
+      if (decoded.length < blocks * elements) {
+        decoded = new float[blocks * elements];
+      }
+      format.decode(raw.array(), 0, decoded, 0, blocks);
+      for (int i = 0; i < count; i++) {
+        values[to + i] = decoded[skipped + i * step];
+      }
+    }
+
+    private void fill(long block, int blocks) {
+      int size = storage.type.bytes();
+      if (raw.capacity() < blocks * size) {
+        raw = ByteBuffer.allocate(blocks * size).order(storage.order);
+      }
+      raw.clear().limit(blocks * size);
       try {
-        access.fill(position + at * type.bytes(), raw);
+        access.fill(storage.position + block * size, raw);
       } catch (IOException e) {
         throw new UncheckedIOException(e);
       }

@@ -23,7 +23,7 @@ import java.util.stream.Collectors;
  * in memory, and a large one is opened for as long as one tensor is read.
  */
 public abstract sealed class TensorFile implements Tensors
-    permits Safetensors, TorchFile, TensorFolder {
+    permits Safetensors, TorchFile, Gguf, TensorFolder {
   /** How the name of an index of several files ends. */
   private static final String INDEX = ".index.json";
 
@@ -38,8 +38,8 @@ public abstract sealed class TensorFile implements Tensors
   }
 
   /**
-   * Opens a file that is recognised by what is in it: safetensors, what torch.save wrote, or (by
-   * the end of its name, {@code .index.json}) Hugging Face's index of several such files.
+   * Opens a file that is recognised by what is in it: safetensors, GGUF, what torch.save wrote, or
+   * (by the end of its name, {@code .index.json}) Hugging Face's index of several such files.
    *
    * @param file where it is
    * @return the file, its tensors not yet read
@@ -67,6 +67,9 @@ public abstract sealed class TensorFile implements Tensors
   /** Opens one file, and holds it in memory if it is no larger than that. */
   static TensorFile open(Path file, long memoryLimit) throws IOException {
     FileBytes bytes = FileBytes.open(file, memoryLimit);
+    if (Gguf.isOne(bytes)) {
+      return Gguf.open(bytes);
+    }
     return TorchFile.isOne(bytes) ? TorchFile.open(bytes) : Safetensors.open(bytes);
   }
 
@@ -111,8 +114,8 @@ public abstract sealed class TensorFile implements Tensors
   }
 
   /**
-   * {@return one tensor, in the innermost open scope} F32, F16, BF16 and F64 can be read; numbers
-   * are rounded if {@code dtype} is narrower.
+   * {@return one tensor, in the innermost open scope} F32, F16, BF16, F64 and blocks can be read;
+   * numbers are rounded if {@code dtype} is narrower.
    *
    * @param name of a tensor in the file
    * @param dtype in which its numbers are wanted
