@@ -114,12 +114,17 @@ public final class EdgeScores {
   }
 
   static double sum(List<NodeArray> arrays, DoubleUnaryOperator of) {
-    double sum = 0;
+    double[] sum = new double[1];
     for (NodeArray array : arrays) {
-      for (double value : array.values().toDoubles()) {
-        sum += of.applyAsDouble(value);
-      }
+      array
+          .values()
+          .forEach(
+              (from, values, count) -> {
+                for (int i = 0; i < count; i++) {
+                  sum[0] += of.applyAsDouble(values[i]);
+                }
+              });
     }
-    return sum;
+    return sum[0];
   }
 }

@@ -1,8 +1,10 @@
 package dev.tributary.attribution;
 
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Scope;
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Run;
+import java.util.Set;
 
 /**
  * What a change of a run did. The changed run lives in the scope in which it was run.
@@ -25,6 +27,14 @@ public record Effect(Run run, Run changed, double metricBefore, double metricAft
   public static Effect of(Run run, Metric metric, Change... changes) {
     Run changed = run.with(changes);
     return new Effect(run, changed, value(metric, run, run), value(metric, run, changed));
+  }
+
+  /** How much a metric grows with some changes: what {@link #of} says, holding no changed run. */
+  static double metricChange(Run run, Metric metric, Change... changes) {
+    try (Scope scope = Scope.open()) {
+      Run changed = run.valuesWith(Set.of(metric.site(run)), changes);
+      return value(metric, run, changed) - value(metric, run, run);
+    }
   }
 
   /** What a trace holds fixed stays as it was in the run that is explained. */

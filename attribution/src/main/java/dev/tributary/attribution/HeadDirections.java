@@ -262,8 +262,9 @@ abstract class HeadDirections implements SearchTargets {
 
   /** How fast scores move with query-key products, of some queries by some keys, [head, n, 1]. */
   Tensor slopes(int from, int to, int firstKey, int endKey) {
-    Tensor scores = recorded(Site.SCORES, from, to).slice(2, firstKey, endKey);
-    return attention.scoreSlopes(scores).reshape(heads(), (to - from) * (endKey - firstKey), 1);
+    return attention
+        .scoreSlopes(run, from, to, firstKey, endKey)
+        .reshape(heads(), (to - from) * (endKey - firstKey), 1);
   }
 
   // ---- keys --------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
 
     @Override
     public Tensor activationTimesGradient(NodeAttribution nodes) {
-      return pattern(nodes.run()).times(nodes.gradient(Site.PATTERN, number));
+      return pattern(nodes.run()).times(nodes.pulled(Place.of(Site.PATTERN, number)));
     }
 
     @Override

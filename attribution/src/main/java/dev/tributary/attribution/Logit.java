@@ -6,7 +6,6 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Norm;
 import dev.tributary.transformer.Run;
-import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import java.util.List;
 import java.util.Optional;
@@ -84,7 +83,7 @@ public record Logit(int token, int word) implements Target {
       Variable origin = Variable.constant(Certificate.Affine.origin(run, norm));
       return Optional.of(
           new Certificate.Affine(
-              run.value(Site.LOGITS).get(token, word), model.unembed(origin, word).value().item()));
+              run.logits(token).get(0, word), model.unembed(origin, word).value().item()));
     }
   }
 
@@ -93,7 +92,7 @@ public record Logit(int token, int word) implements Target {
   public double metricChange(EdgeAttribution edges, int at, Tensor write) {
     Run run = edges.nodes().run();
     double lost = reading(edges).lostWithout(run, at, write);
-    Tensor logits = run.value(Site.LOGITS).slice(0, token, token + 1);
+    Tensor logits = run.logits(token);
     Tensor change =
         Tensor.of(logits.dtype(), Shape.of(1, 1), lost).scatterAdd(1, logits.shape().size(1), word);
     return edges

@@ -33,6 +33,15 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
    */
   Reading reading(Run run);
 
+  /**
+   * {@return the site at which its value reads a run}
+   *
+   * @param run what the model computed
+   */
+  default Site site(Run run) {
+    return run.model().residualAt(reading(run).point()).site();
+  }
+
   /** {@return whether the scale of the norm through which it reads is seen to move} */
   default ScaleGradient scaleGradient() {
     return ScaleGradient.LIVE;
@@ -79,6 +88,11 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
     @Override
     default Optional<OfLogits> ofLogits() {
       return Optional.of(this);
+    }
+
+    @Override
+    default Site site(Run run) {
+      return Site.FINAL_NORMALISED;
     }
 
     /** Refuses a run that lacks what the metric reads. */

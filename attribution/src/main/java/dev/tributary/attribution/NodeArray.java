@@ -2,6 +2,7 @@ package dev.tributary.attribution;
 
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.core.TopK;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalDouble;
@@ -87,6 +88,19 @@ public final class NodeArray {
       rest /= axis.size;
     }
     return family.node(at);
+  }
+
+  /** Ranks its nodes by magnitude among others; exact zeros are left out. */
+  void rank(TopK<NodeScore> largest) {
+    values.forEach(
+        (from, numbers, count) -> {
+          for (int i = 0; i < count; i++) {
+            double magnitude = Math.abs(numbers[i]);
+            if (magnitude != 0 && largest.takes(magnitude)) {
+              largest.add(magnitude, new NodeScore(node(from + i), numbers[i]));
+            }
+          }
+        });
   }
 
   /** The number of a node, if it is in this set. */

@@ -11,10 +11,12 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.SparseAutoencoder;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
 import java.util.function.Function;
 
 /**
@@ -28,15 +30,34 @@ public final class NodeAttribution {
   private final Metric metric;
   private final Reading reading;
   private final double value;
+
+  /** Where they live. */
+  private final Scope scope;
+
+  /** What was asked for so far of what is made when asked for, and all else: guarded by itself. */
   private final Map<Place, Tensor> gradients;
 
   private NodeAttribution(
-      Run run, Metric metric, Reading reading, double value, Map<Place, Tensor> gradients) {
+      Run run,
+      Metric metric,
+      Reading reading,
+      double value,
+      Scope scope,
+      Map<Place, Tensor> gradients) {
     this.run = run;
     this.metric = metric;
     this.reading = reading;
     this.value = value;
+    this.scope = scope;
     this.gradients = gradients;
+  }
+
+  /**
+   * {@return what a run has to record for whatever is asked of its nodes and edges: all but scores,
+   * which follow from queries and keys, and logits, which follow from normalised residuals}
+   */
+  public static Set<Site> sites() {
+    return EnumSet.complementOf(EnumSet.of(Site.SCORES, Site.LOGITS));
   }
 
   /**
@@ -47,39 +68,43 @@ public final class NodeAttribution {
    * @return the run with its gradients
    * @throws IllegalArgumentException if the metric reads a token or a word that does not exist,
    *     there is no memory for the gradients, they are too large for the element type, or the run
-   *     is frozen
+   *     is frozen or has no derivatives
    */
   public static NodeAttribution of(Run run, Metric metric) {
     Scope.requireRoom(
         () -> MemoryPlan.gradients(run),
         "the gradient at every site of " + run.length() + " tokens");
+    Scope enclosing = Scope.innermost();
     try (Scope scope = Scope.open()) {
-      NodeAttribution nodes = compute(run, metric);
-      nodes.gradients.values().forEach(scope::keep);
-      return nodes;
+      Variable explained = metric.value(run);
+      List<Place> places = new ArrayList<>();
+      for (Place place : run.places()) {
+        requireArgument(
+            place.equals(LOGITS) || !run.variable(place).isConstant(),
+            "a frozen run holds fixed what gradients are taken of, and so does one without derivatives");
+        if (!place.equals(LOGITS) && reader(run, place).isEmpty()) {
+          places.add(place);
+        }
+      }
+      List<Variable> inputs = places.stream().map(run::variable).toList();
+      List<Tensor> pulled = Jacobian.of(explained, inputs).gradient();
+      Map<Place, Tensor> gradients = new HashMap<>();
+      for (int i = 0; i < pulled.size(); i++) {
+        gradients.put(places.get(i), scope.keep(pulled.get(i)));
+      }
+      double value = explained.value().item();
+      // What is not finite at a later site is not finite at the first either: all of it was pulled.
+      requireArgument(
+          Double.isFinite(value) && (pulled.isEmpty() || pulled.get(0).isFinite()),
+          "the gradients of this metric are not finite numbers in %s",
+          run.model().dtype());
+      return new NodeAttribution(run, metric, metric.reading(run), value, enclosing, gradients);
     }
   }
 
-  private static NodeAttribution compute(Run run, Metric metric) {
-    Variable explained = metric.value(run);
-    List<Place> places =
-        run.places().stream().filter(place -> place.site() != Site.LOGITS).toList();
-    List<Variable> inputs = places.stream().map(run::variable).toList();
-    for (Variable input : inputs) {
-      requireArgument(!input.isConstant(), "a frozen run holds fixed what gradients are taken of");
-    }
-    List<Tensor> pulled = Jacobian.of(explained, inputs).gradient();
-    Map<Place, Tensor> gradients = new HashMap<>();
-    for (int i = 0; i < pulled.size(); i++) {
-      gradients.put(places.get(i), pulled.get(i));
-    }
-    double value = explained.value().item();
-    // What is not finite at a later site is not finite at the first either: all of it was pulled.
-    requireArgument(
-        Double.isFinite(value) && (pulled.isEmpty() || pulled.get(0).isFinite()),
-        "the gradients of this metric are not finite numbers in %s",
-        run.model().dtype());
-    return new NodeAttribution(run, metric, metric.reading(run), value, gradients);
+  /** The recorded site from whose gradient that of another follows for little. */
+  private static Optional<Place> reader(Run run, Place place) {
+    return place.site().reader().map(site -> Place.of(site, place.layer())).filter(run::has);
   }
 
   /**
@@ -139,9 +164,36 @@ public final class NodeAttribution {
    */
   public Tensor gradient(Place place) {
     run.variable(place);
-    return place.equals(LOGITS)
-        ? logitGradient(run, metric)
-        : Objects.requireNonNull(gradients.get(place));
+    if (place.equals(LOGITS)) {
+      return logitGradient(run, metric);
+    }
+    synchronized (gradients) {
+      return gradients.computeIfAbsent(
+          place,
+          any -> {
+            try (Scope here = Scope.open()) {
+              return here.keepIn(scope, pulled(place));
+            }
+          });
+    }
+  }
+
+  /** The gradient at a site other than the logits, in the innermost scope if it is not held. */
+  Tensor pulled(Place place) {
+    synchronized (gradients) {
+      Tensor held = gradients.get(place);
+      if (held != null) {
+        return held;
+      }
+    }
+    Place reader = reader(run, place).orElseThrow();
+    Variable variable = run.variable(place);
+    try (Scope here = Scope.open()) {
+      Tensor after = pulled(reader);
+      Tensor cotangents = after.reshape(after.shape().prepend(1));
+      Tensor before = Jacobian.of(run.variable(reader), variable).pull(cotangents).get(0);
+      return here.keep(before).reshape(variable.shape());
+    }
   }
 
   /**
@@ -172,11 +224,7 @@ public final class NodeAttribution {
    * else has one.
    */
   public Readings activation() {
-    List<NodeArray> arrays = new ArrayList<>();
-    for (SourceFamily family : Kind.sourcesOf(run.model())) {
-      family.activations(run).ifPresent(values -> arrays.add(NodeArray.of(family, values)));
-    }
-    return new Readings(run, arrays);
+    return new Readings(run, family -> family.activations(run));
   }
 
   /**
@@ -194,13 +242,7 @@ public final class NodeAttribution {
 
   private Readings readings(Function<SourceFamily, Tensor> of) {
     run.requireComputed();
-    try (Scope scope = Scope.open()) {
-      List<NodeArray> arrays =
-          Kind.sourcesOf(run.model()).stream()
-              .map(family -> NodeArray.of(family, of.apply(family)))
-              .toList();
-      return new Readings(run, arrays).keptBy(scope);
-    }
+    return new Readings(run, family -> Optional.of(of.apply(family)));
   }
 
   /**

@@ -1,40 +1,64 @@
 package dev.tributary.attribution;
 
 import dev.tributary.core.Scope;
+import dev.tributary.core.Tensor;
+import dev.tributary.core.TopK;
 import dev.tributary.transformer.Run;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalDouble;
-import java.util.stream.Collectors;
+import java.util.function.Function;
 import java.util.stream.Stream;
 
 /**
  * One reading of the nodes of a run, such as their activation. A node of a kind that has no such
- * reading has no number, which is not the same as 0. Lives in the scope in which it was made.
+ * reading has no number, which is not the same as 0. The numbers of a family are computed when they
+ * are asked for and live in the scope in which this was made, those that are only ranked no longer
+ * than that takes.
  */
 public final class Readings {
   private final Run run;
-  private final List<NodeArray> arrays;
+  private final Function<SourceFamily, Optional<Tensor>> reading;
+  private final List<? extends SourceFamily> families;
+  private final Scope scope = Scope.innermost();
 
-  /** Of nodes whose parts are in {@link #arrays} already. */
-  private final List<NodeArray> wholes;
+  /** What was asked for so far; guarded by itself. */
+  private final Map<SourceFamily, Optional<NodeArray>> held = new HashMap<>();
 
-  Readings(Run run, List<NodeArray> arrays) {
+  /**
+   * Readings of families.
+   *
+   * @param reading computes the numbers of a family, if it has them, in the innermost scope
+   */
+  Readings(Run run, Function<SourceFamily, Optional<Tensor>> reading) {
     this.run = run;
-    Map<Boolean, List<NodeArray>> byWhole =
-        arrays.stream().collect(Collectors.partitioningBy(array -> array.source().isWhole()));
-    this.arrays = byWhole.getOrDefault(false, List.of());
-    this.wholes = byWhole.getOrDefault(true, List.of());
+    this.reading = reading;
+    this.families = Kind.sourcesOf(run.model());
   }
 
-  /** Hands the numbers to the scope around the one in which they were computed. */
-  Readings keptBy(Scope scope) {
-    all().forEach(array -> scope.keep(array.values()));
-    return this;
+  private Optional<NodeArray> compute(SourceFamily family) {
+    return reading.apply(family).map(values -> NodeArray.of(family, values));
   }
 
-  private Stream<NodeArray> all() {
-    return Stream.concat(arrays.stream(), wholes.stream());
+  private Optional<NodeArray> array(SourceFamily family) {
+    synchronized (held) {
+      return held.computeIfAbsent(
+          family,
+          any -> {
+            try (Scope here = Scope.open()) {
+              Optional<NodeArray> array = compute(family);
+              array.ifPresent(found -> here.keepIn(scope, found.values()));
+              return array;
+            }
+          });
+    }
+  }
+
+  /** Those that are not sums of others. */
+  private Stream<? extends SourceFamily> parts() {
+    return families.stream().filter(family -> !family.isWhole());
   }
 
   /**
@@ -42,7 +66,7 @@ public final class Readings {
    * parts are there.
    */
   public List<NodeArray> arrays() {
-    return arrays;
+    return parts().flatMap(family -> array(family).stream()).toList();
   }
 
   /**
@@ -53,10 +77,11 @@ public final class Readings {
    */
   public OptionalDouble of(Node node) {
     node.requireIn(run);
-    return all()
-        .map(array -> array.of(node))
-        .filter(OptionalDouble::isPresent)
+    return families.stream()
+        .filter(family -> family.equals(node.family()))
         .findFirst()
+        .flatMap(this::array)
+        .map(array -> array.of(node))
         .orElse(OptionalDouble.empty());
   }
 
@@ -67,6 +92,14 @@ public final class Readings {
    * @param count at most so many
    */
   public List<NodeScore> top(int count) {
-    return NodeScore.largest(arrays, count);
+    TopK<NodeScore> largest = new TopK<>(count);
+    parts()
+        .forEach(
+            family -> {
+              try (Scope ranking = Scope.open()) {
+                compute(family).ifPresent(array -> array.rank(largest));
+              }
+            });
+    return largest.entries();
   }
 }

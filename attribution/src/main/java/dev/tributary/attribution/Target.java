@@ -87,7 +87,7 @@ public sealed interface Target extends Node
   default double metricChange(EdgeAttribution edges, int token, Tensor write) {
     Run run = edges.nodes().run();
     return without(run, token, write)
-        .map(change -> Effect.of(run, edges.nodes().metric(), change).metricChange())
+        .map(change -> Effect.metricChange(run, edges.nodes().metric(), change))
         .orElse(0.0);
   }
 }

@@ -9,7 +9,6 @@ import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
-import dev.tributary.transformer.Site;
 import java.util.Set;
 
 /** What a node computes, explained in place of the logits: the metric of what is upstream of it. */
@@ -83,10 +82,9 @@ public sealed interface Trace extends Metric {
     @Override
     public Reading reading(Run run) {
       pair.requireIn(run);
-      double score =
-          run.value(Site.SCORES, pair.layer()).get(pair.head(), pair.query(), pair.key());
+      boolean seen = run.model().attention(pair.layer()).sees(pair.query(), pair.key());
       requireArgument(
-          stage == Stage.ACTIVATION || Double.isFinite(score),
+          stage == Stage.ACTIVATION || seen,
           "%s lies outside the window of its attention, so it has no score to trace",
           pair);
       return pair.pattern(run, paths, stage);

@@ -532,6 +532,7 @@ class CircuitTest {
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = attribution(14);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
+      RandomNodes.askForGradients(nodes);
       long tensors = Scope.liveTensors();
       Progress interrupting =
           (done, total) -> {

@@ -360,6 +360,7 @@ class EdgeLawsTest {
       NodeAttribution nodes = drawn.attribution();
       EdgeAttribution edges = EdgeAttribution.of(nodes, drawn.scaleGradient);
       Random random = new Random(drawn.seed);
+      RandomNodes.askForGradients(nodes);
       for (Target target : drawn.targets(nodes.run(), random)) {
         long open = Scope.liveTensors();
         EdgeScores scores = edges.into(target);

@@ -398,6 +398,7 @@ class EdgeSearchTest {
       EdgeAttribution edges = edges(61);
       EdgeSearch search = EdgeSearch.of(edges);
       assertTrue(!edges.nodes().run().encodings().isEmpty()); // made once, for as long as the run
+      RandomNodes.askForGradients(edges.nodes());
       long alive = Scope.liveTensors();
       Thread.currentThread().interrupt();
       assertThrows(CancellationException.class, () -> search.top(10, Progress.NONE));

@@ -3,6 +3,7 @@ package dev.tributary.attribution;
 import dev.tributary.attribution.Bias.BiasPart;
 import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.InputPath;
@@ -218,4 +219,11 @@ final class RandomNodes {
   }
 
   private RandomNodes() {}
+
+  /** Those that are made when they are asked for then live as long as the nodes. */
+  static void askForGradients(NodeAttribution nodes) {
+    try (Scope scope = Scope.open()) {
+      nodes.run().places().forEach(nodes::gradient);
+    }
+  }
 }

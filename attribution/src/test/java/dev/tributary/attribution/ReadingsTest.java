@@ -1,5 +1,6 @@
 package dev.tributary.attribution;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -8,6 +9,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.tributary.attribution.Bias.BiasPart;
 import dev.tributary.attribution.Embedding.EmbeddingPart;
+import dev.tributary.autodiff.Jacobian;
+import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
@@ -18,6 +21,7 @@ import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
@@ -247,6 +251,85 @@ class ReadingsTest {
       Readings norms = NodeAttribution.of(run, Metric.logit(run.lastToken(), 2)).writeNorm();
       expected.forEach(
           (name, norm) -> assertEquals(norm, read(norms, Node.parse(name)), EXACT, name));
+    }
+  }
+
+  // ---- from what was recorded --------------------------------------------------------------
+
+  private static Run ofAnyModel(long seed) {
+    TransformerConfig config =
+        RandomArchitecture.of(new Random(seed), 2, RandomNodes.WIDTH, 2, 4, 5, 4, 9);
+    return Transformer.random(config, DType.DOUBLE, seed).run(1, 2, 0, 8);
+  }
+
+  /** Those that are made when they are asked for, and the others. */
+  @Property(tries = 60)
+  void gradient_anySite_isThatOfOnePull(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      Run run = ofAnyModel(seed);
+      Random random = RandomNodes.random(seed);
+      Site changed =
+          List.of(Site.SCORES, Site.PATTERN, Site.HEAD_OUTPUT, Site.MLP_ACTIVATION)
+              .get(random.nextInt(4));
+      if (random.nextBoolean()) {
+        run = run.with(Intervention.scale(Place.of(changed, 1).at(0, 1), 0.5));
+      }
+      Metric metric = Metric.logProbability(run.lastToken(), 2);
+      NodeAttribution nodes = NodeAttribution.of(run, metric);
+      Variable explained = metric.value(run);
+      for (Place place : run.places()) {
+        if (place.site() == Site.LOGITS) {
+          continue;
+        }
+        double[] expected =
+            Jacobian.of(explained, run.variable(place)).gradient().get(0).toDoubles();
+        assertArrayEquals(expected, nodes.gradient(place).toDoubles(), EXACT, place::toString);
+      }
+    }
+  }
+
+  @Property(tries = 60)
+  void answers_ofWhatIsNeededAlone_areThoseOfEverything(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      Run all = ofAnyModel(seed);
+      Run some = all.model().run(NodeAttribution.sites(), all.tokens());
+      Metric metric = Metric.logProbability(all.lastToken(), 2);
+      NodeAttribution expected = NodeAttribution.of(all, metric);
+      NodeAttribution nodes = NodeAttribution.of(some, metric);
+      assertClose(
+          expected.activationTimesGradient().top(20), nodes.activationTimesGradient().top(20));
+      Random random = RandomNodes.random(seed);
+      for (ScaleGradient scale : ScaleGradient.values()) {
+        EdgeAttribution edges = EdgeAttribution.of(nodes, scale);
+        EdgeAttribution edgesOfAll = EdgeAttribution.of(expected, scale);
+        for (RandomNodes.Kind<Target> kind : RandomNodes.targetKinds().values()) {
+          Target target = kind.apply(random, 1);
+          if (target instanceof Latent || !RandomNodes.has(all, target)) {
+            continue;
+          }
+          assertClose(edgesOfAll.into(target).top(9), edges.into(target).top(9));
+          Source source = new Embedding(EmbeddingPart.TOKEN, all.lastToken());
+          EdgePatch patch = edgesOfAll.patch(source, target);
+          assertClose(patch.patched(), edges.patch(source, target).patched(), source);
+          assertClose(patch.metricChange(), edges.patch(source, target).metricChange(), source);
+        }
+        Source source = new Embedding(EmbeddingPart.TOKEN, random.nextInt(4));
+        assertClose(edgesOfAll.outOf(source).top(9), edges.outOf(source).top(9));
+        assertEquals(
+            EdgeSearch.of(edgesOfAll).top(9, Progress.NONE).edges().get(0).score(),
+            EdgeSearch.of(edges).top(9, Progress.NONE).edges().get(0).score(),
+            EXACT);
+      }
+      assertRefused("this run has no such site", () -> some.value(Site.LOGITS));
+      assertArrayEquals(
+          all.value(Site.LOGITS).slice(0, 2, 3).toDoubles(), some.logits(2).toDoubles(), EXACT);
+    }
+  }
+
+  private static void assertClose(List<NodeScore> expected, List<NodeScore> actual) {
+    assertEquals(expected.size(), actual.size());
+    for (int i = 0; i < expected.size(); i++) {
+      assertClose(expected.get(i).score(), actual.get(i).score(), expected.get(i).node());
     }
   }
 

@@ -156,6 +156,13 @@ public final class Variable {
     }
   }
 
+  /** What some steps give, and nothing of what is on the way. */
+  private static Tensor result(Supplier<Tensor> steps) {
+    try (Scope scope = Scope.open()) {
+      return scope.keep(steps.get());
+    }
+  }
+
   private static Along along(Variable from, Supplier<Rule> rule) {
     return new Along(from, rule);
   }
@@ -444,7 +451,8 @@ public final class Variable {
   /** {@return the hyperbolic tangent} */
   public Variable tanh() {
     Tensor y = value.tanh();
-    return derived("tanh", y, along(this, () -> diagonal(y.square().negate().plus(1))));
+    return derived(
+        "tanh", y, along(this, () -> diagonal(result(() -> y.square().negate().plus(1)))));
   }
 
   /** {@return max(x, 0), with derivative 0 at 0} */

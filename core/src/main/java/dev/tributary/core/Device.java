@@ -24,8 +24,8 @@ abstract class Device {
   /** A block may be so many times as large as it need be, if no other waits that is nearer. */
   private static final double ROOMY = 1.5;
 
-  /** Numbers that {@link #upload} passes on at a time. */
-  private static final int PIECE = 4096;
+  /** Numbers that are passed to and from tensors at a time. */
+  static final int PIECE = 4096;
 
   /** The device of tensors that are made of nothing else, where a thread has another than most. */
   private static final ThreadLocal<@Nullable Device> CURRENT = new ThreadLocal<>();

@@ -190,6 +190,38 @@ public final class Tensor {
     }
   }
 
+  /** Where the numbers of {@link #forEach} go. */
+  @FunctionalInterface
+  public interface Sink {
+    /**
+     * Takes the elements {@code from} to {@code from + count}, which are in {@code
+     * values[0..count)}.
+     *
+     * @param from the first element, in row-major order
+     * @param values where they are, for the time of the call
+     * @param count how many, at least one
+     */
+    void take(int from, double[] values, int count);
+  }
+
+  /**
+   * Hands over all elements in row-major order, a few thousand at a time: what {@link #toDoubles}
+   * does, without an array of all.
+   *
+   * @param sink told of the first element first
+   */
+  public void forEach(Sink sink) {
+    try (Scope scope = Scope.open()) {
+      Tensor x = dense();
+      double[] values = new double[Math.min(Device.PIECE, shape.length())];
+      for (int from = 0; from < shape.length(); from += values.length) {
+        int count = Math.min(values.length, shape.length() - from);
+        device().kernels().read(x, from, values, count);
+        sink.take(from, values, count);
+      }
+    }
+  }
+
   /**
    * {@return one element}
    *

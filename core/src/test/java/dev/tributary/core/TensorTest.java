@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
@@ -133,6 +134,29 @@ class TensorTest {
                 x.shape(),
                 (from, values, count) -> System.arraycopy(numbers, from, values, 0, count)),
         EXACT);
+  }
+
+  /** Also of more than a piece, and of rows that do not follow each other. */
+  @Property(tries = TRIES)
+  void forEach_anyShape_tellsAllInOrder(
+      @ForAll @IntRange(min = 1, max = 90) int rows,
+      @ForAll @IntRange(min = 1, max = 90) int columns,
+      @ForAll boolean spaced) {
+    double[] numbers = IntStream.range(0, rows * columns).mapToDouble(i -> i).toArray();
+    try (Scope scope = Scope.open()) {
+      Tensor x = Tensor.of(DType.FLOAT, Shape.of(rows, columns), numbers);
+      long open = Scope.liveTensors() + (spaced ? 1 : 0);
+      List<Double> told = new ArrayList<>();
+      (spaced ? x.spacedRows() : x)
+          .forEach(
+              (from, values, count) -> {
+                assertEquals(told.size(), from);
+                assertTrue(count > 0);
+                Arrays.stream(values, 0, count).forEach(told::add);
+              });
+      assertTrue(Scope.liveTensors() <= open);
+      assertEquals(Arrays.stream(numbers).boxed().toList(), told);
+    }
   }
 
   @Property(tries = TRIES)

@@ -95,8 +95,7 @@ public final class Attention implements Part {
         visitor.at(
             Site.KEY, layer, key.apply(x, 0, scale -> visitor.at(Site.KEY_SCALE, layer, scale)));
     Variable v = visitor.at(Site.VALUE, layer, value(x));
-    Variable scores = visitor.at(Site.SCORES, layer, scores(q, k, 0));
-    Variable pattern = visitor.at(Site.PATTERN, layer, pattern(scores, 0));
+    Variable pattern = visitor.at(Site.PATTERN, layer, pattern(q, k, visitor));
     Variable mixed = visitor.at(Site.HEAD_OUTPUT, layer, headOutput(pattern, v));
     return visitor.at(
         Site.ATTENTION_OUTPUT,
@@ -252,6 +251,16 @@ public final class Attention implements Part {
 
   // ---- scores and pattern ------------------------------------------------------------------
 
+  private Variable pattern(Variable q, Variable k, Site.Visitor visitor) {
+    if (visitor.wants(Site.SCORES)) {
+      return pattern(visitor.at(Site.SCORES, layer, scores(q, k, 0)), 0);
+    }
+    Variable scaled = q.times(config.scoreScale());
+    return config.cap().isEmpty()
+        ? Variable.resultOf(() -> pattern(windowed(products(scaled, k), 0), 0))
+        : pattern(windowed(capped(products(scaled, k)), 0), 0);
+  }
+
   /**
    * Scaled and capped query-key products, minus infinity where the query does not see the key: it
    * is later, or outside the window.
@@ -267,8 +276,13 @@ public final class Attention implements Part {
         config.cap().isEmpty()
             ? Variable.resultOf(() -> products(scaled, k).causalMask(firstQuery + 1))
             : capped(products(scaled, k)).causalMask(firstQuery + 1);
-    int queries = q.shape().size(1);
-    int keys = k.shape().size(1);
+    return windowed(scores, firstQuery);
+  }
+
+  /** Minus infinity where a key is outside the window of a query. */
+  private Variable windowed(Variable scores, int firstQuery) {
+    int queries = scores.shape().size(1);
+    int keys = scores.shape().size(2);
     if (config.window().isEmpty() || firstQuery + queries <= config.window().getAsInt()) {
       return scores;
     }
@@ -280,13 +294,23 @@ public final class Attention implements Part {
       }
     }
     return scores.plus(
-        Variable.constant(Tensor.of(q.value().dtype(), Shape.of(queries, keys), hidden)));
+        Variable.constant(Tensor.of(scores.value().dtype(), Shape.of(queries, keys), hidden)));
   }
 
   /**
-   * Recorded scores of some queries, those of one key computed anew.
+   * {@return whether a query sees a key: it is not later, nor outside the window}
    *
-   * @param run that recorded queries and scores
+   * @param query a token
+   * @param key a token
+   */
+  public boolean sees(int query, int key) {
+    return key <= query && (config.window().isEmpty() || query - key < config.window().getAsInt());
+  }
+
+  /**
+   * Scores of some queries of a run, those of one key computed anew.
+   *
+   * @param run that recorded queries and keys
    * @param token whose key it is
    * @param k the key, [key head, 1, dHead]
    * @param from the token of the first query, not before the key's
@@ -294,8 +318,9 @@ public final class Attention implements Part {
    * @return [head, query, key]
    */
   public Variable scoresWithKey(Run run, int token, Variable k, int from, int to) {
-    Tensor scores = run.value(Site.SCORES, layer).slice(1, from, to);
     Variable queries = Variable.constant(run.value(Site.QUERY, layer).slice(1, from, to));
+    Variable keys = Variable.constant(run.value(Site.KEY, layer));
+    Tensor scores = scores(queries, keys, from).value();
     Variable column = capped(products(queries.times(config.scoreScale()), k));
     int seen = Math.max(0, token + config.window().orElse(run.length()) - from);
     if (seen < to - from) {
@@ -343,17 +368,31 @@ public final class Attention implements Part {
   }
 
   /**
-   * {@return how fast scores move with query-key products; 0 where the query does not see the key}
+   * How fast scores move with query-key products.
    *
-   * @param scores as recorded, [.., key]
+   * @param run that recorded queries and keys
+   * @param from the token of the first query
+   * @param to the token after the last query
+   * @param firstKey the token of the first key
+   * @param endKey the token after the last key
+   * @return [head, query, key]; 0 where the query does not see the key
    */
-  public Tensor scoreSlopes(Tensor scores) {
-    double[] slopes = scores.toDoubles();
-    for (int i = 0; i < slopes.length; i++) {
-      double capped = config.cap().isEmpty() ? 0 : slopes[i] / config.cap().getAsDouble();
-      slopes[i] = Double.isInfinite(slopes[i]) ? 0 : config.scoreScale() * (1 - capped * capped);
+  public Tensor scoreSlopes(Run run, int from, int to, int firstKey, int endKey) {
+    Tensor queries = run.value(Site.QUERY, layer).slice(1, from, to);
+    Shape shape = Shape.of(heads, to - from, endKey - firstKey);
+    double[] slopes = new double[shape.length()];
+    if (config.cap().isPresent()) {
+      Tensor keys = run.value(Site.KEY, layer).slice(1, firstKey, endKey);
+      Variable scaled = Variable.constant(queries).times(config.scoreScale());
+      slopes = capped(products(scaled, Variable.constant(keys))).value().toDoubles();
     }
-    return Tensor.of(scores.dtype(), scores.shape(), slopes);
+    for (int i = 0; i < slopes.length; i++) {
+      int key = firstKey + i % (endKey - firstKey);
+      int query = from + i / (endKey - firstKey) % (to - from);
+      double capped = config.cap().isEmpty() ? 0 : slopes[i] / config.cap().getAsDouble();
+      slopes[i] = sees(query, key) ? config.scoreScale() * (1 - capped * capped) : 0;
+    }
+    return Tensor.of(queries.dtype(), shape, slopes);
   }
 
   /**

@@ -17,6 +17,9 @@ public abstract sealed class Change permits Intervention, Frozen {
     return false;
   }
 
+  /** Whether something else may go on from a site than what arrived there. */
+  abstract boolean changes(Site site);
+
   /** Refuses a base run that this change does not fit. */
   abstract void requireFits(Run base);
 

@@ -34,6 +34,11 @@ public final class Frozen extends Change {
   }
 
   @Override
+  boolean changes(Site site) {
+    return site.curvature() != Site.Curvature.NONE;
+  }
+
+  @Override
   void requireFits(Run other) {
     requireArgument(
         base.model().hasWeightsOf(other.model()),

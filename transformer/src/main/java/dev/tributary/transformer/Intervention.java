@@ -5,10 +5,10 @@ import static dev.tributary.core.Checks.requireArgument;
 import dev.tributary.autodiff.LinearMap;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.Arrays;
-import java.util.function.Function;
 
 /**
  * A change of numbers at one {@link Place} of the forward pass. Attention scores that causality
@@ -18,12 +18,18 @@ import java.util.function.Function;
 public final class Intervention extends Change {
   private final Place place;
 
-  /** What replaces the meant entries: factor · old + addend, the addend of the site's shape. */
+  /** What replaces the meant entries: factor · old + addend. */
   private final double factor;
 
-  private final Function<Shape, double[]> addend;
+  private final Addend addend;
 
-  private Intervention(Place place, double factor, Function<Shape, double[]> addend) {
+  /** What is added to the entries that are meant, row by row. */
+  @FunctionalInterface
+  private interface Addend {
+    double[] at(Place place, Shape site);
+  }
+
+  private Intervention(Place place, double factor, Addend addend) {
     this.place = place;
     this.factor = factor;
     this.addend = addend;
@@ -50,8 +56,8 @@ public final class Intervention extends Change {
     return new Intervention(
         place,
         0,
-        shape -> {
-          double[] values = new double[shape.length()];
+        (meant, shape) -> {
+          double[] values = new double[meant.shapeIn(shape).length()];
           Arrays.fill(values, value);
           return values;
         });
@@ -65,7 +71,8 @@ public final class Intervention extends Change {
    * @return the intervention that multiplies what was there
    */
   public static Intervention scale(Place place, double factor) {
-    return new Intervention(place, factor, shape -> new double[shape.length()]);
+    return new Intervention(
+        place, factor, (meant, shape) -> new double[meant.shapeIn(shape).length()]);
   }
 
   /**
@@ -82,14 +89,16 @@ public final class Intervention extends Change {
     return new Intervention(
         place,
         1,
-        shape -> {
+        (meant, shape) -> {
           requireArgument(
               broadcasts(own, shape),
               "%s: a direction of shape %s does not fit the site's %s",
               place,
               own,
               shape);
-          return Tensor.of(dtype, own, numbers).broadcastTo(shape).toDoubles();
+          return meant
+              .entries(Tensor.of(dtype, own, numbers).broadcastTo(shape), shape)
+              .toDoubles();
         });
   }
 
@@ -111,19 +120,20 @@ public final class Intervention extends Change {
    */
   public static Intervention patch(Place place, Run from) {
     Tensor other = from.value(place);
+    DType dtype = other.dtype();
     double[] numbers = other.toDoubles(); // so that the intervention outlives the other run
     Shape own = other.shape();
     return new Intervention(
         place,
         0,
-        shape -> {
+        (meant, shape) -> {
           requireArgument(
               own.equals(shape),
               "%s: the run to patch from has %s there and this one %s",
               place,
               own,
               shape);
-          return numbers;
+          return meant.entries(Tensor.of(dtype, own, numbers), shape).toDoubles();
         });
   }
 
@@ -147,27 +157,36 @@ public final class Intervention extends Change {
   }
 
   @Override
+  boolean changes(Site site) {
+    return site == place.site();
+  }
+
+  @Override
   Variable at(Site site, int layer, Variable variable, Run.Recorder run) {
     if (site != place.site() || layer != place.layer()) {
       return variable;
     }
     Shape shape = variable.shape();
-    boolean[] meant = place.mask(shape);
-    double[] addends = addend.apply(shape);
     DType dtype = variable.value().dtype();
-    double[] values = variable.value().toDoubles();
-    double[] slopes = new double[values.length];
-    for (int i = 0; i < values.length; i++) {
-      slopes[i] = meant[i] ? factor : 1;
-      if (meant[i] && values[i] != Double.NEGATIVE_INFINITY) {
-        values[i] = sound(factor * values[i] + addends[i], dtype);
+    try (Scope scope = Scope.open()) {
+      Tensor meant = place.entries(variable.value(), shape);
+      double[] addends = addend.at(place, shape);
+      double[] values = meant.toDoubles();
+      for (int i = 0; i < values.length; i++) {
+        if (values[i] != Double.NEGATIVE_INFINITY) {
+          values[i] = sound(factor * values[i] + addends[i], dtype);
+        }
       }
+      requireArgument(isFinite(factor, dtype), "%s: times %s", place, factor);
+      Tensor changed =
+          place.withEntries(variable.value(), Tensor.of(dtype, meant.shape(), values), shape);
+      return variable.through(
+          LinearMap.selfAdjoint(
+              "intervention",
+              shape,
+              u -> place.withEntries(u, place.entries(u, shape).times(factor), shape)),
+          scope.keep(changed));
     }
-    requireArgument(isFinite(factor, dtype), "%s: times %s", place, factor);
-    Tensor slope = Tensor.of(dtype, shape, slopes);
-    return variable.through(
-        LinearMap.selfAdjoint("intervention", shape, slope::times),
-        Tensor.of(dtype, shape, values));
   }
 
   private double sound(double value, DType dtype) {

@@ -47,6 +47,11 @@ record Layer(Attention attention, Mlp mlp) {
         Site.RESIDUAL_AFTER_MLP, mlp.layer(), attended.plus(mlp.apply(read, visitor)));
   }
 
+  /** Of the model's, from 0. */
+  int number() {
+    return attention.layer();
+  }
+
   List<Part> parts() {
     return List.of(attention, mlp);
   }

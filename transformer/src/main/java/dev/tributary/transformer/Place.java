@@ -2,7 +2,12 @@ package dev.tributary.transformer;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 
@@ -83,21 +88,52 @@ public record Place(Site site, int layer, Map<Integer, Integer> fixed) {
                 axis));
   }
 
-  /** For each element of a tensor, row by row, whether it is meant. */
-  boolean[] mask(Shape shape) {
-    boolean[] mask = new boolean[shape.length()];
-    int[] dimensions = shape.dimensions();
-    for (int position = 0; position < mask.length; position++) {
-      boolean meant = true;
-      int rest = position;
-      for (int axis = dimensions.length - 1; axis >= 0; axis--) {
-        Integer index = fixed.get(axis);
-        meant &= index == null || index == rest % dimensions[axis];
-        rest /= dimensions[axis];
-      }
-      mask[position] = meant;
+  /** The shape of the entries that are meant, of the site's. */
+  Shape shapeIn(Shape site) {
+    Shape meant = site;
+    for (int axis : fixed.keySet()) {
+      meant = meant.with(axis, 1);
     }
-    return mask;
+    return meant;
+  }
+
+  /**
+   * The entries that are meant.
+   *
+   * @param whole [.., *site]
+   * @param site shape of the site
+   */
+  Tensor entries(Tensor whole, Shape site) {
+    Tensor meant = whole;
+    for (Map.Entry<Integer, Integer> at : new TreeMap<>(fixed).entrySet()) {
+      int axis = at.getKey() - site.rank();
+      meant = meant.slice(axis, at.getValue(), at.getValue() + 1);
+    }
+    return meant;
+  }
+
+  /** The same with others in place of {@link #entries}. */
+  Tensor withEntries(Tensor whole, Tensor entries, Shape site) {
+    try (Scope scope = Scope.open()) {
+      return scope.keep(
+          replaced(new ArrayDeque<>(new TreeMap<>(fixed).entrySet()), whole, entries, site));
+    }
+  }
+
+  private static Tensor replaced(
+      Deque<Map.Entry<Integer, Integer>> along, Tensor whole, Tensor entries, Shape site) {
+    Map.Entry<Integer, Integer> first = along.poll();
+    if (first == null) {
+      return entries;
+    }
+    int axis = first.getKey() - site.rank();
+    int index = first.getValue();
+    return Tensor.concat(
+        axis,
+        List.of(
+            whole.slice(axis, 0, index),
+            replaced(along, whole.slice(axis, index, index + 1), entries, site),
+            whole.slice(axis, index + 1, whole.shape().size(axis))));
   }
 
   @Override

@@ -6,6 +6,7 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -68,16 +69,29 @@ public final class Run {
 
   /** Fills a run, site by site in the order of the forward pass. */
   static final class Recorder implements Site.Visitor {
+    /** Whether what is recorded knows how it depends on what came before. */
+    enum Derivatives {
+      KEPT,
+      NONE
+    }
+
     private final Transformer model;
     private final int[] tokens;
     private final Set<Site> wanted;
+    private final Derivatives derivatives;
     private final List<Change> changes;
     private final Map<Place, Variable> recorded = new LinkedHashMap<>();
 
-    Recorder(Transformer model, int[] tokens, Set<Site> wanted, List<Change> changes) {
+    Recorder(
+        Transformer model,
+        int[] tokens,
+        Set<Site> wanted,
+        Derivatives derivatives,
+        List<Change> changes) {
       this.model = model;
       this.tokens = tokens.clone();
       this.wanted = wanted;
+      this.derivatives = derivatives;
       this.changes = changes;
     }
 
@@ -92,14 +106,43 @@ public final class Run {
                   case AFTER_LAYERS -> false;
                 };
             if (before) {
-              recorded.put(place, variable);
+              recorded.put(place, dependent(variable));
             }
           });
     }
 
+    private Variable dependent(Variable variable) {
+      return derivatives == Derivatives.KEPT ? variable : variable.detach();
+    }
+
+    /**
+     * What a layer makes of the residual stream. Without derivatives, what it does not keep dies.
+     */
+    Variable layer(Layer layer, Variable x) {
+      if (derivatives == Derivatives.KEPT) {
+        return layer.apply(x, this);
+      }
+      try (Scope scope = Scope.open()) {
+        Variable result = layer.apply(x, this);
+        recorded.forEach(
+            (place, variable) -> {
+              if (wanted.contains(place.site()) && place.layer() == layer.number()) {
+                scope.keep(variable.value());
+              }
+            });
+        scope.keep(result.value());
+        return result;
+      }
+    }
+
+    @Override
+    public boolean wants(Site site) {
+      return wanted.contains(site) || changes.stream().anyMatch(change -> change.changes(site));
+    }
+
     @Override
     public Variable at(Site site, int layer, Variable variable) {
-      Variable changed = variable;
+      Variable changed = dependent(variable);
       for (Change change : changes) {
         changed = change.at(site, layer, changed, this);
       }
@@ -132,6 +175,23 @@ public final class Run {
    * @throws IllegalArgumentException if a change does not fit this run
    */
   public Run with(Change... more) {
+    return with(sites, Recorder.Derivatives.KEPT, more);
+  }
+
+  /**
+   * The same without derivatives, for what the changes do to some sites: beyond these, nothing
+   * outlives its layer.
+   *
+   * @param sites what to record, of what this run was to record
+   * @param more changes, made together
+   * @return the new run, in which everything is constant
+   * @throws IllegalArgumentException as {@link #with}
+   */
+  public Run valuesWith(Set<Site> sites, Change... more) {
+    return with(sites, Recorder.Derivatives.NONE, more);
+  }
+
+  private Run with(Set<Site> wanted, Recorder.Derivatives derivatives, Change... more) {
     int firstLayer = model.layers();
     for (Change change : more) {
       change.requireFits(this);
@@ -139,7 +199,7 @@ public final class Run {
     }
     List<Change> all = new ArrayList<>(changes);
     all.addAll(List.of(more));
-    return model.rerun(this, all, firstLayer);
+    return model.rerun(this, new Recorder(model, tokens, wanted, derivatives, all), firstLayer);
   }
 
   /**
@@ -217,8 +277,9 @@ public final class Run {
     return found;
   }
 
-  Set<Site> sites() {
-    return sites;
+  /** {@return what it was to record, where the model has it} */
+  public Set<Site> sites() {
+    return Collections.unmodifiableSet(sites);
   }
 
   /** {@return the sites that were recorded, in the order of the forward pass} */
@@ -262,6 +323,21 @@ public final class Run {
    */
   public Tensor value(Site site, int layer) {
     return variable(site, layer).value();
+  }
+
+  /**
+   * {@return the logits of every word at a token, [1, vocabulary], as recorded or from the
+   * normalised final residual}
+   *
+   * @param token from 0
+   * @throws IllegalArgumentException if neither was to be recorded
+   */
+  public Tensor logits(int token) {
+    if (has(Place.of(Site.LOGITS))) {
+      return value(Site.LOGITS).slice(0, token, token + 1);
+    }
+    Tensor row = value(Site.FINAL_NORMALISED).slice(0, token, token + 1);
+    return model.unembed(Variable.constant(row)).value();
   }
 
   /**

@@ -1,6 +1,7 @@
 package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Variable;
+import java.util.Optional;
 
 /**
  * A named place in the model whose tensor a run records. Names of axes in brackets. Which sites a
@@ -102,6 +103,19 @@ public enum Site {
     return region == Region.LAYER;
   }
 
+  /**
+   * {@return the site of the same layer that alone is computed from this one, for little: how
+   * something moves with this one follows from how it moves with that}
+   */
+  public Optional<Site> reader() {
+    return switch (this) {
+      case SCORES -> Optional.of(PATTERN);
+      case PATTERN -> Optional.of(HEAD_OUTPUT);
+      case MLP_PRE_ACTIVATION, MLP_UP -> Optional.of(MLP_ACTIVATION);
+      default -> Optional.empty();
+    };
+  }
+
   Region region() {
     return region;
   }
@@ -113,9 +127,12 @@ public enum Site {
   /** Sees a variable of the forward pass as it passes a site, and says what goes on from there. */
   @FunctionalInterface
   interface Visitor {
-    Visitor NONE = (site, layer, variable) -> variable;
-
     /** The layer of a site of the whole model is 0. */
     Variable at(Site site, int layer, Variable variable);
+
+    /** Whether it has a use for a site that need not be computed by itself. */
+    default boolean wants(Site site) {
+      return false;
+    }
   }
 }

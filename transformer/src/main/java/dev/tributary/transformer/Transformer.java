@@ -46,8 +46,11 @@ public final class Transformer {
   /** The same model in texts of one length, by its positions there. */
   private final Map<List<Positions>, Transformer> byPositions = new ConcurrentHashMap<>();
 
-  /** By the number of tokens, as far as they were asked for. */
-  private final Map<Integer, Long> runBytes = new ConcurrentHashMap<>();
+  /** What a run takes. */
+  private record Recorded(Set<Site> sites, int tokens) {}
+
+  /** As far as they were asked for. */
+  private final Map<Recorded, Long> runBytes = new ConcurrentHashMap<>();
 
   private Transformer(
       TransformerConfig config, DType dtype, String description, Map<Slot, Tensor> weights) {
@@ -346,24 +349,32 @@ public final class Transformer {
   public Run run(Set<Site> sites, int... tokens) {
     requireTokens(tokens);
     Scope.requireRoom(
-        () -> runBytes.computeIfAbsent(tokens.length, this::runBytes),
+        () ->
+            runBytes.computeIfAbsent(
+                new Recorded(Set.copyOf(sites), tokens.length), this::runBytes),
         "a run of " + tokens.length + " tokens");
+    return run(sites, Run.Recorder.Derivatives.KEPT, tokens);
+  }
+
+  private Run run(Set<Site> sites, Run.Recorder.Derivatives derivatives, int[] tokens) {
     Transformer own = in(tokens.length);
-    return own.rerun(new Run.Recorder(own, tokens, sites, List.of()), tokens, 0);
+    return own.rerun(new Run.Recorder(own, tokens, sites, derivatives, List.of()), tokens, 0);
   }
 
   /** Of all that a run records, and of what its autoencoders make of it. */
-  private long runBytes(int tokens) {
+  private long runBytes(Recorded recorded) {
     return Shapes.measure(
         () -> {
-          run(new int[tokens]).encodings();
+          Run run = run(recorded.sites, new int[recorded.tokens]);
+          autoencoders.stream()
+              .filter(autoencoder -> recorded.sites.contains(autoencoder.site()))
+              .forEach(autoencoder -> run.encoding(autoencoder.site(), autoencoder.layer()));
           return Scope.reservedBytes();
         });
   }
 
   /** Runs the layers from one on again, the others as they were in a run. */
-  Run rerun(Run base, List<Change> changes, int firstLayer) {
-    Run.Recorder run = new Run.Recorder(this, base.tokens(), base.sites(), changes);
+  Run rerun(Run base, Run.Recorder run, int firstLayer) {
     boolean resumes = firstLayer > 0 && base.has(residualBefore(firstLayer));
     if (resumes) {
       run.resume(base, firstLayer);
@@ -377,14 +388,16 @@ public final class Transformer {
             ? embedding(tokens, run)
             : run.recorded(residualBefore(firstLayer).site(), firstLayer - 1);
     for (Layer layer : layers.subList(firstLayer, layers.size())) {
-      x = layer.apply(x, run);
+      x = run.layer(layer, x);
     }
     Variable normalised =
         run.at(
             Site.FINAL_NORMALISED,
             0,
             finalNorm.apply(x, scale -> run.at(Site.FINAL_SCALE, 0, scale)));
-    run.at(Site.LOGITS, 0, unembed(normalised));
+    if (run.wants(Site.LOGITS)) {
+      run.at(Site.LOGITS, 0, unembed(normalised));
+    }
     return run.finish();
   }
 
@@ -438,13 +451,8 @@ public final class Transformer {
   }
 
   private Variable normalised(int[] tokens) {
-    Tensor x = embedding(tokens, Site.Visitor.NONE).value();
-    for (Layer layer : in(tokens.length).layers) {
-      try (Scope inLayer = Scope.open()) {
-        x = inLayer.keep(layer.apply(Variable.constant(x), Site.Visitor.NONE).value());
-      }
-    }
-    return finalNorm.apply(Variable.constant(x), ScaleGradient.LIVE);
+    Set<Site> last = Set.of(Site.FINAL_NORMALISED);
+    return run(last, Run.Recorder.Derivatives.NONE, tokens).variable(Site.FINAL_NORMALISED);
   }
 
   /**

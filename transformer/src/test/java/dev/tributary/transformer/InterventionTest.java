@@ -13,9 +13,12 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
+import java.util.stream.Stream;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
 import net.jqwik.api.ForAll;
@@ -109,6 +112,34 @@ class InterventionTest {
       }
     }
   }
+
+  /** Also when what an earlier change changed is not to be recorded. */
+  @Property(tries = 200)
+  void valuesWith_anyChange_equalsWithAndHoldsNoMore(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      Run run = run(seed, seed);
+      Random random = new Random(seed);
+      Run other = run.model().run(random.ints(TOKENS, 0, VOCABULARY).toArray());
+      Run base = run.with(change(run, random, other));
+      Change change = change(run, random, other);
+      Run changed = base.with(change);
+      Set<Site> sites = EnumSet.of(Site.FINAL_NORMALISED);
+      Stream.of(Site.values()).filter(site -> random.nextInt(4) == 0).forEach(sites::add);
+      long before = Scope.liveTensors();
+      Run values = base.valuesWith(sites, change);
+      assertTrue(Scope.liveTensors() - before <= values.places().size() + OUTSIDE_LAYERS);
+      assertEquals(
+          changed.places().stream().filter(place -> sites.contains(place.site())).toList(),
+          values.places());
+      for (Place place : values.places()) {
+        assertTrue(values.variable(place).isConstant(), place::toString);
+        assertClose(changed.value(place), values.value(place));
+      }
+    }
+  }
+
+  /** Tensors that the embedding, the last norm and the unembedding make on their way. */
+  private static final int OUTSIDE_LAYERS = 16;
 
   @Property(tries = 100)
   void with_oneLayerChanged_sharesTheEarlierOnes(@ForAll("seeds") long seed) {

@@ -113,7 +113,7 @@ class TransformerTest {
   private static Variable logits(Transformer model, Variable embedding) {
     Variable x = embedding;
     for (int layer = 0; layer < model.layers(); layer++) {
-      x = new Layer(model.attention(layer), model.mlp(layer)).apply(x, Site.Visitor.NONE);
+      x = new Layer(model.attention(layer), model.mlp(layer)).apply(x, (site, at, seen) -> seen);
     }
     return model.unembed(model.finalNorm().apply(x, ScaleGradient.LIVE));
   }

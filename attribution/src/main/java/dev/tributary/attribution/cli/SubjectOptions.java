@@ -16,7 +16,6 @@ import dev.tributary.core.Tensor;
 import dev.tributary.core.TopK;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
-import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.file.Checkpoint;
 import dev.tributary.transformer.file.Dictionaries;
@@ -223,7 +222,7 @@ final class SubjectOptions {
     progress.enter(Phase.WEIGHTS);
     Transformer transformer = load(checkpoint, progress);
     progress.enter(Phase.RUN);
-    Run run = transformer.run(tokens);
+    Run run = transformer.run(NodeAttribution.sites(), tokens);
     List<Prediction> predictions = predictions(tokenizer, run, at);
     boolean chosen = wanted.isEmpty();
     List<Word> explained = chosen ? List.of(predictions.get(0).word()) : wanted;
@@ -304,7 +303,7 @@ final class SubjectOptions {
   }
 
   private static List<Prediction> predictions(Tokenizer tokenizer, Run run, int position) {
-    Tensor logits = run.value(Site.LOGITS).slice(0, position, position + 1);
+    Tensor logits = run.logits(position);
     requireArgument(
         logits.isFinite(), "the logits of this model are not finite numbers in %s", logits.dtype());
     double[] probabilities = logits.softmax().toDoubles();
