@@ -288,7 +288,7 @@ class ReadingsTest {
     }
   }
 
-  @Property(tries = 60)
+  @Property(tries = 25)
   void answers_ofWhatIsNeededAlone_areThoseOfEverything(@ForAll("seeds") long seed) {
     try (Scope scope = Scope.open()) {
       Run all = ofAnyModel(seed);
