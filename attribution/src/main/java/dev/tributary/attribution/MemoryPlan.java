@@ -22,7 +22,8 @@ import java.util.concurrent.ConcurrentHashMap;
  * is done on {@link Shapes}.
  *
  * @param weights of the model, bytes
- * @param recording what one run records: every site and what its derivative holds, bytes
+ * @param recording what one run of {@link NodeAttribution#sites} records, and what its derivative
+ *     holds, bytes
  * @param gradients what {@link NodeAttribution#of} needs besides, bytes
  */
 public record MemoryPlan(long weights, long recording, long gradients) {
@@ -52,7 +53,7 @@ public record MemoryPlan(long weights, long recording, long gradients) {
           Transformer model = Transformer.random(config, dtype, 0);
           Scope.releaseUnused(); // what reading them took besides
           long weights = Scope.reservedBytes();
-          Run run = model.run(new int[tokens]);
+          Run run = model.run(NodeAttribution.sites(), new int[tokens]);
           long recording = Scope.reservedBytes() - weights;
           return new MemoryPlan(weights, recording, gradients(run));
         });

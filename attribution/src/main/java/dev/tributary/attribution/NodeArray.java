@@ -92,15 +92,29 @@ public final class NodeArray {
 
   /** Ranks its nodes by magnitude among others; exact zeros are left out. */
   void rank(TopK<NodeScore> largest) {
+    if (largest.least() > 0 && values.shape().length() > 0) {
+      int columns = values.shape().size(-1);
+      int rows = values.shape().length() / columns;
+      Tensor flat = values.reshape(rows, columns);
+      double[] none = new double[columns];
+      for (int position : flat.reaching(new double[rows], none, largest.least())) {
+        rank(largest, position, flat.get(position / columns, position % columns));
+      }
+      return;
+    }
     values.forEach(
         (from, numbers, count) -> {
           for (int i = 0; i < count; i++) {
-            double magnitude = Math.abs(numbers[i]);
-            if (magnitude != 0 && largest.takes(magnitude)) {
-              largest.add(magnitude, new NodeScore(node(from + i), numbers[i]));
-            }
+            rank(largest, from + i, numbers[i]);
           }
         });
+  }
+
+  private void rank(TopK<NodeScore> largest, int position, double number) {
+    double magnitude = Math.abs(number);
+    if (magnitude != 0 && largest.takes(magnitude)) {
+      largest.add(magnitude, new NodeScore(node(position), number));
+    }
   }
 
   /** The number of a node, if it is in this set. */

@@ -57,7 +57,7 @@ class MemoryPlanTest {
       Transformer model = Transformer.random(config, dtype, 1);
       Scope.releaseUnused();
       long loaded = Scope.reservedBytes();
-      Run run = model.run(new int[tokens]);
+      Run run = model.run(NodeAttribution.sites(), new int[tokens]);
       long recorded = Scope.reservedBytes();
       NodeAttribution.of(run, Metric.logProbability(run.lastToken(), 1));
       long all = Scope.reservedBytes(); // nothing was given back: the peak
@@ -107,7 +107,7 @@ class MemoryPlanTest {
     Scope.releaseUnused();
     long empty = Scope.reservedBytes();
     try (Scope scope = Scope.open()) {
-      Run run = Transformer.random(config, dtype, 1).run(new int[tokens]);
+      Run run = Transformer.random(config, dtype, 1).run(NodeAttribution.sites(), new int[tokens]);
       NodeAttribution nodes =
           NodeAttribution.of(run, Metric.logitDifference(run.lastToken(), 1, 2));
       EdgeSearch search = EdgeSearch.of(EdgeAttribution.of(nodes, ScaleGradient.LIVE));

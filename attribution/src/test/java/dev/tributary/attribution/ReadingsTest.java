@@ -36,7 +36,9 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -324,6 +326,33 @@ class ReadingsTest {
       assertArrayEquals(
           all.value(Site.LOGITS).slice(0, 2, 3).toDoubles(), some.logits(2).toDoubles(), EXACT);
     }
+  }
+
+  @Property(tries = 60)
+  void top_anyCount_isTheStableSortOfAll(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = RandomNodes.attribution(seed);
+      EdgeScores direct = nodes.directEffect();
+      Readings readings = nodes.activation();
+      int count = RandomNodes.random(seed).nextInt(60);
+      assertEquals(sorted(readings.arrays(), count), readings.top(count));
+      assertEquals(sorted(direct.arrays(), count), direct.top(count));
+    }
+  }
+
+  private static List<NodeScore> sorted(List<NodeArray> arrays, int count) {
+    List<NodeScore> all = new ArrayList<>();
+    for (NodeArray array : arrays) {
+      double[] values = array.values().toDoubles();
+      for (int i = 0; i < values.length; i++) {
+        all.add(new NodeScore(array.node(i), values[i]));
+      }
+    }
+    return all.stream()
+        .filter(one -> one.score() != 0)
+        .sorted(Comparator.comparingDouble(one -> -Math.abs(one.score())))
+        .limit(count)
+        .toList();
   }
 
   private static void assertClose(List<NodeScore> expected, List<NodeScore> actual) {

@@ -43,6 +43,18 @@ public final class Measured implements InternalProfiler {
     edges = count;
   }
 
+  /** The peak of resident memory, 0 where the system does not say it. */
+  static double peakBytes() throws IOException {
+    if (Files.isReadable(STATUS)) {
+      for (String line : Files.readAllLines(STATUS)) {
+        if (line.startsWith("VmHWM:")) {
+          return 1024 * Double.parseDouble(line.replaceAll("\\D", ""));
+        }
+      }
+    }
+    return 0;
+  }
+
   @Override
   public String getDescription() {
     return "peak resident memory and number of edges";
@@ -64,13 +76,9 @@ public final class Measured implements InternalProfiler {
       BenchmarkParams benchmark, IterationParams iteration, IterationResult result) {
     List<Result<?>> results = new ArrayList<>();
     try {
-      if (Files.isReadable(STATUS)) {
-        for (String line : Files.readAllLines(STATUS)) {
-          if (line.startsWith("VmHWM:")) {
-            double kilobytes = Double.parseDouble(line.replaceAll("\\D", ""));
-            results.add(new ScalarResult(PEAK, kilobytes / 1024, "MB", AggregationPolicy.MAX));
-          }
-        }
+      double bytes = peakBytes();
+      if (bytes > 0) {
+        results.add(new ScalarResult(PEAK, bytes / (1 << 20), "MB", AggregationPolicy.MAX));
       }
     } catch (IOException e) {
       // Then there is nothing to report.

@@ -61,7 +61,15 @@ public final class TopK<T> {
    * @param key the number
    */
   public boolean takes(double key) {
-    return entries.size() < count || (count > 0 && keys[0] < key);
+    return entries.size() < count || least() < key;
+  }
+
+  /** {@return what the next number must exceed; negative infinity while any is kept} */
+  public double least() {
+    if (entries.size() < count) {
+      return Double.NEGATIVE_INFINITY;
+    }
+    return count == 0 ? Double.POSITIVE_INFINITY : keys[0];
   }
 
   /**

@@ -379,7 +379,7 @@ public final class Attention implements Part {
    */
   public Tensor scoreSlopes(Run run, int from, int to, int firstKey, int endKey) {
     Tensor queries = run.value(Site.QUERY, layer).slice(1, from, to);
-    Shape shape = Shape.of(heads, to - from, endKey - firstKey);
+    Shape shape = Shape.of(config.heads(), to - from, endKey - firstKey);
     double[] slopes = new double[shape.length()];
     if (config.cap().isPresent()) {
       Tensor keys = run.value(Site.KEY, layer).slice(1, firstKey, endKey);

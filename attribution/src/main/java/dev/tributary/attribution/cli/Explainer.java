@@ -14,6 +14,7 @@ import dev.tributary.attribution.cli.Explanation.Edges;
 import dev.tributary.attribution.cli.Explanation.RankedEdge;
 import dev.tributary.attribution.cli.Explanation.RankedNode;
 import dev.tributary.attribution.cli.Explanation.Sum;
+import dev.tributary.core.Scope;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -23,6 +24,10 @@ import java.util.Optional;
 final class Explainer {
   private final NodeAttribution nodes;
   private final Readings attribution;
+
+  /** The nodes of largest attribution, largest first. */
+  private final List<NodeScore> largest;
+
   private final EdgeAttribution edges;
   private final int top;
 
@@ -34,6 +39,7 @@ final class Explainer {
   Explainer(Subject subject, int top) {
     this.nodes = subject.nodes();
     this.attribution = nodes.activationTimesGradient();
+    this.largest = attribution.top(top);
     this.edges = EdgeAttribution.of(nodes, subject.scaleGradient());
     this.top = top;
   }
@@ -42,7 +48,7 @@ final class Explainer {
   List<RankedNode> nodes() {
     Readings activation = nodes.activation();
     EdgeScores directEffect = nodes.directEffect();
-    return attribution.top(top).stream()
+    return largest.stream()
         .map(
             found ->
                 new RankedNode(
@@ -68,13 +74,14 @@ final class Explainer {
    * depends on none. Heads of layer 0 are not asked: they read the embeddings alone.
    */
   private Node mostImportant() {
+    List<NodeScore> ranked = largest;
     for (int count = top; ; count *= 2) {
-      List<NodeScore> largest = attribution.top(count);
       Optional<Node> found =
-          largest.stream().map(NodeScore::node).filter(Explainer::hasUpstream).findFirst();
-      if (found.isPresent() || largest.size() < count) {
+          ranked.stream().map(NodeScore::node).filter(Explainer::hasUpstream).findFirst();
+      if (found.isPresent() || ranked.size() < count) {
         return found.orElseGet(Explained::new);
       }
+      ranked = attribution.top(2 * count);
     }
   }
 
@@ -89,9 +96,10 @@ final class Explainer {
     List<Candidate> found = new ArrayList<>();
     List<Sum> sums = new ArrayList<>();
     for (Target target : node.targets()) {
-      EdgeScores scores = edges.into(target);
-      for (NodeScore score : scores.top(top)) {
-        found.add(new Candidate(score.node().asSource().orElseThrow(), target, score.score()));
+      try (Scope scope = Scope.open()) {
+        for (NodeScore score : edges.into(target).top(top)) {
+          found.add(new Candidate(score.node().asSource().orElseThrow(), target, score.score()));
+        }
       }
       sums.add(new Sum(target, edges.certify(target)));
     }
