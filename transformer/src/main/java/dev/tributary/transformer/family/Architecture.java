@@ -71,6 +71,11 @@ public interface Architecture {
     return List.of();
   }
 
+  /** {@return how GGUF files have this family, if they do} */
+  default Optional<Gguf> gguf() {
+    return Optional.empty();
+  }
+
   /** {@return the family as whose files such a model is written and adapted} */
   default Architecture written() {
     return this;

@@ -12,6 +12,9 @@ public final class Architectures {
   private static final String TYPE = "model_type";
   private static final String CLASSES = "architectures";
 
+  /** Of a GGUF file. */
+  private static final String ARCHITECTURE = "general.architecture";
+
   /** Where a config says too little, the first that it may be of. */
   private static final List<Architecture> ALL =
       List.of(
@@ -62,6 +65,24 @@ public final class Architectures {
     }
     return first(family -> family.keys().stream().anyMatch(config::has))
         .orElseThrow(() -> config.wrong(TYPE, types()));
+  }
+
+  /**
+   * {@return how GGUF files have the family of one}
+   *
+   * @param metadata of the file
+   * @throws IOException if it is of none
+   */
+  public static Gguf ofGguf(Keys metadata) throws IOException {
+    String name = metadata.text(ARCHITECTURE, "");
+    List<Gguf> all = ALL.stream().flatMap(family -> family.gguf().stream()).toList();
+    for (Gguf family : all) {
+      if (family.name().equals(name)) {
+        return family;
+      }
+    }
+    throw metadata.wrong(
+        ARCHITECTURE, all.stream().map(Gguf::name).collect(Collectors.joining(" or ")));
   }
 
   /**

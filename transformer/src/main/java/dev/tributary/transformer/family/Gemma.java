@@ -4,6 +4,7 @@ import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Gemma 1: gains stored less one, embeddings multiplied with the root of their width, heads of a
@@ -56,5 +57,10 @@ final class Gemma implements HuggingFace {
   @Override
   public List<Spelling> spellings(TransformerConfig config) {
     return Spellings.common().gainsLessOne().all();
+  }
+
+  @Override
+  public Optional<Gguf> gguf() {
+    return Optional.of(new Gguf("gemma", this).rms().rope(Rope.whole(10_000)));
   }
 }

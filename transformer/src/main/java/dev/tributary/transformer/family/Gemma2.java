@@ -60,4 +60,28 @@ final class Gemma2 implements HuggingFace {
         .gainsLessOne()
         .all();
   }
+
+  @Override
+  public Optional<Gguf> gguf() {
+    return Optional.of(
+        new Gguf("gemma2", this)
+            .rms()
+            .rope(Rope.whole(10_000))
+            .window()
+            .says(scoreScale(46))
+            .number("attn_logit_softcapping", "attn_logit_softcapping")
+            .number("final_logit_softcapping", "final_logit_softcapping"));
+  }
+
+  /**
+   * What GGUF files leave out.
+   *
+   * @param largest how many layers the one model has whose scores are not scaled by its heads
+   */
+  static Gguf.Saying scoreScale(int largest) {
+    return (metadata, config) ->
+        config.put(
+            "query_pre_attn_scalar",
+            metadata.size("block_count") == largest ? metadata.share() : metadata.headSize());
+  }
 }

@@ -16,6 +16,8 @@ import java.util.OptionalInt;
  * @see <a href="https://arxiv.org/abs/2503.19786">Gemma Team 2025</a>
  */
 final class Gemma3 implements HuggingFace {
+  private static final String LOCAL_BASE = "rope_local_base_freq";
+
   @Override
   public String name() {
     return "Gemma3";
@@ -55,7 +57,7 @@ final class Gemma3 implements HuggingFace {
             : Rope.parameters(keys, "full_attention");
     Positions inFull = Rope.whole(1e6).positions(keys, full, decoder);
     Positions inSliding =
-        Rope.under("rope_local_base_freq", 10_000)
+        Rope.under(LOCAL_BASE, 10_000)
             .positions(keys, Rope.parameters(keys, "sliding_attention"), decoder);
     return decoder.windows.stream().map(window -> window.isPresent() ? inSliding : inFull).toList();
   }
@@ -63,5 +65,19 @@ final class Gemma3 implements HuggingFace {
   @Override
   public List<Spelling> spellings(TransformerConfig config) {
     return Gemma2.spellings();
+  }
+
+  @Override
+  public Optional<Gguf> gguf() {
+    return Optional.of(
+        new Gguf("gemma3", this)
+            .rms()
+            .rope(Rope.whole(10_000))
+            .says(
+                (metadata, config) ->
+                    config.put(LOCAL_BASE, metadata.number("rope.freq_base_swa", 10_000)))
+            .window()
+            .says(Gemma2.scoreScale(62))
+            .number("final_logit_softcapping", "final_logit_softcapping"));
   }
 }

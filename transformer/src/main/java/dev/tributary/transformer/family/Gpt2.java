@@ -169,4 +169,13 @@ final class Gpt2 implements Architecture {
   public List<String> adapted() {
     return List.of("c_attn");
   }
+
+  @Override
+  public Optional<Gguf> gguf() {
+    return Optional.of(
+        new Gguf("gpt2", this)
+            .epsilon("attention.layer_norm_epsilon", "layer_norm_epsilon")
+            .says((metadata, config) -> config.put("n_inner", metadata.size("feed_forward_length")))
+            .spelled(Gguf::fused));
+  }
 }

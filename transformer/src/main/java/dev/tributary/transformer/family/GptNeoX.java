@@ -4,6 +4,7 @@ import dev.tributary.transformer.LayerConfig;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalDouble;
 
 /**
@@ -12,6 +13,11 @@ import java.util.OptionalDouble;
  * @see <a href="https://arxiv.org/abs/2204.06745">Black et al. 2022</a>
  */
 final class GptNeoX implements HuggingFace {
+  private static final Rope ROPE =
+      new Rope("rotary_emb_base", 10_000, "rotary_pct", OptionalDouble.of(0.25));
+
+  private static final String PARALLEL = "use_parallel_residual";
+
   @Override
   public String name() {
     return "GPTNeoX";
@@ -29,13 +35,11 @@ final class GptNeoX implements HuggingFace {
             keys,
             new Decoder.Sizes(6144, 24_576, 44, 64, 2048, 50_432),
             Decoder.layerNorm(keys, "layer_norm_eps", 1e-5));
-    new Rope("rotary_emb_base", 10_000, "rotary_pct", OptionalDouble.of(0.25)).read(keys, decoder);
+    ROPE.read(keys, decoder);
     decoder.readAttentionBias("attention_bias", true);
     decoder.plainMlp(true, "hidden_act", "gelu");
     decoder.order =
-        keys.flag("use_parallel_residual", true)
-            ? LayerConfig.Order.PARALLEL
-            : LayerConfig.Order.SEQUENTIAL;
+        keys.flag(PARALLEL, true) ? LayerConfig.Order.PARALLEL : LayerConfig.Order.SEQUENTIAL;
     decoder.tied = keys.flag("tie_word_embeddings", false);
     return decoder.config();
   }
@@ -75,5 +79,17 @@ final class GptNeoX implements HuggingFace {
   @Override
   public List<String> adapted() {
     return List.of("query_key_value");
+  }
+
+  @Override
+  public Optional<Gguf> gguf() {
+    return Optional.of(
+        new Gguf("gptneox", this)
+            .epsilon("attention.layer_norm_epsilon", "layer_norm_eps")
+            .rope(ROPE)
+            .says(
+                (metadata, config) ->
+                    config.put(PARALLEL, metadata.flag("use_parallel_residual", true)))
+            .spelled(Gguf::fused));
   }
 }

@@ -2,6 +2,7 @@ package dev.tributary.transformer.family;
 
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
+import java.util.Optional;
 
 /**
  * Llama 1 to 3, and models of other names in its files, such as SmolLM2.
@@ -33,5 +34,16 @@ final class Llama implements HuggingFace {
     decoder.activation = Decoder.activation(keys, "hidden_act", "silu");
     decoder.tied = keys.flag("tie_word_embeddings", false);
     return decoder.config();
+  }
+
+  @Override
+  public Optional<Gguf> gguf() {
+    return Optional.of(
+        new Gguf("llama", this)
+            .rms()
+            .rope(Rope.whole(10_000))
+            .present("attention_bias", "blk.0.attn_q.bias")
+            .present("mlp_bias", "blk.0.ffn_gate.bias")
+            .spelled(Spellings::queriesAndKeysInPairs));
   }
 }

@@ -3,6 +3,7 @@ package dev.tributary.transformer.family;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
@@ -48,5 +49,15 @@ final class Phi3 implements HuggingFace {
   @Override
   public List<String> adapted() {
     return List.of("qkv_proj");
+  }
+
+  @Override
+  public Optional<Gguf> gguf() {
+    return Optional.of(
+        new Gguf("phi3", this)
+            .rms()
+            .rope(Rope.partial(10_000, 1))
+            .window()
+            .spelled(spellings -> Gguf.fused(spellings).fusedGate("blk.*.ffn_up")));
   }
 }

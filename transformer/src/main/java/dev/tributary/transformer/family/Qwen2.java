@@ -2,6 +2,7 @@ package dev.tributary.transformer.family;
 
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
+import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
@@ -44,5 +45,10 @@ final class Qwen2 implements HuggingFace {
     OptionalInt window = used ? said : OptionalInt.empty();
     int full = keys.count("max_window_layers", 28);
     decoder.slidingLayers(window, layer -> window.isPresent() && layer >= full);
+  }
+
+  @Override
+  public Optional<Gguf> gguf() {
+    return Optional.of(new Gguf("qwen2", this).rms().rope(Rope.whole(10_000)));
   }
 }

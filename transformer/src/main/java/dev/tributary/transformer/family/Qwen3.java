@@ -3,6 +3,7 @@ package dev.tributary.transformer.family;
 import dev.tributary.transformer.AttentionConfig;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
+import java.util.Optional;
 
 /**
  * Qwen 3: norms of the queries and keys of each head, no biases.
@@ -36,5 +37,14 @@ final class Qwen3 implements HuggingFace {
     decoder.activation = Decoder.activation(keys, "hidden_act", "silu");
     decoder.tied = keys.flag("tie_word_embeddings", false);
     return decoder.config();
+  }
+
+  @Override
+  public Optional<Gguf> gguf() {
+    return Optional.of(
+        new Gguf("qwen3", this)
+            .rms()
+            .rope(Rope.whole(10_000))
+            .present("attention_bias", "blk.0.attn_q.bias"));
   }
 }
