@@ -4,10 +4,16 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.transformer.file.ElementType;
 import dev.tributary.transformer.file.Safetensors;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.LongBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -15,6 +21,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.function.Function;
 import java.util.function.IntFunction;
+import java.util.function.Predicate;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -37,10 +44,24 @@ final class ExpectedTensors {
   static void compare(
       Path file, Function<String, @Nullable Supplier<double[]>> computed, double tolerance)
       throws IOException {
+    compare(file, name -> true, computed, tolerance);
+  }
+
+  /**
+   * The same of some tensors.
+   *
+   * @param wanted which, by their names
+   */
+  static void compare(
+      Path file,
+      Predicate<String> wanted,
+      Function<String, @Nullable Supplier<double[]>> computed,
+      double tolerance)
+      throws IOException {
     Safetensors expected = Safetensors.open(file);
     List<String> failures = new ArrayList<>();
     int compared = 0;
-    for (String name : expected.names()) {
+    for (String name : expected.names().stream().filter(wanted).toList()) {
       Supplier<double[]> quantity = computed.apply(name);
       if (quantity == null) {
         failures.add(name + " is not compared");
@@ -50,7 +71,7 @@ final class ExpectedTensors {
         compared++;
         String failure =
             difference(
-                expected.tensor(name, DType.DOUBLE).toDoubles(),
+                numbers(expected, name),
                 quantity.get(),
                 tolerance,
                 name.contains("to=") || name.contains("from="));
@@ -62,6 +83,30 @@ final class ExpectedTensors {
     if (!failures.isEmpty() || compared == 0) {
       fail(compared + " compared\n" + String.join("\n", failures));
     }
+  }
+
+  /** Numbers of a tensor, also of whole ones. */
+  private static double[] numbers(Safetensors file, String name) throws IOException {
+    if (file.elementType(name) != ElementType.I64) {
+      return file.tensor(name, DType.DOUBLE).toDoubles();
+    }
+    ByteBuffer bytes =
+        ByteBuffer.wrap(Files.readAllBytes(file.path())).order(ByteOrder.LITTLE_ENDIAN);
+    byte[] header = new byte[Math.toIntExact(bytes.getLong())];
+    bytes.get(header);
+    JsonNode offsets = new ObjectMapper().readTree(header).get(name).get("data_offsets");
+    LongBuffer numbers =
+        bytes
+            .slice(
+                bytes.position() + offsets.get(0).asInt(),
+                offsets.get(1).asInt() - offsets.get(0).asInt())
+            .order(ByteOrder.LITTLE_ENDIAN)
+            .asLongBuffer();
+    double[] result = new double[numbers.remaining()];
+    for (int i = 0; i < result.length; i++) {
+      result[i] = numbers.get(i);
+    }
+    return result;
   }
 
   /**
@@ -105,5 +150,10 @@ final class ExpectedTensors {
   /** The numbers of an array. */
   static List<Integer> integers(JsonNode array) {
     return IntStream.range(0, array.size()).mapToObj(i -> array.get(i).asInt()).toList();
+  }
+
+  /** The same as an array. */
+  static int[] ids(JsonNode array) {
+    return integers(array).stream().mapToInt(Integer::intValue).toArray();
   }
 }

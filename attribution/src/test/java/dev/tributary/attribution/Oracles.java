@@ -27,6 +27,12 @@ public final class Oracles {
     return Optional.of(ROOT.resolve(oracles).resolve(name).normalize()).filter(Files::isDirectory);
   }
 
+  /** The file that the system property {@code tributary.NAME} names, seen from there too. */
+  public static Optional<Path> file(String name) {
+    return Optional.ofNullable(System.getProperty("tributary." + name))
+        .map(file -> ROOT.resolve(file).normalize());
+  }
+
   /** Tests of an oracle; where it is missing one that is skipped and says so. */
   public static Stream<? extends DynamicNode> tests(String name, Tests tests) throws IOException {
     Optional<Path> folder = find(name);

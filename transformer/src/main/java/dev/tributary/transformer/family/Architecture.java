@@ -72,7 +72,7 @@ public interface Architecture {
   }
 
   /** {@return how GGUF files have this family, if they do} */
-  default Optional<Gguf> gguf() {
+  default Optional<GgufFamily> gguf() {
     return Optional.empty();
   }
 

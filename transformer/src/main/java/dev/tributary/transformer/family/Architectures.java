@@ -73,16 +73,16 @@ public final class Architectures {
    * @param metadata of the file
    * @throws IOException if it is of none
    */
-  public static Gguf ofGguf(Keys metadata) throws IOException {
+  public static GgufFamily ofGguf(Keys metadata) throws IOException {
     String name = metadata.text(ARCHITECTURE, "");
-    List<Gguf> all = ALL.stream().flatMap(family -> family.gguf().stream()).toList();
-    for (Gguf family : all) {
+    List<GgufFamily> all = ALL.stream().flatMap(family -> family.gguf().stream()).toList();
+    for (GgufFamily family : all) {
       if (family.name().equals(name)) {
         return family;
       }
     }
     throw metadata.wrong(
-        ARCHITECTURE, all.stream().map(Gguf::name).collect(Collectors.joining(" or ")));
+        ARCHITECTURE, all.stream().map(GgufFamily::name).collect(Collectors.joining(" or ")));
   }
 
   /**

@@ -60,7 +60,7 @@ final class Gemma implements HuggingFace {
   }
 
   @Override
-  public Optional<Gguf> gguf() {
-    return Optional.of(new Gguf("gemma", this).rms().rope(Rope.whole(10_000)));
+  public Optional<GgufFamily> gguf() {
+    return Optional.of(new GgufFamily("gemma", this).rms().rope(Rope.whole(10_000)));
   }
 }

@@ -62,9 +62,9 @@ final class Gemma2 implements HuggingFace {
   }
 
   @Override
-  public Optional<Gguf> gguf() {
+  public Optional<GgufFamily> gguf() {
     return Optional.of(
-        new Gguf("gemma2", this)
+        new GgufFamily("gemma2", this)
             .rms()
             .rope(Rope.whole(10_000))
             .window()
@@ -78,7 +78,7 @@ final class Gemma2 implements HuggingFace {
    *
    * @param largest how many layers the one model has whose scores are not scaled by its heads
    */
-  static Gguf.Saying scoreScale(int largest) {
+  static GgufFamily.Saying scoreScale(int largest) {
     return (metadata, config) ->
         config.put(
             "query_pre_attn_scalar",

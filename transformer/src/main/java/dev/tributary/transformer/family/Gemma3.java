@@ -68,9 +68,9 @@ final class Gemma3 implements HuggingFace {
   }
 
   @Override
-  public Optional<Gguf> gguf() {
+  public Optional<GgufFamily> gguf() {
     return Optional.of(
-        new Gguf("gemma3", this)
+        new GgufFamily("gemma3", this)
             .rms()
             .rope(Rope.whole(10_000))
             .says(

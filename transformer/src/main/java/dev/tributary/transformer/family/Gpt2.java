@@ -171,11 +171,11 @@ final class Gpt2 implements Architecture {
   }
 
   @Override
-  public Optional<Gguf> gguf() {
+  public Optional<GgufFamily> gguf() {
     return Optional.of(
-        new Gguf("gpt2", this)
+        new GgufFamily("gpt2", this)
             .epsilon("attention.layer_norm_epsilon", "layer_norm_epsilon")
             .says((metadata, config) -> config.put("n_inner", metadata.size("feed_forward_length")))
-            .spelled(Gguf::fused));
+            .spelled(GgufFamily::fused));
   }
 }

@@ -82,14 +82,14 @@ final class GptNeoX implements HuggingFace {
   }
 
   @Override
-  public Optional<Gguf> gguf() {
+  public Optional<GgufFamily> gguf() {
     return Optional.of(
-        new Gguf("gptneox", this)
+        new GgufFamily("gptneox", this)
             .epsilon("attention.layer_norm_epsilon", "layer_norm_eps")
             .rope(ROPE)
             .says(
                 (metadata, config) ->
                     config.put(PARALLEL, metadata.flag("use_parallel_residual", true)))
-            .spelled(Gguf::fused));
+            .spelled(GgufFamily::fused));
   }
 }

@@ -37,9 +37,9 @@ final class Llama implements HuggingFace {
   }
 
   @Override
-  public Optional<Gguf> gguf() {
+  public Optional<GgufFamily> gguf() {
     return Optional.of(
-        new Gguf("llama", this)
+        new GgufFamily("llama", this)
             .rms()
             .rope(Rope.whole(10_000))
             .present("attention_bias", "blk.0.attn_q.bias")

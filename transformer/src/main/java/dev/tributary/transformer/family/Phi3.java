@@ -52,12 +52,12 @@ final class Phi3 implements HuggingFace {
   }
 
   @Override
-  public Optional<Gguf> gguf() {
+  public Optional<GgufFamily> gguf() {
     return Optional.of(
-        new Gguf("phi3", this)
+        new GgufFamily("phi3", this)
             .rms()
             .rope(Rope.partial(10_000, 1))
             .window()
-            .spelled(spellings -> Gguf.fused(spellings).fusedGate("blk.*.ffn_up")));
+            .spelled(spellings -> GgufFamily.fused(spellings).fusedGate("blk.*.ffn_up")));
   }
 }

@@ -48,7 +48,7 @@ final class Qwen2 implements HuggingFace {
   }
 
   @Override
-  public Optional<Gguf> gguf() {
-    return Optional.of(new Gguf("qwen2", this).rms().rope(Rope.whole(10_000)));
+  public Optional<GgufFamily> gguf() {
+    return Optional.of(new GgufFamily("qwen2", this).rms().rope(Rope.whole(10_000)));
   }
 }

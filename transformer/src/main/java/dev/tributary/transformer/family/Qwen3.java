@@ -40,9 +40,9 @@ final class Qwen3 implements HuggingFace {
   }
 
   @Override
-  public Optional<Gguf> gguf() {
+  public Optional<GgufFamily> gguf() {
     return Optional.of(
-        new Gguf("qwen3", this)
+        new GgufFamily("qwen3", this)
             .rms()
             .rope(Rope.whole(10_000))
             .present("attention_bias", "blk.0.attn_q.bias"));

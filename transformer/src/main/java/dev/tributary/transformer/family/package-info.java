@@ -10,8 +10,9 @@
  * dev.tributary.transformer.family.Tensors} where these do not say all, and has a {@link
  * dev.tributary.transformer.family.Spelling} for each weight. A {@link
  * dev.tributary.transformer.family.Layout} is what follows from both: where each slot of a config
- * lies. A {@link dev.tributary.transformer.family.TokenizerClass} is how the tokenizers of some
- * families are read.
+ * lies. A {@link dev.tributary.transformer.family.GgufFamily} is how GGUF files have a family. A
+ * {@link dev.tributary.transformer.family.TokenizerClass} is how the tokenizers of some families
+ * are read.
  */
 @NullMarked
 package dev.tributary.transformer.family;

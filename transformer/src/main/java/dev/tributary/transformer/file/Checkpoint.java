@@ -8,6 +8,7 @@ import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.Weight;
 import dev.tributary.transformer.family.Architecture;
 import dev.tributary.transformer.family.Architectures;
+import dev.tributary.transformer.family.GgufFamily;
 import dev.tributary.transformer.family.Layout;
 import dev.tributary.transformer.family.Spelling;
 import dev.tributary.transformer.family.Tensors;
@@ -84,6 +85,7 @@ public final class Checkpoint {
    *       {@code .index.json}
    *   <li>a checkpoint of transformer-debugger, with {@code config.json} and {@code model_pieces}
    *   <li>a file with weights in either format, {@code config.json} beside it
+   *   <li>a GGUF file of a known architecture; of several into which one was split, any
    * </ul>
    *
    * and the {@link Adapter} that lies beside the weights, if there is one: it is merged into every
@@ -121,6 +123,9 @@ public final class Checkpoint {
       throw Adapter.open(folder).withoutModel();
     }
     Optional<Adapter> adapter = Adapter.of(folder, named);
+    if (Gguf.isOne(path)) {
+      return open(Gguf.open(path), adapter);
+    }
     if (Files.notExists(folder.resolve(CONFIG))) {
       throw BadFile.because(
           path,
@@ -129,25 +134,36 @@ public final class Checkpoint {
     }
     JsonFile json = json(folder.resolve(CONFIG));
     Architecture family = Architectures.of(json);
-    return new Checkpoint(folder, json, family, new Opened(path, folder, family), adapter);
+    Opened weights = new Opened(() -> weights(path, folder, family));
+    return new Checkpoint(folder, json, family, weights, adapter);
+  }
+
+  /** A file that has its config among its metadata. */
+  private static Checkpoint open(Gguf file, Optional<Adapter> adapter) throws IOException {
+    JsonFile metadata = file.json(key -> !key.startsWith("tokenizer."));
+    GgufFamily family = Architectures.ofGguf(metadata);
+    JsonFile config = JsonFile.of(file.path(), family.said(metadata, file));
+    return new Checkpoint(file.path(), config, family, new Opened(() -> file), adapter);
   }
 
   /** The weights, once they are asked for: a config is refused before anyone looks for them. */
   private static final class Opened implements Tensors {
-    private final Path path;
-    private final Path folder;
-    private final Architecture family;
+    /** Opens them. */
+    @FunctionalInterface
+    interface Source {
+      TensorFile open() throws IOException;
+    }
+
+    private final Source source;
     private @Nullable TensorFile file;
 
-    Opened(Path path, Path folder, Architecture family) {
-      this.path = path;
-      this.folder = folder;
-      this.family = family;
+    Opened(Source source) {
+      this.source = source;
     }
 
     TensorFile file() throws IOException {
       if (file == null) {
-        file = weights(path, folder, family);
+        file = source.open();
       }
       return file;
     }

@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -55,6 +56,11 @@ public final class Gguf extends TensorFile {
         && Arrays.equals(bytes.read(0, MAGIC.length).array(), MAGIC);
   }
 
+  /** Whether there is a file in this format. */
+  static boolean isOne(Path file) throws IOException {
+    return Files.isRegularFile(file) && isOne(FileBytes.open(file, 0));
+  }
+
   static Gguf open(FileBytes bytes) throws IOException {
     try {
       GgufHeader header = header(bytes);
@@ -78,6 +84,13 @@ public final class Gguf extends TensorFile {
    */
   public Map<String, Object> metadata() {
     return metadata;
+  }
+
+  /** Metadata of some keys, in the shape of a JSON file. */
+  JsonFile json(Predicate<String> wanted) {
+    Map<String, Object> some = new LinkedHashMap<>(metadata);
+    some.keySet().removeIf(key -> !wanted.test(key));
+    return JsonFile.of(path(), some);
   }
 
   /** What all parts together hold, one of which is given. */

@@ -14,6 +14,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.exc.MismatchedInputException;
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.IntNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.google.errorprone.annotations.FormatMethod;
@@ -94,6 +95,26 @@ final class JsonFile implements Keys {
   /** What another file says, in the shape of a JSON file. */
   static JsonFile of(Path path, ObjectNode root) {
     return new JsonFile(path, "", root);
+  }
+
+  /** What another file says by keys, in the shape of a JSON file. */
+  static JsonFile of(Path path, Map<String, ?> values) {
+    ObjectNode root = JsonNodeFactory.instance.objectNode();
+    values.forEach((key, value) -> root.set(key, node(value)));
+    return of(path, root);
+  }
+
+  /** Where the type of a whole number does not say how large it is, the smallest one that can. */
+  private static JsonNode node(Object value) {
+    if (value instanceof Long number && number == (int) (long) number) {
+      return IntNode.valueOf((int) (long) number);
+    }
+    if (value instanceof List<?> list) {
+      ArrayNode array = JsonNodeFactory.instance.arrayNode(list.size());
+      list.forEach(item -> array.add(node(item)));
+      return array;
+    }
+    return MAPPER.valueToTree(value);
   }
 
   /** Characters of a text, which end in a CharacterCodingException where they are not UTF-8. */
@@ -306,16 +327,24 @@ final class JsonFile implements Keys {
 
   @Override
   public List<Double> positives(String key) throws IOException {
-    if (!(root.get(key) instanceof ArrayNode list)) {
+    List<Double> result = numbers(key);
+    if (!result.stream().allMatch(number -> number > 0)) {
       throw wrong(key, "a list of positive numbers");
+    }
+    return result;
+  }
+
+  /** The numbers of a list. */
+  List<Double> numbers(String key) throws IOException {
+    if (!(root.get(key) instanceof ArrayNode list)) {
+      throw wrong(key, "a list of numbers");
     }
     List<Double> result = new ArrayList<>();
     for (JsonNode node : list) {
-      double number = node.isNumber() ? node.doubleValue() : 0;
-      if (number <= 0 || !Double.isFinite(number)) {
-        throw wrong(key, "a list of positive numbers");
+      if (!node.isNumber() || !Double.isFinite(node.doubleValue())) {
+        throw wrong(key, "a list of numbers");
       }
-      result.add(number);
+      result.add(node.doubleValue());
     }
     return result;
   }

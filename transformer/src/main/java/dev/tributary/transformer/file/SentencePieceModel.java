@@ -35,9 +35,11 @@ final class SentencePieceModel {
   private static final int UNIGRAM = 1;
   private static final int BYTE_PAIRS = 2;
 
-  private static final int NORMAL = 1;
-  private static final int CONTROL = 3;
-  private static final int USER_DEFINED = 4;
+  static final int NORMAL = 1;
+  static final int UNKNOWN = 2;
+  static final int CONTROL = 3;
+  static final int USER_DEFINED = 4;
+  static final int BYTE = 6;
 
   private record Piece(String text, float score, int type) {}
 
@@ -101,6 +103,27 @@ final class SentencePieceModel {
     if (model.kind != UNIGRAM && model.kind != BYTE_PAIRS) {
       throw BadFile.because(
           file, "the model is of type %d, expected 1 (unigram) or 2 (BPE)", model.kind);
+    }
+    return model;
+  }
+
+  /**
+   * A model of byte pairs that another file holds.
+   *
+   * @param types of the pieces, by the numbers of SentencePiece
+   * @throws IOException if two pieces are the same, or one is none
+   */
+  static SentencePieceModel bytePairs(
+      Path file, List<String> texts, List<Double> scores, List<Integer> types, int unknown)
+      throws IOException {
+    SentencePieceModel model = new SentencePieceModel(file);
+    model.kind = BYTE_PAIRS;
+    model.unknown = unknown;
+    model.byteFallback = types.contains(BYTE);
+    for (int id = 0; id < texts.size(); id++) {
+      Piece piece = new Piece(texts.get(id), scores.get(id).floatValue(), types.get(id));
+      model.pieces.add(piece);
+      model.check(piece, id);
     }
     return model;
   }
@@ -223,10 +246,7 @@ final class SentencePieceModel {
     ObjectNode root = JsonNodeFactory.instance.objectNode().put("version", "1.0");
     ArrayNode added = root.putArray("added_tokens");
     for (int id = 0; id < pieces.size(); id++) {
-      Piece piece = pieces.get(id);
-      if (piece.type == CONTROL || piece.type == USER_DEFINED) {
-        added.add(AddedTokens.json(id, piece.text, piece.type == CONTROL));
-      }
+      add(added, id, pieces.get(id).text, pieces.get(id).type);
     }
     if (kind == BYTE_PAIRS) {
       describeSpaces(root, legacy, prefixed);
@@ -236,6 +256,13 @@ final class SentencePieceModel {
       describeUnigram(root.putObject("model"));
     }
     return root;
+  }
+
+  /** Lists a piece that is looked for in a text before anything else, if it is one. */
+  static void add(ArrayNode added, int id, String text, int type) {
+    if (type == CONTROL || type == USER_DEFINED) {
+      added.add(AddedTokens.json(id, text, type == CONTROL));
+    }
   }
 
   private static void describeSpaces(ObjectNode root, boolean legacy, boolean prefixed) {

@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.ToIntFunction;
 import java.util.stream.Stream;
 
 /**
@@ -119,8 +120,15 @@ final class TokenizerFolder {
         this.vocabulary = ModelVocabulary.of(description.object("model"));
       }
       default -> {
-        this.description = JsonFile.read(file, FILE_LIMIT);
-        this.config = beside(CONFIG);
+        if (Gguf.isOne(file)) {
+          JsonFile metadata = Gguf.open(file).json(key -> key.startsWith("tokenizer."));
+          GgufTokenizer tokenizer = new GgufTokenizer(metadata);
+          this.description = JsonFile.of(file, tokenizer.describe());
+          this.config = JsonFile.of(file, tokenizer.config());
+        } else {
+          this.description = JsonFile.read(file, FILE_LIMIT);
+          this.config = beside(CONFIG);
+        }
         this.vocabulary = ModelVocabulary.of(description.object("model"));
       }
     }
@@ -287,7 +295,7 @@ final class TokenizerFolder {
     List<String> begin = around("add_bos_token", "bos_token", known, result);
     List<String> end = around("add_eos_token", "eos_token", known, result);
     if (older == OlderFiles.SENTENCE_PIECES || (pair && !begin.isEmpty())) {
-      putAround(begin, pair ? List.of() : end, result.ids());
+      putAround(description.root(), begin, pair ? List.of() : end, result.ids()::get);
     }
     return result;
   }
@@ -322,16 +330,22 @@ final class TokenizerFolder {
     return wanted && older != OlderFiles.NONE ? List.of(added.named(role, config, key)) : List.of();
   }
 
-  private void putAround(List<String> begin, List<String> end, Map<String, Integer> ids) {
+  /**
+   * Adds the step that puts tokens around a text.
+   *
+   * @param ids of tokens, by their content
+   */
+  static void putAround(
+      ObjectNode description, List<String> begin, List<String> end, ToIntFunction<String> ids) {
     ObjectNode template =
-        description.root().putObject("post_processor").put("type", TokenizerSteps.TEMPLATE);
+        description.putObject("post_processor").put("type", TokenizerSteps.TEMPLATE);
     ObjectNode special = template.putObject("special_tokens");
     Stream.concat(begin.stream(), end.stream())
         .distinct()
         .forEach(
             content -> {
               ObjectNode token = special.putObject(content).put("id", content);
-              token.putArray("ids").add(ids.get(content));
+              token.putArray("ids").add(ids.applyAsInt(content));
               token.putArray("tokens").add(content);
             });
     for (List<String> texts : List.of(List.of("A"), List.of("A", "B"))) {

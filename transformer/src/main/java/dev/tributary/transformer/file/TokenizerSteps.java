@@ -20,7 +20,7 @@ final class TokenizerSteps {
   private static final String PRECOMPILED = "Precompiled";
   private static final String PREPEND = "Prepend";
   private static final String REPLACE = "Replace";
-  private static final String SPLIT = "Split";
+  static final String SPLIT = "Split";
   private static final String STRIP = "Strip";
   private static final String BERT = "BertProcessing";
   private static final String ROBERTA = "RobertaProcessing";

@@ -16,7 +16,7 @@ import java.util.function.UnaryOperator;
  *
  * @see <a href="https://github.com/ggml-org/ggml/blob/master/docs/gguf.md">GGUF</a>
  */
-public final class Gguf implements Architecture {
+public final class GgufFamily implements Architecture {
   /** Keys of a config by those of metadata, for sizes that every model has. */
   private static final Map<String, String> SIZES = sizes();
 
@@ -36,7 +36,7 @@ public final class Gguf implements Architecture {
    *
    * @param name of the architecture in GGUF files
    */
-  Gguf(String name, Architecture family) {
+  GgufFamily(String name, Architecture family) {
     this.name = name;
     this.family = family;
   }
@@ -56,28 +56,28 @@ public final class Gguf implements Architecture {
   // ---- what a family says of itself --------------------------------------------------------
 
   /** The same, and its config says one thing more. */
-  Gguf says(Saying one) {
+  GgufFamily says(Saying one) {
     sayings.add(one);
     return this;
   }
 
   /** A number that need not be there. */
-  Gguf number(String key, String as) {
+  GgufFamily number(String key, String as) {
     return says((metadata, config) -> metadata.number(key).ifPresent(n -> config.put(as, n)));
   }
 
   /** The epsilon of its norms. */
-  Gguf epsilon(String key, String as) {
+  GgufFamily epsilon(String key, String as) {
     return says((metadata, config) -> config.put(as, metadata.required(key)));
   }
 
   /** Norms of the root mean square. */
-  Gguf rms() {
+  GgufFamily rms() {
     return epsilon("attention.layer_norm_rms_epsilon", "rms_norm_eps");
   }
 
   /** A window, which 0 switches off. */
-  Gguf window() {
+  GgufFamily window() {
     return says(
         (metadata, config) -> {
           int window = metadata.count("attention.sliding_window", 0);
@@ -86,17 +86,17 @@ public final class Gguf implements Architecture {
   }
 
   /** Rotary positions, as the family's config says them. */
-  Gguf rope(Rope rope) {
+  GgufFamily rope(Rope rope) {
     return says((metadata, config) -> new GgufRope(metadata, rope).add(config));
   }
 
   /** Something is so if there is a tensor of this name. */
-  Gguf present(String as, String tensor) {
+  GgufFamily present(String as, String tensor) {
     return says((metadata, config) -> config.put(as, metadata.tensors().contains(tensor)));
   }
 
   /** Weights of these names or layouts. */
-  Gguf spelled(UnaryOperator<Spellings> change) {
+  GgufFamily spelled(UnaryOperator<Spellings> change) {
     spelled = change;
     return this;
   }
@@ -152,7 +152,7 @@ public final class Gguf implements Architecture {
     if (config.layers().get(0).mlp().kind() == MlpConfig.Kind.PLAIN) {
       all.mlpInput("blk.*.ffn_up", Spellings.NEURONS);
     }
-    return spelled.apply(all).all().stream().map(Gguf::sized).toList();
+    return spelled.apply(all).all().stream().map(GgufFamily::sized).toList();
   }
 
   /** By the keys of the metadata that say how large a weight is. */
