@@ -581,6 +581,26 @@ public final class Variable {
   }
 
   /**
+   * Pairs of numbers turned by angles, see {@link Tensor#rotated}.
+   *
+   * @param cosine of the angle of each pair, [row, pair]
+   * @param sine of the same angles
+   * @param distance from the first number of a pair to the second
+   * @return of the same shape
+   */
+  public Variable rotated(Tensor cosine, Tensor sine, int distance) {
+    return derived(
+        "rotated",
+        value.rotated(cosine, sine, distance),
+        along(
+            this,
+            () ->
+                new Rule(
+                    u -> u.rotated(cosine, sine, distance),
+                    v -> v.rotated(cosine, sine.negate(), distance))));
+  }
+
+  /**
    * {@return the mean along one axis, which stays with size 1}
    *
    * @param axis from 0, or from the end: -1 is the last

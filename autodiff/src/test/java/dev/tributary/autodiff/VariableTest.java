@@ -137,6 +137,14 @@ class VariableTest {
     return draw(x.value().dtype(), Domain.ANY, s(n), new Random(SEED + 1));
   }
 
+  private static Variable rotated(Variable x, int pairs, int distance) {
+    Random random = new Random(SEED + 2);
+    Shape angles = s(x.shape().size(-2), pairs);
+    Tensor cosine = draw(x.value().dtype(), Domain.ANY, angles, random);
+    Tensor sine = draw(x.value().dtype(), Domain.ANY, angles, random);
+    return x.rotated(cosine, sine, distance);
+  }
+
   private static Stream<Row> rows() {
     List<Row> rows = new ArrayList<>();
     for (List<Shape> pair : BROADCASTS) {
@@ -220,6 +228,9 @@ class VariableTest {
             unary("centred(int)", x -> x.centred(1), 2, 3, 4),
             unary("rootMeanSquare(double)", x -> x.rootMeanSquare(0.1), 3),
             unary("rootMeanSquare(double)", x -> x.rootMeanSquare(0.1), 2, 4, 3),
+            unary("rotated(Tensor, Tensor, int)", x -> rotated(x, 2, 2), 3, 5),
+            unary("rotated(Tensor, Tensor, int)", x -> rotated(x, 2, 1), 2, 3, 4),
+            unary("rotated(Tensor, Tensor, int)", x -> rotated(x, 4, 2), 3, 8),
             unary("mean(int)", x -> x.mean(-1), 2, 3),
             unary("mean(int)", x -> x.mean(1), 2, 3, 4),
             unary("softmax()", Variable::softmax, 5),

@@ -220,6 +220,29 @@ final class CpuKernels implements Kernels {
   }
 
   @Override
+  public void rootMeanSquare(Tensor x, double epsilon, Tensor out) {
+    rootMeanSquare(rows(x), x, epsilon, out);
+  }
+
+  private static <A> void rootMeanSquare(Rows<A> rows, Tensor x, double epsilon, Tensor out) {
+    int n = x.shape().size(-1);
+    Access from = access(x);
+    Access to = access(out);
+    Workers.run(
+        out.shape().length(),
+        x.shape().length(),
+        (first, last) -> {
+          A row = Scratch.array(rows, 0, n);
+          A roots = Scratch.array(rows, 1, last - first);
+          for (int i = first; i < last; i++) {
+            rows.read(from, x.offset() + (long) i * n, row, 0, n);
+            rows.set(roots, i - first, Math.sqrt(rows.dot(row, row, n) / n + epsilon));
+          }
+          rows.write(roots, 0, last - first, to, out.offset() + first);
+        });
+  }
+
+  @Override
   public void rescale(Tensor x, Tensor scale, Tensor gain, Tensor bias, Tensor out) {
     rescale(rows(x), x, scale, gain, bias, out);
   }
@@ -244,6 +267,54 @@ final class CpuKernels implements Kernels {
             rows.read(from, x.offset() + (long) i * n, row, 0, n);
             rows.rescale(row, rows.get(scales, scale.offset() + i % period), gains, biases, n);
             rows.write(row, 0, n, to, out.offset() + (long) i * n);
+          }
+        });
+  }
+
+  @Override
+  public void rotate(Tensor x, Tensor cosine, Tensor sine, int distance, Tensor out) {
+    rotate(rows(x), x, cosine, sine, distance, out);
+  }
+
+  /** Rows that follow each other are turned together: one alone is too short to vectorise. */
+  private static <A> void rotate(
+      Rows<A> rows, Tensor x, Tensor cosine, Tensor sine, int distance, Tensor out) {
+    int n = x.shape().size(-1);
+    int perMatrix = cosine.shape().size(0);
+    int pairs = cosine.shape().size(1);
+    int slab = Math.max(1, PIECE / n);
+    Access from = access(x);
+    Access cosines = access(cosine);
+    Access sines = access(sine);
+    Access to = access(out);
+    Workers.run(
+        rowsOf(x),
+        x.shape().length(),
+        (first, last) -> {
+          A all = Scratch.array(rows, 0, slab * n);
+          A one = Scratch.array(rows, 1, slab * pairs);
+          A other = Scratch.array(rows, 2, slab * pairs);
+          A c = Scratch.array(rows, 3, slab * pairs);
+          A s = Scratch.array(rows, 4, slab * pairs);
+          A turned = Scratch.array(rows, 5, slab * pairs);
+          A otherTurned = Scratch.array(rows, 6, slab * pairs);
+          int height;
+          for (int row = first; row < last; row += height) {
+            int index = row % perMatrix;
+            height = Math.min(slab, Math.min(last - row, perMatrix - index));
+            int count = height * pairs;
+            rows.read(from, x.offset() + (long) row * n, all, 0, height * n);
+            rows.read(cosines, cosine.offset() + (long) index * pairs, c, 0, count);
+            rows.read(sines, sine.offset() + (long) index * pairs, s, 0, count);
+            for (int i = 0; i < height; i++) {
+              rows.split(all, i * n, pairs / distance, distance, one, other, i * pairs);
+            }
+            rows.sumOfProducts(one, c, -1, other, s, turned, count);
+            rows.sumOfProducts(other, c, 1, one, s, otherTurned, count);
+            for (int i = 0; i < height; i++) {
+              rows.join(turned, otherTurned, i * pairs, pairs / distance, distance, all, i * n);
+            }
+            rows.write(all, 0, height * n, to, out.offset() + (long) row * n);
           }
         });
   }

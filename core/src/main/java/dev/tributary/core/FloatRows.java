@@ -299,6 +299,47 @@ final class FloatRows implements Rows<float[]> {
   }
 
   @Override
+  public void sumOfProducts(
+      float[] x, float[] a, double factor, float[] y, float[] b, float[] z, int n) {
+    addProducts(x, a, (float) factor, y, b, z, n);
+  }
+
+  private static void addProducts(
+      float[] x, float[] a, float factor, float[] y, float[] b, float[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = x[i] * a[i] + factor * y[i] * b[i];
+    }
+  }
+
+  @Override
+  public void split(
+      float[] x, int from, int blocks, int size, float[] first, float[] second, int to) {
+    for (int block = 0; block < blocks; block++) {
+      if (size == 1) {
+        first[to + block] = x[from + 2 * block];
+        second[to + block] = x[from + 2 * block + 1];
+      } else {
+        System.arraycopy(x, from + 2 * block * size, first, to + block * size, size);
+        System.arraycopy(x, from + (2 * block + 1) * size, second, to + block * size, size);
+      }
+    }
+  }
+
+  @Override
+  public void join(
+      float[] first, float[] second, int from, int blocks, int size, float[] x, int to) {
+    for (int block = 0; block < blocks; block++) {
+      if (size == 1) {
+        x[to + 2 * block] = first[from + block];
+        x[to + 2 * block + 1] = second[from + block];
+      } else {
+        System.arraycopy(first, from + block * size, x, to + 2 * block * size, size);
+        System.arraycopy(second, from + block * size, x, to + (2 * block + 1) * size, size);
+      }
+    }
+  }
+
+  @Override
   public void expOfNonPositive(float[] x, float[] z, int n) {
     FloatNumerics.expOfNormal(x, z, n);
   }

@@ -70,11 +70,24 @@ interface Kernels {
    */
   void rowDots(Tensor x, Tensor y, Tensor out);
 
+  /** The root of the mean square of each row plus {@code epsilon}, to [.., 1]. */
+  void rootMeanSquare(Tensor x, double epsilon, Tensor out);
+
   /**
    * x / scale · gain + bias, with a scale for each row of {@code x}, repeated over its leading
    * axes, and a gain and a bias for each entry of a row.
    */
   void rescale(Tensor x, Tensor scale, Tensor gain, Tensor bias, Tensor out);
+
+  /**
+   * Turns pairs (a, b) in each row to (a cos - b sin, b cos + a sin). Entry i of the first number
+   * of a pair is {@code distance} before the second, in blocks of twice that; what is left of a row
+   * is copied.
+   *
+   * @param cosine [row, pair], where the row is the index along the axis before the last
+   * @param sine of the same shape
+   */
+  void rotate(Tensor x, Tensor cosine, Tensor sine, int distance, Tensor out);
 
   /** Sums the middle axis of {@code x} seen as [outer, count, inner]. */
   void sum(Tensor x, int outer, int count, int inner, Tensor out);

@@ -215,6 +215,14 @@ final class Nd4jKernels implements Kernels {
   }
 
   @Override
+  public void rootMeanSquare(Tensor x, double epsilon, Tensor out) {
+    rowDots(x, x, out);
+    binary(Binary.TIMES, out, 1.0 / x.shape().size(-1), out);
+    binary(Binary.PLUS, out, epsilon, out);
+    unary(Unary.SQRT, out, out);
+  }
+
+  @Override
   public void rescale(Tensor x, Tensor scale, Tensor gain, Tensor bias, Tensor out) {
     if (x.shape().length() == 0) {
       return;
@@ -224,6 +232,31 @@ final class Nd4jKernels implements Kernels {
     INDArray z = window(out, x.shape().length() / (rows * n), rows, n);
     z.assign(window(x, x.shape().length() / (rows * n), rows, n));
     z.divi(window(scale, 1, rows, 1)).muli(window(gain, 1, 1, n)).addi(window(bias, 1, 1, n));
+  }
+
+  @Override
+  public void rotate(Tensor x, Tensor cosine, Tensor sine, int distance, Tensor out) {
+    if (x.shape().length() == 0) {
+      return;
+    }
+    int n = x.shape().size(-1);
+    int tokens = cosine.shape().size(0);
+    int pairs = cosine.shape().size(1);
+    int outer = x.shape().length() / (tokens * n);
+    int[] box = {outer, tokens, pairs / distance, distance};
+    int[] strides = {tokens * n, n, 2 * distance, 1};
+    int[] angles = {1, tokens, pairs / distance, distance};
+    array(out).assign(array(x));
+    try (Temporaries temporaries = new Temporaries()) {
+      INDArray a = window(x, 0, box, strides);
+      INDArray b = window(x, distance, box, strides);
+      INDArray c = window(cosine, angles);
+      INDArray s = window(sine, angles);
+      INDArray one = temporaries.add(a.mul(c)).subi(temporaries.add(b.mul(s)));
+      INDArray other = temporaries.add(b.mul(c)).addi(temporaries.add(a.mul(s)));
+      window(out, 0, box, strides).assign(one);
+      window(out, distance, box, strides).assign(other);
+    }
   }
 
   @Override

@@ -66,6 +66,18 @@ interface Rows<A> {
 
   void binary(Binary function, double x, A y, A z, int n);
 
+  /** z[i] = x[i] · a[i] + factor · y[i] · b[i]. */
+  void sumOfProducts(A x, A a, double factor, A y, A b, A z, int n);
+
+  /**
+   * Takes the two halves of each of the first {@code blocks} blocks of 2 · {@code size} entries of
+   * {@code x} from {@code from} on apart, to {@code first} and {@code second} from {@code to} on.
+   */
+  void split(A x, int from, int blocks, int size, A first, A second, int to);
+
+  /** The inverse of {@link #split}. */
+  void join(A first, A second, int from, int blocks, int size, A x, int to);
+
   /** The sum of x[from..to). */
   double sum(A x, int from, int to);
 

@@ -112,7 +112,13 @@ public final class Shapes extends Device {
     public void rowDots(Tensor x, Tensor y, Tensor out) {}
 
     @Override
+    public void rootMeanSquare(Tensor x, double epsilon, Tensor out) {}
+
+    @Override
     public void rescale(Tensor x, Tensor scale, Tensor gain, Tensor bias, Tensor out) {}
+
+    @Override
+    public void rotate(Tensor x, Tensor cosine, Tensor sine, int distance, Tensor out) {}
 
     @Override
     public void sum(Tensor x, int outer, int count, int inner, Tensor out) {}

@@ -547,9 +547,13 @@ public final class Tensor {
    * stays with size 1}
    *
    * @param epsilon added to the mean square
+   * @throws IllegalArgumentException if there are no axes
    */
   public Tensor rootMeanSquare(double epsilon) {
-    return rowDots(this).times(1.0 / shape.size(-1)).plus(epsilon).sqrt();
+    requireArgument(shape.rank() > 0, "rootMeanSquare: %s has no rows", shape);
+    Tensor result = allocate(shape.with(-1, 1));
+    result.kernels().rootMeanSquare(dense(), epsilon, result);
+    return result;
   }
 
   /**
@@ -578,6 +582,44 @@ public final class Tensor {
     requireEnding("rescaled", shape.with(-1, 1), scale.shape);
     Tensor result = allocate(shape);
     result.kernels().rescale(dense(), scale.dense(), gain.dense(), bias.dense(), result);
+    return result;
+  }
+
+  /**
+   * Pairs of numbers turned by angles, as rotary positions do: (a, b) becomes (a cos - b sin, b cos
+   * + a sin). The first numbers of {@code distance} pairs are followed by the second ones, then
+   * come those of the next; what is left of a row passes. With the sine negated, the adjoint.
+   *
+   * @param cosine of the angle of each pair, [row, pair], the row counted along the axis before the
+   *     last
+   * @param sine of the same angles
+   * @param distance from the first number of a pair to the second, a divisor of the number of pairs
+   * @return of the same shape
+   * @throws IllegalArgumentException if they do not fit the last two axes
+   * @see <a href="https://arxiv.org/abs/2104.09864">Su et al. 2021</a>
+   */
+  public Tensor rotated(Tensor cosine, Tensor sine, int distance) {
+    requireSameType("rotated", cosine);
+    requireSameType("rotated", sine);
+    requireArgument(
+        shape.rank() >= 2
+            && cosine.shape.rank() == 2
+            && cosine.shape.size(0) == shape.size(-2)
+            && 2L * cosine.shape.size(1) <= shape.size(-1)
+            && sine.shape.equals(cosine.shape),
+        "rotated: rows %s, cosine %s and sine %s do not fit",
+        shape,
+        cosine.shape,
+        sine.shape);
+    requireArgument(
+        distance > 0 && cosine.shape.size(1) % distance == 0,
+        "rotated: %d pairs of numbers that are %d apart",
+        cosine.shape.size(1),
+        distance);
+    Tensor result = allocate(shape);
+    if (shape.length() > 0) {
+      result.kernels().rotate(dense(), cosine.dense(), sine.dense(), distance, result);
+    }
     return result;
   }
 

@@ -171,6 +171,17 @@ class KernelsTest {
           };
         });
     cases.put(
+        "rootMeanSquare(Tensor, double, Tensor)",
+        draw -> {
+          Assume.that(draw.shape().rank() > 0);
+          Tensor x = draw.operandTensor();
+          return kernels -> {
+            Tensor out = draw.out(draw.shape().with(-1, 1));
+            kernels.rootMeanSquare(x, 0.1, out);
+            return out;
+          };
+        });
+    cases.put(
         "rescale(Tensor, Tensor, Tensor, Tensor, Tensor)",
         draw -> {
           Assume.that(draw.shape().rank() > 0);
@@ -181,6 +192,23 @@ class KernelsTest {
           return kernels -> {
             Tensor out = draw.out(x.shape());
             kernels.rescale(x, scale, gain, bias, out);
+            return out;
+          };
+        });
+    cases.put(
+        "rotate(Tensor, Tensor, Tensor, int, Tensor)",
+        draw -> {
+          Assume.that(draw.shape().rank() > 1 && draw.shape().size(-1) > 0);
+          Tensor x = draw.operandTensor();
+          int pairs = draw.upTo(x.shape().size(-1) / 2);
+          Assume.that(pairs > 0);
+          int distance = draw.oneOf(1, pairs);
+          Shape angles = Shape.of(x.shape().size(-2), pairs);
+          Tensor cosine = draw.gaussian(angles);
+          Tensor sine = draw.gaussian(angles);
+          return kernels -> {
+            Tensor out = draw.out(draw.shape());
+            kernels.rotate(x, cosine, sine, distance, out);
             return out;
           };
         });

@@ -72,6 +72,12 @@ class ShapesTest {
           Tensor row = Tensor.zeros(x.dtype(), Shape.of(x.shape().size(-1)));
           return x.rescaled(x.mean(-1), row, row);
         });
+    steps.put(
+        "rotated",
+        (x, random) -> {
+          Tensor angles = Tensor.zeros(x.dtype(), Shape.of(x.shape().size(-2), 2));
+          return x.pad(-1, 0, x.shape().size(-1) + 4).rotated(angles, angles, 1);
+        });
     steps.put("sumTo", (x, random) -> x.sumTo(x.shape().with(axis(x, random), 1)));
     steps.put("matmul", (x, random) -> x.matmul(few(x).permute(1, 0)));
     steps.put("matmulTransposed", (x, random) -> x.matmulTransposed(few(x)));

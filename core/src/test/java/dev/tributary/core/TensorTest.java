@@ -806,6 +806,59 @@ class TensorTest {
         () -> x.rescaled(Tensor.zeros(DType.FLOAT, Shape.of(4, 1)), three, three));
   }
 
+  @Property(tries = TRIES)
+  void rotated_anyRows_turnsEachPair(
+      @ForAll("rows") Operand x,
+      @ForAll @IntRange(min = 1, max = 3) int blocks,
+      @ForAll @IntRange(min = 1, max = 4) int distance) {
+    int pairs = blocks * distance;
+    Shape shape = x.shape().prepend(1).with(-1, x.shape().size(-1) + 2 * pairs);
+    Random random = x.random();
+    Reference rows = Reference.gaussian(x.dtype(), shape, random);
+    Shape angles = Shape.of(shape.size(-2), pairs);
+    Reference cosine = Reference.gaussian(x.dtype(), angles, random);
+    Reference sine = Reference.gaussian(x.dtype(), angles, random);
+    int last = shape.rank() - 1;
+    check(
+        Reference.generate(
+            shape,
+            index -> {
+              int i = index[last];
+              if (i >= 2 * pairs) {
+                return rows.at(index);
+              }
+              boolean isFirst = i / distance % 2 == 0;
+              int pair = i / (2 * distance) * distance + i % distance;
+              int partner = isFirst ? i + distance : i - distance;
+              double turned = rows.at(Reference.with(index, last, partner));
+              return rows.at(index) * cosine.at(index[last - 1], pair)
+                  + (isFirst ? -turned : turned) * sine.at(index[last - 1], pair);
+            }),
+        () -> x.tensor(rows).rotated(x.tensor(cosine), x.tensor(sine), distance),
+        FEW_ROUNDINGS);
+  }
+
+  @Example
+  void rotated_misfit_saysWhatDoesNotFit() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 6));
+    Tensor angles = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    Tensor four = Tensor.zeros(DType.FLOAT, Shape.of(2, 4));
+    Tensor column = Tensor.zeros(DType.FLOAT, Shape.of(3, 2));
+    assertRefused(
+        "rotated: rows [2, 6], cosine [2, 4] and sine [2, 4] do not fit",
+        () -> x.rotated(four, four, 1));
+    assertRefused(
+        "rotated: rows [2, 6], cosine [3, 2] and sine [3, 2] do not fit",
+        () -> x.rotated(column, column, 1));
+    assertRefused(
+        "rotated: rows [2, 6], cosine [2, 3] and sine [2, 4] do not fit",
+        () -> x.rotated(angles, four, 1));
+    assertRefused(
+        "rotated: 3 pairs of numbers that are 2 apart", () -> x.rotated(angles, angles, 2));
+    assertRefused(
+        "rotated: 3 pairs of numbers that are 0 apart", () -> x.rotated(angles, angles, 0));
+  }
+
   @Example
   void sum_noSuchAxis_saysShapeAndAxis() {
     Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
@@ -1332,6 +1385,7 @@ class TensorTest {
     operations.put("rowDots", x -> x.rowDots(other).plus(other.rowDots(x)));
     operations.put("rootMeanSquare", x -> x.rootMeanSquare(0.1));
     operations.put("rescaled", x -> x.rescaled(x.rootMeanSquare(0.1), row, row));
+    operations.put("rotated", x -> x.rotated(x.slice(1, 0, 512), other.slice(1, 0, 512), 512));
     operations.put("sumTo", x -> x.sumTo(Shape.of(1024)));
     operations.put("matmul", square::matmul);
     operations.put(

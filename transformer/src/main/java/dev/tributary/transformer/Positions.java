@@ -3,12 +3,8 @@ package dev.tributary.transformer;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.autodiff.Variable;
-import dev.tributary.core.DType;
-import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import java.util.ArrayList;
 import java.util.List;
-import java.util.function.DoubleUnaryOperator;
 
 /** How queries and keys of an attention depend on where their tokens stand. */
 public sealed interface Positions {
@@ -20,6 +16,15 @@ public sealed interface Positions {
    * @return of the same shape
    */
   Variable apply(Variable x, int firstToken);
+
+  /**
+   * Cotangents at what {@link #apply} gives, pulled back to what it takes.
+   *
+   * @param cotangents [.., token, dHead]
+   * @param firstToken the token of the first row
+   * @return of the same shape
+   */
+  Tensor pulled(Tensor cotangents, int firstToken);
 
   /** {@return how many numbers of a head they change} */
   int turning();
@@ -38,6 +43,11 @@ public sealed interface Positions {
     @Override
     public Variable apply(Variable x, int firstToken) {
       return x;
+    }
+
+    @Override
+    public Tensor pulled(Tensor cotangents, int firstToken) {
+      return cotangents;
     }
 
     @Override
@@ -62,7 +72,16 @@ public sealed interface Positions {
 
     @Override
     public Variable apply(Variable x, int firstToken) {
-      throw new IllegalStateException("these positions depend on the length of the text");
+      throw needLength();
+    }
+
+    @Override
+    public Tensor pulled(Tensor cotangents, int firstToken) {
+      throw needLength();
+    }
+
+    private static IllegalStateException needLength() {
+      return new IllegalStateException("these positions depend on the length of the text");
     }
 
     @Override
@@ -117,48 +136,18 @@ public sealed interface Positions {
 
     @Override
     public Variable apply(Variable x, int firstToken) {
-      int turning = turning();
-      int heads = x.shape().size(0);
-      int tokens = x.shape().size(1);
-      Variable first;
-      Variable second;
-      if (pairs == Pairs.HALVES) {
-        first = x.slice(-1, 0, turning / 2);
-        second = x.slice(-1, turning / 2, turning);
-      } else {
-        Shape byPair = Shape.of(heads, tokens, turning / 2, 2);
-        Variable paired = x.slice(-1, 0, turning).reshape(byPair);
-        first = paired.slice(-1, 0, 1).reshape(heads, tokens, turning / 2);
-        second = paired.slice(-1, 1, 2).reshape(heads, tokens, turning / 2);
-      }
-      DType dtype = x.value().dtype();
-      Variable cosine = Variable.constant(table(dtype, firstToken, tokens, Math::cos));
-      Variable sine = Variable.constant(table(dtype, firstToken, tokens, Math::sin));
-      Variable one = first.times(cosine).minus(second.times(sine));
-      Variable other = second.times(cosine).plus(first.times(sine));
-      List<Variable> parts = new ArrayList<>();
-      if (pairs == Pairs.HALVES) {
-        parts.add(one);
-        parts.add(other);
-      } else {
-        Shape single = Shape.of(heads, tokens, turning / 2, 1);
-        Variable paired = Variable.concat(-1, List.of(one.reshape(single), other.reshape(single)));
-        parts.add(paired.reshape(heads, tokens, turning));
-      }
-      if (turning < x.shape().size(-1)) {
-        parts.add(x.slice(-1, turning, x.shape().size(-1)));
-      }
-      return parts.size() == 1 ? parts.get(0) : Variable.concat(-1, parts);
+      Angles angles = Angles.of(this, x.value(), firstToken);
+      return x.rotated(angles.cosine(), angles.sine(), distance());
     }
 
-    /** A function of each angle, [token, pair]. */
-    private Tensor table(DType dtype, int firstToken, int tokens, DoubleUnaryOperator of) {
-      double[] values = new double[tokens * frequencies.size()];
-      for (int i = 0; i < values.length; i++) {
-        int token = firstToken + i / frequencies.size();
-        values[i] = multiplier * of.applyAsDouble(token * frequencies.get(i % frequencies.size()));
-      }
-      return Tensor.of(dtype, Shape.of(tokens, frequencies.size()), values);
+    @Override
+    public Tensor pulled(Tensor cotangents, int firstToken) {
+      Angles angles = Angles.of(this, cotangents, firstToken);
+      return cotangents.rotated(angles.cosine(), angles.sine().negate(), distance());
+    }
+
+    private int distance() {
+      return pairs == Pairs.HALVES ? frequencies.size() : 1;
     }
   }
 }

@@ -103,7 +103,7 @@ public final class Projection {
   public Tensor pulled(Tensor x, int token, Tensor cotangents, ScaleGradient scaleGradient) {
     Shape shape = cotangents.shape();
     Tensor each = cotangents.reshape(shape.size(0) * shape.size(1), 1, dHead);
-    Tensor turnedBack = positions.apply(Variable.constant(each), -token).value().reshape(shape);
+    Tensor turnedBack = positions.pulled(each, token).reshape(shape);
     if (norm.isEmpty()) {
       return turnedBack;
     }
