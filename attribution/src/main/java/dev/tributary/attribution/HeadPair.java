@@ -125,8 +125,9 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
               .times(attention.outlet(), weight.reshape(heads * dHead, weight.shape().size(2)))
               .reshape(gradient.to() - gradient.from(), heads, dHead)
               .permute(1, 0, 2);
-      Tensor products = byHead.matmulTransposed(values(run)).times(gradient.read(pattern(run), 1));
-      return NodeArray.of(this, products, 0, gradient.from());
+      Variable values = Variable.constant(run.value(Site.VALUE, number));
+      Tensor read = attention.valuesAlong(Variable.constant(byHead), values).value();
+      return NodeArray.of(this, read.times(gradient.read(pattern(run), 1)), 0, gradient.from());
     }
 
     @Override
