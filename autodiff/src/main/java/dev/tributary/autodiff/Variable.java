@@ -5,6 +5,7 @@ import static dev.tributary.core.Checks.requirePresent;
 import static dev.tributary.core.Checks.requireState;
 
 import dev.tributary.autodiff.LinearMap.Rule;
+import dev.tributary.core.Activation;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
@@ -490,6 +491,28 @@ public final class Variable {
     }
     Tensor.WithDerivative y = both.apply(value);
     return derived(name, y.value(), along(this, () -> diagonal(y.derivative())));
+  }
+
+  /**
+   * {@return function(x) · up, element by element}
+   *
+   * @param function of x, the gate
+   * @param up of the same shape
+   */
+  public Variable gated(Activation function, Variable up) {
+    if (!live && !up.live) {
+      return derived(
+          "gated",
+          value.gated(function, up.value),
+          along(this, () -> diagonal(value.gatedWithDerivatives(function, up.value).alongGate())),
+          along(up, () -> diagonal(value.gatedWithDerivatives(function, up.value).alongUp())));
+    }
+    Tensor.Gated y = value.gatedWithDerivatives(function, up.value);
+    return derived(
+        "gated",
+        y.value(),
+        along(this, () -> diagonal(y.alongGate())),
+        along(up, () -> diagonal(y.alongUp())));
   }
 
   // ---- reductions --------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.tributary.core.Activation;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
@@ -152,6 +153,14 @@ class VariableTest {
       rows.add(new Row("minus(Variable)", Domain.ANY, x -> x.get(0).minus(x.get(1)), pair));
       rows.add(new Row("times(Variable)", Domain.ANY, x -> x.get(0).times(x.get(1)), pair));
       rows.add(new Row("over(Variable)", Domain.POSITIVE, x -> x.get(0).over(x.get(1)), pair));
+    }
+    for (Activation function : Activation.values()) {
+      rows.add(
+          new Row(
+              "gated(Activation, Variable)",
+              Domain.ANY,
+              x -> x.get(0).gated(function, x.get(1)),
+              List.of(s(4, 5), s(4, 5))));
     }
     for (List<Shape> pair : PRODUCTS) {
       Shape left = pair.get(0);

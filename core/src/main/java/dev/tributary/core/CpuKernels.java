@@ -171,6 +171,66 @@ final class CpuKernels implements Kernels {
   }
 
   @Override
+  public void gate(Unary function, Tensor gate, Tensor up, Tensor out) {
+    gate(rows(gate), function, gate, up, out);
+  }
+
+  private static <A> void gate(Rows<A> rows, Unary function, Tensor gate, Tensor up, Tensor out) {
+    Access gates = access(gate);
+    Access ups = access(up);
+    Access to = access(out);
+    inPieces(
+        gate.shape().length(),
+        (start, n) -> {
+          A row = Scratch.array(rows, 0, PIECE);
+          A factor = Scratch.array(rows, 1, PIECE);
+          A result = Scratch.array(rows, 2, PIECE);
+          rows.read(gates, gate.offset() + start, row, 0, n);
+          rows.read(ups, up.offset() + start, factor, 0, n);
+          rows.unary(function, row, result, n);
+          rows.binary(Binary.TIMES, result, factor, result, n);
+          rows.write(result, 0, n, to, out.offset() + start);
+        });
+  }
+
+  @Override
+  public void gateWithDerivatives(
+      Unary function, Tensor gate, Tensor up, Tensor out, Tensor alongGate, Tensor alongUp) {
+    gateWithDerivatives(rows(gate), function, gate, up, out, alongGate, alongUp);
+  }
+
+  private static <A> void gateWithDerivatives(
+      Rows<A> rows,
+      Unary function,
+      Tensor gate,
+      Tensor up,
+      Tensor out,
+      Tensor alongGate,
+      Tensor alongUp) {
+    Access gates = access(gate);
+    Access ups = access(up);
+    Access to = access(out);
+    Access toGate = access(alongGate);
+    Access toUp = access(alongUp);
+    inPieces(
+        gate.shape().length(),
+        (start, n) -> {
+          A row = Scratch.array(rows, 0, PIECE);
+          A factor = Scratch.array(rows, 1, PIECE);
+          A result = Scratch.array(rows, 2, PIECE);
+          A slope = Scratch.array(rows, 3, PIECE);
+          rows.read(gates, gate.offset() + start, row, 0, n);
+          rows.read(ups, up.offset() + start, factor, 0, n);
+          rows.unaryWithDerivative(function, row, result, slope, n);
+          rows.write(result, 0, n, toUp, alongUp.offset() + start);
+          rows.binary(Binary.TIMES, slope, factor, slope, n);
+          rows.write(slope, 0, n, toGate, alongGate.offset() + start);
+          rows.binary(Binary.TIMES, result, factor, result, n);
+          rows.write(result, 0, n, to, out.offset() + start);
+        });
+  }
+
+  @Override
   public void centre(Tensor x, Tensor out) {
     centre(rows(x), x, out);
   }

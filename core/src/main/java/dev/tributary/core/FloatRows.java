@@ -169,6 +169,9 @@ final class FloatRows implements Rows<float[]> {
       siluExponential(x, z, n);
       siluDerivativeFromExponential(x, z, slope, n);
       overOnePlus(x, z, n);
+    } else if (function == Unary.RELU) {
+      relu(x, z, n);
+      positive(x, slope, n);
     } else {
       tailExponential(x, z, n);
       System.arraycopy(z, 0, slope, 0, n);

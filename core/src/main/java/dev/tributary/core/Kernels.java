@@ -51,10 +51,19 @@ interface Kernels {
   void unary(Unary function, Tensor x, Tensor out);
 
   /**
-   * {@link Unary#GELU}, {@link Unary#EXACT_GELU} or {@link Unary#SILU} and its derivative at once:
-   * most of the work is the same.
+   * {@link Unary#GELU}, {@link Unary#EXACT_GELU}, {@link Unary#SILU} or {@link Unary#RELU} and its
+   * derivative at once: most of the work is the same.
    */
   void unaryWithDerivative(Unary function, Tensor x, Tensor out, Tensor derivative);
+
+  /** function(gate) · up, element by element; of the functions of {@link #unaryWithDerivative}. */
+  void gate(Unary function, Tensor gate, Tensor up, Tensor out);
+
+  /**
+   * The same with its derivatives: function'(gate) · up along the gate, function(gate) along up.
+   */
+  void gateWithDerivatives(
+      Unary function, Tensor gate, Tensor up, Tensor out, Tensor alongGate, Tensor alongUp);
 
   /** Element-wise with broadcasting. */
   void binary(Binary function, Tensor x, Tensor y, Tensor out);

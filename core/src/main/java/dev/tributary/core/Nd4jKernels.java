@@ -132,9 +132,28 @@ final class Nd4jKernels implements Kernels {
         switch (function) {
           case GELU -> Unary.GELU_DERIVATIVE;
           case SILU -> Unary.SILU_DERIVATIVE;
+          case RELU -> Unary.POSITIVE;
           default -> Unary.EXACT_GELU_DERIVATIVE;
         };
     unary(slope, x, derivative);
+  }
+
+  @Override
+  public void gate(Unary function, Tensor gate, Tensor up, Tensor out) {
+    unary(function, gate, out);
+    if (out.shape().length() > 0) {
+      array(out).muli(array(up));
+    }
+  }
+
+  @Override
+  public void gateWithDerivatives(
+      Unary function, Tensor gate, Tensor up, Tensor out, Tensor alongGate, Tensor alongUp) {
+    unaryWithDerivative(function, gate, alongUp, alongGate);
+    if (out.shape().length() > 0) {
+      array(alongGate).muli(array(up));
+    }
+    binary(Binary.TIMES, alongUp, up, out);
   }
 
   private static INDArray sigmoid(INDArray x, Temporaries temporaries) {

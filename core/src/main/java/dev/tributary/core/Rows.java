@@ -54,7 +54,7 @@ interface Rows<A> {
 
   void unary(Unary function, A x, A z, int n);
 
-  /** {@link Unary#GELU}, {@link Unary#EXACT_GELU} or {@link Unary#SILU}, with its derivative. */
+  /** The functions of {@link Kernels#unaryWithDerivative}, with their derivatives. */
   void unaryWithDerivative(Unary function, A x, A z, A slope, int n);
 
   /** e^x where x is at most 0; what is smaller than a normal number may be 0. */

@@ -100,6 +100,13 @@ public final class Shapes extends Device {
     public void unaryWithDerivative(Unary function, Tensor x, Tensor out, Tensor derivative) {}
 
     @Override
+    public void gate(Unary function, Tensor gate, Tensor up, Tensor out) {}
+
+    @Override
+    public void gateWithDerivatives(
+        Unary function, Tensor gate, Tensor up, Tensor out, Tensor alongGate, Tensor alongUp) {}
+
+    @Override
     public void binary(Binary function, Tensor x, Tensor y, Tensor out) {}
 
     @Override

@@ -458,6 +458,53 @@ public final class Tensor {
     return unary(Unary.SILU_DERIVATIVE);
   }
 
+  /**
+   * {@return function(x) · up, element by element}
+   *
+   * @param function of x, the gate
+   * @param up of the same shape
+   * @throws IllegalArgumentException if it has another shape
+   */
+  public Tensor gated(Activation function, Tensor up) {
+    requireUp(up);
+    Tensor result = allocate(shape);
+    result.kernels().gate(function.function, dense(), up.dense(), result);
+    return result;
+  }
+
+  /**
+   * What gated neurons are, and how they move.
+   *
+   * @param value function(x) · up
+   * @param alongGate derivative along x: function'(x) · up
+   * @param alongUp derivative along up: function(x)
+   */
+  public record Gated(Tensor value, Tensor alongGate, Tensor alongUp) {}
+
+  /**
+   * {@return {@link #gated} with its derivatives}
+   *
+   * @param function of x, the gate
+   * @param up of the same shape
+   * @throws IllegalArgumentException if it has another shape
+   */
+  public Gated gatedWithDerivatives(Activation function, Tensor up) {
+    requireUp(up);
+    Gated result = new Gated(allocate(shape), allocate(shape), allocate(shape));
+    result
+        .value
+        .kernels()
+        .gateWithDerivatives(
+            function.function, dense(), up.dense(), result.value, result.alongGate, result.alongUp);
+    return result;
+  }
+
+  private void requireUp(Tensor up) {
+    requireSameType("gated", up);
+    requireArgument(
+        shape.equals(up.shape), "gated: the gate is %s and the other %s", shape, up.shape);
+  }
+
   private Tensor unary(Unary function) {
     Tensor result = allocate(shape);
     result.kernels().unary(function, dense(), result);

@@ -19,6 +19,7 @@ import java.util.TreeSet;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
 import net.jqwik.api.Assume;
@@ -88,6 +89,11 @@ class KernelsTest {
     }
   }
 
+  /** What has its derivative at once. */
+  private static final Unary[] WITH_DERIVATIVE = {
+    Unary.GELU, Unary.EXACT_GELU, Unary.SILU, Unary.RELU
+  };
+
   private static final Map<String, Case> CASES = cases();
 
   private static Map<String, Case> cases() {
@@ -137,7 +143,7 @@ class KernelsTest {
     cases.put(
         "unaryWithDerivative(Unary, Tensor, Tensor, Tensor)",
         draw -> {
-          Unary function = draw.oneOf(Unary.GELU, Unary.EXACT_GELU, Unary.SILU);
+          Unary function = draw.oneOf(WITH_DERIVATIVE);
           Tensor x = draw.operandTensor();
           return kernels -> {
             Tensor out = draw.out(draw.shape());
@@ -145,6 +151,32 @@ class KernelsTest {
             kernels.unaryWithDerivative(function, x, out, derivative);
             Shape whole = draw.shape().prepend(1);
             return Tensor.concat(0, List.of(out.reshape(whole), derivative.reshape(whole)));
+          };
+        });
+    cases.put(
+        "gate(Unary, Tensor, Tensor, Tensor)",
+        draw -> {
+          Unary function = draw.oneOf(WITH_DERIVATIVE);
+          Tensor gate = draw.operandTensor();
+          Tensor up = draw.gaussian(draw.shape());
+          return kernels -> {
+            Tensor out = draw.out(draw.shape());
+            kernels.gate(function, gate, up, out);
+            return out;
+          };
+        });
+    cases.put(
+        "gateWithDerivatives(Unary, Tensor, Tensor, Tensor, Tensor, Tensor)",
+        draw -> {
+          Unary function = draw.oneOf(WITH_DERIVATIVE);
+          Tensor gate = draw.operandTensor();
+          Tensor up = draw.gaussian(draw.shape());
+          return kernels -> {
+            List<Tensor> results =
+                Stream.generate(() -> draw.out(draw.shape().prepend(1))).limit(3).toList();
+            kernels.gateWithDerivatives(
+                function, gate, up, results.get(0), results.get(1), results.get(2));
+            return Tensor.concat(0, results);
           };
         });
     cases.put(

@@ -14,6 +14,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.IntStream;
 import net.jqwik.api.ForAll;
@@ -60,6 +61,10 @@ class ShapesTest {
     steps.put("silu", (x, random) -> x.silu());
     steps.put("siluDerivative", (x, random) -> x.siluDerivative());
     steps.put("siluWithDerivative", (x, random) -> x.siluWithDerivative().derivative());
+    steps.put("gated", (x, random) -> x.gated(Activation.SILU, x));
+    steps.put(
+        "gatedWithDerivatives",
+        (x, random) -> x.gatedWithDerivatives(Activation.GELU, x).alongUp());
     steps.put("sum", (x, random) -> x.sum(axis(x, random)));
     steps.put("mean", (x, random) -> x.mean(axis(x, random)));
     steps.put("centred", (x, random) -> x.centred(axis(x, random)));
@@ -215,8 +220,8 @@ class ShapesTest {
     TreeSet<String> operations = new TreeSet<>();
     for (Method method : Tensor.class.getDeclaredMethods()) {
       if (Modifier.isPublic(method.getModifiers())
-          && (method.getReturnType() == Tensor.class
-              || method.getReturnType() == Tensor.WithDerivative.class)) {
+          && Set.of(Tensor.class, Tensor.WithDerivative.class, Tensor.Gated.class)
+              .contains(method.getReturnType())) {
         operations.add(method.getName());
       }
     }

@@ -806,6 +806,58 @@ class TensorTest {
         () -> x.rescaled(Tensor.zeros(DType.FLOAT, Shape.of(4, 1)), three, three));
   }
 
+  private static Reference of(UnaryOperator<Tensor> function, Operand x) {
+    return Reference.of(function.apply(x.tensor()));
+  }
+
+  private static Reference value(Activation function, Operand x) {
+    return switch (function) {
+      case GELU -> of(Tensor::gelu, x);
+      case EXACT_GELU -> of(Tensor::exactGelu, x);
+      case SILU -> of(Tensor::silu, x);
+      case RELU -> of(Tensor::relu, x);
+    };
+  }
+
+  private static Reference derivative(Activation function, Operand x) {
+    return switch (function) {
+      case GELU -> of(Tensor::geluDerivative, x);
+      case EXACT_GELU -> of(Tensor::exactGeluDerivative, x);
+      case SILU -> of(Tensor::siluDerivative, x);
+      case RELU -> of(Tensor::positive, x);
+    };
+  }
+
+  @Property(tries = TRIES)
+  void gated_anyNumbers_isFunctionTimesUp(
+      @ForAll("operands") Operand x, @ForAll Activation function) {
+    Reference up = Reference.gaussian(x.dtype(), x.shape(), x.random());
+    check(
+        value(function, x).zip(up, (a, b) -> a * b),
+        () -> x.tensor().gated(function, x.tensor(up)),
+        FEW_ROUNDINGS);
+  }
+
+  @Property(tries = TRIES)
+  void gatedWithDerivatives_anyNumbers_isAllThree(
+      @ForAll("operands") Operand x, @ForAll Activation function) {
+    Reference up = Reference.gaussian(x.dtype(), x.shape(), x.random());
+    Reference value = value(function, x);
+    Tensor.Gated all = x.tensor().gatedWithDerivatives(function, x.tensor(up));
+    value.zip(up, (a, b) -> a * b).assertClose(all.value(), FEW_ROUNDINGS);
+    derivative(function, x).zip(up, (a, b) -> a * b).assertClose(all.alongGate(), FEW_ROUNDINGS);
+    value.assertClose(all.alongUp(), FEW_ROUNDINGS);
+  }
+
+  @Example
+  void gated_anotherShape_saysBoth() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    Tensor row = Tensor.zeros(DType.FLOAT, Shape.of(3));
+    String message = "gated: the gate is [2, 3] and the other [3]";
+    assertRefused(message, () -> x.gated(Activation.RELU, row));
+    assertRefused(message, () -> x.gatedWithDerivatives(Activation.RELU, row));
+  }
+
   @Property(tries = TRIES)
   void rotated_anyRows_turnsEachPair(
       @ForAll("rows") Operand x,
@@ -1386,6 +1438,8 @@ class TensorTest {
     operations.put("rootMeanSquare", x -> x.rootMeanSquare(0.1));
     operations.put("rescaled", x -> x.rescaled(x.rootMeanSquare(0.1), row, row));
     operations.put("rotated", x -> x.rotated(x.slice(1, 0, 512), other.slice(1, 0, 512), 512));
+    operations.put(
+        "gated", x -> x.gated(Activation.SILU, other).plus(other.gated(Activation.RELU, x)));
     operations.put("sumTo", x -> x.sumTo(Shape.of(1024)));
     operations.put("matmul", square::matmul);
     operations.put(

@@ -56,8 +56,9 @@ public final class Mlp implements Part {
   }
 
   private Variable activated(Variable preActivation, Optional<Variable> gated) {
-    Variable activated = activation.apply(preActivation);
-    return gated.map(activated::times).orElse(activated);
+    return gated
+        .map(up -> preActivation.gated(activation.ofGates(), up))
+        .orElseGet(() -> activation.apply(preActivation));
   }
 
   /**

@@ -1,12 +1,13 @@
 package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Activation;
 import dev.tributary.core.Tensor;
 
 /** What an MLP neuron makes of its pre-activation. */
 public enum MlpActivation {
   /** GELU in its tanh form, GPT-2's own, see {@link Tensor#gelu}. */
-  TANH_GELU {
+  TANH_GELU(Activation.GELU) {
     @Override
     public Variable apply(Variable preActivation) {
       return preActivation.gelu();
@@ -19,7 +20,7 @@ public enum MlpActivation {
   },
 
   /** GELU as it is defined, see {@link Tensor#exactGelu}. */
-  EXACT_GELU {
+  EXACT_GELU(Activation.EXACT_GELU) {
     @Override
     public Variable apply(Variable preActivation) {
       return preActivation.exactGelu();
@@ -32,7 +33,7 @@ public enum MlpActivation {
   },
 
   /** SiLU, also called swish, see {@link Tensor#silu}. */
-  SILU {
+  SILU(Activation.SILU) {
     @Override
     public Variable apply(Variable preActivation) {
       return preActivation.silu();
@@ -45,7 +46,7 @@ public enum MlpActivation {
   },
 
   /** ReLU: what is negative becomes 0. */
-  RELU {
+  RELU(Activation.RELU) {
     @Override
     public Variable apply(Variable preActivation) {
       return preActivation.relu();
@@ -56,6 +57,17 @@ public enum MlpActivation {
       return preActivation.positive();
     }
   };
+
+  private final Activation ofGates;
+
+  MlpActivation(Activation ofGates) {
+    this.ofGates = ofGates;
+  }
+
+  /** The same of gates, in one pass with what they multiply. */
+  Activation ofGates() {
+    return ofGates;
+  }
 
   /**
    * The activation, element by element.
