@@ -56,4 +56,10 @@ final class DoubleNumerics {
       z[i] = z[i] * p / (1 + a);
     }
   }
+
+  static void tanh(double[] x, double[] z, int n) {
+    for (int i = 0; i < n; i++) {
+      z[i] = Math.tanh(x[i]);
+    }
+  }
 }

@@ -131,7 +131,7 @@ final class FloatRows implements Rows<float[]> {
       case SQRT -> sqrt(x, z, n);
       case EXP -> FloatNumerics.exp(x, z, n);
       case LOG -> log(x, z, n);
-      case TANH -> tanh(x, z, n);
+      case TANH -> FloatNumerics.tanh(x, z, n);
       case RELU -> relu(x, z, n);
       case POSITIVE -> positive(x, z, n);
       case GELU -> {
@@ -226,12 +226,6 @@ final class FloatRows implements Rows<float[]> {
   private static void log(float[] x, float[] z, int n) {
     for (int i = 0; i < n; i++) {
       z[i] = (float) Math.log(x[i]);
-    }
-  }
-
-  private static void tanh(float[] x, float[] z, int n) {
-    for (int i = 0; i < n; i++) {
-      z[i] = (float) Math.tanh(x[i]);
     }
   }
 
