@@ -81,8 +81,8 @@ class GgufReferenceTest {
           Map.entry("offset-not-aligned", "expected a multiple of 32"),
           Map.entry("offset-outside", "of the data"),
           Map.entry("dimension-overflow", "a tensor holds at most"),
-          Map.entry("duplicate-tensor", "two tensors are called"),
-          Map.entry("duplicate-key", "twice"),
+          Map.entry("duplicate-tensor", "is there twice"),
+          Map.entry("duplicate-key", "is there twice"),
           Map.entry("alignment-not-power-of-two", "24, expected a power of two"),
           Map.entry("alignment-zero", "0, expected a power of two"),
           Map.entry("cut-in-data", "of the data"));

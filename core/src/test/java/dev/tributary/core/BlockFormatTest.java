@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Map;
+import java.util.Objects;
 import java.util.Random;
 import net.jqwik.api.Example;
 import net.jqwik.api.ForAll;
@@ -90,6 +92,62 @@ class BlockFormatTest {
     for (int i = 0; i < 256; i++) {
       assertEquals(0.375f * (byte) i, values[i]);
     }
+  }
+
+  /** How many numbers of how many bytes follow each other in a block, as in ggml-common.h. */
+  private static final Map<BlockFormat, String> FIELDS =
+      Map.ofEntries(
+          Map.entry(BlockFormat.F32, "1x4"),
+          Map.entry(BlockFormat.F16, "1x2"),
+          Map.entry(BlockFormat.BF16, "1x2"),
+          Map.entry(BlockFormat.Q4_0, "1x2 16x1"),
+          Map.entry(BlockFormat.Q4_1, "2x2 16x1"),
+          Map.entry(BlockFormat.Q5_0, "1x2 4x1 16x1"),
+          Map.entry(BlockFormat.Q5_1, "2x2 4x1 16x1"),
+          Map.entry(BlockFormat.Q8_0, "1x2 32x1"),
+          Map.entry(BlockFormat.Q2_K, "16x1 64x1 2x2"),
+          Map.entry(BlockFormat.Q3_K, "32x1 64x1 12x1 1x2"),
+          Map.entry(BlockFormat.Q4_K, "2x2 12x1 128x1"),
+          Map.entry(BlockFormat.Q5_K, "2x2 12x1 32x1 128x1"),
+          Map.entry(BlockFormat.Q6_K, "128x1 64x1 16x1 1x2"),
+          Map.entry(BlockFormat.IQ4_NL, "1x2 16x1"),
+          Map.entry(BlockFormat.IQ4_XS, "1x2 1x2 4x1 128x1"),
+          Map.entry(BlockFormat.TQ1_0, "48x1 4x1 1x2"),
+          Map.entry(BlockFormat.TQ2_0, "64x1 1x2"),
+          Map.entry(BlockFormat.MXFP4, "1x1 16x1"),
+          Map.entry(BlockFormat.NVFP4, "4x1 32x1"),
+          Map.entry(BlockFormat.IQ2_XXS, "1x2 32x2"),
+          Map.entry(BlockFormat.IQ2_XS, "1x2 32x2 8x1"),
+          Map.entry(BlockFormat.IQ2_S, "1x2 64x1 8x1 8x1"),
+          Map.entry(BlockFormat.IQ3_XXS, "1x2 96x1"),
+          Map.entry(BlockFormat.IQ3_S, "1x2 64x1 8x1 32x1 4x1"),
+          Map.entry(BlockFormat.IQ1_S, "1x2 32x1 8x2"),
+          Map.entry(BlockFormat.IQ1_M, "32x1 16x1 8x1"));
+
+  @Property(tries = 100)
+  void swap_anyBlocks_reversesEachNumber(
+      @ForAll BlockFormat format,
+      @ForAll @IntRange(max = 5) int from,
+      @ForAll @IntRange(max = 3) int blocks,
+      @ForAll long seed) {
+    byte[] raw = new byte[from + blocks * format.bytes()];
+    new Random(seed).nextBytes(raw);
+    byte[] expected = raw.clone();
+    int at = from;
+    for (int block = 0; block < blocks; block++) {
+      for (String field : Objects.requireNonNull(FIELDS.get(format)).split(" ", -1)) {
+        int size = field.charAt(field.length() - 1) - '0';
+        for (int i = Integer.parseInt(field.substring(0, field.length() - 2)); i > 0; i--) {
+          for (int j = 0; j < size; j++) {
+            expected[at + j] = raw[at + size - 1 - j];
+          }
+          at += size;
+        }
+      }
+    }
+    assertEquals(raw.length, at);
+    format.swap(raw, from, blocks);
+    assertArrayEquals(expected, raw);
   }
 
   @Property(tries = 100)

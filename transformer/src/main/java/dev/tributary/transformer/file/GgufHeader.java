@@ -8,6 +8,7 @@ import java.math.BigInteger;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.CharacterCodingException;
+import java.nio.charset.CharsetDecoder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.AbstractList;
@@ -193,7 +194,13 @@ record GgufHeader(Path path, Map<String, Object> metadata, Map<String, StoredTen
 
     private final ByteBuffer chunk =
         ByteBuffer.allocate(CHUNK).order(ByteOrder.LITTLE_ENDIAN).limit(0);
+    private final CharsetDecoder decoder = StandardCharsets.UTF_8.newDecoder();
     private ByteOrder order = ByteOrder.LITTLE_ENDIAN;
+
+    /** What is being read, and its name if it has one. */
+    private String kind = "this file";
+
+    private String name = "";
 
     Reader(FileBytes bytes, FileBytes.Access access, int position) {
       this.bytes = bytes;
@@ -204,15 +211,15 @@ record GgufHeader(Path path, Map<String, Object> metadata, Map<String, StoredTen
 
     GgufHeader read() throws IOException {
       readVersion();
-      long tensorCount = u64("number of tensors");
-      long entryCount = u64("number of metadata");
+      long tensorCount = u64();
+      long entryCount = u64();
       requireCount("tensors", tensorCount, SHORTEST_TENSOR);
       requireCount("metadata", entryCount, SHORTEST_ENTRY);
       Map<String, Object> metadata = new LinkedHashMap<>();
       for (long i = 0; i < entryCount; i++) {
-        String key = text("a key of metadata");
-        if (metadata.put(key, value(key, valueType(key), 0)) != null) {
-          throw bad("metadata have the key %s twice", BadFile.quoted(key));
+        String key = name("metadata");
+        if (metadata.put(key, value(valueType(), 0)) != null) {
+          throw bad("%s is there twice", subject());
         }
       }
       long alignment = alignment(metadata);
@@ -220,7 +227,7 @@ record GgufHeader(Path path, Map<String, Object> metadata, Map<String, StoredTen
       for (long i = 0; i < tensorCount; i++) {
         Entry entry = entry(alignment);
         if (entries.put(entry.name, entry) != null) {
-          throw bad("two tensors are called %s", BadFile.quoted(entry.name));
+          throw bad("%s is there twice", subject());
         }
       }
       // What lies before the data is at most LIMIT, and the alignment below 2^32.
@@ -237,7 +244,7 @@ record GgufHeader(Path path, Map<String, Object> metadata, Map<String, StoredTen
 
     /** The version, by which also the byte order is known. */
     private void readVersion() throws IOException {
-      int version = number("version", Integer.BYTES).getInt();
+      int version = number(Integer.BYTES).getInt();
       if ((version & 0xffff) == 0) {
         order = ByteOrder.BIG_ENDIAN;
         chunk.order(order);
@@ -251,52 +258,50 @@ record GgufHeader(Path path, Map<String, Object> metadata, Map<String, StoredTen
     private void requireCount(String what, long count, int shortest) throws IOException {
       if (count < 0 || count > (end - at()) / shortest) {
         throw bad(
-            "this file says that it has %s %s, and at most %d fit into what follows",
-            Long.toUnsignedString(count), what, (end - at()) / shortest);
+            "%s has %s %s, and at most %d fit into what follows",
+            subject(), Long.toUnsignedString(count), what, (end - at()) / shortest);
       }
     }
 
-    private ValueType valueType(String key) throws IOException {
-      int number = number("type of " + BadFile.quoted(key), Integer.BYTES).getInt();
+    private ValueType valueType() throws IOException {
+      int number = number(Integer.BYTES).getInt();
       if (number < 0 || number >= VALUE_TYPES.size()) {
         throw bad(
-            "metadata %s have type %s, which is not known",
-            BadFile.quoted(key), Integer.toUnsignedString(number));
+            "%s is of type %s, which is not known", subject(), Integer.toUnsignedString(number));
       }
       return VALUE_TYPES.get(number);
     }
 
-    private Object value(String key, ValueType type, int depth) throws IOException {
+    private Object value(ValueType type, int depth) throws IOException {
       return switch (type) {
-        case STRING -> text("metadata " + BadFile.quoted(key));
-        case ARRAY -> list(key, depth);
-        default -> values(key, type, 1).get(0);
+        case STRING -> text();
+        case ARRAY -> list(depth);
+        default -> values(type, 1).get(0);
       };
     }
 
-    private List<Object> list(String key, int depth) throws IOException {
+    private List<Object> list(int depth) throws IOException {
       if (depth == DEPTH_LIMIT) {
-        throw bad("metadata %s have lists deeper than %d", BadFile.quoted(key), DEPTH_LIMIT);
+        throw bad("%s has lists deeper than %d", subject(), DEPTH_LIMIT);
       }
-      ValueType type = valueType(key);
-      long count = u64("length of " + BadFile.quoted(key));
-      requireCount("values of " + BadFile.quoted(key), count, type.bytes);
+      ValueType type = valueType();
+      long count = u64();
+      requireCount("values", count, type.bytes);
       if (type != ValueType.STRING && type != ValueType.ARRAY) {
-        return Collections.unmodifiableList(values(key, type, (int) count));
+        return Collections.unmodifiableList(values(type, (int) count));
       }
       List<Object> list = new ArrayList<>((int) count);
       for (int i = 0; i < count; i++) {
-        list.add(value(key, type, depth + 1));
+        list.add(value(type, depth + 1));
       }
       return Collections.unmodifiableList(list);
     }
 
-    private List<Object> values(String key, ValueType type, int count) throws IOException {
-      ByteBuffer raw = take("metadata " + BadFile.quoted(key), count * type.bytes);
+    private List<Object> values(ValueType type, int count) throws IOException {
+      ByteBuffer raw = take(count * type.bytes);
       for (int i = 0; i < count && type == ValueType.BOOL; i++) {
         if (type.value(raw, i) == null) {
-          throw bad(
-              "metadata %s have %d for a BOOL, expected 0 or 1", BadFile.quoted(key), raw.get(i));
+          throw bad("%s has %d for a BOOL, expected 0 or 1", subject(), raw.get(i));
         }
       }
       return new Values(type, raw);
@@ -315,43 +320,43 @@ record GgufHeader(Path path, Map<String, Object> metadata, Map<String, StoredTen
     }
 
     private Entry entry(long alignment) throws IOException {
-      String name = text("the name of a tensor");
-      String about = "tensor " + BadFile.quoted(name);
-      int rank = number(about, Integer.BYTES).getInt();
+      String tensor = name("tensor");
+      int rank = number(Integer.BYTES).getInt();
       if (rank < 0 || rank > RANK_LIMIT) {
         throw bad(
             "%s has %s axes, expected at most %d",
-            about, Integer.toUnsignedString(rank), RANK_LIMIT);
+            subject(), Integer.toUnsignedString(rank), RANK_LIMIT);
       }
       long[] dimensions = new long[rank];
       for (int axis = rank - 1; axis >= 0; axis--) {
-        dimensions[axis] = u64(about);
+        dimensions[axis] = u64();
       }
-      Shape shape = StoredTensor.shape(bytes.path(), name, dimensions);
-      int number = number(about, Integer.BYTES).getInt();
+      Shape shape = StoredTensor.shape(bytes.path(), tensor, dimensions);
+      int number = number(Integer.BYTES).getInt();
       ElementType type = number >= 0 && number < TYPES.length ? TYPES[number] : null;
       if (type == null) {
-        throw bad("%s is of type %s, which is not known", about, Integer.toUnsignedString(number));
+        throw bad(
+            "%s is of type %s, which is not known", subject(), Integer.toUnsignedString(number));
       }
       int last = rank == 0 ? 1 : shape.size(-1);
       if (last % type.elements() != 0) {
         throw bad(
             "%s is %s %s, and its rows are not whole blocks of %d",
-            about, type, shape, type.elements());
+            subject(), type, shape, type.elements());
       }
-      long from = u64(about);
+      long from = u64();
       if (from < 0 || from % alignment != 0) {
         throw bad(
             "%s begins at byte %s of the data, expected a multiple of %d",
-            about, Long.toUnsignedString(from), alignment);
+            subject(), Long.toUnsignedString(from), alignment);
       }
       long length = (long) shape.length() / type.elements() * type.bytes();
       if (from > bytes.size() - length) {
         throw bad(
             "%s is %s %s from byte %d of the data on and needs %d, and this file has %d bytes",
-            about, type, shape, from, length, bytes.size());
+            subject(), type, shape, from, length, bytes.size());
       }
-      return new Entry(name, type, shape, from, from + length);
+      return new Entry(tensor, type, shape, from, from + length);
     }
 
     private void requireApart(Map<String, Entry> entries, long dataLength) throws IOException {
@@ -373,22 +378,35 @@ record GgufHeader(Path path, Map<String, Object> metadata, Map<String, StoredTen
       }
     }
 
-    private long u64(String what) throws IOException {
-      return number(what, Long.BYTES).getLong();
+    private long u64() throws IOException {
+      return number(Long.BYTES).getLong();
+    }
+
+    /** The name of what is read from now on. */
+    private String name(String what) throws IOException {
+      kind = what;
+      name = "";
+      name = text();
+      return name;
+    }
+
+    /** Made only where a sentence needs it. */
+    private String subject() {
+      return name.isEmpty() ? kind : kind + " " + BadFile.quoted(name);
     }
 
     /** Text in UTF-8, after its length. */
-    private String text(String what) throws IOException {
-      long length = u64("the length of " + what);
+    private String text() throws IOException {
+      long length = u64();
       if (length < 0 || length > end - at()) {
         throw bad(
-            "%s has %s bytes, and at most %d follow",
-            what, Long.toUnsignedString(length), end - at());
+            "%s has a text of %s bytes, and at most %d follow",
+            subject(), Long.toUnsignedString(length), end - at());
       }
       try {
-        return StandardCharsets.UTF_8.newDecoder().decode(take(what, (int) length)).toString();
+        return decoder.decode(take((int) length)).toString();
       } catch (CharacterCodingException e) {
-        throw BadFile.causedBy(e, bytes.path(), "%s is not valid UTF-8", what);
+        throw BadFile.causedBy(e, bytes.path(), "%s is not valid UTF-8", subject());
       }
     }
 
@@ -398,8 +416,8 @@ record GgufHeader(Path path, Map<String, Object> metadata, Map<String, StoredTen
     }
 
     /** A few bytes, from which a number can be read. */
-    private ByteBuffer number(String what, int count) throws IOException {
-      requireFollow(what, count);
+    private ByteBuffer number(int count) throws IOException {
+      requireFollow(count);
       if (chunk.remaining() < count) {
         chunk.compact();
         chunk.limit((int) Math.min(chunk.capacity(), chunk.position() + end - position));
@@ -412,8 +430,8 @@ record GgufHeader(Path path, Map<String, Object> metadata, Map<String, StoredTen
     }
 
     /** Bytes to keep. */
-    private ByteBuffer take(String what, int count) throws IOException {
-      requireFollow(what, count);
+    private ByteBuffer take(int count) throws IOException {
+      requireFollow(count);
       ByteBuffer taken = ByteBuffer.allocate(count).order(order);
       int ready = Math.min(count, chunk.remaining());
       taken.put(chunk.slice(chunk.position(), ready));
@@ -426,9 +444,9 @@ record GgufHeader(Path path, Map<String, Object> metadata, Map<String, StoredTen
       return taken.flip();
     }
 
-    private void requireFollow(String what, int count) throws IOException {
+    private void requireFollow(int count) throws IOException {
       if (count > end - at()) {
-        throw bad("%s ends too early: %d bytes follow, expected %d", what, end - at(), count);
+        throw bad("%s ends too early: %d bytes follow, expected %d", subject(), end - at(), count);
       }
     }
 

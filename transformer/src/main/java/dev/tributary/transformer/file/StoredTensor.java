@@ -174,7 +174,8 @@ final class StoredTensor {
         .plus(entry.spelling().added());
   }
 
-  private StoredTensor after(int rows) {
+  /** Without its first rows. */
+  StoredTensor after(int rows) {
     if (rows == 0) {
       return this;
     }

@@ -1,6 +1,7 @@
 package dev.tributary.transformer.file;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -220,15 +221,47 @@ class TamperedFilesTest {
           Files.write(file, content);
           Safetensors tensors = Safetensors.open(file, random.nextBoolean() ? 0 : content.length);
           for (String name : tensors.names()) {
-            int length = tensors.shape(name).length();
-            try {
-              assertEquals(length, tensors.tensor(name, DType.FLOAT).toDoubles().length);
-            } catch (IOException e) {
-              Tampering.requireSentence(file, e);
-              assertTrue(String.valueOf(e.getMessage()).contains("expected F32, F16, BF16 or F64"));
-            }
+            readOrRefuse(file, tensors, name);
           }
         });
+  }
+
+  @Test
+  void gguf_loadsOrIsRefused() throws IOException {
+    byte[] valid =
+        new GgufBuilder()
+            .put("general.alignment", 32)
+            .put("words", List.of("a", "", "bc"))
+            .put("lists", List.of(List.of(1L), List.of(-1L, 2L)))
+            .put("flag", true)
+            .put("w", 8, new long[] {2, 32}, new byte[68])
+            .put("h", 1, new long[] {3}, new byte[6])
+            .put("e", 12, new long[] {0, 256})
+            .put("n", 24, new long[] {1}, (byte) 1)
+            .put("d", 28, new long[] {1}, new byte[8])
+            .build();
+    Path file = folder.resolve("x.gguf");
+    Tampering.check(
+        file,
+        random -> {
+          byte[] content = Tampering.bytes(valid, random);
+          Files.write(file, content);
+          Gguf read = Gguf.open(FileBytes.open(file, random.nextBoolean() ? 0 : content.length));
+          assertFalse(read.metadata().toString().isEmpty());
+          for (String name : read.names()) {
+            readOrRefuse(file, read, name);
+          }
+        });
+  }
+
+  private static void readOrRefuse(Path file, TensorFile tensors, String name) throws IOException {
+    int length = tensors.shape(name).length();
+    try {
+      assertEquals(length, tensors.tensor(name, DType.FLOAT).toDoubles().length);
+    } catch (IOException e) {
+      Tampering.requireSentence(file, e);
+      assertTrue(String.valueOf(e.getMessage()).contains("expected F32, F16, BF16 or F64"));
+    }
   }
 
   @Test
