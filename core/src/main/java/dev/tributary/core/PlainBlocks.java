@@ -9,6 +9,7 @@ import java.nio.ByteOrder;
 final class PlainBlocks {
   private static final VarHandle SHORTS = view(short[].class);
   private static final VarHandle INTS = view(int[].class);
+  private static final VarHandle LONGS = view(long[].class);
 
   /** The value of each binary16. */
   private static final float[] HALVES = halves();
@@ -52,6 +53,15 @@ final class PlainBlocks {
   /** The integer of four bytes. */
   static int i32(byte[] raw, int at) {
     return (int) INTS.get(raw, at);
+  }
+
+  /** Eight bytes, the first of which are the lowest bits. */
+  static long i64(byte[] raw, int at) {
+    return (long) LONGS.get(raw, at);
+  }
+
+  static void put(byte[] raw, int at, long eight) {
+    LONGS.set(raw, at, eight);
   }
 
   /** The binary16 of two bytes. */

@@ -3,6 +3,11 @@ package dev.tributary.core;
 import static dev.tributary.core.PlainBlocks.bits;
 import static dev.tributary.core.PlainBlocks.half;
 import static dev.tributary.core.PlainBlocks.u16;
+import static dev.tributary.core.SmallBlocks.LOWER;
+import static dev.tributary.core.SmallBlocks.NONLINEAR_LOWER;
+import static dev.tributary.core.SmallBlocks.NONLINEAR_UPPER;
+import static dev.tributary.core.SmallBlocks.UPPER;
+import static dev.tributary.core.SmallBlocks.nibbles;
 
 /**
  * Blocks of 256 numbers, which 8 or 16 parts scale with scales of few bits of their own.
@@ -10,7 +15,37 @@ import static dev.tributary.core.PlainBlocks.u16;
  * <p>Where numbers have 2 bits, four share a byte: the lowest bits of 32 bytes come first.
  */
 final class SuperBlocks {
+  /** Bit {@code k} of a byte, by {@code k} and the byte. */
+  private static final float[][] BIT = new float[8][256];
+
+  /** Bits 2 {@code k} and 2 {@code k} + 1 of a byte, by {@code k} and the byte. */
+  private static final float[][] TWO_BITS = new float[4][256];
+
+  static {
+    for (int i = 0; i < 256; i++) {
+      for (int k = 0; k < 8; k++) {
+        BIT[k][i] = bits(i, k, 1);
+        TWO_BITS[k / 2][i] = bits(i, k / 2 * 2, 2);
+      }
+    }
+  }
+
+  /** What two bits of a byte, from that one on, add to a number of Q6_K, by the byte. */
+  private static final float[] UPPER_BITS_0 = upperBits(0);
+
+  private static final float[] UPPER_BITS_2 = upperBits(2);
+  private static final float[] UPPER_BITS_4 = upperBits(4);
+  private static final float[] UPPER_BITS_6 = upperBits(6);
+
   private SuperBlocks() {}
+
+  private static float[] upperBits(int first) {
+    float[] table = new float[256];
+    for (int i = 0; i < table.length; i++) {
+      table[i] = 16 * bits(i, first, 2) - 32;
+    }
+    return table;
+  }
 
   static void q2k(byte[] raw, int from, float[] values, int to, int blocks) {
     for (int block = 0; block < blocks; block++) {
@@ -20,9 +55,7 @@ final class SuperBlocks {
       for (int part = 0; part < 16; part++) {
         float step = scale * bits(raw, at + part, 0, 4);
         float start = -lowest * bits(raw, at + part, 4, 4);
-        for (int i = 0; i < 16; i++) {
-          values[to + 256 * block + 16 * part + i] = twoBits(raw, at + 16, part, i) * step + start;
-        }
+        twoBits(raw, at + 16, part, values, to + 256 * block, step, start);
       }
     }
   }
@@ -33,18 +66,27 @@ final class SuperBlocks {
       float scale = half(raw, at + 108);
       for (int part = 0; part < 16; part++) {
         float step = scale * (sixBits(raw, at + 96, part) - 32);
+        float[] number = TWO_BITS[part / 2 % 4];
+        float[] third = BIT[part / 2];
+        int low = at + 32 + part / 8 * 32 + part % 2 * 16;
+        int high = at + part % 2 * 16;
+        int start = to + 256 * block + 16 * part;
         for (int i = 0; i < 16; i++) {
-          int third = bits(raw, at + i + part % 2 * 16, part / 2, 1);
-          int number = twoBits(raw, at + 32, part, i) + 4 * third - 4;
-          values[to + 256 * block + 16 * part + i] = number * step;
+          float more = 4 * third[raw[high + i] & 0xff] - 4;
+          values[start + i] = (number[raw[low + i] & 0xff] + more) * step;
         }
       }
     }
   }
 
-  /** Number {@code i} of a part of 16. */
-  private static int twoBits(byte[] raw, int at, int part, int i) {
-    return bits(raw, at + part / 8 * 32 + part % 2 * 16 + i, part / 2 % 4 * 2, 2);
+  /** Part {@code part} of 16 numbers of 2 bits: step q + added. */
+  private static void twoBits(
+      byte[] raw, int at, int part, float[] values, int to, float step, float added) {
+    float[] number = TWO_BITS[part / 2 % 4];
+    int first = at + part / 8 * 32 + part % 2 * 16;
+    for (int i = 0; i < 16; i++) {
+      values[to + 16 * part + i] = number[raw[first + i] & 0xff] * step + added;
+    }
   }
 
   /** One of 16 scales: 4 bits of each lie in 8 bytes, the other 2 in 4 more. */
@@ -56,18 +98,18 @@ final class SuperBlocks {
   static void q4k(byte[] raw, int from, float[] values, int to, int blocks) {
     for (int block = 0; block < blocks; block++) {
       int at = from + 144 * block;
-      int start = to + 256 * block;
-      for (int pair = 0; pair < 4; pair++) {
-        int bytes = at + 16 + 32 * pair;
-        float step = step(raw, at, 2 * pair);
-        float lowest = lowest(raw, at, 2 * pair);
-        float upperStep = step(raw, at, 2 * pair + 1);
-        float upperLowest = lowest(raw, at, 2 * pair + 1);
+      for (int part = 0; part < 8; part += 2) {
+        int pairs = at + 16 + 16 * part;
+        int start = to + 256 * block + 32 * part;
+        float step = step(raw, at, part);
+        float lowest = lowest(raw, at, part);
+        float otherStep = step(raw, at, part + 1);
+        float otherLowest = lowest(raw, at, part + 1);
         for (int i = 0; i < 32; i++) {
-          int nibbles = raw[bytes + i] & 0xff;
-          values[start + 64 * pair + i] = SmallBlocks.NATURAL.lower[nibbles] * step - lowest;
-          values[start + 64 * pair + 32 + i] =
-              SmallBlocks.NATURAL.upper[nibbles] * upperStep - upperLowest;
+          values[start + i] = LOWER[raw[pairs + i] & 0xff] * step - lowest;
+        }
+        for (int i = 0; i < 32; i++) {
+          values[start + 32 + i] = UPPER[raw[pairs + i] & 0xff] * otherStep - otherLowest;
         }
       }
     }
@@ -76,14 +118,16 @@ final class SuperBlocks {
   static void q5k(byte[] raw, int from, float[] values, int to, int blocks) {
     for (int block = 0; block < blocks; block++) {
       int at = from + 176 * block;
-      int start = to + 256 * block;
       for (int part = 0; part < 8; part++) {
+        float[] nibble = part % 2 == 0 ? LOWER : UPPER;
+        float[] fifth = BIT[part];
+        int pairs = at + 48 + part / 2 * 32;
+        int start = to + 256 * block + 32 * part;
         float step = step(raw, at, part);
         float lowest = lowest(raw, at, part);
         for (int i = 0; i < 32; i++) {
-          int nibble = bits(raw, at + 48 + part / 2 * 32 + i, part % 2 * 4, 4);
-          int fifth = bits(raw, at + 16 + i, part, 1);
-          values[start + 32 * part + i] = (nibble | (fifth << 4)) * step - lowest;
+          float more = 16 * fifth[raw[at + 16 + i] & 0xff];
+          values[start + i] = (nibble[raw[pairs + i] & 0xff] + more) * step - lowest;
         }
       }
     }
@@ -111,14 +155,23 @@ final class SuperBlocks {
     for (int block = 0; block < blocks; block++) {
       int at = from + 210 * block;
       float scale = half(raw, at + 208);
-      for (int part = 0; part < 16; part++) {
-        float step = scale * raw[at + 192 + part];
-        int low = at + part / 8 * 64 + part % 4 * 16;
-        int high = at + 128 + part / 8 * 32 + part % 2 * 16;
+      for (int quarter = 0; quarter < 4; quarter++) {
+        int low = at + quarter / 2 * 64 + quarter % 2 * 16;
+        int high = at + 128 + quarter * 16;
+        int steps = at + 192 + quarter / 2 * 8 + quarter % 2;
+        int start = to + 256 * block + quarter / 2 * 128 + quarter % 2 * 16;
+        float first = scale * raw[steps];
+        float second = scale * raw[steps + 2];
+        float third = scale * raw[steps + 4];
+        float fourth = scale * raw[steps + 6];
         for (int i = 0; i < 16; i++) {
-          int nibble = bits(raw, low + i, part % 8 / 4 * 4, 4);
-          int rest = bits(raw, high + i, part % 8 / 2 * 2, 2);
-          values[to + 256 * block + 16 * part + i] = ((nibble | (rest << 4)) - 32) * step;
+          int one = raw[low + i] & 0xff;
+          int other = raw[low + 32 + i] & 0xff;
+          int more = raw[high + i] & 0xff;
+          values[start + i] = (LOWER[one] + UPPER_BITS_0[more]) * first;
+          values[start + 32 + i] = (LOWER[other] + UPPER_BITS_2[more]) * second;
+          values[start + 64 + i] = (UPPER[one] + UPPER_BITS_4[more]) * third;
+          values[start + 96 + i] = (UPPER[other] + UPPER_BITS_6[more]) * fourth;
         }
       }
     }
@@ -132,8 +185,8 @@ final class SuperBlocks {
         int bits = bits(raw, at + 4 + part / 2, part % 2 * 4, 4) | (bits(high, 2 * part, 2) << 4);
         float step = half(raw, at) * (bits - 32);
         int start = to + 256 * block + 32 * part;
-        SmallBlocks.nibbles(
-            SmallBlocks.NONLINEAR, raw, at + 8 + 16 * part, values, start, 16, step, 0);
+        nibbles(
+            NONLINEAR_LOWER, NONLINEAR_UPPER, raw, at + 8 + 16 * part, 16, values, start, step, 0);
       }
     }
   }
@@ -169,9 +222,7 @@ final class SuperBlocks {
       int at = from + 66 * block;
       float scale = half(raw, at + 64);
       for (int part = 0; part < 16; part++) {
-        for (int i = 0; i < 16; i++) {
-          values[to + 256 * block + 16 * part + i] = (twoBits(raw, at, part, i) - 1) * scale;
-        }
+        twoBits(raw, at, part, values, to + 256 * block, scale, -scale);
       }
     }
   }

@@ -3,14 +3,17 @@ package dev.tributary.core;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Random;
 import net.jqwik.api.Example;
 import net.jqwik.api.ForAll;
+import net.jqwik.api.GenerationMode;
 import net.jqwik.api.Property;
 import net.jqwik.api.constraints.IntRange;
 
@@ -170,6 +173,23 @@ class BlockFormatTest {
       System.arraycopy(decoded, 0, expected, to + block * decoded.length, decoded.length);
     }
     assertArrayEquals(expected, values);
+  }
+
+  /** As often as the compiler needs to see it: some loops it has been seen to lose altogether. */
+  @Property(generation = GenerationMode.EXHAUSTIVE)
+  void decode_manyTimes_staysTheSame(@ForAll BlockFormat format) {
+    int blocks = 16_384 / format.elements();
+    byte[] raw = new byte[blocks * format.bytes()];
+    new Random(11).nextBytes(raw);
+    float[] expected = new float[16_384];
+    for (int block = 0; block < blocks; block++) {
+      format.decode(raw, block * format.bytes(), expected, block * format.elements(), 1);
+    }
+    for (int i = 0; i < 2_000; i++) {
+      float[] values = new float[16_384];
+      format.decode(raw, 0, values, 0, blocks);
+      assertTrue(Arrays.equals(expected, values), format + ", " + i);
+    }
   }
 
   @Example
