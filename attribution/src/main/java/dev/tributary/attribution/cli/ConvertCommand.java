@@ -44,9 +44,10 @@ final class ConvertCommand implements Callable<Integer> {
   @Parameters(
       paramLabel = "FROM",
       description =
-          "Hugging Face folder (Llama, Qwen, Gemma, GPT-2, ...), transformer-debugger checkpoint, or a file of"
-              + " weights beside its config.json.")
-  private Path from = Path.of("");
+          "Hugging Face folder (Llama, Qwen, Gemma, GPT-2, ...), transformer-debugger checkpoint,"
+              + " a file of weights beside its config.json, a GGUF file, or a name as --model of"
+              + " other commands takes.")
+  private String from = "";
 
   @Parameters(paramLabel = "TO", description = "Folder to write; made if it is not there.")
   private Path to = Path.of("");
@@ -57,7 +58,7 @@ final class ConvertCommand implements Callable<Integer> {
       description =
           "Folder with a LoRA adapter of PEFT to merge into what is written. One beside the weights"
               + " is merged without being named.")
-  private Optional<Path> adapter = Optional.empty();
+  private Optional<String> adapter = Optional.empty();
 
   @Option(
       names = "--dtype",

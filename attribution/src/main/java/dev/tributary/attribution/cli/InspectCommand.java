@@ -10,10 +10,12 @@ import dev.tributary.transformer.NormConfig;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.file.Adapter;
 import dev.tributary.transformer.file.Checkpoint;
+import dev.tributary.transformer.file.LocalModel;
 import dev.tributary.transformer.file.TensorFile;
 import dev.tributary.transformer.file.Tokenizer;
 import dev.tributary.transformer.file.Tokenizers;
 import dev.tributary.transformer.file.TorchFile;
+import java.io.File;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
@@ -55,7 +57,11 @@ final class InspectCommand implements Callable<Integer> {
 
   private final PrintWriter out;
 
-  @Parameters(paramLabel = "PATH", description = "File or folder.")
+  @Parameters(
+      paramLabel = "PATH",
+      description = "File or folder, or a name as --model of other commands takes.")
+  private String name = "";
+
   private Path path = Path.of("");
 
   @Option(
@@ -64,7 +70,7 @@ final class InspectCommand implements Callable<Integer> {
       description =
           "Folder with a LoRA adapter of PEFT that the model at PATH would be read with. One beside"
               + " the weights is shown without being named.")
-  private Optional<Path> adapter = Optional.empty();
+  private Optional<String> adapter = Optional.empty();
 
   private final List<String> lines = new ArrayList<>();
   private Optional<IOException> problem = Optional.empty();
@@ -81,7 +87,7 @@ final class InspectCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    requireArgument(Files.exists(path), "%s: there is no such file or folder", path);
+    path = new File(name).exists() ? Path.of(name) : LocalModel.find(name).path();
     if (Files.isDirectory(path)) {
       folder();
     } else if (Tokenizers.isOne(path)
@@ -141,7 +147,7 @@ final class InspectCommand implements Callable<Integer> {
 
   private void model(Set<Path> described) throws IOException {
     described.add(path); // whatever is wrong with it is said once
-    Checkpoint checkpoint = SubjectOptions.open(path, adapter);
+    Checkpoint checkpoint = SubjectOptions.open(path.toString(), adapter);
     described.clear();
     described.addAll(checkpoint.weights().files());
     TransformerConfig config = checkpoint.config();

@@ -19,11 +19,11 @@ import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.file.Checkpoint;
 import dev.tributary.transformer.file.Dictionaries;
+import dev.tributary.transformer.file.LocalModel;
 import dev.tributary.transformer.file.Models;
 import dev.tributary.transformer.file.Tokenizer;
 import dev.tributary.transformer.file.Tokenizers;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -47,21 +47,23 @@ final class SubjectOptions {
 
   @Option(
       names = "--model",
-      paramLabel = "DIR",
+      paramLabel = "MODEL",
       description =
           "Hugging Face folder (Llama, Qwen, Gemma, GPT-2, ...) or transformer-debugger checkpoint,"
-              + " and in it tokenizer.json (or vocab.json and merges.txt, or tokenizer.model)."
-              + " Default: the small model that comes with the program.")
-  private Optional<Path> model = Optional.empty();
+              + " and in it tokenizer.json (or vocab.json and merges.txt, or tokenizer.model), or a"
+              + " GGUF file. Or the name of one that is on this machine: ORG/NAME[@REVISION][/FILE]"
+              + " in the cache of Hugging Face, ollama:NAME[:TAG] in the store of Ollama. Default:"
+              + " the small model that comes with the program.")
+  private Optional<String> model = Optional.empty();
 
   @Option(
       names = "--adapter",
       paramLabel = "DIR",
       description =
           "Folder with a LoRA adapter of PEFT (adapter_config.json, adapter_model.safetensors) to"
-              + " merge into the model. One in the model's own folder is merged without being"
-              + " named.")
-  private Optional<Path> adapter = Optional.empty();
+              + " merge into the model, or its name in the cache of Hugging Face. One in the model's"
+              + " own folder is merged without being named.")
+  private Optional<String> adapter = Optional.empty();
 
   @Option(
       names = "--prompt",
@@ -128,7 +130,7 @@ final class SubjectOptions {
       description =
           "Folder with autoencoders.json (beside autoencoders.safetensors, or with a list of torch"
               + " files), or with what SAELens saves (cfg.json and sae_weights.safetensors, or"
-              + " folders of these), or \"shipped\" for those of the model that comes with the"
+              + " folders of these), its name in the cache of Hugging Face, or \"shipped\" for those of the model that comes with the"
               + " program.")
   private Optional<String> autoencoders = Optional.empty();
 
@@ -189,29 +191,17 @@ final class SubjectOptions {
     requireArgument(
         model.isEmpty() || autoencoders.isEmpty() || !autoencoders.get().equals(SHIPPED),
         "the shipped autoencoders belong to the shipped model, not to --model");
-    model.ifPresent(folder -> requireFolder(folder, "config.json, weights and a tokenizer"));
-    autoencoders
-        .filter(folder -> !folder.equals(SHIPPED))
-        .ifPresent(
-            folder -> requireFolder(Path.of(folder), "autoencoders.json, or cfg.json of SAELens"));
     requireArgument(
         trace.isPresent() || side == Side.POST, "--stage says how to --trace a node: name one");
-  }
-
-  private static void requireFolder(Path folder, String files) {
-    requireArgument(
-        Files.isDirectory(folder),
-        "%s is %s, expected a folder with %s",
-        folder,
-        Files.exists(folder) ? "not a folder" : "not there",
-        files);
   }
 
   /** Runs the model and takes the gradient of what is explained, in the innermost scope. */
   Subject open(TerminalProgress progress) throws IOException {
     requireOptions();
-    Optional<Checkpoint> checkpoint = checkpoint();
-    Tokenizer tokenizer = model.isEmpty() ? Tokenizers.textbook() : Tokenizers.load(model.get());
+    Optional<Checkpoint> checkpoint =
+        model.isEmpty() ? Optional.empty() : Optional.of(open(model.get(), adapter));
+    Tokenizer tokenizer =
+        checkpoint.isEmpty() ? Tokenizers.textbook() : checkpoint.get().tokenizer();
     int[] tokens = tokenizer.encode(prompt.orElse(PROMPT), !noBos);
     boolean example = prompt.isEmpty() && targets.isEmpty() && distractors.isEmpty();
     Map<Integer, String> named = new HashMap<>();
@@ -256,23 +246,20 @@ final class SubjectOptions {
         changed -> predictions(tokenizer, changed, at));
   }
 
-  /** What a model is called: its folder as it was named, unless that is no name. */
-  private static String name(Path folder) throws IOException {
-    String last = String.valueOf(folder.getFileName());
-    return last.matches("\\.{0,2}") ? folder.toRealPath().toString() : folder.toString();
+  /** What a model is called: as it was named, unless that is no name. */
+  private static String name(String model) throws IOException {
+    Path last = Path.of(model).getFileName();
+    return last == null || last.toString().matches("\\.{0,2}")
+        ? Path.of(model).toRealPath().toString()
+        : model;
   }
 
-  /** The model that was named. */
-  private Optional<Checkpoint> checkpoint() throws IOException {
-    if (model.isEmpty()) {
-      return Optional.empty();
-    }
-    return Optional.of(open(model.get(), adapter));
-  }
-
-  /** A model, with the adapter that {@code --adapter} names if it names one. */
-  static Checkpoint open(Path model, Optional<Path> adapter) throws IOException {
-    return adapter.isEmpty() ? Checkpoint.open(model) : Checkpoint.open(model, adapter.get());
+  /** A model by its name, with the adapter that {@code --adapter} names if it names one. */
+  static Checkpoint open(String model, Optional<String> adapter) throws IOException {
+    Path found = LocalModel.find(model).path();
+    return adapter.isEmpty()
+        ? Checkpoint.open(found)
+        : Checkpoint.open(found, LocalModel.find(adapter.get()).path());
   }
 
   private Transformer load(Optional<Checkpoint> checkpoint, TerminalProgress progress)
@@ -288,7 +275,7 @@ final class SubjectOptions {
     return transformer.with(
         folder.equals(SHIPPED)
             ? Dictionaries.textbook(dtype)
-            : Dictionaries.load(Path.of(folder), dtype, transformer.config()));
+            : Dictionaries.load(LocalModel.find(folder).path(), dtype, transformer.config()));
   }
 
   private int position(int length) {

@@ -485,7 +485,14 @@ class CommandLineTest {
         List.of("--nonsense", "--nonsense"),
         List.of("nonsense", "nonsense"),
         List.of("--model needs a --prompt", "--model", "."),
-        List.of("is not there", "--model", "no such folder", "--prompt", "the"));
+        List.of(
+            "no such folder: there is no such file",
+            "--model",
+            "no such folder",
+            "--prompt",
+            "the"),
+        List.of("hf download no/model would", "--model", "no/model", "--prompt", "the"),
+        List.of("ollama pull no-model would", "--model", "ollama:no-model", "--prompt", "the"));
   }
 
   @ParameterizedTest
@@ -502,7 +509,8 @@ class CommandLineTest {
 
   static Stream<List<String>> mistakesOfOtherCommands() {
     return Stream.of(
-        List.of("nowhere is not there", "attribute", "--autoencoders", "nowhere"),
+        List.of(
+            "nowhere: there is no such file or folder", "attribute", "--autoencoders", "nowhere"),
         List.of(
             "belong to the shipped model",
             "attribute",
@@ -934,7 +942,7 @@ class CommandLineTest {
     Files.writeString(folder.resolve("tokenizer.json"), "{");
     Output.attribute(options).assertRefused("tokenizer.json");
     Output.attribute("--model", weights.toString(), "--prompt", "the")
-        .assertRefused("is not a folder");
+        .assertRefused("tokenizer.json");
   }
 
   @Test

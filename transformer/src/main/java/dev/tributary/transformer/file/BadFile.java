@@ -33,7 +33,13 @@ final class BadFile {
 
   @FormatMethod
   static IOException because(Path file, @FormatString String reason, Object... values) {
-    return new IOException(file + ": " + String.format(Locale.ROOT, reason, values));
+    return named(file.toString(), reason, values);
+  }
+
+  /** The same of what has another name than a path. */
+  @FormatMethod
+  static IOException named(String name, @FormatString String reason, Object... values) {
+    return new IOException(name + ": " + String.format(Locale.ROOT, reason, values));
   }
 
   /** The same, with what another library said kept as the cause. */

@@ -207,14 +207,16 @@ public final class Checkpoint {
     return JsonFile.read(file, CONFIG_LIMIT);
   }
 
-  private static boolean hasWeights(Path folder) {
+  /** Whether there are weights in a folder, to judge by names. */
+  static boolean hasWeights(Path folder) {
     return Stream.concat(
             WEIGHTS.stream(),
             Architectures.all().stream().flatMap(family -> family.pieces().stream()))
         .anyMatch(name -> Files.exists(folder.resolve(name)));
   }
 
-  private static Path weights(Path folder) throws IOException {
+  /** The file with the weights in a Hugging Face folder, or the index of several. */
+  static Path weights(Path folder) throws IOException {
     for (String name : WEIGHTS) {
       if (Files.exists(folder.resolve(name))) {
         return folder.resolve(name);
@@ -226,6 +228,15 @@ public final class Checkpoint {
   /** {@return where it is} */
   public Path folder() {
     return folder;
+  }
+
+  /**
+   * {@return the tokenizer that lies with it}
+   *
+   * @throws IOException as {@link Tokenizers#load(Path)}
+   */
+  public Tokenizer tokenizer() throws IOException {
+    return Tokenizers.load(folder);
   }
 
   /** {@return its sizes, with its adapter} */

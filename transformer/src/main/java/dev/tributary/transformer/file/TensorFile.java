@@ -47,9 +47,12 @@ public abstract sealed class TensorFile implements Tensors
    *     format
    */
   public static TensorFile open(Path file) throws IOException {
-    return file.toString().endsWith(INDEX)
-        ? TensorFolder.shards(file)
-        : open(file, FileBytes.MEMORY_LIMIT);
+    return isIndex(file) ? TensorFolder.shards(file) : open(file, FileBytes.MEMORY_LIMIT);
+  }
+
+  /** Whether this is an index of several files, by its name. */
+  static boolean isIndex(Path file) {
+    return file.toString().endsWith(INDEX);
   }
 
   /**

@@ -10,7 +10,9 @@ import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 
 /** Named tensors in several files that belong together. */
@@ -81,6 +83,16 @@ final class TensorFolder extends TensorFile {
       }
     }
     return new TensorFolder(index, tensors);
+  }
+
+  /** The files that an index names, none of which need be there. */
+  static Set<Path> files(Path index) throws IOException {
+    JsonFile map = JsonFile.read(index, INDEX_LIMIT).object("weight_map");
+    Set<Path> files = new LinkedHashSet<>();
+    for (String name : map.root().propertyStream().map(Map.Entry::getKey).toList()) {
+      files.add(beside(index, map, name, map.text(name, "")));
+    }
+    return files;
   }
 
   /** The file of a name, which must not lead out of the folder. */

@@ -4,8 +4,9 @@
  *
  * <p>In reading order: the doors are {@link dev.tributary.transformer.file.Models}, {@link
  * dev.tributary.transformer.file.Dictionaries} and {@link
- * dev.tributary.transformer.file.Tokenizers}. A {@link dev.tributary.transformer.file.Checkpoint}
- * is a model on disk, whose names and shapes are those that its {@link
+ * dev.tributary.transformer.file.Tokenizers}; a {@link dev.tributary.transformer.file.LocalModel}
+ * is what they open, found by name. A {@link dev.tributary.transformer.file.Checkpoint} is a model
+ * on disk, whose names and shapes are those that its {@link
  * dev.tributary.transformer.family.Architecture} says, with an {@link
  * dev.tributary.transformer.file.Adapter} or without ({@code AdapterConfig} says which weights it
  * changes, {@code AdaptedWeights} what becomes of them). {@code AutoencoderFiles} finds
