@@ -82,6 +82,14 @@ final class SubjectOptions {
   private boolean noBos;
 
   @Option(
+      names = "--chat",
+      description =
+          "Put the prompt into the model's chat template, as what a user says first: the model"
+              + " answers it. Without it the prompt is read as it is, and may have the special"
+              + " tokens of a chat in its own text.")
+  private boolean chat;
+
+  @Option(
       names = "--target",
       arity = "1..*",
       paramLabel = "WORD",
@@ -186,6 +194,7 @@ final class SubjectOptions {
   private void requireOptions() {
     prompt.ifPresent(text -> requireArgument(!text.isBlank(), "the prompt is empty"));
     requireArgument(model.isEmpty() || prompt.isPresent(), "--model needs a --prompt");
+    requireArgument(!chat || !noBos, "--no-bos says what is put around a prompt, as --chat does");
     requireArgument(
         adapter.isEmpty() || model.isPresent(), "--adapter needs the --model that it adapts");
     requireArgument(
@@ -202,7 +211,8 @@ final class SubjectOptions {
         model.isEmpty() ? Optional.empty() : Optional.of(open(model.get(), adapter));
     Tokenizer tokenizer =
         checkpoint.isEmpty() ? Tokenizers.textbook() : checkpoint.get().tokenizer();
-    int[] tokens = tokenizer.encode(prompt.orElse(PROMPT), !noBos);
+    String read = chat ? tokenizer.chat(prompt.orElse(PROMPT)) : prompt.orElse(PROMPT);
+    int[] tokens = tokenizer.encode(read, !noBos && !chat);
     boolean example = prompt.isEmpty() && targets.isEmpty() && distractors.isEmpty();
     Map<Integer, String> named = new HashMap<>();
     List<Word> wanted = words(tokenizer, example ? List.of(TARGET) : targets, named);
@@ -237,7 +247,7 @@ final class SubjectOptions {
                 .flatMap(Checkpoint::adapter)
                 .map(merged -> " with adapter " + merged.folder())
                 .orElse(""),
-        prompt.orElse(PROMPT),
+        read,
         nodes,
         scaleGradient(),
         Arrays.stream(tokens).mapToObj(id -> word(tokenizer, id)).toList(),

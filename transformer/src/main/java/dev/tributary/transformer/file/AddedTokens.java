@@ -170,6 +170,14 @@ final class AddedTokens {
     added.forEach((content, token) -> tokens.add(token.toJson(id(content))));
   }
 
+  /** The contents of tokens that have a name, by it. */
+  Map<String, String> roles() {
+    Map<String, String> contents = new LinkedHashMap<>();
+    roles.forEach((role, token) -> contents.put(role, token.content));
+    contents.values().removeIf(String::isEmpty);
+    return contents;
+  }
+
   /** The token with a name, which something else needs. */
   String named(String role, JsonFile config, String need) throws IOException {
     Token token = roles.get(role);

@@ -31,11 +31,12 @@ final class ByteCharacters {
     return BYTES.keySet();
   }
 
-  /** Those of the bytes that texts consist of; the others are in no UTF-8. */
-  static Set<String> ofTexts() {
+  /** The bytes of which a vocabulary has no token, of those that texts consist of. */
+  static Set<Byte> lacking(ModelVocabulary vocabulary) {
     return BYTES.entrySet().stream()
-        .filter(byteText -> byteText.getValue() < 0xf5 && (byteText.getValue() & 0xfe) != 0xc0)
-        .map(Map.Entry::getKey)
+        .filter(one -> one.getValue() < 0xf5 && (one.getValue() & 0xfe) != 0xc0) // in no UTF-8
+        .filter(one -> !vocabulary.has(one.getKey()))
+        .map(one -> one.getValue().byteValue())
         .collect(Collectors.toUnmodifiableSet());
   }
 

@@ -72,6 +72,8 @@ public final class Tokenizer {
   private final boolean decodes;
   private final boolean cleansUp;
   private final @Nullable Integer missing;
+  private final Set<Byte> lost;
+  private final ChatTemplate chat;
 
   Tokenizer(HuggingFaceTokenizer library, TokenizerFile file) {
     this.library = library;
@@ -84,6 +86,8 @@ public final class Tokenizer {
     this.decodes = file.decodes();
     this.cleansUp = file.cleansUp();
     this.missing = file.missing();
+    this.lost = file.lost();
+    this.chat = file.chat();
   }
 
   // ---- text to tokens ------------------------------------------------------------------------
@@ -113,6 +117,19 @@ public final class Tokenizer {
     boolean empty = Arrays.stream(encoding.getSpecialTokenMask()).allMatch(mask -> mask == 1);
     requireArgument(!empty, "the prompt is empty");
     return ids(encoding);
+  }
+
+  /**
+   * {@return what a user says to a model, in the text that its chat template makes of it: up to
+   * where the model answers} Special tokens are in it, so none are put around it: {@code
+   * encode(chat(prompt), false)}.
+   *
+   * @param prompt what the user says
+   * @throws IllegalArgumentException if the files have no chat template, or one that is not
+   *     understood
+   */
+  public String chat(String prompt) {
+    return chat.turn(prompt);
   }
 
   /**
@@ -217,20 +234,12 @@ public final class Tokenizer {
   }
 
   private void requireKnown(String text, Encoding encoding) {
-    if (missing == null) {
-      return;
-    }
     Set<String> words = new LinkedHashSet<>();
-    long[] ids = encoding.getIds();
-    CharSpan[] spans = encoding.getCharTokenSpans();
-    int[] units = units(text);
-    for (int i = 0; i < ids.length; i++) {
-      if (ids[i] == missing && encoding.getSpecialTokenMask()[i] == 0) {
-        words.add(
-            spans[i] == null
-                ? text(missing)
-                : text.substring(units[spans[i].getStart()], units[spans[i].getEnd()]));
-      }
+    if (!lost.isEmpty()) {
+      text.codePoints().mapToObj(Character::toString).filter(this::isLost).forEach(words::add);
+    }
+    if (missing != null) {
+      addMissing(text, encoding, missing, words);
     }
     int more = words.size() - NAMED;
     requireArgument(
@@ -239,6 +248,29 @@ public final class Tokenizer {
         words.stream().limit(NAMED).map(BadFile::quoted).collect(Collectors.joining(", ")),
         more > 0 ? " and " + more + " more" : "",
         words.size() == 1 ? "is" : "are");
+  }
+
+  private boolean isLost(String character) {
+    for (byte one : character.getBytes(StandardCharsets.UTF_8)) {
+      if (lost.contains(one)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private void addMissing(String text, Encoding encoding, int unknown, Set<String> words) {
+    long[] ids = encoding.getIds();
+    CharSpan[] spans = encoding.getCharTokenSpans();
+    int[] units = units(text);
+    for (int i = 0; i < ids.length; i++) {
+      if (ids[i] == unknown && encoding.getSpecialTokenMask()[i] == 0) {
+        words.add(
+            spans[i] == null
+                ? text(unknown)
+                : text.substring(units[spans[i].getStart()], units[spans[i].getEnd()]));
+      }
+    }
   }
 
   // ---- tokens to text ------------------------------------------------------------------------

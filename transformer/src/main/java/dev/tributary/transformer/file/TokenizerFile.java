@@ -89,6 +89,7 @@ final class TokenizerFile {
   private final TokenizerSteps steps;
   private final @Nullable String missing;
   private final boolean cleansUp;
+  private Set<Byte> lost = Set.of();
 
   /**
    * Checks what a folder says.
@@ -133,6 +134,11 @@ final class TokenizerFile {
   /** The file that says what the tokenizer is. */
   Path path() {
     return json.path();
+  }
+
+  /** How the model is talked to. */
+  ChatTemplate chat() {
+    return folder.chat();
   }
 
   /** The files that were read. */
@@ -181,6 +187,11 @@ final class TokenizerFile {
    */
   @Nullable Integer missing() {
     return missing == null ? null : ids.get(missing);
+  }
+
+  /** Bytes that the library would leave out of a text, for they have no token. */
+  Set<Byte> lost() {
+    return lost;
   }
 
   private void readContents() throws IOException {
@@ -255,16 +266,19 @@ final class TokenizerFile {
       }
     }
     checkMerges(model, folder.merges());
-    boolean complete =
-        byteLevel()
-            ? ByteCharacters.ofTexts().stream().allMatch(vocabulary::has)
-            : model.flag("byte_fallback", false) && IntStream.range(0, 256).allMatch(this::hasByte);
-    if (complete) {
-      return null;
+    if (byteLevel()) {
+      lost = ByteCharacters.lacking(vocabulary);
+      // Where a text is changed first, only the library knows which bytes it has.
+      return lost.isEmpty() || !json.has("normalizer")
+          ? null
+          : unknownToken(model, "a token of the vocabulary, unless there is one for each byte");
     }
-    String unknown =
-        unknownToken(model, "a token of the vocabulary, unless there is one for each byte");
-    return byteLevel() ? unknown : null;
+    boolean complete =
+        model.flag("byte_fallback", false) && IntStream.range(0, 256).allMatch(this::hasByte);
+    if (!complete) {
+      unknownToken(model, "a token of the vocabulary, unless there is one for each byte");
+    }
+    return null;
   }
 
   /** Whether a byte has a token, or is a character that has one. */

@@ -10,6 +10,7 @@ import dev.tributary.transformer.family.TokenizerClass.Vocabulary;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
@@ -50,6 +51,7 @@ final class TokenizerFolder {
   private static final String CONFIG = "tokenizer_config.json";
   private static final String SPECIAL_TOKENS = "special_tokens_map.json";
   private static final String ADDED_TOKENS = "added_tokens.json";
+  private static final String CHAT_TEMPLATE = "chat_template.jinja";
 
   /** How the name of a model of SentencePiece ends. */
   private static final String PIECES_END = ".model";
@@ -60,7 +62,9 @@ final class TokenizerFolder {
 
   /** All of them. */
   static final List<String> NAMES =
-      Stream.concat(SOURCES.stream(), Stream.of(CONFIG, SPECIAL_TOKENS, ADDED_TOKENS)).toList();
+      Stream.concat(
+              SOURCES.stream(), Stream.of(CONFIG, SPECIAL_TOKENS, ADDED_TOKENS, CHAT_TEMPLATE))
+          .toList();
 
   /** The config of the model, which names its family. */
   private static final String MODEL = "config.json";
@@ -91,6 +95,7 @@ final class TokenizerFolder {
   private final ModelVocabulary vocabulary;
   private final Path merges;
   private final AddedTokens tokens;
+  private final ChatTemplate chat;
 
   private TokenizerFolder(Path folder, Path file) throws IOException {
     this.folder = folder;
@@ -136,6 +141,7 @@ final class TokenizerFolder {
     JsonFile addedTokens = beside(ADDED_TOKENS);
     this.model = beside(MODEL);
     this.tokens = fold(specialTokens, addedTokens);
+    this.chat = readChat();
   }
 
   /**
@@ -207,6 +213,11 @@ final class TokenizerFolder {
     return config.flag("clean_up_tokenization_spaces", false);
   }
 
+  /** How the model is talked to. */
+  ChatTemplate chat() {
+    return chat;
+  }
+
   // ---- vocab.json and merges.txt -------------------------------------------------------------
 
   private ObjectNode readPair(JsonFile ids) throws IOException {
@@ -254,6 +265,28 @@ final class TokenizerFolder {
     JsonFile json = JsonFile.read(file, FILE_LIMIT);
     TokenizerFile.requireText(json);
     return json;
+  }
+
+  /** A file of its own counts for more than the config. */
+  private ChatTemplate readChat() throws IOException {
+    Path file = folder.resolve(CHAT_TEMPLATE);
+    if (named && exists(file)) {
+      read.add(file);
+      byte[] bytes = BadFile.bytes(file, FILE_LIMIT);
+      return new ChatTemplate(
+          file, Optional.of(new String(bytes, StandardCharsets.UTF_8)), tokens.roles());
+    }
+    String key = "chat_template";
+    String template = "";
+    if (config.root().path(key).isArray()) {
+      for (JsonFile each : config.objects(key)) {
+        template = each.text("name", "").equals("default") ? each.text("template", "") : template;
+      }
+    } else {
+      template = config.text(key, "");
+    }
+    return new ChatTemplate(
+        config.path(), Optional.of(template).filter(text -> !text.isEmpty()), tokens.roles());
   }
 
   private AddedTokens fold(JsonFile specialTokens, JsonFile addedTokens) throws IOException {
