@@ -354,8 +354,10 @@ public record Circuit(
 
   /**
    * Keeps the nodes of largest influence and then, among them, the edges of largest score, and
-   * removes dead ends: nodes without a path to the metric, and nodes that nothing leads to though
-   * they compute something. The metric stays, and so do embeddings that have a path to it.
+   * removes dead ends: nodes without a path to the metric, and nodes that nothing leads to, here or
+   * in the model, though they compute something. What others that are left out lead to stays, for
+   * they are its {@linkplain #remainders remainder}. The metric stays, and so do embeddings that
+   * have a path to it.
    *
    * @param nodeShare of the sum of all influence that the nodes kept have at least, 0 to 1
    * @param edgeShare of the sum of all scores, those of the inputs of a head added, that the edges
@@ -409,8 +411,15 @@ public record Circuit(
     return result;
   }
 
+  /** What reads nothing, or something that need not be here. */
   private BitSet leaves() {
-    return which(node -> node.targets().isEmpty());
+    BitSet leaves = which(node -> node.targets().isEmpty());
+    for (Input input : inputs) {
+      if (input.certificate.sources() != 0) {
+        leaves.set(input.target);
+      }
+    }
+    return leaves;
   }
 
   /** Layer and number of the head of a node that looks at a token. */

@@ -1,5 +1,6 @@
 package dev.tributary.attribution;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -705,6 +706,21 @@ class CircuitTest {
     assertEquals(List.of(unread("L0.mlp_bias[1]"), unread("metric")), pruned.nodes());
     assertEquals(List.of(new Edge(0, 1, ALL, 5)), pruned.edges());
     assertEquals(List.of(input(1, 10)), pruned.inputs());
+  }
+
+  @Test
+  void prune_neuronThatOthersFeed_staysWithItsRemainder() {
+    Circuit circuit =
+        circuit(
+            List.of("embedding[0]", "L0.neuron1[1]", "L0.neuron2[1]", "metric"),
+            List.of(new Edge(1, 3, ALL, 1), new Edge(2, 3, ALL, 9)),
+            input(1, 3),
+            input(2, 4),
+            input(3, 10));
+    Circuit pruned = circuit.prune(0.8, 1);
+    assertEquals(List.of(unread("L0.neuron2[1]"), unread("metric")), pruned.nodes());
+    assertEquals(List.of(new Edge(0, 1, ALL, 9)), pruned.edges());
+    assertArrayEquals(new double[] {4, 1}, pruned.remainders(), ROUNDING);
   }
 
   @Test

@@ -926,6 +926,23 @@ class CommandLineTest {
   }
 
   @Test
+  void chat_isTheTemplateOfTheModel(@TempDir Path folder) throws IOException {
+    copyModel(folder);
+    String[] options = {"--model", folder.toString(), "--prompt", "The keys", "--chat"};
+    Output.attribute(options).assertRefused("there is no chat template", "tokenizer_config.json");
+    Files.writeString(
+        folder.resolve("tokenizer_config.json"),
+        "{\"chat_template\": \"{{ messages[0].content }} near the{% if x %}\"}");
+    Output.attribute(options).assertRefused("the chat template is not followed", "line 1");
+    Files.writeString(
+        folder.resolve("tokenizer_config.json"),
+        "{\"chat_template\": \"{{ messages[0].content }} near the\"}");
+    String[] whole = {"--model", folder.toString(), "--prompt", "The keys near the"};
+    assertEquals(Output.attribute(whole).result(), Output.attribute(options).result());
+    Output.attribute("--chat", "--no-bos").assertRefused("--no-bos", "--chat");
+  }
+
+  @Test
   void model_broken_isOneSentence(@TempDir Path folder) throws IOException {
     String[] options = {"--model", folder.toString(), "--prompt", "The keys near"};
     Output.attribute(options).assertRefused(folder.toString(), "config.json");
