@@ -62,6 +62,14 @@ final class AttributeCommand implements Callable<Integer> {
   private Optional<Node> from = Optional.empty();
 
   @Option(
+      names = "--tokens",
+      paramLabel = "A-B",
+      converter = Range.Converter.class,
+      description =
+          "Show only nodes at these tokens, counted from 0, both included; of a head, the query.")
+  private Optional<Range> tokens = Optional.empty();
+
+  @Option(
       names = "--top",
       paramLabel = "N",
       description = "How many nodes and edges to show. Default: ${DEFAULT-VALUE}.")
@@ -81,8 +89,9 @@ final class AttributeCommand implements Callable<Integer> {
       Subject subject = options.open(progress);
       into.ifPresent(subject::requireUpstream);
       from.ifPresent(subject::requireUpstream);
+      Range.requireInside("--tokens", tokens, subject.tokens().size());
       progress.enter(Phase.EDGES);
-      Explainer explainer = new Explainer(subject, top);
+      Explainer explainer = new Explainer(subject, tokens, top);
       explanation =
           new Explanation(
               subject, explainer.nodes(), explainer.edges(into, from.flatMap(Node::asSource)));
@@ -95,6 +104,13 @@ final class AttributeCommand implements Callable<Integer> {
   /** Refuses what can be refused before anything is read. */
   private void requireOptions() {
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
+    tokens.ifPresent(
+        range ->
+            requireArgument(
+                range.first() <= range.last(),
+                "tokens %d to %d: there are none such",
+                range.first(),
+                range.last()));
     from.ifPresent(
         node ->
             requireArgument(

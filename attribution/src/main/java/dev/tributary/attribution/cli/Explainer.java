@@ -19,6 +19,8 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.function.Predicate;
 
 /** Finds the most important nodes and edges of one run. */
 final class Explainer {
@@ -26,21 +28,24 @@ final class Explainer {
   private final Readings attribution;
 
   /** The nodes of largest attribution, largest first. */
-  private final List<NodeScore> largest;
+  private final List<NodeScore> ranked;
 
   private final EdgeAttribution edges;
+  private final Optional<Range> tokens;
   private final int top;
 
   /**
    * Explains what the gradients of a metric say.
    *
+   * @param tokens at which nodes are wanted, if not at all
    * @param top number of nodes, and of edges, to find
    */
-  Explainer(Subject subject, int top) {
+  Explainer(Subject subject, Optional<Range> tokens, int top) {
     this.nodes = subject.nodes();
     this.attribution = nodes.activationTimesGradient();
-    this.largest = attribution.top(top);
+    this.ranked = attribution.top(top);
     this.edges = EdgeAttribution.of(nodes, subject.scaleGradient());
+    this.tokens = tokens;
     this.top = top;
   }
 
@@ -48,7 +53,7 @@ final class Explainer {
   List<RankedNode> nodes() {
     Readings activation = nodes.activation();
     EdgeScores directEffect = nodes.directEffect();
-    return largest.stream()
+    return largest(this::isWanted, top).stream()
         .map(
             found ->
                 new RankedNode(
@@ -74,15 +79,27 @@ final class Explainer {
    * depends on none. Heads of layer 0 are not asked: they read the embeddings alone.
    */
   private Node mostImportant() {
-    List<NodeScore> ranked = largest;
-    for (int count = top; ; count *= 2) {
-      Optional<Node> found =
-          ranked.stream().map(NodeScore::node).filter(Explainer::hasUpstream).findFirst();
-      if (found.isPresent() || ranked.size() < count) {
-        return found.orElseGet(Explained::new);
+    return largest(node -> isWanted(node) && hasUpstream(node), 1).stream()
+        .map(NodeScore::node)
+        .findFirst()
+        .orElseGet(Explained::new);
+  }
+
+  /** The nodes of largest attribution, of those that are wanted. */
+  private List<NodeScore> largest(Predicate<Node> wanted, int most) {
+    for (int count = top; ; count = (int) Math.min(Integer.MAX_VALUE, 4L * count)) {
+      List<NodeScore> all = count == top ? ranked : attribution.top(count);
+      List<NodeScore> found =
+          all.stream().filter(score -> wanted.test(score.node())).limit(most).toList();
+      if (found.size() == most || all.size() < count) {
+        return found;
       }
-      ranked = attribution.top(2 * count);
     }
+  }
+
+  private boolean isWanted(Node node) {
+    OptionalInt token = node.coordinates().token();
+    return tokens.isEmpty() || (token.isPresent() && tokens.get().contains(token.getAsInt()));
   }
 
   private static boolean hasUpstream(Node node) {

@@ -107,6 +107,11 @@ final class JsonReport {
       ObjectNode token = tokens.addObject().put("index", tokens.size() - 1);
       token.setAll(json(word));
     }
+    json.set(
+        "attentionSinks",
+        list(
+            subject.sinks(),
+            sink -> object().put("token", sink.token()).put("times", sink.times())));
     json.set("predictions", list(subject.predictions(), JsonReport::json));
     json.set("metric", json(subject.metric()));
     return json;

@@ -17,8 +17,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.ITypeConverter;
@@ -66,14 +64,14 @@ final class SearchCommand implements Callable<Integer> {
   @Option(
       names = "--from-layers",
       paramLabel = "A-B",
-      converter = RangeConverter.class,
+      converter = Range.Converter.class,
       description = "Only from nodes of these layers, both included.")
   private Optional<Range> fromLayers = Optional.empty();
 
   @Option(
       names = "--from-tokens",
       paramLabel = "A-B",
-      converter = RangeConverter.class,
+      converter = Range.Converter.class,
       description = "Only from nodes at these tokens; of a head, the query.")
   private Optional<Range> fromTokens = Optional.empty();
 
@@ -89,14 +87,14 @@ final class SearchCommand implements Callable<Integer> {
   @Option(
       names = "--into-layers",
       paramLabel = "A-B",
-      converter = RangeConverter.class,
+      converter = Range.Converter.class,
       description = "Only into nodes of these layers, both included.")
   private Optional<Range> intoLayers = Optional.empty();
 
   @Option(
       names = "--into-tokens",
       paramLabel = "A-B",
-      converter = RangeConverter.class,
+      converter = Range.Converter.class,
       description = "Only into nodes at these tokens; of a head, the query.")
   private Optional<Range> intoTokens = Optional.empty();
 
@@ -140,24 +138,6 @@ final class SearchCommand implements Callable<Integer> {
     }
   }
 
-  /** Numbers from the first to the last, both included. */
-  record Range(int first, int last) {}
-
-  static final class RangeConverter implements ITypeConverter<Range> {
-    private static final Pattern RANGE = Pattern.compile("(\\d{1,9})(?:-(\\d{1,9}))?");
-
-    @Override
-    public Range convert(String text) {
-      Matcher matcher = RANGE.matcher(text.strip());
-      if (!matcher.matches()) {
-        throw new TypeConversionException("\"" + text + "\" is not a number or a range like 2-5");
-      }
-      int first = Integer.parseInt(matcher.group(1));
-      String last = matcher.group(2);
-      return new Range(first, last == null ? first : Integer.parseInt(last));
-    }
-  }
-
   @Override
   public Integer call() throws IOException {
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
@@ -168,10 +148,10 @@ final class SearchCommand implements Callable<Integer> {
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Subject subject = options.open(progress);
-      requireInside("--from-layers", fromLayers, subject.layers());
-      requireInside("--into-layers", intoLayers, subject.layers());
-      requireInside("--from-tokens", fromTokens, subject.tokens().size());
-      requireInside("--into-tokens", intoTokens, subject.tokens().size());
+      Range.requireInside("--from-layers", fromLayers, subject.layers());
+      Range.requireInside("--into-layers", intoLayers, subject.layers());
+      Range.requireInside("--from-tokens", fromTokens, subject.tokens().size());
+      Range.requireInside("--into-tokens", intoTokens, subject.tokens().size());
       Found found =
           EdgeSearch.of(EdgeAttribution.of(subject.nodes(), subject.scaleGradient()))
               .from(sources)
@@ -187,19 +167,7 @@ final class SearchCommand implements Callable<Integer> {
   private static NodeFilter filter(
       List<? extends Class<? extends Node>> kinds, Optional<Range> layers, Optional<Range> tokens) {
     NodeFilter filter = NodeFilter.ALL.kinds(kinds);
-    filter = layers.isEmpty() ? filter : filter.layers(layers.get().first, layers.get().last);
-    return tokens.isEmpty() ? filter : filter.tokens(tokens.get().first, tokens.get().last);
-  }
-
-  private static void requireInside(String option, Optional<Range> range, int size) {
-    range.ifPresent(
-        r ->
-            requireArgument(
-                r.last < size,
-                "%s %d-%d: there are %d, counted from 0",
-                option,
-                r.first,
-                r.last,
-                size));
+    filter = layers.isEmpty() ? filter : filter.layers(layers.get().first(), layers.get().last());
+    return tokens.isEmpty() ? filter : filter.tokens(tokens.get().first(), tokens.get().last());
   }
 }

@@ -2,6 +2,7 @@ package dev.tributary.attribution.cli;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.attribution.AttentionSink;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.Explained;
 import dev.tributary.attribution.Metric;
@@ -21,6 +22,7 @@ import java.util.function.Function;
  * @param model its folder, or what it is called
  * @param prompt its text
  * @param tokens of the prompt
+ * @param sinks those at which the model keeps long residual streams
  * @param predictions most probable first
  * @param predictor what another run of the same prompt predicts
  */
@@ -30,6 +32,7 @@ record Subject(
     NodeAttribution nodes,
     ScaleGradient scaleGradient,
     List<Word> tokens,
+    List<AttentionSink> sinks,
     List<Prediction> predictions,
     MetricReading metric,
     Function<Run, List<Prediction>> predictor) {

@@ -2,6 +2,7 @@ package dev.tributary.attribution.cli;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.attribution.AttentionSink;
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.NodeAttribution;
@@ -251,6 +252,7 @@ final class SubjectOptions {
         nodes,
         scaleGradient(),
         Arrays.stream(tokens).mapToObj(id -> word(tokenizer, id)).toList(),
+        AttentionSink.of(run),
         predictions,
         new MetricReading(ofLogits, trace, side.stage, explained, unwanted, chosen, nodes.value()),
         changed -> predictions(tokenizer, changed, at));

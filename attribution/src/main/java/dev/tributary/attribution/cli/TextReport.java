@@ -4,6 +4,7 @@ import static dev.tributary.attribution.cli.Table.INDENT;
 import static dev.tributary.attribution.cli.Table.number;
 import static dev.tributary.attribution.cli.Table.percent;
 
+import dev.tributary.attribution.AttentionSink;
 import dev.tributary.attribution.Certificate;
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Coordinates;
@@ -98,6 +99,7 @@ final class TextReport {
 
   private void heading() {
     prompt();
+    sinks();
     predictions();
     metric();
   }
@@ -121,6 +123,23 @@ final class TextReport {
               .collect(Collectors.joining(Table.GAP, INDENT, "")));
     }
     line("");
+  }
+
+  /** What to do about tokens that are of large attribution in any prompt. */
+  private void sinks() {
+    for (AttentionSink sink : subject.sinks()) {
+      wrapped(
+          List.of(
+              "Token " + sink.token() + " " + word(sink.token()) + " is an attention sink:",
+              "its residual stream is %.0f times as long".formatted(sink.times()),
+              "as the median token's.",
+              "Nodes there are of large attribution in any prompt;",
+              "a range of tokens (--tokens, in a search --from-tokens and --into-tokens)",
+              "leaves them out"));
+    }
+    if (!subject.sinks().isEmpty()) {
+      line("");
+    }
   }
 
   private void predictions() {

@@ -193,6 +193,55 @@ class CommandLineTest {
     }
   }
 
+  @Test
+  void tokens_leavesOutNodesElsewhere() throws IOException {
+    JsonNode json = json("--tokens", "3-7", "--top", "20");
+    try (Scope scope = Scope.open()) {
+      List<String> expected =
+          library().activationTimesGradient().top(Integer.MAX_VALUE).stream()
+              .map(found -> found.node())
+              .filter(node -> node.coordinates().token().orElse(-1) >= 3)
+              .filter(node -> node.coordinates().token().orElse(-1) <= 7)
+              .limit(20)
+              .map(Node::toString)
+              .toList();
+      assertEquals(
+          expected,
+          items(json.get("nodes")).stream().map(node -> node.get("name").textValue()).toList());
+    }
+    Node into = Node.parse(json.at("/edges/into").textValue());
+    int token = into.coordinates().token().orElseThrow();
+    assertTrue(token >= 3 && token <= 7, into.toString());
+    assertEquals(0, json.get("attentionSinks").size());
+  }
+
+  @Test
+  void attentionSink_isSaid(@TempDir Path folder) throws IOException {
+    copyModel(folder);
+    try (Scope scope = Scope.open()) {
+      TensorFile file = TensorFile.open(folder.resolve("model.safetensors"));
+      SafetensorsWriter writer = new SafetensorsWriter();
+      int keys = Tokenizers.textbook().token("keys");
+      for (String name : file.names()) {
+        Tensor tensor = file.tensor(name, DType.FLOAT);
+        double[] numbers = tensor.toDoubles();
+        int width = tensor.shape().size(-1);
+        for (int i = 0; name.endsWith("wte.weight") && i < width; i++) {
+          numbers[keys * width + i] *= 1000;
+        }
+        writer.put(name, ElementType.F32, Tensor.of(DType.FLOAT, tensor.shape(), numbers));
+      }
+      writer.write(folder.resolve("model.safetensors"));
+    }
+    String[] options = {"--model", folder.toString(), "--prompt", "The keys near the cabinet"};
+    String text = Output.attribute(options).result();
+    assertTrue(text.contains("Token 2 \"keys\" is an attention sink"), text);
+    JsonNode sinks = json(options).get("attentionSinks");
+    assertEquals(1, sinks.size());
+    assertEquals(2, sinks.get(0).get("token").intValue());
+    assertTrue(sinks.get(0).get("times").doubleValue() > 100);
+  }
+
   /** The same words without what the tokenizer puts before them, as the library computes it. */
   @Test
   void noBos_leavesOutTheTokenBeforeThePrompt() throws IOException {
@@ -465,6 +514,9 @@ class CommandLineTest {
         List.of("--position is -16", "--position", "-16"),
         List.of("'x' is not an int", "--position", "x"),
         List.of("--top is 0", "--top", "0"),
+        List.of("tokens 3 to 2: there are none such", "--tokens", "3-2"),
+        List.of("--tokens 3-99: there are 15, counted from 0", "--tokens", "3-99"),
+        List.of("\"x\" is not a number or a range", "--tokens", "x"),
         List.of("'x' is not an int", "--top", "x"),
         List.of("layer 4 is out of range", "--into", "L4.neuron3[2]"),
         List.of("neuron 512 is out of range", "--into", "L1.neuron512[2]"),
@@ -932,11 +984,11 @@ class CommandLineTest {
     Output.attribute(options).assertRefused("there is no chat template", "tokenizer_config.json");
     Files.writeString(
         folder.resolve("tokenizer_config.json"),
-        "{\"chat_template\": \"{{ messages[0].content }} near the{% if x %}\"}");
+        "{\"chat_template\": \"<bos> {{ messages[0].content }} near the{% if x %}\"}");
     Output.attribute(options).assertRefused("the chat template is not followed", "line 1");
     Files.writeString(
         folder.resolve("tokenizer_config.json"),
-        "{\"chat_template\": \"{{ messages[0].content }} near the\"}");
+        "{\"chat_template\": \"<bos> {{ messages[0].content }} near the\"}");
     String[] whole = {"--model", folder.toString(), "--prompt", "The keys near the"};
     assertEquals(Output.attribute(whole).result(), Output.attribute(options).result());
     Output.attribute("--chat", "--no-bos").assertRefused("--no-bos", "--chat");
