@@ -1,5 +1,6 @@
 package dev.tributary.transformer.file;
 
+import dev.tributary.transformer.file.JinjaExpressions.Expression;
 import dev.tributary.transformer.file.JinjaTokens.Kind;
 import dev.tributary.transformer.file.JinjaTokens.Token;
 import java.util.ArrayList;
@@ -8,7 +9,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.function.Supplier;
 
 /**
  * The part of Jinja in which templates of chats are written. Nothing outside of its variables can
@@ -22,11 +22,6 @@ final class Jinja {
   private static final Set<String> ENDS =
       Set.of("elif", "else", "endif", "endfor", "endset", "endmacro", "endgeneration");
 
-  private static final Set<String> COMPARISONS = Set.of("==", "!=", "<", "<=", ">", ">=", "in");
-
-  /** What may come behind a test without being its argument. */
-  private static final Set<String> AFTER_TEST = Set.of("else", "or", "and");
-
   /** How a tag went on. */
   private enum Flow {
     NEXT,
@@ -35,20 +30,14 @@ final class Jinja {
   }
 
   @FunctionalInterface
-  private interface Expression {
-    Object in(JinjaFrame frame);
-  }
-
-  @FunctionalInterface
   private interface Statement {
     Flow run(JinjaFrame frame, StringBuilder out);
   }
 
-  private final List<Token> tokens;
-  private int at;
+  private final JinjaExpressions words;
 
-  private Jinja(List<Token> tokens) {
-    this.tokens = tokens;
+  private Jinja(JinjaExpressions words) {
+    this.words = words;
   }
 
   /**
@@ -60,7 +49,8 @@ final class Jinja {
    */
   static String render(String template, Map<String, Object> variables) {
     try {
-      Statement all = new Jinja(JinjaTokens.of(template)).statements(Kind.END);
+      Statement all =
+          new Jinja(new JinjaExpressions(JinjaTokens.of(template))).statements(Kind.END);
       StringBuilder out = new StringBuilder();
       all.run(new JinjaFrame(variables), out);
       return out.toString();
@@ -69,86 +59,28 @@ final class Jinja {
     }
   }
 
-  // ---- words ---------------------------------------------------------------------------------
-
-  private Token next() {
-    return tokens.get(at++);
-  }
-
-  private boolean is(Kind kind, String text) {
-    return tokens.get(at).kind() == kind && tokens.get(at).text().equals(text);
-  }
-
-  private boolean isOperator(String text) {
-    return is(Kind.OPERATOR, text);
-  }
-
-  private boolean isName(String text) {
-    return is(Kind.NAME, text);
-  }
-
-  /** Goes past a word if it is there. */
-  private boolean takes(Kind kind, String text) {
-    boolean there = is(kind, text);
-    at += there ? 1 : 0;
-    return there;
-  }
-
-  private boolean takesOperator(String text) {
-    return takes(Kind.OPERATOR, text);
-  }
-
-  private boolean takesName(String text) {
-    return takes(Kind.NAME, text);
-  }
-
-  private String expect(Kind kind, String what) {
-    Token token = tokens.get(at);
-    if (token.kind() != kind) {
-      throw refused("expected " + what);
-    }
-    at++;
-    return token.text();
-  }
-
-  private void expectOperator(String text) {
-    if (!takesOperator(text)) {
-      throw refused("expected " + text);
-    }
-  }
-
-  private JinjaRefusal refused(String reason) {
-    Token token = tokens.get(Math.min(at, tokens.size() - 1));
-    return new JinjaRefusal(
-        "line %d: %s, not %s"
-            .formatted(
-                token.line(),
-                reason,
-                token.text().isEmpty() ? "the end of a tag" : BadFile.quoted(token.text())));
-  }
-
   // ---- tags ----------------------------------------------------------------------------------
 
   /** All up to the end of the template or, at the word, to a tag that ends a part of it. */
   private Statement statements(Kind end) {
     List<Statement> parts = new ArrayList<>();
     while (true) {
-      Token token = next();
+      Token token = words.next();
       switch (token.kind()) {
         case TEXT -> parts.add(written(frame -> token.text()));
         case BEGIN_OUTPUT -> {
-          parts.add(written(expression()));
-          expect(Kind.CLOSE, "}}");
+          parts.add(written(words.expression()));
+          words.expect(Kind.CLOSE, "}}");
         }
         case BEGIN_BLOCK -> {
-          if (end == Kind.NAME && ENDS.contains(tokens.get(at).text())) {
+          if (end == Kind.NAME && ENDS.contains(words.peek().text())) {
             return all(parts);
           }
           parts.add(statement());
         }
         default -> {
           if (end != token.kind()) {
-            throw refused("expected the end of a part");
+            throw words.refused("expected the end of a part");
           }
           return all(parts);
         }
@@ -178,7 +110,7 @@ final class Jinja {
 
   /** A tag behind its first word. */
   private Statement statement() {
-    String word = expect(Kind.NAME, "a tag");
+    String word = words.expect(Kind.NAME, "a tag");
     return switch (word) {
       case "if" -> condition();
       case "for" -> loop();
@@ -196,14 +128,13 @@ final class Jinja {
         yield (frame, out) -> flow;
       }
       default -> {
-        at--;
-        throw refused("expected a tag that is known here");
+        throw new JinjaRefusal("tag %s is not known here".formatted(BadFile.quoted(word)));
       }
     };
   }
 
   private void close() {
-    expect(Kind.CLOSE, "the end of a tag");
+    words.expect(Kind.CLOSE, "the end of a tag");
   }
 
   private Statement body() {
@@ -211,8 +142,8 @@ final class Jinja {
   }
 
   private void end(String word) {
-    if (!takesName(word)) {
-      throw refused("expected " + word);
+    if (!words.takesName(word)) {
+      throw words.refused("expected " + word);
     }
     close();
   }
@@ -221,10 +152,10 @@ final class Jinja {
     List<Expression> conditions = new ArrayList<>();
     List<Statement> bodies = new ArrayList<>();
     do {
-      conditions.add(tuple());
+      conditions.add(words.tuple());
       close();
       bodies.add(body());
-    } while (takesName("elif"));
+    } while (words.takesName("elif"));
     Statement otherwise = otherwise();
     end("endif");
     return (frame, out) -> {
@@ -238,7 +169,7 @@ final class Jinja {
   }
 
   private Statement otherwise() {
-    if (!takesName("else")) {
+    if (!words.takesName("else")) {
       return (frame, out) -> Flow.NEXT;
     }
     close();
@@ -247,11 +178,11 @@ final class Jinja {
 
   private Statement loop() {
     List<String> targets = names();
-    if (!takesName("in")) {
-      throw refused("expected in");
+    if (!words.takesName("in")) {
+      throw words.refused("expected in");
     }
-    Expression over = either(this::or);
-    Expression wanted = takesName("if") ? expression() : frame -> true;
+    Expression over = words.either(words::or);
+    Expression wanted = words.takesName("if") ? words.expression() : frame -> true;
     close();
     Statement body = body();
     Statement otherwise = otherwise();
@@ -279,12 +210,12 @@ final class Jinja {
 
   private List<String> names() {
     List<String> names = new ArrayList<>();
-    boolean bracket = takesOperator("(");
+    boolean bracket = words.takesOperator("(");
     do {
-      names.add(expect(Kind.NAME, "a name"));
-    } while (takesOperator(","));
+      names.add(words.expect(Kind.NAME, "a name"));
+    } while (words.takesOperator(","));
     if (bracket) {
-      expectOperator(")");
+      words.expectOperator(")");
     }
     return names;
   }
@@ -292,10 +223,12 @@ final class Jinja {
   private Statement assignment() {
     List<String> targets = names();
     Optional<String> attribute =
-        takesOperator(".") ? Optional.of(expect(Kind.NAME, "a name")) : Optional.empty();
+        words.takesOperator(".")
+            ? Optional.of(words.expect(Kind.NAME, "a name"))
+            : Optional.empty();
     Expression value;
-    if (takesOperator("=")) {
-      value = tuple();
+    if (words.takesOperator("=")) {
+      value = words.tuple();
       close();
     } else {
       close();
@@ -320,33 +253,28 @@ final class Jinja {
   }
 
   private Statement macro() {
-    String name = expect(Kind.NAME, "a name");
+    String name = words.expect(Kind.NAME, "a name");
     Map<String, Expression> parameters = new LinkedHashMap<>();
-    expectOperator("(");
-    while (!takesOperator(")")) {
-      String parameter = expect(Kind.NAME, "a name");
+    words.expectOperator("(");
+    while (!words.takesOperator(")")) {
+      String parameter = words.expect(Kind.NAME, "a name");
       parameters.put(
-          parameter, takesOperator("=") ? expression() : frame -> JinjaValues.Nothing.UNDEFINED);
-      if (!isOperator(")")) {
-        expectOperator(",");
+          parameter,
+          words.takesOperator("=") ? words.expression() : frame -> JinjaValues.Nothing.UNDEFINED);
+      if (!words.isOperator(")")) {
+        words.expectOperator(",");
       }
     }
     close();
     Statement body = body();
     end("endmacro");
-    List<String> order = List.copyOf(parameters.keySet());
     return (frame, out) -> {
       frame.set(
           name,
           (JinjaValues.Function)
               (arguments, named) -> {
                 JinjaFrame inner = frame.inner();
-                JinjaValues.requireArguments(name, order, arguments, named);
-                for (int i = 0; i < order.size(); i++) {
-                  String parameter = order.get(i);
-                  Object given = i < arguments.size() ? arguments.get(i) : named.get(parameter);
-                  inner.set(parameter, given == null ? parameters.get(parameter).in(inner) : given);
-                }
+                bind(name, parameters, arguments, named, inner);
                 StringBuilder text = new StringBuilder();
                 body.run(inner, text);
                 return text.toString();
@@ -355,354 +283,26 @@ final class Jinja {
     };
   }
 
-  // ---- expressions ---------------------------------------------------------------------------
-
-  /** One expression, or several with commas between them. */
-  private Expression tuple() {
-    return either(this::expression);
-  }
-
-  private Expression either(Supplier<Expression> one) {
-    Expression first = one.get();
-    if (!isOperator(",")) {
-      return first;
+  /** Gives each parameter its argument, by place or by name, or what it is otherwise. */
+  private static void bind(
+      String name,
+      Map<String, Expression> parameters,
+      List<Object> arguments,
+      Map<String, Object> named,
+      JinjaFrame inner) {
+    List<String> order = List.copyOf(parameters.keySet());
+    boolean known =
+        arguments.size() <= order.size()
+            && order.subList(arguments.size(), order.size()).containsAll(named.keySet());
+    if (!known) {
+      throw JinjaValues.refused("%s is not called with its parameters, %s", name, order);
     }
-    List<Expression> items = new ArrayList<>(List.of(first));
-    while (takesOperator(",")) {
-      items.add(one.get());
+    int place = 0;
+    for (Map.Entry<String, Expression> parameter : parameters.entrySet()) {
+      Object given =
+          place < arguments.size() ? arguments.get(place) : named.get(parameter.getKey());
+      inner.set(parameter.getKey(), given == null ? parameter.getValue().in(inner) : given);
+      place++;
     }
-    return list(items);
-  }
-
-  private static Expression list(List<Expression> items) {
-    return frame -> {
-      List<Object> values = new ArrayList<>();
-      for (Expression item : items) {
-        values.add(item.in(frame));
-      }
-      return values;
-    };
-  }
-
-  private Expression expression() {
-    Expression value = or();
-    while (takesName("if")) {
-      Expression then = value;
-      Expression condition = or();
-      Expression otherwise =
-          takesName("else") ? expression() : frame -> JinjaValues.Nothing.UNDEFINED;
-      value =
-          frame -> JinjaValues.isTrue(condition.in(frame)) ? then.in(frame) : otherwise.in(frame);
-    }
-    return value;
-  }
-
-  private Expression or() {
-    Expression value = and();
-    while (takesName("or")) {
-      Expression left = value;
-      Expression right = and();
-      value =
-          frame -> {
-            Object first = left.in(frame);
-            return JinjaValues.isTrue(first) ? first : right.in(frame);
-          };
-    }
-    return value;
-  }
-
-  private Expression and() {
-    Expression value = not();
-    while (takesName("and")) {
-      Expression left = value;
-      Expression right = not();
-      value =
-          frame -> {
-            Object first = left.in(frame);
-            return JinjaValues.isTrue(first) ? right.in(frame) : first;
-          };
-    }
-    return value;
-  }
-
-  private Expression not() {
-    if (takesName("not")) {
-      Expression value = not();
-      return frame -> !JinjaValues.isTrue(value.in(frame));
-    }
-    return comparison();
-  }
-
-  /** One or several in a row, all of which have to hold. */
-  private Expression comparison() {
-    Expression first = sum();
-    List<String> operators = new ArrayList<>();
-    List<Expression> others = new ArrayList<>();
-    while (true) {
-      boolean negated = isName("not") && tokens.get(at + 1).text().equals("in");
-      at += negated ? 1 : 0;
-      if (!COMPARISONS.contains(tokens.get(at).text()) || tokens.get(at).kind() == Kind.STRING) {
-        break;
-      }
-      operators.add((negated ? "not " : "") + next().text());
-      others.add(sum());
-    }
-    if (operators.isEmpty()) {
-      return first;
-    }
-    return frame -> {
-      Object left = first.in(frame);
-      for (int i = 0; i < operators.size(); i++) {
-        Object right = others.get(i).in(frame);
-        if (!JinjaValues.compare(operators.get(i), left, right)) {
-          return false;
-        }
-        left = right;
-      }
-      return true;
-    };
-  }
-
-  private Expression sum() {
-    return chain(this::concatenation, Set.of("+", "-"));
-  }
-
-  private Expression concatenation() {
-    return chain(this::product, Set.of("~"));
-  }
-
-  private Expression product() {
-    return chain(this::sign, Set.of("*", "/", "//", "%"));
-  }
-
-  private Expression chain(Supplier<Expression> part, Set<String> operators) {
-    Expression value = part.get();
-    while (tokens.get(at).kind() == Kind.OPERATOR && operators.contains(tokens.get(at).text())) {
-      String operator = next().text();
-      Expression left = value;
-      Expression right = part.get();
-      value =
-          frame -> frame.counted(JinjaValues.arithmetic(operator, left.in(frame), right.in(frame)));
-    }
-    return value;
-  }
-
-  /** Filters come last: they also change what has a sign. */
-  private Expression sign() {
-    return filtered(unfiltered());
-  }
-
-  private Expression unfiltered() {
-    if (takesOperator("-")) {
-      Expression value = unfiltered();
-      return after(frame -> JinjaValues.arithmetic("-", 0L, value.in(frame)));
-    }
-    return after(primary());
-  }
-
-  private Expression primary() {
-    Token token = next();
-    switch (token.kind()) {
-      case STRING -> {
-        StringBuilder text = new StringBuilder(token.text());
-        while (tokens.get(at).kind() == Kind.STRING) {
-          text.append(next().text());
-        }
-        String whole = text.toString();
-        return frame -> whole;
-      }
-      case NUMBER -> {
-        Object number = JinjaValues.number(token.text());
-        return frame -> number;
-      }
-      case NAME -> {
-        return switch (token.text()) {
-          case "true", "True" -> frame -> true;
-          case "false", "False" -> frame -> false;
-          case "none", "None" -> frame -> JinjaValues.Nothing.NONE;
-          default -> frame -> frame.get(token.text());
-        };
-      }
-      default -> {
-        if (token.text().equals("(")) {
-          return bracket();
-        } else if (token.text().equals("[")) {
-          return list(items("]"));
-        } else if (token.text().equals("{")) {
-          return map();
-        }
-        at--;
-        throw refused("expected a value");
-      }
-    }
-  }
-
-  private Expression bracket() {
-    if (takesOperator(")")) {
-      return list(List.of());
-    }
-    Expression first = expression();
-    if (takesOperator(")")) {
-      return first;
-    }
-    expectOperator(",");
-    List<Expression> all = new ArrayList<>(List.of(first));
-    all.addAll(items(")"));
-    return list(all);
-  }
-
-  private List<Expression> items(String end) {
-    List<Expression> items = new ArrayList<>();
-    while (!takesOperator(end)) {
-      items.add(expression());
-      if (!isOperator(end)) {
-        expectOperator(",");
-      }
-    }
-    return items;
-  }
-
-  private Expression map() {
-    List<Expression> keys = new ArrayList<>();
-    List<Expression> values = new ArrayList<>();
-    while (!takesOperator("}")) {
-      keys.add(expression());
-      expectOperator(":");
-      values.add(expression());
-      if (!isOperator("}")) {
-        expectOperator(",");
-      }
-    }
-    return frame -> {
-      Map<Object, Object> result = new LinkedHashMap<>();
-      for (int i = 0; i < keys.size(); i++) {
-        result.put(keys.get(i).in(frame), values.get(i).in(frame));
-      }
-      return result;
-    };
-  }
-
-  /** Attributes, items and calls behind a value. */
-  private Expression after(Expression first) {
-    Expression value = first;
-    while (true) {
-      Expression of = value;
-      if (takesOperator(".")) {
-        String name = expect(Kind.NAME, "a name");
-        value = frame -> JinjaValues.attribute(of.in(frame), name);
-      } else if (takesOperator("[")) {
-        value = item(of);
-      } else if (isOperator("(")) {
-        Arguments arguments = arguments();
-        value =
-            frame -> {
-              frame.step();
-              return frame.counted(
-                  JinjaValues.call(of.in(frame), arguments.in(frame), arguments.named(frame)));
-            };
-      } else {
-        return value;
-      }
-    }
-  }
-
-  private Expression item(Expression of) {
-    List<Optional<Expression>> parts = new ArrayList<>();
-    boolean slice = false;
-    do {
-      boolean empty = isOperator(":") || isOperator("]");
-      parts.add(empty ? Optional.empty() : Optional.of(expression()));
-      slice |= isOperator(":");
-    } while (takesOperator(":"));
-    expectOperator("]");
-    if (!slice) {
-      Expression key = parts.get(0).orElseThrow(() -> refused("expected a key"));
-      return frame -> JinjaValues.item(of.in(frame), key.in(frame));
-    }
-    return frame -> {
-      List<Object> bounds = new ArrayList<>();
-      for (Optional<Expression> part : parts) {
-        bounds.add(part.isEmpty() ? JinjaValues.Nothing.NONE : part.get().in(frame));
-      }
-      return frame.counted(JinjaValues.slice(of.in(frame), bounds));
-    };
-  }
-
-  /** What a call is given. */
-  private record Arguments(List<Expression> inOrder, Map<String, Expression> byName) {
-    List<Object> in(JinjaFrame frame) {
-      List<Object> values = new ArrayList<>();
-      inOrder.forEach(each -> values.add(each.in(frame)));
-      return values;
-    }
-
-    Map<String, Object> named(JinjaFrame frame) {
-      Map<String, Object> values = new LinkedHashMap<>();
-      byName.forEach((name, each) -> values.put(name, each.in(frame)));
-      return values;
-    }
-  }
-
-  private Arguments arguments() {
-    Arguments result = new Arguments(new ArrayList<>(), new LinkedHashMap<>());
-    expectOperator("(");
-    while (!takesOperator(")")) {
-      if (tokens.get(at).kind() == Kind.NAME && tokens.get(at + 1).text().equals("=")) {
-        String name = next().text();
-        at++;
-        result.byName.put(name, expression());
-      } else {
-        result.inOrder.add(expression());
-      }
-      if (!isOperator(")")) {
-        expectOperator(",");
-      }
-    }
-    return result;
-  }
-
-  /** Filters and tests behind a value. */
-  private Expression filtered(Expression first) {
-    Expression value = first;
-    while (true) {
-      Expression of = value;
-      if (takesOperator("|")) {
-        String name = expect(Kind.NAME, "a filter");
-        Arguments arguments = isOperator("(") ? arguments() : new Arguments(List.of(), Map.of());
-        value =
-            frame -> {
-              frame.step();
-              return frame.counted(
-                  JinjaFilters.apply(
-                      name, of.in(frame), arguments.in(frame), arguments.named(frame)));
-            };
-      } else if (takesName("is")) {
-        boolean negated = takesName("not");
-        String name = expect(Kind.NAME, "a test");
-        List<Expression> arguments = testArguments();
-        value =
-            frame -> {
-              List<Object> values = new ArrayList<>();
-              arguments.forEach(each -> values.add(each.in(frame)));
-              return negated != JinjaFilters.test(name, of.in(frame), values);
-            };
-      } else {
-        return value;
-      }
-    }
-  }
-
-  private List<Expression> testArguments() {
-    Token token = tokens.get(at);
-    if (isOperator("(")) {
-      return arguments().inOrder;
-    }
-    boolean argument =
-        switch (token.kind()) {
-          case NAME -> !AFTER_TEST.contains(token.text());
-          case STRING, NUMBER -> true;
-          default -> isOperator("[") || isOperator("{");
-        };
-    return argument ? List.of(after(primary())) : List.of();
   }
 }

@@ -10,6 +10,7 @@ import dev.tributary.transformer.file.JinjaValues.Function;
 import dev.tributary.transformer.file.JinjaValues.Namespace;
 import dev.tributary.transformer.file.JinjaValues.Nothing;
 import java.time.LocalDateTime;
+import java.time.ZoneId;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -86,7 +87,7 @@ final class JinjaFilters {
   }
 
   private static String now(String format) {
-    LocalDateTime now = LocalDateTime.now();
+    LocalDateTime now = LocalDateTime.now(ZoneId.systemDefault());
     return Pattern.compile("%.?", Pattern.DOTALL)
         .matcher(format)
         .replaceAll(

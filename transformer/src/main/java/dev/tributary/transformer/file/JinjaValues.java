@@ -1,5 +1,7 @@
 package dev.tributary.transformer.file;
 
+import com.google.errorprone.annotations.FormatMethod;
+import com.google.errorprone.annotations.FormatString;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -31,7 +33,8 @@ final class JinjaValues {
   /** What a template may change. */
   record Namespace(Map<String, Object> attributes) {}
 
-  static JinjaRefusal refused(String reason, Object... values) {
+  @FormatMethod
+  static JinjaRefusal refused(@FormatString String reason, Object... values) {
     return new JinjaRefusal(reason.formatted(values));
   }
 
@@ -151,7 +154,7 @@ final class JinjaValues {
         case "*" -> Math.multiplyExact(left, right);
         case "//" -> Math.floorDiv(left, right);
         case "%" -> Math.floorMod(left, right);
-        default -> real(operator, left, right);
+        default -> real(operator, (double) left, (double) right);
       };
     } catch (ArithmeticException e) {
       throw refused("%d %s %d is not defined", left, operator, right);
@@ -182,9 +185,8 @@ final class JinjaValues {
   }
 
   static boolean equal(Object left, Object right) {
-    return isNumber(left) && isNumber(right)
-        ? toDouble(left) == toDouble(right)
-        : left.equals(right);
+    boolean numbers = isNumber(left) && isNumber(right);
+    return numbers ? toDouble(left) == toDouble(right) : left.equals(right);
   }
 
   private static boolean isNumber(Object value) {
@@ -287,15 +289,5 @@ final class JinjaValues {
       return callable.of(arguments, named);
     }
     throw refused("%s cannot be called", kind(function));
-  }
-
-  static void requireArguments(
-      String name, List<String> parameters, List<Object> arguments, Map<String, Object> named) {
-    boolean known =
-        arguments.size() <= parameters.size()
-            && parameters.subList(arguments.size(), parameters.size()).containsAll(named.keySet());
-    if (!known) {
-      throw refused("%s is not called with its parameters, %s", name, parameters);
-    }
   }
 }
