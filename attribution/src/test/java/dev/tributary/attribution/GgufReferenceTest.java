@@ -262,6 +262,7 @@ class GgufReferenceTest {
       }
       tests.add(dynamicTest(type + ", converted", () -> compareConverted(path, file, type)));
       tests.add(dynamicTest(type + ", tokenizer", () -> compareTokens(path, file)));
+      tests.add(dynamicTest(type + ", saved tokenizer", () -> compareSavedTokens(path, file)));
     }
     for (Path part : files(path, "split-")) {
       tests.add(
@@ -357,6 +358,14 @@ class GgufReferenceTest {
       String text = each.get("text").asText();
       assertArrayEquals(ExpectedTensors.ids(each.get("ids")), tokens(tokenizer, text), text);
     }
+  }
+
+  /** A tokenizer out of a GGUF file, written as Hugging Face has it, is the same one. */
+  private void compareSavedTokens(Path path, Path file) throws IOException {
+    Path saved = Files.createTempDirectory(temporary, "saved");
+    Tokenizers.save(file, saved);
+    compareTokens(path, saved);
+    assertEquals(Tokenizers.load(file).vocabulary(), Tokenizers.load(saved).vocabulary());
   }
 
   private static int[] tokens(Tokenizer tokenizer, String text) {

@@ -142,11 +142,9 @@ final class FloatNumerics {
   }
 
   /** From here on, the hyperbolic tangent is 1 in 32 bits. */
-  private static final float TANH_END = 7.9053111f;
+  private static final float TANH_END = 7.905311f;
 
-  /**
-   * The hyperbolic tangent as a quotient of two polynomials, error below 5e-7 (Eigen's ptanh).
-   */
+  /** The hyperbolic tangent as a quotient of two polynomials, error below 5e-7 (Eigen's ptanh). */
   @SuppressWarnings("FloatingPointLiteralPrecision") // constants as published
   static void tanh(float[] x, float[] z, int n) {
     for (int i = 0; i < n; i++) {

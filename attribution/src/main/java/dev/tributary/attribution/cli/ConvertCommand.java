@@ -8,6 +8,7 @@ import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.file.AtomicFile;
 import dev.tributary.transformer.file.Checkpoint;
 import dev.tributary.transformer.file.ElementType;
+import dev.tributary.transformer.file.Gguf;
 import dev.tributary.transformer.file.Models;
 import dev.tributary.transformer.file.TensorFile;
 import dev.tributary.transformer.file.Tokenizers;
@@ -81,6 +82,7 @@ final class ConvertCommand implements Callable<Integer> {
         type.map(Enum::name).orElse(""));
     String found;
     List<Path> copied = new ArrayList<>();
+    List<Path> written = new ArrayList<>();
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       progress.enter(TerminalProgress.Phase.WEIGHTS);
@@ -90,22 +92,27 @@ final class ConvertCommand implements Callable<Integer> {
           copied.add(checkpoint.folder().resolve(name));
         }
       }
-      requireFree(copied);
+      boolean tokens = checkpoint.weights() instanceof Gguf;
+      requireFree(tokens ? Tokenizers.SAVED_NAMES.stream().map(Path::of).toList() : copied);
       boolean wide = holdsDoubles(checkpoint.weights());
       Transformer model = Models.load(checkpoint, wide ? DType.DOUBLE : DType.FLOAT, progress);
       progress.enter(TerminalProgress.Phase.SAVE);
       Models.save(model, to, checkpoint, type);
+      if (tokens) {
+        written.addAll(Tokenizers.save(checkpoint.folder(), to));
+      }
       for (Path file : copied) {
         Path copy = to.resolve(String.valueOf(file.getFileName()));
         if (!(Files.exists(copy) && Files.isSameFile(file, copy))) {
           AtomicFile.copy(file, copy);
         }
+        written.add(copy);
       }
       found = model.description();
     }
     out.println(from + ": " + found);
     out.println(to + ": " + Checkpoint.open(to).description());
-    copied.forEach(file -> out.println(to.resolve(String.valueOf(file.getFileName()))));
+    written.forEach(out::println);
     return ExitCode.OK;
   }
 

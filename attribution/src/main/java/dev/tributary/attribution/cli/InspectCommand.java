@@ -10,6 +10,7 @@ import dev.tributary.transformer.NormConfig;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.file.Adapter;
 import dev.tributary.transformer.file.Checkpoint;
+import dev.tributary.transformer.file.Gguf;
 import dev.tributary.transformer.file.LocalModel;
 import dev.tributary.transformer.file.TensorFile;
 import dev.tributary.transformer.file.Tokenizer;
@@ -94,7 +95,7 @@ final class InspectCommand implements Callable<Integer> {
         || (path.toString().endsWith(".json") && !path.toString().endsWith(".index.json"))) {
       tokenizer();
     } else {
-      tensors(TensorFile.open(path));
+      file(TensorFile.open(path));
     }
     lines.forEach(out::println);
     if (problem.isPresent()) {
@@ -105,6 +106,17 @@ final class InspectCommand implements Callable<Integer> {
         "a name above is not that of its file: %s",
         PlatformText.LACK);
     return ExitCode.OK;
+  }
+
+  /** A GGUF file has a model and a tokenizer besides its tensors. */
+  private void file(TensorFile file) throws IOException {
+    if (file instanceof Gguf) {
+      attempt(() -> model(new HashSet<>()));
+      attempt(this::tokenizer);
+    }
+    if (lines.isEmpty()) {
+      tensors(file);
+    }
   }
 
   private void folder() throws IOException {

@@ -2,6 +2,8 @@ package dev.tributary.transformer.file;
 
 import ai.djl.engine.EngineException;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -14,6 +16,9 @@ import java.util.Map;
 public final class Tokenizers {
   /** Names of the files that a tokenizer may consist of, without the model's own config.json. */
   public static final List<String> FILE_NAMES = TokenizerFolder.NAMES;
+
+  /** Names of the files that {@link #save} writes. */
+  public static final List<String> SAVED_NAMES = List.of("tokenizer.json", "tokenizer_config.json");
 
   /**
    * Longest text, UTF-16 units: the library ends the process at ten million spaces in a row, and no
@@ -67,6 +72,30 @@ public final class Tokenizers {
    */
   public static boolean isOne(Path path) {
     return TokenizerFolder.isOne(path);
+  }
+
+  /**
+   * Writes a tokenizer as Hugging Face has it, such as one that lies in a GGUF file: {@link
+   * #SAVED_NAMES}. Files of these names are replaced.
+   *
+   * @param from as {@link #load(Path)} takes it
+   * @param folder where; it is there
+   * @return the files
+   * @throws IOException as {@link #load(Path)}, or if they cannot be written
+   */
+  public static List<Path> save(Path from, Path folder) throws IOException {
+    TokenizerFile file = TokenizerFile.read(from, TEXT_LIMIT);
+    ObjectNode config = JsonNodeFactory.instance.objectNode();
+    config.put("tokenizer_class", "PreTrainedTokenizerFast");
+    file.chat().roles().forEach(config::put);
+    file.chat().template().ifPresent(template -> config.put("chat_template", template));
+    List<Path> files = SAVED_NAMES.stream().map(folder::resolve).toList();
+    List<String> texts = List.of(file.toJson(), config.toPrettyString());
+    for (int i = 0; i < files.size(); i++) {
+      byte[] bytes = texts.get(i).getBytes(StandardCharsets.UTF_8);
+      AtomicFile.write(files.get(i), out -> out.write(bytes));
+    }
+    return files;
   }
 
   /** {@return the words of the small trained model that comes with the library} */

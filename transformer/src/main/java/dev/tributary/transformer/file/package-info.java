@@ -16,6 +16,11 @@
  * {@code TokenizerSteps} the steps around its model, with {@code OnigurumaPattern} for a regular
  * expression and {@code Charsmap} for a table of characters.
  *
+ * <p>A {@code ChatTemplate} is what a tokenizer's files say of how the model is talked to: a
+ * program, which {@code Jinja} runs ({@code JinjaTokens}, {@code JinjaExpressions}, {@code
+ * JinjaFrame}, {@code JinjaValues} and {@code JinjaFilters} are its words, its expressions, what
+ * they see and what they do).
+ *
  * <p>Tensors come out of a {@link dev.tributary.transformer.file.TensorFile}: {@link
  * dev.tributary.transformer.file.Safetensors}, a {@link dev.tributary.transformer.file.TorchFile}
  * ({@code TorchArchive} or {@code TorchStream}, {@code Pickle}, {@code TorchObjects}) or a {@link
