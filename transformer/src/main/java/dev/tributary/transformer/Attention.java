@@ -1,9 +1,7 @@
 package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Variable;
-import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.UnaryOperator;
@@ -23,6 +21,7 @@ public final class Attention implements Part {
   private final Projection query;
   private final Projection key;
   private final Projection value;
+  private final Scores scores;
   private final Linear output;
 
   Attention(AttentionConfig config, int layer, Point reads, Point writes, Loaded weights) {
@@ -63,6 +62,7 @@ public final class Attention implements Part {
             Optional.empty(),
             false,
             new Positions.None());
+    this.scores = new Scores(config);
     this.output = weights.linear(Weight.ATTENTION_OUTPUT, Weight.ATTENTION_OUTPUT_BIAS);
   }
 
@@ -73,6 +73,7 @@ public final class Attention implements Part {
     query = other.query.with(positions);
     key = other.key.with(positions);
     value = other.value;
+    scores = other.scores;
     output = other.output;
   }
 
@@ -95,7 +96,7 @@ public final class Attention implements Part {
         visitor.at(
             Site.KEY, layer, key.apply(x, 0, scale -> visitor.at(Site.KEY_SCALE, layer, scale)));
     Variable v = visitor.at(Site.VALUE, layer, value(x));
-    Variable pattern = visitor.at(Site.PATTERN, layer, pattern(q, k, visitor));
+    Variable pattern = visitor.at(Site.PATTERN, layer, scores.pattern(q, k, layer, visitor));
     Variable mixed = visitor.at(Site.HEAD_OUTPUT, layer, headOutput(pattern, v));
     return visitor.at(
         Site.ATTENTION_OUTPUT,
@@ -251,16 +252,6 @@ public final class Attention implements Part {
 
   // ---- scores and pattern ------------------------------------------------------------------
 
-  private Variable pattern(Variable q, Variable k, Site.Visitor visitor) {
-    if (visitor.wants(Site.SCORES)) {
-      return pattern(visitor.at(Site.SCORES, layer, scores(q, k, 0)), 0);
-    }
-    Variable scaled = q.times(config.scoreScale());
-    return config.cap().isEmpty()
-        ? Variable.resultOf(() -> pattern(windowed(products(scaled, k), 0), 0))
-        : pattern(windowed(capped(products(scaled, k)), 0), 0);
-  }
-
   /**
    * Scaled and capped query-key products, minus infinity where the query does not see the key: it
    * is later, or outside the window.
@@ -271,30 +262,7 @@ public final class Attention implements Part {
    * @return [head, query, key]
    */
   public Variable scores(Variable q, Variable k, int firstQuery) {
-    Variable scaled = q.times(config.scoreScale());
-    Variable scores =
-        config.cap().isEmpty()
-            ? Variable.resultOf(() -> products(scaled, k).causalMask(firstQuery + 1))
-            : capped(products(scaled, k)).causalMask(firstQuery + 1);
-    return windowed(scores, firstQuery);
-  }
-
-  /** Minus infinity where a key is outside the window of a query. */
-  private Variable windowed(Variable scores, int firstQuery) {
-    int queries = scores.shape().size(1);
-    int keys = scores.shape().size(2);
-    if (config.window().isEmpty() || firstQuery + queries <= config.window().getAsInt()) {
-      return scores;
-    }
-    double[] hidden = new double[queries * keys];
-    for (int i = 0; i < queries; i++) {
-      int seen = Math.min(keys, firstQuery + i - config.window().getAsInt() + 1);
-      if (seen > 0) {
-        Arrays.fill(hidden, i * keys, i * keys + seen, Double.NEGATIVE_INFINITY);
-      }
-    }
-    return scores.plus(
-        Variable.constant(Tensor.of(scores.value().dtype(), Shape.of(queries, keys), hidden)));
+    return scores.of(q, k, firstQuery);
   }
 
   /**
@@ -304,7 +272,7 @@ public final class Attention implements Part {
    * @param key a token
    */
   public boolean sees(int query, int key) {
-    return key <= query && (config.window().isEmpty() || query - key < config.window().getAsInt());
+    return scores.sees(query, key);
   }
 
   /**
@@ -320,14 +288,14 @@ public final class Attention implements Part {
   public Variable scoresWithKey(Run run, int token, Variable k, int from, int to) {
     Variable queries = Variable.constant(run.value(Site.QUERY, layer).slice(1, from, to));
     Variable keys = Variable.constant(run.value(Site.KEY, layer));
-    Tensor scores = scores(queries, keys, from).value();
-    Variable column = capped(products(queries.times(config.scoreScale()), k));
+    Tensor all = scores.of(queries, keys, from).value();
+    Variable column = scores.unmasked(queries, k);
     int seen = Math.max(0, token + config.window().orElse(run.length()) - from);
     if (seen < to - from) {
-      Tensor beyond = scores.slice(1, seen, to - from).slice(2, token, token + 1); // -infinity
+      Tensor beyond = all.slice(1, seen, to - from).slice(2, token, token + 1); // -infinity
       column = Variable.concat(1, List.of(column.slice(1, 0, seen), Variable.constant(beyond)));
     }
-    return withEntry(2, scores, token, column);
+    return withEntry(2, all, token, column);
   }
 
   /** A recorded tensor with one entry along an axis replaced by what moves. */
@@ -338,33 +306,6 @@ public final class Attention implements Part {
             Variable.constant(recorded.slice(axis, 0, index)),
             entry,
             Variable.constant(recorded.slice(axis, index + 1, recorded.shape().size(axis)))));
-  }
-
-  /** Query-key products of any tokens, whichever is later. */
-  private static Variable products(Variable q, Variable k) {
-    return ungrouped(grouped(q, k).matmulTransposed(k), q.shape());
-  }
-
-  private Variable capped(Variable scores) {
-    return config.cap().isEmpty()
-        ? scores
-        : scores.times(1 / config.cap().getAsDouble()).tanh().times(config.cap().getAsDouble());
-  }
-
-  /** [head, row, ..] as [key head, heads that share it · row, ..]. */
-  private static Variable grouped(Variable byHead, Variable byKeyHead) {
-    Shape shape = byHead.shape();
-    int groups = byKeyHead.shape().size(0);
-    return groups == shape.size(0)
-        ? byHead
-        : byHead.reshape(groups, shape.size(0) / groups * shape.size(1), shape.size(2));
-  }
-
-  /** The inverse of {@link #grouped}, of another last axis. */
-  private static Variable ungrouped(Variable grouped, Shape byHead) {
-    return grouped.shape().size(0) == byHead.size(0)
-        ? grouped
-        : grouped.reshape(byHead.size(0), byHead.size(1), grouped.shape().size(2));
   }
 
   /**
@@ -379,20 +320,8 @@ public final class Attention implements Part {
    */
   public Tensor scoreSlopes(Run run, int from, int to, int firstKey, int endKey) {
     Tensor queries = run.value(Site.QUERY, layer).slice(1, from, to);
-    Shape shape = Shape.of(config.heads(), to - from, endKey - firstKey);
-    double[] slopes = new double[shape.length()];
-    if (config.cap().isPresent()) {
-      Tensor keys = run.value(Site.KEY, layer).slice(1, firstKey, endKey);
-      Variable scaled = Variable.constant(queries).times(config.scoreScale());
-      slopes = capped(products(scaled, Variable.constant(keys))).value().toDoubles();
-    }
-    for (int i = 0; i < slopes.length; i++) {
-      int key = firstKey + i % (endKey - firstKey);
-      int query = from + i / (endKey - firstKey) % (to - from);
-      double capped = config.cap().isEmpty() ? 0 : slopes[i] / config.cap().getAsDouble();
-      slopes[i] = sees(query, key) ? config.scoreScale() * (1 - capped * capped) : 0;
-    }
-    return Tensor.of(queries.dtype(), shape, slopes);
+    Tensor keys = run.value(Site.KEY, layer).slice(1, firstKey, endKey);
+    return scores.slopes(queries, from, keys, firstKey);
   }
 
   /**
@@ -414,7 +343,7 @@ public final class Attention implements Part {
    * @return [head, query, dHead]
    */
   public Variable headOutput(Variable pattern, Variable values) {
-    return ungrouped(grouped(pattern, values).matmul(values), pattern.shape());
+    return Scores.perKeyHead(pattern, values, Variable::matmul);
   }
 
   /**
@@ -425,7 +354,7 @@ public final class Attention implements Part {
    * @return [head, query, key]
    */
   public Variable valuesAlong(Variable directions, Variable values) {
-    return products(directions, values);
+    return Scores.perKeyHead(directions, values, Variable::matmulTransposed);
   }
 
   // ---- output ------------------------------------------------------------------------------

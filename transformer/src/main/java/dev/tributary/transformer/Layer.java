@@ -56,12 +56,17 @@ record Layer(Attention attention, Mlp mlp) {
     return List.of(attention, mlp);
   }
 
-  /** Where the residual stream is recorded at the points where its parts write, in their order. */
-  List<Place> residuals() {
-    Place end = Place.of(Site.RESIDUAL_AFTER_MLP, mlp.layer());
-    return isSequential()
-        ? List.of(Place.of(Site.RESIDUAL_AFTER_ATTENTION, mlp.layer()), end)
-        : List.of(end);
+  /** Where the residual stream of each point is recorded. */
+  static List<Place> residuals(List<Layer> layers) {
+    List<Place> places = new ArrayList<>();
+    places.add(Place.of(Site.EMBEDDING));
+    for (Layer layer : layers) {
+      if (layer.isSequential()) {
+        places.add(Place.of(Site.RESIDUAL_AFTER_ATTENTION, layer.number()));
+      }
+      places.add(Place.of(Site.RESIDUAL_AFTER_MLP, layer.number()));
+    }
+    return List.copyOf(places);
   }
 
   private boolean isSequential() {

@@ -19,7 +19,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.stream.Stream;
 
 /**
  * A decoder-only transformer: embeddings, layers that read the residual stream and add to it, and
@@ -64,11 +63,7 @@ public final class Transformer {
     positionEmbedding = outside.find(Weight.POSITION_EMBEDDING);
     layers = Layer.all(config, loaded);
     parts = layers.stream().flatMap(layer -> layer.parts().stream()).toList();
-    residuals =
-        Stream.concat(
-                Stream.of(Place.of(Site.EMBEDDING)),
-                layers.stream().flatMap(layer -> layer.residuals().stream()))
-            .toList();
+    residuals = Layer.residuals(layers);
     finalNorm =
         outside
             .norm(Optional.of(config.finalNorm()), Weight.FINAL_NORM_GAIN, Weight.FINAL_NORM_BIAS)
@@ -348,10 +343,9 @@ public final class Transformer {
    */
   public Run run(Set<Site> sites, int... tokens) {
     requireTokens(tokens);
+    Recorded recorded = new Recorded(Set.copyOf(sites), tokens.length);
     Scope.requireRoom(
-        () ->
-            runBytes.computeIfAbsent(
-                new Recorded(Set.copyOf(sites), tokens.length), this::runBytes),
+        () -> runBytes.computeIfAbsent(recorded, this::runBytes),
         "a run of " + tokens.length + " tokens");
     return run(sites, Run.Recorder.Derivatives.KEPT, tokens);
   }
