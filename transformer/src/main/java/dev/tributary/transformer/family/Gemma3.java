@@ -17,6 +17,7 @@ import java.util.OptionalInt;
  */
 final class Gemma3 implements HuggingFace {
   private static final String LOCAL_BASE = "rope_local_base_freq";
+  private static final String PATTERN = "sliding_window_pattern";
 
   @Override
   public String name() {
@@ -36,7 +37,7 @@ final class Gemma3 implements HuggingFace {
       throw keys.wrong("attn_logit_softcapping", "none: transformers does not follow it");
     }
     decoder.logitCap = Decoder.cap(keys, "final_logit_softcapping", OptionalDouble.empty());
-    int pattern = keys.positive("sliding_window_pattern", 6);
+    int pattern = keys.positive(PATTERN, 6);
     decoder.slidingLayers(
         Decoder.window(keys, OptionalInt.of(4096)), layer -> (layer + 1) % pattern != 0);
     decoder.positions = positions(keys, decoder);
@@ -74,8 +75,10 @@ final class Gemma3 implements HuggingFace {
             .rms()
             .rope(Rope.whole(10_000))
             .says(
-                (metadata, config) ->
-                    config.put(LOCAL_BASE, metadata.number("rope.freq_base_swa", 10_000)))
+                (metadata, config) -> {
+                  config.put(LOCAL_BASE, metadata.number("rope.freq_base_swa", 10_000));
+                  config.put(PATTERN, metadata.size("attention.sliding_window_pattern", 6));
+                })
             .window()
             .says(Gemma2.scoreScale(62))
             .number("final_logit_softcapping", "final_logit_softcapping"));

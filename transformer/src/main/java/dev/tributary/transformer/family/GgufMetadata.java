@@ -86,13 +86,17 @@ final class GgufMetadata {
     return keys.positive(full(key));
   }
 
+  int size(String key, int otherwise) throws IOException {
+    return keys.positive(full(key), otherwise);
+  }
+
   /** Sizes by the keys of a config; those of heads need not be there. */
   Map<String, Integer> sizes(Map<String, String> names) throws IOException {
     Map<String, Integer> result = new LinkedHashMap<>();
     for (Map.Entry<String, String> size : names.entrySet()) {
       int value =
           switch (size.getKey()) {
-            case KEY_HEADS -> has(KEY_HEADS) ? size(KEY_HEADS) : size(HEADS);
+            case KEY_HEADS -> size(KEY_HEADS, size(HEADS));
             case HEAD_SIZE -> headSize();
             default -> size(size.getKey());
           };

@@ -38,11 +38,13 @@ final class GgufRope {
   void add(Map<String, Object> config) throws IOException {
     config.put(rope.base(), metadata.number("rope.freq_base", 10_000));
     int size = metadata.headSize();
-    int turning = metadata.has(ROTATING) ? metadata.size(ROTATING) : size;
-    if (rope.part().isPresent() || turning != size) {
+    int turning = metadata.size(ROTATING, size);
+    if (rope.part().isPresent()) {
       double share = (double) turning / size;
       // Whoever reads it rounds the product down.
       config.put(rope.share(), (int) (size * share) < turning ? Math.nextUp(share) : share);
+    } else if (turning != size) {
+      throw metadata.wrong(ROTATING, size + ": all of a head turns");
     }
     Map<String, Object> scaling = scaling(turning / 2);
     if (!scaling.isEmpty()) {
@@ -55,7 +57,7 @@ final class GgufRope {
 
   private Map<String, Object> scaling(int pairs) throws IOException {
     Map<String, Object> result = new LinkedHashMap<>();
-    int context = metadata.has(CONTEXT) ? metadata.size(CONTEXT) : metadata.context();
+    int context = metadata.size(CONTEXT, metadata.context());
     double multiplier = metadata.number(MULTIPLIER, 1);
     String factorKey = metadata.has(OLD_FACTOR) ? OLD_FACTOR : FACTOR;
     double factor = metadata.number(factorKey, 1);

@@ -47,7 +47,7 @@ public final class Tokenizers {
    * it say is heard: further tokens, which get the next free ids, and how the older files put a
    * space or a token before a text. Where Hugging Face's readers disagree, the steps are those of
    * tokenizer.json as it is written and the tokens those of transformers 4.57; where there is no
-   * tokenizer.json, both are those of 4.57.
+   * tokenizer.json, both are those of 4.57. What a GGUF file holds is read as llama.cpp reads it.
    *
    * @param path one of these files, or a folder with them; of several the first that is named here
    * @return the tokenizer

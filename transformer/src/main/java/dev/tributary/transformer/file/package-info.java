@@ -12,9 +12,9 @@
  * changes, {@code AdaptedWeights} what becomes of them). {@code AutoencoderFiles} finds
  * autoencoders in each of their formats. A {@link dev.tributary.transformer.file.Tokenizer} is what
  * {@code TokenizerFolder} folds into one description, with {@code AddedTokens} and the {@code
- * ModelVocabulary}, or makes of a {@code SentencePieceModel}; {@code TokenizerFile} checks it, and
- * {@code TokenizerSteps} the steps around its model, with {@code OnigurumaPattern} for a regular
- * expression and {@code Charsmap} for a table of characters.
+ * ModelVocabulary}, or makes of a {@code SentencePieceModel} or with {@code GgufTokenizer}; {@code
+ * TokenizerFile} checks it, and {@code TokenizerSteps} the steps around its model, with {@code
+ * OnigurumaPattern} for a regular expression and {@code Charsmap} for a table of characters.
  *
  * <p>A {@code ChatTemplate} is what a tokenizer's files say of how the model is talked to: a
  * program, which {@code Jinja} runs ({@code JinjaTokens}, {@code JinjaExpressions}, {@code
@@ -22,10 +22,12 @@
  * they see and what they do).
  *
  * <p>Tensors come out of a {@link dev.tributary.transformer.file.TensorFile}: {@link
- * dev.tributary.transformer.file.Safetensors}, a {@link dev.tributary.transformer.file.TorchFile}
- * ({@code TorchArchive} or {@code TorchStream}, {@code Pickle}, {@code TorchObjects}) or a {@link
- * dev.tributary.transformer.file.TensorFolder} of several; {@code StoredTensor} is one tensor of
- * it. A {@link dev.tributary.transformer.file.SafetensorsWriter} writes them, and an {@link
+ * dev.tributary.transformer.file.Safetensors}, a {@link dev.tributary.transformer.file.Gguf} file,
+ * whose metadata say what beside other files a config does, a {@link
+ * dev.tributary.transformer.file.TorchFile} ({@code TorchArchive} or {@code TorchStream}, {@code
+ * Pickle}, {@code TorchObjects}) or a {@link dev.tributary.transformer.file.TensorFolder} of
+ * several; {@code StoredTensor} is one tensor of it. A {@link
+ * dev.tributary.transformer.file.SafetensorsWriter} writes them, and an {@link
  * dev.tributary.transformer.file.AtomicFile} every file. {@code FileTree} looks into folders,
  * {@code JsonFile} is read with its types, and {@code BadFile} is the one way to refuse. {@code
  * Textbook} is where the files lie that come with the library.

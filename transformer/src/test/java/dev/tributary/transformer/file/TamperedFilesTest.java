@@ -159,7 +159,7 @@ class TamperedFilesTest {
         });
   }
 
-  private static void use(Tokenizer tokenizer) {
+  static void use(Tokenizer tokenizer) {
     for (String text : TEXTS) {
       try {
         int[] ids = tokenizer.encode(text);
