@@ -15,6 +15,10 @@
  *   <li>{@link dev.tributary.core.Shapes}, which has no memory and counts what the others would
  *       take.
  * </ul>
+ *
+ * <p>A {@link dev.tributary.core.BlockFormat} is how numbers lie in a file: alone, or in blocks
+ * that share a scale. {@code PlainBlocks}, {@code SmallBlocks}, {@code SuperBlocks} and {@code
+ * GridBlocks} have the loops.
  */
 @NullMarked
 package dev.tributary.core;
