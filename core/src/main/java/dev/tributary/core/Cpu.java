@@ -25,8 +25,9 @@ final class Cpu extends Device {
    *
    * @param array whose memory it is
    * @param access to the elements that tensors use
+   * @param raw the same memory as bytes
    */
-  record Memory(Size size, INDArray array, Rows.Access access) implements Block {
+  record Memory(Size size, INDArray array, Rows.Access access, RawBytes raw) implements Block {
     @Override
     public void free() {
       array.close();
@@ -38,6 +39,11 @@ final class Cpu extends Device {
     return ((Memory) block).access;
   }
 
+  /** The memory of a block of this device as bytes. */
+  static RawBytes raw(Block block) {
+    return ((Memory) block).raw;
+  }
+
   @Override
   Memory make(Size size) {
     int bytes = size.dtype().bytes();
@@ -45,12 +51,25 @@ final class Cpu extends Device {
     Pointer pointer = array.data().addressPointer();
     int start = Math.floorMod(-pointer.address(), CACHE_LINE) / bytes;
     return new Memory(
-        size, array, CpuKernels.rows(size.dtype()).access(pointer, start, size.elements()));
+        size,
+        array,
+        CpuKernels.rows(size.dtype()).access(pointer, start, size.elements()),
+        new RawBytes(pointer, (long) start * bytes, size.bytes()));
   }
 
   @Override
   Kernels kernels() {
     return kernels;
+  }
+
+  @Override
+  boolean encodes() {
+    return true;
+  }
+
+  @Override
+  void fill(Tensor encoded, Tensor.Bytes source) {
+    EncodedRows.of(encoded).fill(encoded, source);
   }
 
   @Override
@@ -60,8 +79,13 @@ final class Cpu extends Device {
 
   @Override
   IntStream scratch(
-      Tensor x, boolean xTransposed, boolean yTransposed, Tensor out, boolean accumulate) {
-    return CpuKernels.scratch(x, xTransposed, yTransposed, out, accumulate);
+      Tensor x,
+      boolean xTransposed,
+      Tensor y,
+      boolean yTransposed,
+      Tensor out,
+      boolean accumulate) {
+    return CpuKernels.scratch(x, xTransposed, y, yTransposed, out, accumulate);
   }
 
   @Override

@@ -5,6 +5,7 @@ import dev.tributary.core.Rows.Matrix;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.bytedeco.openblas.global.openblas_nolapack;
@@ -36,7 +37,7 @@ final class CpuKernels implements Kernels {
   }
 
   /** Heap arrays of one thread, reused from call to call; grown where a row is longer. */
-  private static final class Scratch {
+  static final class Scratch {
     private static final ThreadLocal<Scratch> FLOATS = ThreadLocal.withInitial(Scratch::new);
     private static final ThreadLocal<Scratch> DOUBLES = ThreadLocal.withInitial(Scratch::new);
 
@@ -103,7 +104,7 @@ final class CpuKernels implements Kernels {
 
   private static void inPieces(int length, Piece piece) {
     Workers.run(
-        (length + PIECE - 1) / PIECE,
+        (int) ((length + PIECE - 1L) / PIECE),
         length,
         (from, to) -> {
           for (int i = from; i < to; i++) {
@@ -515,8 +516,13 @@ final class CpuKernels implements Kernels {
     int n = out.shape().size(-1);
     int k = x.shape().size(xTransposed ? -2 : -1);
     Matrix left = new Matrix(access(x), x.offset(), x.rowStride(), xTransposed);
-    Matrix right = new Matrix(access(y), y.offset(), y.rowStride(), yTransposed);
     Matrix result = new Matrix(access(out), out.offset(), n, false);
+    if (y.isEncoded()) {
+      boolean transposed = yTransposed != y.encoding().turned();
+      EncodedRows.of(y).product(rows, out.dtype(), left, transposed, result, accumulate, m, n, k);
+      return;
+    }
+    Matrix right = new Matrix(access(y), y.offset(), y.rowStride(), yTransposed);
     Shape batch = out.shape().subShape(0, rank - 2);
     Box box = Box.of(batch.prepend(1).dimensions(), batchStrides(x, rank), batchStrides(y, rank));
     int inner = box.inner();
@@ -552,11 +558,21 @@ final class CpuKernels implements Kernels {
 
   /** See {@link Device#scratch}. */
   static IntStream scratch(
-      Tensor x, boolean xTransposed, boolean yTransposed, Tensor out, boolean accumulate) {
+      Tensor x,
+      boolean xTransposed,
+      Tensor y,
+      boolean yTransposed,
+      Tensor out,
+      boolean accumulate) {
     Rows<?> rows = rows(x);
     int m = out.shape().size(-2);
     int n = out.shape().size(-1);
     int k = x.shape().size(xTransposed ? -2 : -1);
+    if (y.isEncoded()) {
+      boolean transposed = yTransposed != y.encoding().turned();
+      return EncodedRows.scratch(
+          y.encoding().format(), rows, xTransposed, transposed, accumulate, m, n, k);
+    }
     int longer = Math.max(m, n);
     int strips = (longer + STRIP - 1) / STRIP;
     long work = (long) m * n * k / PRODUCTS_PER_OPERATION;
@@ -581,7 +597,7 @@ final class CpuKernels implements Kernels {
   }
 
   /** Multiplications of a matrix product that take as long as a step of an element-wise kernel. */
-  private static final int PRODUCTS_PER_OPERATION = 8;
+  static final int PRODUCTS_PER_OPERATION = 8;
 
   /** Threads share a product by strips of so many columns or rows: a cache line. */
   private static final int STRIP = 16;
@@ -705,6 +721,13 @@ final class CpuKernels implements Kernels {
             }
           }
         });
+  }
+
+  @Override
+  public void select(Tensor x, int[] rows, int[] columns, Tensor out, long at) {
+    boolean turned = x.encoding().turned();
+    EncodedRows.of(x)
+        .select(rows(out), turned ? columns : rows, turned ? rows : columns, out, at, turned);
   }
 
   @Override
@@ -901,21 +924,28 @@ final class CpuKernels implements Kernels {
 
   @Override
   public boolean isFinite(Tensor x) {
-    return isFinite(rows(x), x);
+    return x.isEncoded() ? EncodedRows.of(x).isFinite(x) : isFinite(rows(x), x);
   }
 
   private static <A> boolean isFinite(Rows<A> rows, Tensor x) {
-    A row = Scratch.array(rows, 0, PIECE);
     Access from = access(x);
-    for (int start = 0; start < x.shape().length(); start += PIECE) {
-      int n = Math.min(PIECE, x.shape().length() - start);
-      rows.read(from, x.offset() + start, row, 0, n);
-      rows.binary(Binary.TIMES, row, 0, row, n); // 0 where finite, else NaN
-      if (Double.isNaN(rows.sum(row, 0, n))) {
-        return false;
-      }
-    }
-    return true;
+    AtomicBoolean finite = new AtomicBoolean(true);
+    inPieces(
+        x.shape().length(),
+        (start, n) -> {
+          A row = Scratch.array(rows, 0, PIECE);
+          rows.read(from, x.offset() + start, row, 0, n);
+          if (!isFinite(rows, row, n)) {
+            finite.set(false);
+          }
+        });
+    return finite.get();
+  }
+
+  /** Whether so many numbers, which are lost, are finite. */
+  static <A> boolean isFinite(Rows<A> rows, A x, int n) {
+    rows.binary(Binary.TIMES, x, 0, x, n); // 0 where finite, else NaN
+    return !Double.isNaN(rows.sum(x, 0, n));
   }
 
   @Override

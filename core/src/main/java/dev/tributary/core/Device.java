@@ -97,7 +97,12 @@ abstract class Device {
    * many elements each of the blocks has that it holds at a time}
    */
   IntStream scratch(
-      Tensor x, boolean xTransposed, boolean yTransposed, Tensor out, boolean accumulate) {
+      Tensor x,
+      boolean xTransposed,
+      Tensor y,
+      boolean yTransposed,
+      Tensor out,
+      boolean accumulate) {
     return IntStream.empty();
   }
 
@@ -111,11 +116,21 @@ abstract class Device {
   void upload(Tensor.Source source, Tensor out) {
     int length = out.shape().length();
     double[] values = new double[Math.min(PIECE, length)];
-    for (int from = 0; from < length; from += PIECE) {
-      int count = Math.min(PIECE, length - from);
-      source.read(from, values, count);
+    for (long from = 0; from < length; from += PIECE) {
+      int count = (int) Math.min(PIECE, length - from);
+      source.read((int) from, values, count);
       kernels().write(values, count, out, from);
     }
+  }
+
+  /** {@return whether a matrix can lie here in blocks of a {@link BlockFormat}} */
+  boolean encodes() {
+    return false;
+  }
+
+  /** Fills a matrix of this device that lies in blocks. */
+  void fill(Tensor encoded, Tensor.Bytes source) {
+    throw new AssertionError(this + " has no matrices in blocks");
   }
 
   /** A block of at least that many elements, for whoever gives it back himself. */

@@ -1,9 +1,6 @@
 package dev.tributary.core;
 
-import static java.lang.Math.toIntExact;
-
 import dev.tributary.core.Rows.Matrix;
-import java.nio.FloatBuffer;
 
 /** Which way a matrix product of {@code float} goes: {@link OneDnn}, turned round, or BLAS. */
 final class FloatProducts {
@@ -52,9 +49,9 @@ final class FloatProducts {
     try {
       Matrix right = new Matrix(Cpu.access(turned), 0, m, false);
       Matrix product = right.moved((long) m * k);
-      transpose(x, right, m, k);
+      FloatRows.INSTANCE.copy(x, right.transpose(), m, k);
       dnn(y.transpose(), right, product, false, n, m, k);
-      transpose(product, out, n, m);
+      FloatRows.INSTANCE.copy(product, out.transpose(), n, m);
     } finally {
       Cpu.INSTANCE.give(turned);
     }
@@ -91,86 +88,4 @@ final class FloatProducts {
 
   /** Up to this many elements, the right side stays in the second-level cache. */
   private static final int SMALL_MATRIX = 1 << 16;
-
-  /** Side of the squares that {@link #transpose} turns on the heap. */
-  private static final int SQUARE = 64;
-
-  private static final ThreadLocal<float[][]> SQUARES =
-      ThreadLocal.withInitial(() -> new float[2][SQUARE * SQUARE]);
-
-  /** Copies [rows, columns] to [columns, rows]. */
-  private static void transpose(Matrix from, Matrix to, int rows, int columns) {
-    FloatBuffer source = FloatRows.buffer(from.access());
-    FloatBuffer target = FloatRows.buffer(to.access());
-    float[] square = SQUARES.get()[0];
-    float[] turned = SQUARES.get()[1];
-    for (int row = 0; row < rows; row += SQUARE) {
-      int height = Math.min(SQUARE, rows - row);
-      for (int column = 0; column < columns; column += SQUARE) {
-        int width = Math.min(SQUARE, columns - column);
-        for (int i = 0; i < height; i++) {
-          source.get(toIntExact(from.from(row + i, column).offset()), square, i * SQUARE, width);
-        }
-        turn(square, turned, height, width);
-        for (int j = 0; j < width; j++) {
-          target.put(toIntExact(to.from(column + j, row).offset()), turned, j * SQUARE, height);
-        }
-      }
-    }
-  }
-
-  /**
-   * In pieces of 4 by 4, which go through registers. Those at the edges take more along, which
-   * nobody reads.
-   */
-  private static void turn(float[] square, float[] turned, int height, int width) {
-    for (int row = 0; row < height; row += 4) {
-      for (int column = 0; column < width; column += 4) {
-        turn(square, row * SQUARE + column, turned, column * SQUARE + row);
-      }
-    }
-  }
-
-  private static void turn(float[] x, int from, float[] z, int to) {
-    int row = from;
-    float a0 = x[row];
-    float a1 = x[row + 1];
-    float a2 = x[row + 2];
-    float a3 = x[row + 3];
-    row += SQUARE;
-    float b0 = x[row];
-    float b1 = x[row + 1];
-    float b2 = x[row + 2];
-    float b3 = x[row + 3];
-    row += SQUARE;
-    float c0 = x[row];
-    float c1 = x[row + 1];
-    float c2 = x[row + 2];
-    float c3 = x[row + 3];
-    row += SQUARE;
-    float d0 = x[row];
-    float d1 = x[row + 1];
-    float d2 = x[row + 2];
-    float d3 = x[row + 3];
-    row = to;
-    z[row] = a0;
-    z[row + 1] = b0;
-    z[row + 2] = c0;
-    z[row + 3] = d0;
-    row += SQUARE;
-    z[row] = a1;
-    z[row + 1] = b1;
-    z[row + 2] = c1;
-    z[row + 3] = d1;
-    row += SQUARE;
-    z[row] = a2;
-    z[row + 1] = b2;
-    z[row + 2] = c2;
-    z[row + 3] = d2;
-    row += SQUARE;
-    z[row] = a3;
-    z[row + 1] = b3;
-    z[row + 2] = c3;
-    z[row + 3] = d3;
-  }
 }

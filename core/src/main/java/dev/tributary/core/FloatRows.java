@@ -2,7 +2,6 @@ package dev.tributary.core;
 
 import static dev.tributary.core.FloatNumerics.SQUARE_ROUNDER;
 import static dev.tributary.core.FloatNumerics.TAIL_END;
-import static java.lang.Math.toIntExact;
 import static org.bytedeco.openblas.global.openblas_nolapack.CblasNoTrans;
 import static org.bytedeco.openblas.global.openblas_nolapack.CblasRowMajor;
 import static org.bytedeco.openblas.global.openblas_nolapack.CblasTrans;
@@ -26,11 +25,32 @@ import org.bytedeco.javacpp.Pointer;
 final class FloatRows implements Rows<float[]> {
   static final FloatRows INSTANCE = new FloatRows();
 
-  private record View(FloatBuffer buffer, FloatPointer pointer) implements Access {
+  /**
+   * A buffer holds fewer than 2^31 bytes, so there are several: one begins every {@link #STEP}
+   * elements and holds twice as many, so that whatever is shorter than a step lies in one of them.
+   */
+  private record View(FloatBuffer[] buffers, FloatPointer pointer) implements Access {
     FloatPointer at(long offset) {
       return new FloatPointer(pointer).position(offset);
     }
+
+    /** The buffer in which the elements from {@code offset} on lie, at {@link #index}. */
+    FloatBuffer buffer(long offset) {
+      return buffers[(int) (offset >>> STEP_BITS)];
+    }
+
+    static int index(long offset) {
+      return (int) offset & (STEP - 1);
+    }
+
+    float get(long offset) {
+      return buffer(offset).get(index(offset));
+    }
   }
+
+  private static final int STEP_BITS = 26;
+
+  private static final int STEP = 1 << STEP_BITS;
 
   private FloatRows() {}
 
@@ -38,7 +58,14 @@ final class FloatRows implements Rows<float[]> {
   public Access access(Pointer pointer, int start, long elements) {
     FloatPointer from = pointer.getPointer(FloatPointer.class, start);
     from.capacity(elements);
-    return new View(from.asByteBuffer().order(ByteOrder.nativeOrder()).asFloatBuffer(), from);
+    FloatBuffer[] buffers = new FloatBuffer[1 + (int) (elements >>> STEP_BITS)];
+    for (int i = 0; i < buffers.length; i++) {
+      long first = (long) i << STEP_BITS;
+      FloatPointer part = from.getPointer(FloatPointer.class, first);
+      part.capacity(Math.min(2L * STEP, elements - first));
+      buffers[i] = part.asByteBuffer().order(ByteOrder.nativeOrder()).asFloatBuffer();
+    }
+    return new View(buffers, from);
   }
 
   private static View view(Access access) {
@@ -57,26 +84,23 @@ final class FloatRows implements Rows<float[]> {
 
   @Override
   public void read(Access from, long offset, float[] to, int start, int n) {
-    view(from).buffer.get(toIntExact(offset), to, start, n);
+    view(from).buffer(offset).get(View.index(offset), to, start, n);
   }
 
   @Override
   public void readStrided(Access from, long offset, int stride, float[] to, int n) {
-    FloatBuffer buffer = view(from).buffer;
-    int at = toIntExact(offset);
+    View view = view(from);
     for (int i = 0; i < n; i++) {
-      to[i] = buffer.get(at + i * stride);
+      to[i] = view.get(offset + (long) i * stride);
     }
   }
 
   @Override
   public void readEach(
       Access from, long offset, long stride, int[] indices, int start, float[] to, int n) {
-    FloatBuffer buffer = view(from).buffer;
-    int at = toIntExact(offset);
-    int step = toIntExact(stride);
+    View view = view(from);
     for (int i = 0; i < n; i++) {
-      to[i] = buffer.get(at + indices[start + i] * step);
+      to[i] = view.get(offset + indices[start + i] * stride);
     }
   }
 
@@ -89,23 +113,124 @@ final class FloatRows implements Rows<float[]> {
 
   @Override
   public void write(float[] from, int start, int n, Access to, long offset) {
-    view(to).buffer.put(toIntExact(offset), from, start, n);
+    view(to).buffer(offset).put(View.index(offset), from, start, n);
   }
 
   @Override
   public void copy(Access from, long fromOffset, Access to, long toOffset, int n) {
-    int source = toIntExact(fromOffset);
-    int target = toIntExact(toOffset);
-    if (n == 1) {
-      view(to).buffer.put(target, view(from).buffer.get(source));
-    } else {
-      view(to).buffer.put(target, view(from).buffer, source, n);
+    for (int done = 0; done < n; done += STEP) {
+      long source = fromOffset + done;
+      long target = toOffset + done;
+      FloatBuffer buffer = view(to).buffer(target);
+      if (n == 1) {
+        buffer.put(View.index(target), view(from).get(source));
+      } else {
+        buffer.put(
+            View.index(target),
+            view(from).buffer(source),
+            View.index(source),
+            Math.min(STEP, n - done));
+      }
     }
+  }
+
+  /** Side of the squares that {@link #turn} turns on the heap. */
+  private static final int SQUARE = 64;
+
+  private static final ThreadLocal<float[][]> SQUARES =
+      ThreadLocal.withInitial(() -> new float[2][SQUARE * SQUARE]);
+
+  @Override
+  public void copy(Matrix from, Matrix to, int rows, int columns) {
+    if (from.transposed()) {
+      copy(from.transpose(), to.transpose(), columns, rows);
+    } else if (to.transposed()) {
+      transpose(from, to.transpose(), rows, columns);
+    } else {
+      for (int row = 0; row < rows; row++) {
+        long source = from.from(row, 0).offset();
+        copy(from.access(), source, to.access(), to.from(row, 0).offset(), columns);
+      }
+    }
+  }
+
+  /** To [columns, rows]. */
+  private void transpose(Matrix from, Matrix to, int rows, int columns) {
+    float[] square = SQUARES.get()[0];
+    float[] turned = SQUARES.get()[1];
+    for (int row = 0; row < rows; row += SQUARE) {
+      int height = Math.min(SQUARE, rows - row);
+      for (int column = 0; column < columns; column += SQUARE) {
+        int width = Math.min(SQUARE, columns - column);
+        for (int i = 0; i < height; i++) {
+          read(from.access(), from.from(row + i, column).offset(), square, i * SQUARE, width);
+        }
+        turn(square, turned, height, width);
+        for (int j = 0; j < width; j++) {
+          write(turned, j * SQUARE, height, to.access(), to.from(column + j, row).offset());
+        }
+      }
+    }
+  }
+
+  /**
+   * In pieces of 4 by 4, which go through registers. Those at the edges take more along, which
+   * nobody reads.
+   */
+  private static void turn(float[] square, float[] turned, int height, int width) {
+    for (int row = 0; row < height; row += 4) {
+      for (int column = 0; column < width; column += 4) {
+        turn(square, row * SQUARE + column, turned, column * SQUARE + row);
+      }
+    }
+  }
+
+  private static void turn(float[] x, int from, float[] z, int to) {
+    int row = from;
+    float a0 = x[row];
+    float a1 = x[row + 1];
+    float a2 = x[row + 2];
+    float a3 = x[row + 3];
+    row += SQUARE;
+    float b0 = x[row];
+    float b1 = x[row + 1];
+    float b2 = x[row + 2];
+    float b3 = x[row + 3];
+    row += SQUARE;
+    float c0 = x[row];
+    float c1 = x[row + 1];
+    float c2 = x[row + 2];
+    float c3 = x[row + 3];
+    row += SQUARE;
+    float d0 = x[row];
+    float d1 = x[row + 1];
+    float d2 = x[row + 2];
+    float d3 = x[row + 3];
+    row = to;
+    z[row] = a0;
+    z[row + 1] = b0;
+    z[row + 2] = c0;
+    z[row + 3] = d0;
+    row += SQUARE;
+    z[row] = a1;
+    z[row + 1] = b1;
+    z[row + 2] = c1;
+    z[row + 3] = d1;
+    row += SQUARE;
+    z[row] = a2;
+    z[row + 1] = b2;
+    z[row + 2] = c2;
+    z[row + 3] = d2;
+    row += SQUARE;
+    z[row] = a3;
+    z[row + 1] = b3;
+    z[row + 2] = c3;
+    z[row + 3] = d3;
   }
 
   @Override
   public double get(Access from, long offset) {
-    return view(from).buffer.get(toIntExact(offset));
+    return view(from).get(offset);
   }
 
   @Override
@@ -560,10 +685,6 @@ final class FloatRows implements Rows<float[]> {
 
   static FloatPointer pointer(Matrix x) {
     return view(x.access()).at(x.offset());
-  }
-
-  static FloatBuffer buffer(Access access) {
-    return view(access).buffer;
   }
 
   /** Up to this many rows, BLAS is faster with one matrix-vector product each. */

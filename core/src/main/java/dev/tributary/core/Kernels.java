@@ -130,6 +130,14 @@ interface Kernels {
   void gather(
       Tensor x, int outer, long outerStride, long stride, int inner, int[] indices, Tensor out);
 
+  /**
+   * The entries of an encoded matrix at these rows and columns, to a matrix that begins in {@code
+   * out} at {@code at} and has the rows of {@code out}. Only for devices that {@link
+   * Device#encodes encode}; every other kernel but {@link #matmul}, which takes one on the right,
+   * and {@link #isFinite} takes tensors that are not encoded.
+   */
+  void select(Tensor x, int[] rows, int[] columns, Tensor out, long at);
+
   /** The adjoint of {@link #gather}: adds to {@code out}, seen as [outer, size, inner]. */
   void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out);
 

@@ -377,6 +377,11 @@ final class Nd4jKernels implements Kernels {
   }
 
   @Override
+  public void select(Tensor x, int[] rows, int[] columns, Tensor out, long at) {
+    throw new AssertionError("an encoded matrix on a device that has none");
+  }
+
+  @Override
   public void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
     for (int o = 0; o < outer && inner > 0; o++) {
       for (int i = 0; i < indices.length; i++) {

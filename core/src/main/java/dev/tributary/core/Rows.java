@@ -120,6 +120,9 @@ interface Rows<A> {
     }
   }
 
+  /** Copies a matrix; one of the two may be stored the other way. */
+  void copy(Matrix from, Matrix to, int rows, int columns);
+
   /** How far apart products want the stored rows of a weight, in elements. */
   int rowStride(int columns);
 

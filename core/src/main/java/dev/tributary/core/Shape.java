@@ -9,11 +9,8 @@ import java.util.Arrays;
  * []}.
  */
 public final class Shape {
-  /**
-   * Elements that one tensor, and the block in which it lies, may have: as many doubles as a buffer
-   * of fewer than 2^31 bytes holds.
-   */
-  public static final int LARGEST = Integer.MAX_VALUE / Double.BYTES;
+  /** Elements that one tensor may have: 2^31, less what sizes are rounded up by. */
+  public static final int LARGEST = Integer.MAX_VALUE - (1 << 20);
 
   private final int[] dimensions;
   private final int length;

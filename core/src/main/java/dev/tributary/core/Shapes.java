@@ -78,6 +78,14 @@ public final class Shapes extends Device {
   void upload(Tensor.Source source, Tensor out) {}
 
   @Override
+  boolean encodes() {
+    return planned.encodes();
+  }
+
+  @Override
+  void fill(Tensor encoded, Tensor.Bytes source) {}
+
+  @Override
   public String toString() {
     return "shapes alone";
   }
@@ -140,7 +148,7 @@ public final class Shapes extends Device {
         boolean accumulate) {
       Deque<Block> taken = new ArrayDeque<>();
       planned
-          .scratch(x, xTransposed, yTransposed, out, accumulate)
+          .scratch(x, xTransposed, y, yTransposed, out, accumulate)
           .forEach(length -> taken.push(take(out.dtype(), length)));
       taken.forEach(Shapes.this::give);
     }
@@ -158,6 +166,9 @@ public final class Shapes extends Device {
     @Override
     public void gather(
         Tensor x, int outer, long outerStride, long stride, int inner, int[] indices, Tensor out) {}
+
+    @Override
+    public void select(Tensor x, int[] rows, int[] columns, Tensor out, long at) {}
 
     @Override
     public void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {}

@@ -1,12 +1,17 @@
 package dev.tributary.core;
 
 import static dev.tributary.core.Checks.requireArgument;
+import static dev.tributary.core.Checks.requirePresent;
 
 import dev.tributary.core.Kernels.Binary;
 import dev.tributary.core.Kernels.Unary;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An immutable row-major array of numbers with any number of axes. An operation that has something
@@ -27,12 +32,33 @@ public final class Tensor {
   /** From one row of the last axis to the next, in elements: its size, unless rows are spaced. */
   private final int rowStride;
 
-  private Tensor(DType dtype, Shape shape, Scope.Lease lease, long offset, int rowStride) {
+  private final @Nullable Encoding encoding;
+
+  /**
+   * How a matrix lies that is not made of numbers of its type.
+   *
+   * @param format of its rows
+   * @param turned whether its rows are the columns of the tensor
+   */
+  record Encoding(BlockFormat format, boolean turned) {}
+
+  private Tensor(
+      DType dtype,
+      Shape shape,
+      Scope.Lease lease,
+      long offset,
+      int rowStride,
+      @Nullable Encoding encoding) {
     this.dtype = dtype;
     this.shape = shape;
     this.lease = lease;
     this.offset = offset;
     this.rowStride = rowStride;
+    this.encoding = encoding;
+  }
+
+  private Tensor(DType dtype, Shape shape, Scope.Lease lease, long offset, int rowStride) {
+    this(dtype, shape, lease, offset, rowStride, null);
   }
 
   // ---- making and reading ------------------------------------------------------------------
@@ -72,18 +98,24 @@ public final class Tensor {
   public Tensor spacedRows() {
     requireArgument(shape.rank() == 2, "spacedRows: %s is not a matrix", shape);
     int stride = device().rowStride(dtype, shape.size(1));
-    if (stride == rowStride || (long) shape.size(0) * stride > Shape.LARGEST) {
+    if (isEncoded() || stride == rowStride) {
       return this;
     }
-    Scope.Lease spaced = Scope.lease(device(), dtype, shape, (long) shape.size(0) * stride);
-    Tensor result = new Tensor(dtype, shape, spaced, 0, stride);
+    Tensor result = spaced(device(), dtype, shape);
     result.fillFrom(this);
     return result;
   }
 
+  /** Memory for a matrix whose rows products read fastest. */
+  private static Tensor spaced(Device device, DType dtype, Shape shape) {
+    int stride = device.rowStride(dtype, shape.size(1));
+    Scope.Lease lease = Scope.lease(device, dtype, shape, (long) shape.size(0) * stride);
+    return new Tensor(dtype, shape, lease, 0, stride);
+  }
+
   /** Whether rows follow each other without a gap. */
   private boolean isDense() {
-    return rowStride == rowSize(shape);
+    return !isEncoded() && rowStride == rowSize(shape);
   }
 
   /** This, or a copy whose rows follow each other. */
@@ -92,8 +124,140 @@ public final class Tensor {
       return this;
     }
     Tensor result = allocate(shape);
-    result.fillFrom(this);
+    if (isEncoded()) {
+      selectAll(result, 0);
+    } else {
+      result.fillFrom(this);
+    }
     return result;
+  }
+
+  /** This, or a copy that is not encoded. */
+  private Tensor decoded() {
+    return isEncoded() ? dense() : this;
+  }
+
+  private void selectAll(Tensor out, long at) {
+    out.kernels().select(this, all(shape.size(0)), all(shape.size(1)), out, at);
+  }
+
+  private static int[] all(int size) {
+    return IntStream.range(0, size).toArray();
+  }
+
+  /** Where the bytes of {@link #encoded} come from. */
+  @FunctionalInterface
+  public interface Bytes {
+    /**
+     * Fills the rest of a buffer; asked by several threads at once.
+     *
+     * @param from which byte is the first, of all rows one after the other without a gap
+     * @param target what is filled
+     */
+    void read(long from, ByteBuffer target);
+  }
+
+  /**
+   * {@return a matrix that stays as its bytes are} It behaves like any other tensor of its type.
+   * Matrix products that have it on the right decode it piece by piece, as {@link #slice} and
+   * {@link #gather} do with what they take; what is something else may decode a copy first. A
+   * device that has no such matrices decodes it at once.
+   *
+   * @param dtype in which it computes
+   * @param shape sizes of its two axes
+   * @param format of its rows as they are stored
+   * @param turned whether the stored rows are its columns
+   * @param source of the bytes
+   * @throws IllegalArgumentException if it has not two axes, or a stored row is no whole number of
+   *     blocks
+   */
+  public static Tensor encoded(
+      DType dtype, Shape shape, BlockFormat format, boolean turned, Bytes source) {
+    requireBlocks(shape, format, turned);
+    Device device = Device.current();
+    if (!device.encodes()) {
+      return decoded(dtype, shape, format, turned, source);
+    }
+    int width = shape.size(turned ? 0 : 1);
+    long bytes = (long) shape.length() / format.elements() * format.bytes();
+    long floats = (bytes + Float.BYTES - 1) / Float.BYTES;
+    Scope.Lease lease = Scope.lease(device, DType.FLOAT, shape, floats);
+    Tensor result = new Tensor(dtype, shape, lease, 0, width, new Encoding(format, turned));
+    device.fill(result, source);
+    return result;
+  }
+
+  /**
+   * {@return the numbers of a matrix that is stored in blocks} Its rows are as far apart as matrix
+   * products read them fastest.
+   *
+   * @param dtype element type
+   * @param shape sizes of its two axes
+   * @param format of its rows as they are stored
+   * @param turned whether the stored rows are its columns
+   * @param source of the bytes
+   * @throws IllegalArgumentException as {@link #encoded}
+   */
+  public static Tensor decoded(
+      DType dtype, Shape shape, BlockFormat format, boolean turned, Bytes source) {
+    requireBlocks(shape, format, turned);
+    Device device = Device.current();
+    int height = shape.size(turned ? 1 : 0);
+    int width = shape.size(turned ? 0 : 1);
+    long rowBytes = (long) width / format.elements() * format.bytes();
+    if (!device.encodes()) {
+      Shape stored = Shape.of(height, width);
+      Tensor rows = generate(dtype, stored, new DecodedBytes(format, rowBytes, width, source));
+      return turned ? rows.permute(1, 0) : rows;
+    }
+    Tensor result = spaced(device, dtype, shape);
+    int step = (int) Math.max(1, Math.min(height, DECODED_AT_A_TIME / Math.max(1, rowBytes)));
+    for (int row = 0; row < height; row += step) {
+      int count = Math.min(step, height - row);
+      long first = row * rowBytes;
+      try (Scope scope = Scope.open()) {
+        Shape part = turned ? Shape.of(width, count) : Shape.of(count, width);
+        Bytes rest = (from, target) -> source.read(first + from, target);
+        Tensor piece = encoded(dtype, part, format, turned, rest);
+        piece.selectAll(result, turned ? row : (long) row * result.rowStride);
+      }
+    }
+    return result;
+  }
+
+  /** Numbers of rows in blocks, for a device that has no other way. */
+  private record DecodedBytes(BlockFormat format, long rowBytes, int width, Bytes bytes)
+      implements Source {
+    @Override
+    public void read(int from, double[] values, int count) {
+      for (int done = 0; done < count; ) {
+        int row = (from + done) / width;
+        int column = (from + done) % width;
+        int n = Math.min(count - done, width - column);
+        ByteBuffer raw = ByteBuffer.allocate((int) rowBytes).order(ByteOrder.LITTLE_ENDIAN);
+        bytes.read(row * rowBytes, raw);
+        float[] numbers = new float[width];
+        format.decode(raw.array(), 0, numbers, 0, width / format.elements());
+        for (int i = 0; i < n; i++) {
+          values[done + i] = numbers[column + i];
+        }
+        done += n;
+      }
+    }
+  }
+
+  /** Bytes of a matrix that are in memory while it is decoded. */
+  private static final long DECODED_AT_A_TIME = 16 << 20;
+
+  private static void requireBlocks(Shape shape, BlockFormat format, boolean turned) {
+    requireArgument(
+        shape.rank() == 2 && shape.size(turned ? 0 : 1) % format.elements() == 0,
+        "a matrix %s, %s by %s, does not fall into %s blocks of %d",
+        shape,
+        turned ? "column" : "row",
+        turned ? "column" : "row",
+        format,
+        format.elements());
   }
 
   /**
@@ -243,7 +407,10 @@ public final class Tensor {
       position += (long) index[axis] * strides[axis];
     }
     double[] value = new double[1];
-    device().kernels().read(this, position, value, 1);
+    try (Scope scope = Scope.open()) {
+      Tensor x = isEncoded() ? gather(0, index[0]).gather(1, index[1]) : this;
+      device().kernels().read(x, isEncoded() ? 0 : position, value, 1);
+    }
     return value[0];
   }
 
@@ -260,7 +427,7 @@ public final class Tensor {
   /** {@return whether no element is infinite or NaN} */
   public boolean isFinite() {
     try (Scope scope = Scope.open()) {
-      return device().kernels().isFinite(dense());
+      return device().kernels().isFinite(isEncoded() ? this : dense());
     }
   }
 
@@ -769,7 +936,7 @@ public final class Tensor {
     Tensor result = allocate(Shape.of(rows.shape.size(0), weight.shape.size(1)));
     result.fillFrom(bias);
     if (rows.shape.length() > 0 && result.shape.length() > 0) {
-      result.kernels().matmul(rows, false, weight, false, result, true);
+      result.kernels().matmul(rows.decoded(), false, weight, false, result, true);
     }
     return result.reshape(shape.with(-1, weight.shape.size(1)));
   }
@@ -804,7 +971,8 @@ public final class Tensor {
     if (k == 0) {
       result.kernels().fill(result, 0);
     } else if (result.shape.length() > 0) {
-      result.kernels().matmul(x, xTransposed, y, yTransposed, result, false);
+      Tensor right = batch.rank() == 0 ? y : y.decoded();
+      result.kernels().matmul(x.decoded(), xTransposed, right, yTransposed, result, false);
     }
     return result;
   }
@@ -918,7 +1086,7 @@ public final class Tensor {
     if (shape.equals(target)) {
       return this;
     }
-    if (!isDense() && rowSize(target) != rowSize(shape)) {
+    if (isEncoded() || (!isDense() && rowSize(target) != rowSize(shape))) {
       return dense().reshape(target);
     }
     return new Tensor(dtype, target, lease, offset, isDense() ? rowSize(target) : rowStride);
@@ -952,6 +1120,9 @@ public final class Tensor {
     }
     requireArgument(
         valid, "permute: %s is not an order of the axes of %s", Arrays.toString(axes), shape);
+    if (isEncoded()) {
+      return axes[0] == 0 ? this : turned();
+    }
     int[] own = strides();
     int[] dimensions = new int[axes.length];
     int[] strides = new int[axes.length];
@@ -962,6 +1133,13 @@ public final class Tensor {
     Tensor result = allocate(Shape.of(dimensions));
     result.kernels().copy(this, 0, strides, result, 0, result.shape.strides(), dimensions);
     return result;
+  }
+
+  /** The transpose of an encoded matrix: a view. */
+  private Tensor turned() {
+    Shape target = Shape.of(shape.size(1), shape.size(0));
+    Encoding other = new Encoding(encoding().format, !encoding().turned);
+    return new Tensor(dtype, target, lease, offset, rowStride, other);
   }
 
   /**
@@ -983,6 +1161,15 @@ public final class Tensor {
         axis,
         shape);
     Shape part = shape.with(at, to - from);
+    if (isEncoded()) {
+      boolean ofRows = at == (encoding().turned ? 1 : 0);
+      int block = encoding().format.elements();
+      if (ofRows || (from % block == 0 && to % block == 0)) {
+        long start = ofRows ? (long) from * rowStride : from;
+        return new Tensor(dtype, part, lease, offset + start, rowStride, encoding);
+      }
+      return gather(at, IntStream.range(from, to).toArray());
+    }
     int[] strides = strides();
     long start = (long) from * strides[at];
     if (outer(at) == 1) {
@@ -1017,12 +1204,13 @@ public final class Tensor {
       return this;
     }
     Tensor result = full(device(), dtype, shape.with(at, size), 0);
+    Tensor x = decoded();
     result
         .kernels()
         .copy(
-            this,
+            x,
             0,
-            strides(),
+            x.strides(),
             result,
             (long) from * inner(at),
             result.shape.strides(),
@@ -1055,7 +1243,8 @@ public final class Tensor {
     }
     Tensor result = first.allocate(first.shape.with(at, size));
     int position = 0;
-    for (Tensor part : parts) {
+    for (Tensor each : parts) {
+      Tensor part = each.decoded();
       result
           .kernels()
           .copy(
@@ -1083,6 +1272,11 @@ public final class Tensor {
     int at = shape.axis(axis);
     requireIndices("gather", indices, shape.size(at));
     Tensor result = allocate(shape.with(at, indices.length));
+    if (isEncoded()) {
+      int[] rows = at == 0 ? indices : all(shape.size(0));
+      result.kernels().select(this, rows, at == 1 ? indices : all(shape.size(1)), result, 0);
+      return result;
+    }
     Tensor x = at < shape.rank() - 2 ? dense() : this;
     int step = x.strides()[at];
     long block = at == shape.rank() - 1 ? x.rowStride : (long) shape.size(at) * step;
@@ -1143,7 +1337,8 @@ public final class Tensor {
     return result;
   }
 
-  private void fillFrom(Tensor source) {
+  private void fillFrom(Tensor values) {
+    Tensor source = values.decoded();
     int rank = shape.rank();
     kernels()
         .copy(source, 0, source.broadcastStrides(rank), this, 0, strides(), shape.dimensions());
@@ -1164,9 +1359,18 @@ public final class Tensor {
     return offset;
   }
 
-  /** From one row of the last axis to the next, in elements. */
+  /** From one row to the next as they are stored, in elements. */
   int rowStride() {
     return rowStride;
+  }
+
+  boolean isEncoded() {
+    return encoding != null;
+  }
+
+  /** How a matrix lies that {@link #isEncoded}. */
+  Encoding encoding() {
+    return requirePresent(encoding, "%s is not encoded", this);
   }
 
   /** Distance between neighbours along each axis, in elements. */

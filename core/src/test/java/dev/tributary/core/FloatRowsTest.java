@@ -1,5 +1,6 @@
 package dev.tributary.core;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -98,5 +99,33 @@ class FloatRowsTest {
   void oneDnn_onX86_isPresent() {
     String machine = System.getProperty("os.arch");
     assertTrue(OneDnn.PRESENT || !machine.equals("amd64"), "oneDNN did not load on " + machine);
+  }
+
+  /** Its pages are reserved, and but a few of them used. */
+  @Test
+  void elementsBeyondEveryBuffer_areReadAndWritten() {
+    long length = (1L << 29) + 100;
+    Cpu.Memory block = Cpu.INSTANCE.make(Device.Size.of(DType.FLOAT, length));
+    try {
+      float[] written = new float[1000];
+      for (int i = 0; i < written.length; i++) {
+        written[i] = i + 1;
+      }
+      FloatRows rows = FloatRows.INSTANCE;
+      for (long at : new long[] {0, (1L << 26) - 500, (1L << 28) - 1, length - 1000}) {
+        rows.write(written, 0, 1000, block.access(), at);
+        float[] read = new float[1000];
+        rows.read(block.access(), at, read, 0, 1000);
+        assertArrayEquals(written, read);
+        rows.readStrided(block.access(), at, 3, read, 300);
+        assertEquals(3 * 299 + 1, read[299]);
+        rows.readEach(block.access(), at, 9, new int[] {100, 2}, 0, read, 2);
+        assertEquals(901, read[0]);
+        rows.copy(block.access(), at, block.access(), 5000, 1000);
+        assertEquals(1000, rows.get(block.access(), 5999));
+      }
+    } finally {
+      block.free();
+    }
   }
 }

@@ -39,9 +39,9 @@ class ShapeTest {
   void of_whatNoTensorHolds_isRefused() {
     assertRefused("shape [2, -1] has a negative axis", () -> Shape.of(2, -1));
     assertRefused(
-        "shape [65536, 65536] has more than 268435455 elements", () -> Shape.of(65536, 65536));
+        "shape [65536, 65536] has more than 2146435071 elements", () -> Shape.of(65536, 65536));
     assertRefused(
-        "shape [2147483647, 2147483647] has more than 268435455 elements",
+        "shape [2147483647, 2147483647] has more than 2146435071 elements",
         () -> Shape.of(Integer.MAX_VALUE, Integer.MAX_VALUE));
   }
 

@@ -40,6 +40,19 @@ class ShapesTest {
     steps.put(
         "generate",
         (x, random) -> Tensor.generate(x.dtype(), x.shape(), (from, values, count) -> {}));
+    steps.put(
+        "encoded",
+        (x, random) -> {
+          Shape shape = Shape.of(64, 96);
+          boolean turned = random.nextBoolean();
+          Tensor.Bytes zeros = (from, target) -> {};
+          return Tensor.encoded(x.dtype(), shape, BlockFormat.Q8_0, turned, zeros);
+        });
+    steps.put(
+        "decoded",
+        (x, random) ->
+            Tensor.decoded(
+                x.dtype(), Shape.of(2, 32), BlockFormat.Q8_0, false, (from, target) -> {}));
     steps.put("plus", (x, random) -> random.nextBoolean() ? x.plus(x.mean(-1)) : x.plus(1));
     steps.put("minus", (x, random) -> x.minus(x));
     steps.put("times", (x, random) -> random.nextBoolean() ? x.times(x) : x.times(2));

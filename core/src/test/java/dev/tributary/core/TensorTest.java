@@ -1497,7 +1497,7 @@ class TensorTest {
         methods.add(method.getName());
       }
     }
-    methods.removeAll(Set.of("of", "full", "zeros", "generate"));
+    methods.removeAll(Set.of("of", "full", "zeros", "generate", "encoded", "decoded"));
     assertEquals(methods, new TreeSet<>(ofMatrix().keySet()));
   }
 
@@ -1506,6 +1506,32 @@ class TensorTest {
     assertRefused(
         "spacedRows: [2, 3, 4] is not a matrix",
         () -> Tensor.zeros(DType.FLOAT, Shape.of(2, 3, 4)).spacedRows());
+  }
+
+  // ---- encoded -----------------------------------------------------------------------------
+
+  @Property(tries = 20)
+  void encoded_anyOperation_isThatOfItsNumbers(
+      @ForAll BlockFormat format, @ForAll boolean turned, @ForAll long seed) {
+    Assume.that(1024 % format.elements() == 0 && (!turned || format.elements() == 1));
+    EncodedTest.Stored stored =
+        EncodedTest.Stored.random(format, turned, turned ? 1024 : 3, turned ? 3 : 1024, seed);
+    Tensor plain = stored.plain(DType.FLOAT);
+    ofMatrix()
+        .forEach(
+            (name, operation) -> {
+              Tensor expected = operation.apply(plain);
+              Reference.generate(expected.shape(), expected::get)
+                  .assertClose(
+                      operation.apply(stored.encoded(DType.FLOAT)), ROUNDINGS_OF_PRODUCTS);
+            });
+  }
+
+  @Property(tries = 20)
+  void decoded_isTheNumbers(@ForAll BlockFormat format, @ForAll boolean turned, @ForAll long seed) {
+    EncodedTest.Stored stored = EncodedTest.Stored.random(format, turned, 70, 1536, seed);
+    Tensor plain = stored.plain(DType.FLOAT);
+    assertArrayEquals(plain.toDoubles(), stored.decoded(DType.FLOAT).toDoubles());
   }
 
   // ---- completeness ------------------------------------------------------------------------
