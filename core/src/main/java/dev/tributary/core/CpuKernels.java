@@ -518,8 +518,7 @@ final class CpuKernels implements Kernels {
     Matrix left = new Matrix(access(x), x.offset(), x.rowStride(), xTransposed);
     Matrix result = new Matrix(access(out), out.offset(), n, false);
     if (y.isEncoded()) {
-      boolean transposed = yTransposed != y.encoding().turned();
-      EncodedRows.of(y).product(rows, out.dtype(), left, transposed, result, accumulate, m, n, k);
+      EncodedProducts.of(rows, x, xTransposed, y, yTransposed, out, accumulate).run(left, result);
       return;
     }
     Matrix right = new Matrix(access(y), y.offset(), y.rowStride(), yTransposed);
@@ -569,9 +568,8 @@ final class CpuKernels implements Kernels {
     int n = out.shape().size(-1);
     int k = x.shape().size(xTransposed ? -2 : -1);
     if (y.isEncoded()) {
-      boolean transposed = yTransposed != y.encoding().turned();
-      return EncodedRows.scratch(
-          y.encoding().format(), rows, xTransposed, transposed, accumulate, m, n, k);
+      return EncodedProducts.of(rows, x, xTransposed, y, yTransposed, out, accumulate)
+          .scratch(xTransposed);
     }
     int longer = Math.max(m, n);
     int strips = (longer + STRIP - 1) / STRIP;

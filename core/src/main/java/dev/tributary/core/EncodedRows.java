@@ -14,18 +14,11 @@ import java.util.stream.IntStream;
  * @param stride from one row to the next, in elements
  */
 record EncodedRows(RawBytes raw, BlockFormat format, long offset, int stride) {
-  /** A tile of a matrix product: half of a second-level cache in FLOAT. */
-  private static final int TILE_ROWS = 256;
+  /** Numbers that are decoded at a time on the heap. A multiple of every block. */
+  private static final int PIECE = 1024;
 
-  /** A multiple of every block and of a cache line. */
-  static final int TILE_COLUMNS = 512;
-
-  private static final int CACHE_LINE = 16;
-
-  /** Rows a power of two apart meet in the same few sets of the caches. */
-  private static final int TILE_STRIDE = TILE_COLUMNS + CACHE_LINE;
-
-  private static final int TILE = TILE_ROWS * TILE_STRIDE;
+  /** Numbers of a tile, the largest part of a matrix that is decoded at a time. */
+  static final int TILE = (1 << 17) + (1 << 15);
 
   /** Bytes that are read from a file at a time. */
   private static final int READ = 1 << 20;
@@ -33,14 +26,14 @@ record EncodedRows(RawBytes raw, BlockFormat format, long offset, int stride) {
   /** A tile of what is copied: as large, and broad, as most copies are of rows. */
   private static final int SLAB_ROWS = 64;
 
-  private static final int SLAB_COLUMNS = TILE_ROWS / SLAB_ROWS * TILE_COLUMNS;
+  private static final int SLAB_COLUMNS = 1024;
 
   /** Bytes and numbers of a tile's row on the heap. */
   private static final ThreadLocal<byte[]> BYTES =
-      ThreadLocal.withInitial(() -> new byte[TILE_COLUMNS * Float.BYTES]);
+      ThreadLocal.withInitial(() -> new byte[PIECE * Float.BYTES]);
 
   private static final ThreadLocal<float[]> FLOATS =
-      ThreadLocal.withInitial(() -> new float[TILE_COLUMNS]);
+      ThreadLocal.withInitial(() -> new float[PIECE]);
 
   static EncodedRows of(Tensor x) {
     return new EncodedRows(Cpu.raw(x.block()), x.encoding().format(), x.offset(), x.rowStride());
@@ -77,12 +70,12 @@ record EncodedRows(RawBytes raw, BlockFormat format, long offset, int stride) {
         height,
         x.shape().length(),
         (from, to) -> {
-          Cpu.Memory piece = Tile.of(DType.FLOAT);
-          float[] numbers = new float[TILE_COLUMNS];
+          Cpu.Memory piece = tile(DType.FLOAT);
+          float[] numbers = new float[PIECE];
           for (int row = from; row < to && finite.get(); row++) {
-            for (int column = 0; column < width; column += TILE_COLUMNS) {
-              int n = Math.min(TILE_COLUMNS, width - column);
-              decodePiece(FloatRows.INSTANCE, row, column, n, piece, 0);
+            for (int column = 0; column < width; column += PIECE) {
+              int n = Math.min(PIECE, width - column);
+              decode(FloatRows.INSTANCE, row, column, n, piece, 0);
               FloatRows.INSTANCE.read(piece.access(), 0, numbers, 0, n);
               if (!CpuKernels.isFinite(FloatRows.INSTANCE, numbers, n)) {
                 finite.set(false);
@@ -94,23 +87,28 @@ record EncodedRows(RawBytes raw, BlockFormat format, long offset, int stride) {
   }
 
   /** Part of one row, whole blocks, into a block of the processor. */
-  private <A> void decode(Rows<A> rows, int row, int column, int n, Cpu.Memory to, long at) {
-    for (int done = 0; done < n; done += TILE_COLUMNS) {
-      decodePiece(rows, row, column + done, Math.min(TILE_COLUMNS, n - done), to, at + done);
+  <A> void decode(Rows<A> rows, int row, int column, int n, Cpu.Memory to, long at) {
+    for (int done = 0; done < n; done += PIECE) {
+      decodePiece(rows, row, column + done, Math.min(PIECE, n - done), to, at + done);
     }
+  }
+
+  /** Whether {@link #decodeHalves} can decode even parts of the rows of a matrix. */
+  static boolean hasHalves(Tensor x) {
+    return x.encoding().format() == BlockFormat.BF16
+        && x.dtype() == DType.FLOAT
+        && x.offset() % 2 == 0
+        && x.rowStride() % 2 == 0;
+  }
+
+  /** As {@link #decode}, those of even index before those of odd index, which is fastest. */
+  void decodeHalves(int row, int column, int n, Cpu.Memory to, long at) {
+    raw.widenHalves(position(row, column), to.raw(), at * Float.BYTES, n);
   }
 
   private <A> void decodePiece(Rows<A> rows, int row, int column, int n, Cpu.Memory to, long at) {
     long position = position(row, column);
     boolean isFloat = to.size().dtype() == DType.FLOAT;
-    if (format == BlockFormat.BF16
-        && isFloat
-        && n % 4 == 0
-        && RawBytes.isAligned(position)
-        && RawBytes.isAligned(at * Float.BYTES)) {
-      raw.widen(position, to.raw(), at * Float.BYTES, n);
-      return;
-    }
     byte[] bytes = BYTES.get();
     float[] floats = FLOATS.get();
     int blocks = n / format.elements();
@@ -145,7 +143,7 @@ record EncodedRows(RawBytes raw, BlockFormat format, long offset, int stride) {
               int[] slab = Arrays.copyOfRange(chosen, row, Math.min(end, row + SLAB_ROWS));
               for (int column = 0; column < width; column += SLAB_COLUMNS) {
                 int n = Math.min(SLAB_COLUMNS, width - column);
-                Matrix decoded = slab(rows, slab, column, whole(n), Tile.of(out.dtype()));
+                Matrix decoded = slab(rows, slab, column, whole(n), tile(out.dtype()));
                 rows.copy(decoded, target.from(row, column), slab.length, n);
               }
             }
@@ -160,9 +158,9 @@ record EncodedRows(RawBytes raw, BlockFormat format, long offset, int stride) {
           A row = rows.array(read);
           A picked = rows.array(width);
           for (int i = from; i < to; i++) {
-            for (int column = 0; column < read; column += TILE_COLUMNS) {
-              int n = Math.min(TILE_COLUMNS, read - column);
-              Cpu.Memory tile = Tile.of(out.dtype());
+            for (int column = 0; column < read; column += PIECE) {
+              int n = Math.min(PIECE, read - column);
+              Cpu.Memory tile = tile(out.dtype());
               decode(rows, chosen[i], column, n, tile, 0);
               rows.read(tile.access(), 0, row, column, n);
             }
@@ -183,98 +181,26 @@ record EncodedRows(RawBytes raw, BlockFormat format, long offset, int stride) {
   }
 
   private <A> Matrix slab(Rows<A> rows, int[] slab, int column, int n, Cpu.Memory tile) {
-    int stride = SLAB_COLUMNS + CACHE_LINE;
+    int stride = SLAB_COLUMNS + 16;
     for (int i = 0; i < slab.length; i++) {
       decode(rows, slab[i], column, n, tile, (long) i * stride);
     }
     return new Matrix(tile.access(), 0, stride, false);
   }
 
-  /** Where one thread decodes. */
-  private static final class Tile {
-    private static final ThreadLocal<Cpu.Memory> FLOATS = ThreadLocal.withInitial(() -> make(DType.FLOAT));
-    private static final ThreadLocal<Cpu.Memory> DOUBLES = ThreadLocal.withInitial(() -> make(DType.DOUBLE));
+  /** Where a thread decodes. */
+  private static final ThreadLocal<Cpu.Memory> FLOAT_TILE =
+      ThreadLocal.withInitial(() -> tileOf(DType.FLOAT));
 
-    private static Cpu.Memory make(DType dtype) {
-      return Cpu.INSTANCE.make(Device.Size.of(dtype, TILE));
-    }
+  private static final ThreadLocal<Cpu.Memory> DOUBLE_TILE =
+      ThreadLocal.withInitial(() -> tileOf(DType.DOUBLE));
 
-    static Cpu.Memory of(DType dtype) {
-      return (dtype == DType.FLOAT ? FLOATS : DOUBLES).get();
-    }
+  private static Cpu.Memory tileOf(DType dtype) {
+    return Cpu.INSTANCE.make(Device.Size.of(dtype, TILE));
   }
 
-  /**
-   * out[m, n] = x[m, k] y[k, n] (+ out), where the rows of this are those of y or, transposed, its
-   * columns.
-   */
-  <A> void product(
-      Rows<A> rows,
-      DType dtype,
-      Matrix x,
-      boolean transposed,
-      Matrix out,
-      boolean accumulate,
-      int m,
-      int n,
-      int k) {
-    int unit = unit(format, transposed);
-    Workers.run(
-        units(format, transposed, n),
-        work(m, n, k),
-        (from, to) -> {
-          Cpu.Memory tile = Tile.of(dtype);
-          Matrix right = new Matrix(tile.access(), 0, TILE_STRIDE, transposed);
-          int start = from * unit;
-          int end = Math.min(n, to * unit);
-          int inner = transposed ? TILE_COLUMNS : TILE_ROWS;
-          int outer = transposed ? TILE_ROWS : TILE_COLUMNS;
-          for (int column = start; column < end; column += outer) {
-            int width = Math.min(outer, end - column);
-            for (int at = 0; at < k; at += inner) {
-              int depth = Math.min(inner, k - at);
-              if (transposed) {
-                decode(rows, column, width, at, depth, tile);
-              } else {
-                decode(rows, at, depth, column, width, tile);
-              }
-              boolean more = accumulate || at > 0;
-              rows.gemm(x.from(0, at), right, out.from(0, column), more, m, width, depth);
-            }
-          }
-        });
-  }
-
-  private <A> void decode(
-      Rows<A> rows, int row, int height, int column, int width, Cpu.Memory tile) {
-    for (int i = 0; i < height; i++) {
-      decode(rows, row + i, column, width, tile, (long) i * TILE_STRIDE);
-    }
-  }
-
-  /** Threads share columns of the result by so many: blocks are decoded whole. */
-  private static int unit(BlockFormat format, boolean transposed) {
-    return transposed ? CACHE_LINE : Math.max(CACHE_LINE, format.elements());
-  }
-
-  private static int units(BlockFormat format, boolean transposed, int n) {
-    int unit = unit(format, transposed);
-    return (n + unit - 1) / unit;
-  }
-
-  /** As work for {@link Workers}: what is decoded takes as long as a few multiplications. */
-  private static long work(int m, int n, int k) {
-    return (long) (m / CpuKernels.PRODUCTS_PER_OPERATION + 1) * n * k;
-  }
-
-  /** How many elements each of the blocks has that a product takes from the pool at a time. */
-  static IntStream scratch(
-      BlockFormat format,
-      Rows<?> rows, boolean xTransposed, boolean transposed, boolean accumulate, int m, int n, int k) {
-    int pieces = Workers.pieces(units(format, transposed, n), work(m, n, k));
-    int width = Math.min(n, transposed ? TILE_ROWS : TILE_COLUMNS);
-    int depth = Math.min(k, transposed ? TILE_COLUMNS : TILE_ROWS);
-    int turned = rows.scratch(xTransposed, transposed, accumulate, m, width, depth);
-    return IntStream.generate(() -> turned).limit(turned > 0 ? pieces : 0);
+  /** Where this thread decodes. */
+  static Cpu.Memory tile(DType dtype) {
+    return (dtype == DType.FLOAT ? FLOAT_TILE : DOUBLE_TILE).get();
   }
 }

@@ -2,14 +2,14 @@ package dev.tributary.core;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.LongBuffer;
+import java.nio.IntBuffer;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 
 /**
  * The memory of a block as little-endian bytes. A buffer holds fewer than 2^31 of them, so there
- * are several: one begins every {@link #STEP} bytes and holds twice as many, so that whatever is
- * no longer than a step lies in one of them.
+ * are several: one begins every {@link #STEP} bytes and holds twice as many, so that whatever is no
+ * longer than a step lies in one of them.
  */
 final class RawBytes {
   private static final int STEP_BITS = 29;
@@ -18,18 +18,18 @@ final class RawBytes {
   static final int STEP = 1 << STEP_BITS;
 
   private final ByteBuffer[] bytes;
-  private final LongBuffer[] longs;
+  private final IntBuffer[] ints;
 
   RawBytes(Pointer pointer, long start, long size) {
     int count = 1 + (int) ((size - 1) >>> STEP_BITS);
     bytes = new ByteBuffer[count];
-    longs = new LongBuffer[count];
+    ints = new IntBuffer[count];
     for (int i = 0; i < count; i++) {
       long first = (long) i << STEP_BITS;
       BytePointer part = pointer.getPointer(BytePointer.class, start + first);
       part.capacity(Math.min(2L * STEP - Long.BYTES, size - first));
       bytes[i] = part.asByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
-      longs[i] = bytes[i].asLongBuffer();
+      ints[i] = bytes[i].asIntBuffer();
     }
   }
 
@@ -46,32 +46,47 @@ final class RawBytes {
     bytes[(int) (position >>> STEP_BITS)].get(index(position), to, 0, n);
   }
 
-  /** Whether {@link #widen} may begin here. */
-  static boolean isAligned(long position) {
-    return position % Long.BYTES == 0;
-  }
+  /** Integers of a piece that {@link #widenHalves} copies to the heap. */
+  private static final int PIECE = 1024;
+
+  private static final ThreadLocal<int[][]> PIECES =
+      ThreadLocal.withInitial(() -> new int[2][PIECE]);
 
   /**
-   * Makes F32 of BF16, four numbers at a time: its bits are the upper half of those of the F32.
+   * Makes F32 of BF16, whose bits are the upper half of those of the F32: first those of even
+   * index, then those of odd index. As they lie, two to an integer, is fastest by far.
    *
-   * @param n how many numbers, a multiple of 4; both positions are aligned
+   * @param position a multiple of 4 bytes
+   * @param target of the first, a multiple of 4 bytes
+   * @param n how many numbers, even
    */
-  void widen(long position, RawBytes to, long target, int n) {
-    widen(
-        longs[(int) (position >>> STEP_BITS)],
-        index(position) / Long.BYTES,
-        to.longs[(int) (target >>> STEP_BITS)],
-        index(target) / Long.BYTES,
-        n / 4);
+  void widenHalves(long position, RawBytes to, long target, int n) {
+    int[] low = PIECES.get()[0];
+    int[] high = PIECES.get()[1];
+    IntBuffer from = ints[(int) (position >>> STEP_BITS)];
+    IntBuffer out = to.ints[(int) (target >>> STEP_BITS)];
+    int at = index(position) / Integer.BYTES;
+    int even = index(target) / Integer.BYTES;
+    int odd = even + n / 2;
+    for (int done = 0; done < n / 2; done += PIECE) {
+      int count = Math.min(PIECE, n / 2 - done);
+      from.get(at + done, low, 0, count);
+      upper(low, high, count);
+      lower(low, count);
+      out.put(even + done, low, 0, count);
+      out.put(odd + done, high, 0, count);
+    }
   }
 
-  private static void widen(LongBuffer from, int at, LongBuffer to, int target, int n) {
+  private static void upper(int[] pairs, int[] high, int n) {
     for (int i = 0; i < n; i++) {
-      long four = from.get(at + i);
-      long low = (four << 16 & 0xffff0000L) | ((four & 0xffff0000L) << 32);
-      long high = (four >>> 16 & 0xffff0000L) | (four & 0xffff000000000000L);
-      to.put(target + 2 * i, low);
-      to.put(target + 2 * i + 1, high);
+      high[i] = pairs[i] & 0xffff0000;
+    }
+  }
+
+  private static void lower(int[] pairs, int n) {
+    for (int i = 0; i < n; i++) {
+      pairs[i] <<= 16;
     }
   }
 }

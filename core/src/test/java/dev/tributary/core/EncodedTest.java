@@ -224,10 +224,10 @@ class EncodedTest {
             }
           }
         };
-    Tensor x = Tensor.encoded(DType.FLOAT, Shape.of(height, width), BlockFormat.BF16, false, source);
+    Tensor x =
+        Tensor.encoded(DType.FLOAT, Shape.of(height, width), BlockFormat.BF16, false, source);
     Tensor row = x.gather(0, last);
-    double[] expected =
-        IntStream.range(0, width).mapToDouble(i -> 1 + i % 100 / 128d).toArray();
+    double[] expected = IntStream.range(0, width).mapToDouble(i -> 1 + i % 100 / 128d).toArray();
     assertArrayEquals(expected, row.toDoubles());
     assertEquals(expected[77], x.get(last, 77));
     Tensor end = x.slice(0, last, height);

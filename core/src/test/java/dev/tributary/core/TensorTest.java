@@ -1522,8 +1522,7 @@ class TensorTest {
             (name, operation) -> {
               Tensor expected = operation.apply(plain);
               Reference.generate(expected.shape(), expected::get)
-                  .assertClose(
-                      operation.apply(stored.encoded(DType.FLOAT)), ROUNDINGS_OF_PRODUCTS);
+                  .assertClose(operation.apply(stored.encoded(DType.FLOAT)), ROUNDINGS_OF_PRODUCTS);
             });
   }
 

@@ -1,0 +1,291 @@
+package dev.tributary.core;
+
+import dev.tributary.core.Rows.Matrix;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Matrix products whose right side lies encoded: a tile of it at a time is decoded, which stays in
+ * the caches while it is multiplied.
+ */
+final class EncodedProducts {
+  /** A tile's numbers: half of a second-level cache of 1 MB in FLOAT. */
+  private static final int AREA = 1 << 17;
+
+  /** Longer rows are decoded in parts. A multiple of every block. */
+  private static final int BROADEST = 2048;
+
+  private static final int CACHE_LINE = 16;
+
+  /** From this many rows of the left side on, a tile is best on the left itself. */
+  private static final int MANY_ROWS = 12;
+
+  private final Rows<?> rows;
+  private final DType dtype;
+  private final Tensor y;
+  private final boolean transposed;
+  private final boolean accumulate;
+  private final int m;
+  private final int n;
+  private final int k;
+
+  /** Whether rows are decoded in halves, those of even index first, {@link #BROADEST} at a time. */
+  private final boolean halves;
+
+  /** out[m, n] = x[m, k] y[k, n] (+ out), where encoded rows are those of y or its columns. */
+  private EncodedProducts(
+      Rows<?> rows,
+      DType dtype,
+      Tensor y,
+      boolean transposed,
+      boolean accumulate,
+      int m,
+      int n,
+      int k) {
+    this.rows = rows;
+    this.dtype = dtype;
+    this.y = y;
+    this.transposed = transposed;
+    this.accumulate = accumulate;
+    this.m = m;
+    this.n = n;
+    this.k = k;
+    halves = EncodedRows.hasHalves(y) && (transposed ? k : n) % 2 == 0;
+  }
+
+  static EncodedProducts of(
+      Rows<?> rows,
+      Tensor x,
+      boolean xTransposed,
+      Tensor y,
+      boolean yTransposed,
+      Tensor out,
+      boolean accumulate) {
+    boolean transposed = yTransposed != y.encoding().turned();
+    return new EncodedProducts(
+        rows,
+        out.dtype(),
+        y,
+        transposed,
+        accumulate,
+        out.shape().size(-2),
+        out.shape().size(-1),
+        x.shape().size(xTransposed ? -2 : -1));
+  }
+
+  /** The rows of a tile. */
+  private static int height(int width) {
+    return Math.max(CACHE_LINE, AREA / width / CACHE_LINE * CACHE_LINE);
+  }
+
+  void run(Matrix x, Matrix out) {
+    if (!transposed) {
+      inRows(x, out);
+      return;
+    }
+    Deque<Device.Block> copies = new ArrayDeque<>();
+    Matrix left = x;
+    if (halves && left.transposed()) {
+      left = copy(left, false, copies);
+    }
+    if (halves) {
+      Matrix parted = matrix(copies, false);
+      part(left, parted);
+      left = parted;
+    }
+    if (isTurned() && !left.transposed()) {
+      left = copy(left, true, copies);
+    }
+    inColumns(left, out);
+    copies.forEach(Cpu.INSTANCE::give);
+  }
+
+  /** Whether a tile is on the left of a product, which is then that of the transposes. */
+  private boolean isTurned() {
+    return m >= MANY_ROWS;
+  }
+
+  /** A copy of the left side, whose columns may be stored as rows. */
+  private Matrix copy(Matrix x, boolean standing, Deque<Device.Block> copies) {
+    Matrix copy = matrix(copies, standing);
+    Workers.run(
+        m,
+        (long) m * k,
+        (from, to) -> rows.copy(x.from(from, 0), copy.from(from, 0), to - from, k));
+    return copy;
+  }
+
+  private Matrix matrix(Deque<Device.Block> taken, boolean standing) {
+    taken.push(Cpu.INSTANCE.take(dtype, (long) m * k));
+    return new Matrix(Cpu.access(taken.element()), 0, standing ? m : k, standing);
+  }
+
+  /** Columns in the order in which tiles have them. */
+  private void part(Matrix x, Matrix to) {
+    FloatRows floats = FloatRows.INSTANCE;
+    Workers.run(
+        m,
+        (long) m * k,
+        (from, end) -> {
+          float[] row = new float[BROADEST];
+          float[] parts = new float[BROADEST];
+          for (int i = from; i < end; i++) {
+            for (int at = 0; at < k; at += BROADEST) {
+              int n = Math.min(BROADEST, k - at);
+              floats.read(x.access(), x.from(i, at).offset(), row, 0, n);
+              for (int j = 0; j < n / 2; j++) {
+                parts[j] = row[2 * j];
+                parts[n / 2 + j] = row[2 * j + 1];
+              }
+              floats.write(parts, 0, n, to.access(), to.from(i, at).offset());
+            }
+          }
+        });
+  }
+
+  /** Columns in the order of the matrix. */
+  private void join(Matrix x, Matrix to, int n) {
+    FloatRows floats = FloatRows.INSTANCE;
+    float[] row = new float[n];
+    float[] parts = new float[n];
+    for (int i = 0; i < m; i++) {
+      floats.read(x.access(), x.from(i, 0).offset(), parts, 0, n);
+      for (int j = 0; j < n / 2; j++) {
+        row[2 * j] = parts[j];
+        row[2 * j + 1] = parts[n / 2 + j];
+      }
+      if (accumulate) {
+        floats.read(to.access(), to.from(i, 0).offset(), parts, 0, n);
+        floats.binary(Kernels.Binary.PLUS, row, parts, row, n);
+      }
+      floats.write(row, 0, n, to.access(), to.from(i, 0).offset());
+    }
+  }
+
+  /** Tiles are parts of y. */
+  private void inRows(Matrix x, Matrix out) {
+    int unit = unit();
+    EncodedRows encoded = EncodedRows.of(y);
+    Workers.run(
+        units(),
+        work(),
+        (from, to) -> {
+          Cpu.Memory memory = EncodedRows.tile(dtype);
+          Device.@Nullable Block own = halves ? Cpu.INSTANCE.take(dtype, productOfHalves()) : null;
+          int end = Math.min(n, to * unit);
+          for (int column = from * unit; column < end; column += BROADEST) {
+            int width = Math.min(BROADEST, end - column);
+            int height = height(width);
+            Matrix tile = new Matrix(memory.access(), 0, width + CACHE_LINE, false);
+            Matrix target = out.from(0, column);
+            Matrix product = own == null ? target : new Matrix(Cpu.access(own), 0, width, false);
+            boolean adds = accumulate && own == null;
+            for (int row = 0; row < k; row += height) {
+              int depth = Math.min(height, k - row);
+              decode(encoded, row, depth, column, width, memory, width + CACHE_LINE);
+              rows.gemm(x.from(0, row), tile, product, adds || row > 0, m, width, depth);
+            }
+            if (own != null) {
+              join(product, target, width);
+            }
+          }
+          if (own != null) {
+            Cpu.INSTANCE.give(own);
+          }
+        });
+  }
+
+  private long productOfHalves() {
+    return (long) m * Math.min(n, BROADEST);
+  }
+
+  /** Tiles are parts of the transpose of y. */
+  private void inColumns(Matrix x, Matrix out) {
+    EncodedRows encoded = EncodedRows.of(y);
+    Workers.run(
+        units(),
+        work(),
+        (from, to) -> {
+          Cpu.Memory memory = EncodedRows.tile(dtype);
+          int broad = Math.min(BROADEST, k);
+          int height = height(broad);
+          int end = Math.min(n, to * CACHE_LINE);
+          Matrix tile = new Matrix(memory.access(), 0, broad + CACHE_LINE, false);
+          Device.@Nullable Block own =
+              isTurned() ? Cpu.INSTANCE.take(dtype, (long) m * height) : null;
+          for (int column = from * CACHE_LINE; column < end; column += height) {
+            int width = Math.min(height, end - column);
+            Matrix target = out.from(0, column);
+            Matrix product = own == null ? target : new Matrix(Cpu.access(own), 0, m, true);
+            if (own != null && accumulate) {
+              rows.copy(target, product, m, width);
+            }
+            for (int row = 0; row < k; row += broad) {
+              int depth = Math.min(broad, k - row);
+              decode(encoded, column, width, row, depth, memory, broad + CACHE_LINE);
+              boolean adds = accumulate || row > 0;
+              Matrix left = x.from(0, row);
+              if (own == null) {
+                rows.gemm(left, tile.transpose(), product, adds, m, width, depth);
+              } else {
+                rows.gemm(tile, left.transpose(), product.transpose(), adds, width, m, depth);
+              }
+            }
+            if (own != null) {
+              rows.copy(product, target, m, width);
+            }
+          }
+          if (own != null) {
+            Cpu.INSTANCE.give(own);
+          }
+        });
+  }
+
+  private void decode(
+      EncodedRows encoded,
+      int row,
+      int height,
+      int column,
+      int width,
+      Cpu.Memory tile,
+      int stride) {
+    for (int i = 0; i < height; i++) {
+      if (halves) {
+        encoded.decodeHalves(row + i, column, width, tile, (long) i * stride);
+      } else {
+        encoded.decode(rows, row + i, column, width, tile, (long) i * stride);
+      }
+    }
+  }
+
+  /** Threads share columns of the result by so many: blocks are decoded whole. */
+  private int unit() {
+    return transposed ? CACHE_LINE : Math.max(CACHE_LINE, y.encoding().format().elements());
+  }
+
+  private int units() {
+    return (n + unit() - 1) / unit();
+  }
+
+  /** As work for {@link Workers}: what is decoded takes as long as a few multiplications. */
+  private long work() {
+    return (long) (m / CpuKernels.PRODUCTS_PER_OPERATION + 1) * n * k;
+  }
+
+  /** How many elements each of the blocks has that it takes from the pool at a time. */
+  IntStream scratch(boolean xTransposed) {
+    int pieces = Workers.pieces(units(), work());
+    if (!transposed) {
+      return IntStream.generate(() -> (int) productOfHalves()).limit(halves ? pieces : 0);
+    }
+    boolean stands = xTransposed && !halves;
+    int copies =
+        (halves && xTransposed ? 1 : 0) + (halves ? 1 : 0) + (isTurned() && !stands ? 1 : 0);
+    int own = m * height(Math.min(BROADEST, k));
+    return IntStream.concat(
+        IntStream.generate(() -> m * k).limit(copies),
+        IntStream.generate(() -> own).limit(isTurned() ? pieces : 0));
+  }
+}
