@@ -224,7 +224,14 @@ final class EncodedProducts {
             }
             for (int row = 0; row < k; row += broad) {
               int depth = Math.min(broad, k - row);
-              decode(encoded, column, width, row, depth, memory, broad + CACHE_LINE);
+              decode(
+                  encoded,
+                  /* row= */ column,
+                  /* rowCount= */ width,
+                  /* first= */ row,
+                  /* count= */ depth,
+                  memory,
+                  broad + CACHE_LINE);
               boolean adds = accumulate || row > 0;
               Matrix left = x.from(0, row);
               if (own == null) {
@@ -246,16 +253,16 @@ final class EncodedProducts {
   private void decode(
       EncodedRows encoded,
       int row,
-      int height,
-      int column,
-      int width,
+      int rowCount,
+      int first,
+      int count,
       Cpu.Memory tile,
       int stride) {
-    for (int i = 0; i < height; i++) {
+    for (int i = 0; i < rowCount; i++) {
       if (halves) {
-        encoded.decodeHalves(row + i, column, width, tile, (long) i * stride);
+        encoded.decodeHalves(row + i, first, count, tile, (long) i * stride);
       } else {
-        encoded.decode(rows, row + i, column, width, tile, (long) i * stride);
+        encoded.decode(rows, row + i, first, count, tile, (long) i * stride);
       }
     }
   }

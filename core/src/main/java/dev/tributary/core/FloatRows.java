@@ -29,7 +29,15 @@ final class FloatRows implements Rows<float[]> {
    * A buffer holds fewer than 2^31 bytes, so there are several: one begins every {@link #STEP}
    * elements and holds twice as many, so that whatever is shorter than a step lies in one of them.
    */
-  private record View(FloatBuffer[] buffers, FloatPointer pointer) implements Access {
+  private static final class View implements Access {
+    private final FloatBuffer[] buffers;
+    private final FloatPointer pointer;
+
+    View(FloatBuffer[] buffers, FloatPointer pointer) {
+      this.buffers = buffers;
+      this.pointer = pointer;
+    }
+
     FloatPointer at(long offset) {
       return new FloatPointer(pointer).position(offset);
     }

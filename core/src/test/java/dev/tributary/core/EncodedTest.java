@@ -26,7 +26,21 @@ class EncodedTest {
   private static final double ROUNDINGS = 64;
 
   /** Random blocks of numbers below 10, and what they are. */
-  record Stored(BlockFormat format, boolean turned, Shape shape, byte[] bytes, double[] values) {
+  static final class Stored {
+    private final BlockFormat format;
+    private final boolean turned;
+    private final Shape shape;
+    private final byte[] bytes;
+    private final double[] values;
+
+    private Stored(BlockFormat format, boolean turned, Shape shape, byte[] bytes, double[] values) {
+      this.format = format;
+      this.turned = turned;
+      this.shape = shape;
+      this.bytes = bytes;
+      this.values = values;
+    }
+
     /** So many stored rows of so many numbers. */
     static Stored random(BlockFormat format, boolean turned, int rows, int width, long seed) {
       Random random = new Random(seed);
@@ -109,7 +123,7 @@ class EncodedTest {
     int axis = random.nextInt(2);
     int block = random.nextBoolean() ? format.elements() : 1;
     int from = random.nextInt(shape.size(axis)) / block * block;
-    int to = from + (random.nextInt(shape.size(axis) - from + 1)) / block * block;
+    int to = from + random.nextInt(shape.size(axis) - from + 1) / block * block;
     int[] chosen = random.ints(random.nextInt(9), 0, shape.size(axis)).toArray();
     List<UnaryOperator<Tensor>> operations =
         List.of(
@@ -241,7 +255,7 @@ class EncodedTest {
     Shape shape = Shape.of(3000, 5000);
     Tensor.encoded(DType.FLOAT, shape, BlockFormat.BF16, true, (from, target) -> {});
     long taken = Scope.reservedBytes() - before;
-    assertTrue(taken >= 2 * shape.length() && taken < 2.2 * shape.length(), "bytes " + taken);
+    assertTrue(taken >= 2L * shape.length() && taken < 2.2 * shape.length(), "bytes " + taken);
   }
 
   @Example
