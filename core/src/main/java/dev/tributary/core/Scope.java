@@ -92,7 +92,7 @@ public final class Scope implements AutoCloseable {
     }
     long needed = bytes.getAsLong();
     long used = device.usedBytes();
-    long room = device.limitBytes() - used;
+    long room = roomBytes();
     requireArgument(
         needed <= room,
         "%s needs %.1f GB of memory, and there is room for %.1f GB beside the %.1f GB in use",
@@ -100,6 +100,15 @@ public final class Scope implements AutoCloseable {
         needed / 1e9,
         Math.max(0, room) / 1e9,
         used / 1e9);
+  }
+
+  /**
+   * {@return how many bytes of off-heap memory this process may still hold beyond what tensors hold
+   * now}
+   */
+  public static long roomBytes() {
+    Device device = Device.current();
+    return device.limitBytes() - device.usedBytes();
   }
 
   /** Gives the memory that waits for new tensors back to the operating system. */

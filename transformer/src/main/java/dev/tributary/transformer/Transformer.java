@@ -105,7 +105,7 @@ public final class Transformer {
   public static Transformer of(
       TransformerConfig config, DType dtype, String description, Weights weights, Progress progress)
       throws IOException {
-    Scope.requireRoom(() -> bytes(config, dtype), "a model of these sizes");
+    requireRoom(config, dtype, weights);
     int layers = config.layers().size();
     progress.at(0, layers);
     Map<Slot, Tensor> read = new LinkedHashMap<>();
@@ -128,13 +128,27 @@ public final class Transformer {
             there, own -> new Transformer(this, Layer.with(layers, own), autoencoders));
   }
 
-  /** Of its weights, also while they are read. */
-  private static long bytes(TransformerConfig config, DType dtype) {
-    return Shapes.measure(
-        () -> {
-          random(config, dtype, 0);
-          return Scope.reservedBytes();
-        });
+  /** For its weights, also while they are read. */
+  private static void requireRoom(TransformerConfig config, DType dtype, Weights weights)
+      throws IOException {
+    try {
+      Scope.requireRoom(
+          () ->
+              Shapes.measure(
+                  () -> {
+                    for (Slot slot : config.slots()) {
+                      try {
+                        read(slot, weights, dtype);
+                      } catch (IOException e) {
+                        throw new UncheckedIOException(e);
+                      }
+                    }
+                    return Scope.reservedBytes();
+                  }),
+          "a model of these sizes");
+    } catch (UncheckedIOException e) {
+      throw e.getCause();
+    }
   }
 
   private static Tensor read(Slot slot, Weights weights, DType dtype) throws IOException {

@@ -282,7 +282,7 @@ public final class Checkpoint {
    *
    * @throws IOException if its shape is another one, or a number is infinite or NaN
    */
-  Tensor read(Slot slot, DType dtype) throws IOException {
+  Tensor read(Slot slot, DType dtype, Widening widening) throws IOException {
     Layout.Entry entry = layout.of(slot);
     StoredTensor tensor = stored(entry);
     if (!tensor.shape().equals(entry.stored())) {
@@ -299,12 +299,28 @@ public final class Checkpoint {
     if (adapted.isPresent()) {
       return adapted.get().read(slot, weight, dtype); // looks at its numbers itself
     }
-    Tensor result = weight.read(dtype);
+    Tensor result =
+        keeps(slot, weight.type(), dtype, widening) ? weight.keep(dtype) : weight.read(dtype);
     if (!result.isFinite()) {
       throw StoredTensor.because(
           tensor.path(), tensor.name(), "holds a number that is infinite or NaN");
     }
     return result;
+  }
+
+  /**
+   * Whether a weight stays in memory as it is stored. BF16 does always: it is widened on the way to
+   * the processor for next to nothing.
+   */
+  private boolean keeps(Slot slot, ElementType type, DType dtype, Widening widening) {
+    boolean isMatrix =
+        slot.weight().role() == Weight.Role.MATRIX || slot.weight().role() == Weight.Role.TABLE;
+    return isMatrix && (type == ElementType.BF16 || widening == Widening.NEVER);
+  }
+
+  /** What all weights take in a type of numbers, bytes. */
+  long bytes(DType dtype) {
+    return config().slots().stream().mapToLong(slot -> slot.shape().length()).sum() * dtype.bytes();
   }
 
   /** An unembedding that an adapter untied begins as the token embedding. */

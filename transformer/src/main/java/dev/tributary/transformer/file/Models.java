@@ -2,6 +2,7 @@ package dev.tributary.transformer.file;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Progress;
@@ -70,11 +71,28 @@ public final class Models {
    */
   public static Transformer load(Checkpoint checkpoint, DType dtype, Progress progress)
       throws IOException {
+    return load(checkpoint, dtype, Widening.IF_ROOM, progress);
+  }
+
+  /**
+   * Reads a model, and says how its matrices lie in memory.
+   *
+   * @param checkpoint what was opened
+   * @param dtype in which to compute, whatever the file holds
+   * @param widening whether matrices of fewer bits are widened
+   * @param progress hears of every layer
+   * @return the model
+   * @throws IOException if a weight is broken, or not what the config describes
+   */
+  public static Transformer load(
+      Checkpoint checkpoint, DType dtype, Widening widening, Progress progress) throws IOException {
+    boolean fits = checkpoint.bytes(dtype) <= Scope.roomBytes() / 2;
+    Widening chosen = fits ? widening : Widening.NEVER;
     return Transformer.of(
         checkpoint.config(),
         dtype,
         checkpoint.description(),
-        slot -> checkpoint.read(slot, dtype),
+        slot -> checkpoint.read(slot, dtype, chosen),
         progress);
   }
 

@@ -17,6 +17,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.stream.IntStream;
 
 /**
@@ -236,26 +237,85 @@ final class StoredTensor {
    */
   Tensor read(DType dtype) throws IOException {
     requireReadable();
+    Optional<StoredRows> rows = rows();
+    return inFile(
+        access -> rows.isPresent() ? rows.get().decoded(dtype, access) : read(dtype, access));
+  }
+
+  /**
+   * The tensor as it is stored, where it is a matrix whose rows can be kept in memory as they are,
+   * and as {@link #read} gives it otherwise.
+   *
+   * @throws IOException as {@link #read}
+   */
+  Tensor keep(DType dtype) throws IOException {
+    requireReadable();
+    Optional<StoredRows> rows = rows();
+    return inFile(
+        access -> rows.isPresent() ? rows.get().encoded(dtype, access) : read(dtype, access));
+  }
+
+  /** What is made of an open file. */
+  @FunctionalInterface
+  private interface Reading {
+    Tensor of(FileBytes.Access access) throws IOException;
+  }
+
+  private Tensor inFile(Reading reading) throws IOException {
+    try (FileBytes.Access access = storage.bytes.access()) {
+      return reading.of(access);
+    } catch (IOException | UncheckedIOException e) {
+      throw BadFile.causedBy(e, path(), "tensor %s can no longer be read", BadFile.quoted(name));
+    } catch (OutOfMemoryError e) {
+      throw BadFile.causedBy(
+          e, path(), "tensor %s %s does not fit into memory", BadFile.quoted(name), shape);
+    }
+  }
+
+  /** Its rows or columns, if either each lie without a gap. */
+  private Optional<StoredRows> rows() {
+    BlockFormat format = type().format();
+    boolean isOfRows = shape.rank() == 2 && sizes.length == 2 && strides[1] == 1;
+    boolean isOfColumns = shape.rank() == 2 && strides[0] == 1 && !isOfRows;
+    if (format == null
+        || added != 0
+        || storage.order == ByteOrder.BIG_ENDIAN
+        || !(isOfRows || isOfColumns)
+        || shape.length() == 0) {
+      return Optional.empty();
+    }
+    int[] outer = isOfRows ? new int[] {0} : IntStream.range(1, sizes.length).toArray();
+    long[] starts = new long[shape.size(isOfRows ? 0 : 1)];
+    for (int row = 0; row < starts.length; row++) {
+      int rest = row;
+      starts[row] = first;
+      for (int i = outer.length - 1; i >= 0; i--) {
+        starts[row] += rest % sizes[outer[i]] * strides[outer[i]];
+        rest /= sizes[outer[i]];
+      }
+    }
+    boolean inBlocks =
+        shape.size(isOfRows ? 1 : 0) % format.elements() == 0
+            && Arrays.stream(starts).allMatch(start -> start % format.elements() == 0);
+    return inBlocks
+        ? Optional.of(new StoredRows(storage, format, shape, isOfColumns, starts))
+        : Optional.empty();
+  }
+
+  private Tensor read(DType dtype, FileBytes.Access access) {
     int[] inFile =
         IntStream.range(0, strides.length)
             .boxed()
             .sorted(Comparator.comparingLong(axis -> -strides[axis]))
             .mapToInt(axis -> axis)
             .toArray();
-    try (FileBytes.Access access = storage.bytes.access()) {
-      if (isSorted(inFile)) {
-        return Tensor.generate(dtype, shape, new Numbers(access, inFile));
-      }
-      try (Scope scope = Scope.open()) {
-        int[] dimensions = Arrays.stream(inFile).map(axis -> sizes[axis]).toArray();
-        Tensor stored = Tensor.generate(dtype, Shape.of(dimensions), new Numbers(access, inFile));
-        return scope.keep(stored.permute(inverse(inFile)).reshape(shape));
-      }
-    } catch (IOException | UncheckedIOException e) {
-      throw BadFile.causedBy(e, path(), "tensor %s can no longer be read", BadFile.quoted(name));
-    } catch (OutOfMemoryError e) {
-      throw BadFile.causedBy(
-          e, path(), "tensor %s %s does not fit into memory", BadFile.quoted(name), shape);
+    if (isSorted(inFile)) {
+      return Tensor.generate(dtype, shape, new Numbers(access, inFile));
+    }
+    try (Scope scope = Scope.open()) {
+      int[] dimensions = Arrays.stream(inFile).map(axis -> sizes[axis]).toArray();
+      Tensor stored = Tensor.generate(dtype, Shape.of(dimensions), new Numbers(access, inFile));
+      return scope.keep(stored.permute(inverse(inFile)).reshape(shape));
     }
   }
 

@@ -117,8 +117,8 @@ class AdapterTest {
           config.slots().stream().filter(slot -> chosen.contains(slot.weight())).toList();
       assertEquals(1 + 2 * config.layers().size(), slots.size());
       for (Slot slot : slots) {
-        double[] exact = checkpoint.read(slot, DType.DOUBLE).toDoubles();
-        double[] rounded = checkpoint.read(slot, DType.FLOAT).toDoubles();
+        double[] exact = checkpoint.read(slot, DType.DOUBLE, Widening.IF_ROOM).toDoubles();
+        double[] rounded = checkpoint.read(slot, DType.FLOAT, Widening.IF_ROOM).toDoubles();
         assertArrayEquals(Arrays.stream(exact).map(x -> (float) x).toArray(), rounded);
       }
     }

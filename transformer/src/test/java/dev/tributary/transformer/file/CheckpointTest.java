@@ -92,7 +92,9 @@ class CheckpointTest {
     assertEquals(TransformerConfig.gpt2(2, 4, 2, 3, 5, 3, 7, 1e-5, true), checkpoint.config());
     try (Scope scope = Scope.open()) {
       double[] values =
-          checkpoint.read(new Slot(Weight.MLP_INPUT, 1, Shape.of(4, 5)), DType.DOUBLE).toDoubles();
+          checkpoint
+              .read(new Slot(Weight.MLP_INPUT, 1, Shape.of(4, 5)), DType.DOUBLE, Widening.IF_ROOM)
+              .toDoubles();
       double[] expected = new double[20];
       for (int i = 0; i < expected.length; i++) {
         expected[i] = "transformer.h.1.mlp.c_fc.weight".length() + i / 16.0;
@@ -110,7 +112,7 @@ class CheckpointTest {
     try (Scope scope = Scope.open()) {
       double[] values =
           checkpoint
-              .read(new Slot(Weight.FINAL_NORM_BIAS, 0, Shape.of(4)), DType.FLOAT)
+              .read(new Slot(Weight.FINAL_NORM_BIAS, 0, Shape.of(4)), DType.FLOAT, Widening.IF_ROOM)
               .toDoubles();
       assertEquals("ln_f.bias".length(), values[0]);
     }
@@ -129,9 +131,14 @@ class CheckpointTest {
           refusal(
               () ->
                   checkpoint.read(
-                      new Slot(Weight.TOKEN_EMBEDDING, 0, Shape.of(7, 4)), DType.FLOAT)));
+                      new Slot(Weight.TOKEN_EMBEDDING, 0, Shape.of(7, 4)),
+                      DType.FLOAT,
+                      Widening.IF_ROOM)));
       String sentence =
-          refusal(() -> checkpoint.read(new Slot(Weight.KEY, 0, Shape.of(4, 6)), DType.FLOAT));
+          refusal(
+              () ->
+                  checkpoint.read(
+                      new Slot(Weight.KEY, 0, Shape.of(4, 6)), DType.FLOAT, Widening.IF_ROOM));
       assertTrue(sentence.contains("is [4, 12], and"), sentence);
       assertTrue(sentence.endsWith("says [4, 18] (n_embd, 3 n_head head_dim)"), sentence);
     }
@@ -144,7 +151,11 @@ class CheckpointTest {
       assertEquals(
           "/model.safetensors: there is no tensor \"lm_head.weight\"",
           refusal(
-              () -> checkpoint.read(new Slot(Weight.UNEMBEDDING, 0, Shape.of(7, 4)), DType.FLOAT)));
+              () ->
+                  checkpoint.read(
+                      new Slot(Weight.UNEMBEDDING, 0, Shape.of(7, 4)),
+                      DType.FLOAT,
+                      Widening.IF_ROOM)));
     }
   }
 
@@ -159,7 +170,10 @@ class CheckpointTest {
               + " NaN",
           refusal(
               () ->
-                  checkpoint.read(new Slot(Weight.FINAL_NORM_BIAS, 0, Shape.of(4)), DType.FLOAT)));
+                  checkpoint.read(
+                      new Slot(Weight.FINAL_NORM_BIAS, 0, Shape.of(4)),
+                      DType.FLOAT,
+                      Widening.IF_ROOM)));
     }
   }
 
@@ -170,7 +184,11 @@ class CheckpointTest {
     try (Scope scope = Scope.open()) {
       String sentence =
           refusal(
-              () -> checkpoint.read(new Slot(Weight.FINAL_NORM_BIAS, 0, Shape.of(4)), DType.FLOAT));
+              () ->
+                  checkpoint.read(
+                      new Slot(Weight.FINAL_NORM_BIAS, 0, Shape.of(4)),
+                      DType.FLOAT,
+                      Widening.IF_ROOM));
       assertTrue(sentence.contains("\"transformer.ln_f.bias\" is I32"), sentence);
     }
   }
@@ -251,7 +269,9 @@ class CheckpointTest {
     try (Scope scope = Scope.open()) {
       assertEquals(
           "lm_head.weight".length(),
-          checkpoint.read(new Slot(Weight.UNEMBEDDING, 0, Shape.of(7, 4)), DType.FLOAT).get(0, 0));
+          checkpoint
+              .read(new Slot(Weight.UNEMBEDDING, 0, Shape.of(7, 4)), DType.FLOAT, Widening.IF_ROOM)
+              .get(0, 0));
     }
   }
 
