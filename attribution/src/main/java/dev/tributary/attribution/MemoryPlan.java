@@ -5,10 +5,14 @@ import static dev.tributary.core.Checks.requireArgument;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shapes;
+import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.Weights;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.Collections;
 import java.util.EnumSet;
 import java.util.Locale;
@@ -39,10 +43,12 @@ public record MemoryPlan(long weights, long recording, long gradients) {
    *
    * @param config sizes of the model
    * @param dtype in which it computes
+   * @param stored its weights, which say how they lie in memory; they are not read
    * @param tokens of the prompt
    * @throws IllegalArgumentException if there are none, or more than the context holds
    */
-  public static MemoryPlan of(TransformerConfig config, DType dtype, int tokens) {
+  public static MemoryPlan of(
+      TransformerConfig config, DType dtype, Weights stored, int tokens) {
     requireArgument(
         tokens > 0 && tokens <= config.context(),
         "memory for %d tokens: the context of this model holds 1 to %d",
@@ -50,13 +56,21 @@ public record MemoryPlan(long weights, long recording, long gradients) {
         config.context());
     return Shapes.measure(
         () -> {
-          Transformer model = Transformer.random(config, dtype, 0);
+          Transformer model = read(config, dtype, stored);
           Scope.releaseUnused(); // what reading them took besides
           long weights = Scope.reservedBytes();
           Run run = model.run(NodeAttribution.sites(), new int[tokens]);
           long recording = Scope.reservedBytes() - weights;
           return new MemoryPlan(weights, recording, gradients(run));
         });
+  }
+
+  private static Transformer read(TransformerConfig config, DType dtype, Weights stored) {
+    try {
+      return Transformer.of(config, dtype, "measured", stored, Progress.NONE);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   /** What {@link NodeAttribution#of} needs besides a run, by a metric that reads every logit. */

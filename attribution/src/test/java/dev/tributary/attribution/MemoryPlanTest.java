@@ -14,6 +14,7 @@ import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.Weights;
 import java.util.Random;
 import java.util.Set;
 import net.jqwik.api.ForAll;
@@ -50,7 +51,7 @@ class MemoryPlanTest {
             ? config(layers, dModel, heads, dHead, neurons, vocabulary, tokens)
             : RandomArchitecture.of(
                 new Random(seed), layers, dModel, heads, dHead, neurons, 2 * tokens, vocabulary);
-    MemoryPlan plan = MemoryPlan.of(config, dtype, tokens);
+    MemoryPlan plan = MemoryPlan.of(config, dtype, Weights.random(dtype, 0), tokens);
     Scope.releaseUnused();
     long empty = Scope.reservedBytes();
     try (Scope scope = Scope.open()) {
@@ -113,7 +114,7 @@ class MemoryPlanTest {
       EdgeSearch search = EdgeSearch.of(EdgeAttribution.of(nodes, ScaleGradient.LIVE));
       search.top(100, Progress.NONE);
       double all = Scope.reservedBytes() - empty;
-      long planned = MemoryPlan.of(config, dtype, tokens).total() + search.bytes();
+      long planned = MemoryPlan.of(config, dtype, Weights.random(dtype, 0), tokens).total() + search.bytes();
       assertEquals(all, (double) planned, OF_SEARCH * all + SMALL_SEARCH);
     }
   }
@@ -138,7 +139,7 @@ class MemoryPlanTest {
     assertEquals(before, Scope.reservedBytes());
     TransformerConfig small =
         TransformerConfig.gpt2(1, 4, 1, 4, 4, 8, 3, 1e-5, MlpActivation.TANH_GELU, true);
-    assertThrows(IllegalArgumentException.class, () -> MemoryPlan.of(small, DType.FLOAT, 9));
-    assertThrows(IllegalArgumentException.class, () -> MemoryPlan.of(small, DType.FLOAT, 0));
+    assertThrows(IllegalArgumentException.class, () -> MemoryPlan.of(small, DType.FLOAT, Weights.random(DType.FLOAT, 0), 9));
+    assertThrows(IllegalArgumentException.class, () -> MemoryPlan.of(small, DType.FLOAT, Weights.random(DType.FLOAT, 0), 0));
   }
 }

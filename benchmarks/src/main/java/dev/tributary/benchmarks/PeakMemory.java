@@ -9,12 +9,15 @@ import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.attribution.NodeScore;
 import dev.tributary.attribution.Readings;
 import dev.tributary.attribution.Source;
+import dev.tributary.core.BlockFormat;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.Weights;
 import java.io.IOException;
 import java.util.Random;
 
@@ -25,6 +28,7 @@ import java.util.Random;
  *
  * <pre>
  * java -cp benchmarks/target/benchmarks.jar dev.tributary.benchmarks.PeakMemory GPT2_SMALL 1024
+ * java -Xmx2g -cp benchmarks/target/benchmarks.jar dev.tributary.benchmarks.PeakMemory GEMMA_2_2B 32 1 BF16
  * </pre>
  */
 public final class PeakMemory {
@@ -37,18 +41,22 @@ public final class PeakMemory {
   /**
    * Prints it, step by step.
    *
-   * @param args a {@link ModelShape}, the number of tokens, and how often to do it all: once
+   * @param args a {@link ModelShape}, the number of tokens, how often to do it all: once, and how
+   *     matrices are stored: F32, or BF16
    * @throws IOException if the system does not say how much memory this process has
    */
   public static void main(String[] args) throws IOException {
     ModelShape shape = ModelShape.valueOf(args[0]);
     int tokens = Integer.parseInt(args[1]);
     int times = args.length > 2 ? Integer.parseInt(args[2]) : 1;
+    boolean narrow = args.length > 3 && BlockFormat.valueOf(args[3]) == BlockFormat.BF16;
+    Weights weights = narrow ? new RandomBf16(1) : Weights.random(DType.FLOAT, 1);
     TransformerConfig config = shape.config();
-    System.out.println("planned: " + MemoryPlan.of(config, DType.FLOAT, tokens));
+    System.out.println("planned: " + MemoryPlan.of(config, DType.FLOAT, weights, tokens));
     try (Scope scope = Scope.open()) {
       PeakMemory making = new PeakMemory();
-      Transformer model = Transformer.random(config, DType.FLOAT, 1);
+      Transformer model =
+          Transformer.of(config, DType.FLOAT, "random weights", weights, Progress.NONE);
       Scope.releaseUnused();
       making.print("weights");
       int[] prompt = new Random(2).ints(tokens, 0, config.vocabulary()).toArray();
