@@ -47,8 +47,7 @@ public record MemoryPlan(long weights, long recording, long gradients) {
    * @param tokens of the prompt
    * @throws IllegalArgumentException if there are none, or more than the context holds
    */
-  public static MemoryPlan of(
-      TransformerConfig config, DType dtype, Weights stored, int tokens) {
+  public static MemoryPlan of(TransformerConfig config, DType dtype, Weights stored, int tokens) {
     requireArgument(
         tokens > 0 && tokens <= config.context(),
         "memory for %d tokens: the context of this model holds 1 to %d",

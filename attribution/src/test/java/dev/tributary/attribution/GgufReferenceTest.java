@@ -24,6 +24,7 @@ import dev.tributary.transformer.file.Models;
 import dev.tributary.transformer.file.Safetensors;
 import dev.tributary.transformer.file.Tokenizer;
 import dev.tributary.transformer.file.Tokenizers;
+import dev.tributary.transformer.file.Widening;
 import java.io.IOException;
 import java.math.BigInteger;
 import java.nio.file.Files;
@@ -301,8 +302,16 @@ class GgufReferenceTest {
 
   private static void compare(Path path, Path model, DType dtype, String type, double tolerance)
       throws IOException {
+    for (Widening widening : Widening.values()) {
+      compare(path, model, dtype, widening, type, tolerance);
+    }
+  }
+
+  private static void compare(
+      Path path, Path model, DType dtype, Widening widening, String type, double tolerance)
+      throws IOException {
     try (Scope scope = Scope.open()) {
-      Transformer loaded = Models.load(model, dtype, Progress.NONE);
+      Transformer loaded = Models.load(Checkpoint.open(model), dtype, widening, Progress.NONE);
       int[] tokens = ExpectedTensors.ids(json(path.resolve("case.json")).get("token_ids"));
       Run run = loaded.run(tokens);
       int[] first = Arrays.copyOf(tokens, 6);
@@ -386,17 +395,34 @@ class GgufReferenceTest {
         "reference-gguf/smollm2", folder -> realTests(folder, file.get()).stream());
   }
 
+  /** In what the real model is computed, and how its matrices lie in memory. */
+  private enum Arithmetic {
+    FLOAT(DType.FLOAT, Widening.IF_ROOM),
+    FLOAT_OF_BLOCKS(DType.FLOAT, Widening.NEVER),
+    DOUBLE(DType.DOUBLE, Widening.IF_ROOM);
+
+    private final DType dtype;
+    private final Widening widening;
+
+    Arithmetic(DType dtype, Widening widening) {
+      this.dtype = dtype;
+      this.widening = widening;
+    }
+  }
+
   private static List<DynamicNode> realTests(Path folder, Path file) throws IOException {
     List<DynamicNode> tests = new ArrayList<>();
     tests.add(dynamicTest("tokens", () -> compareRealTokens(folder.resolve("tokens.json"), file)));
-    for (DType dtype : DType.values()) {
+    for (Arithmetic arithmetic : Arithmetic.values()) {
+      DType dtype = arithmetic.dtype;
       double tolerance = dtype == DType.DOUBLE ? DOUBLE_TOLERANCE : REAL_FLOAT_TOLERANCE;
       tests.add(
           dynamicTest(
-              dtype.name().toLowerCase(Locale.ROOT),
+              arithmetic.name().toLowerCase(Locale.ROOT),
               () -> {
                 try (Scope scope = Scope.open()) {
-                  Transformer model = Models.load(file, dtype, Progress.NONE);
+                  Transformer model =
+                      Models.load(Checkpoint.open(file), dtype, arithmetic.widening, Progress.NONE);
                   for (Path prompt : list(folder).stream().filter(Files::isDirectory).toList()) {
                     compareReal(model, prompt, tolerance);
                   }

@@ -114,7 +114,8 @@ class MemoryPlanTest {
       EdgeSearch search = EdgeSearch.of(EdgeAttribution.of(nodes, ScaleGradient.LIVE));
       search.top(100, Progress.NONE);
       double all = Scope.reservedBytes() - empty;
-      long planned = MemoryPlan.of(config, dtype, Weights.random(dtype, 0), tokens).total() + search.bytes();
+      long planned =
+          MemoryPlan.of(config, dtype, Weights.random(dtype, 0), tokens).total() + search.bytes();
       assertEquals(all, (double) planned, OF_SEARCH * all + SMALL_SEARCH);
     }
   }
@@ -139,7 +140,11 @@ class MemoryPlanTest {
     assertEquals(before, Scope.reservedBytes());
     TransformerConfig small =
         TransformerConfig.gpt2(1, 4, 1, 4, 4, 8, 3, 1e-5, MlpActivation.TANH_GELU, true);
-    assertThrows(IllegalArgumentException.class, () -> MemoryPlan.of(small, DType.FLOAT, Weights.random(DType.FLOAT, 0), 9));
-    assertThrows(IllegalArgumentException.class, () -> MemoryPlan.of(small, DType.FLOAT, Weights.random(DType.FLOAT, 0), 0));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> MemoryPlan.of(small, DType.FLOAT, Weights.random(DType.FLOAT, 0), 9));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> MemoryPlan.of(small, DType.FLOAT, Weights.random(DType.FLOAT, 0), 0));
   }
 }
