@@ -19,10 +19,10 @@ class TransformerConfigTest {
     "1, 1, 1, 1, 1, 1, 1, 0, epsilon is 0",
     "1, 1, 1, 1, 1, 1, 1, NaN, epsilon is NaN",
     "1, 1, 1, 1, 1, 1, 1, Infinity, epsilon is Infinity",
-    "1, 65536, 1, 1, 1, 1, 4096, 1e-5, token embedding would be '[4096, 65536]'",
-    "1, 65536, 1, 1, 1, 4096, 1, 1e-5, position embedding would be '[4096, 65536]'",
-    "1, 65536, 1, 1, 4096, 1, 1, 1e-5, MLP would be '[65536, 4096]'",
-    "1, 65536, 2, 683, 1, 1, 1, 1e-5, values would be '[65536, 4098]'",
+    "1, 65536, 1, 1, 1, 1, 32768, 1e-5, token embedding would be '[32768, 65536]'",
+    "1, 65536, 1, 1, 1, 32768, 1, 1e-5, position embedding would be '[32768, 65536]'",
+    "1, 65536, 1, 1, 32768, 1, 1, 1e-5, MLP would be '[65536, 32768]'",
+    "1, 65536, 2, 16384, 1, 1, 1, 1e-5, values would be '[65536, 32768]'",
     "1, 1, 2147483647, 2147483647, 1, 1, 1, 1e-5, output would be"
   })
   void constructor_impossibleSize_isRefused(
