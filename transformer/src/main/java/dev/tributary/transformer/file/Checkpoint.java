@@ -299,8 +299,7 @@ public final class Checkpoint {
     if (adapted.isPresent()) {
       return adapted.get().read(slot, weight, dtype); // looks at its numbers itself
     }
-    Tensor result =
-        keeps(slot, weight.type(), dtype, widening) ? weight.keep(dtype) : weight.read(dtype);
+    Tensor result = keeps(slot, weight.type(), widening) ? weight.keep(dtype) : weight.read(dtype);
     if (!result.isFinite()) {
       throw StoredTensor.because(
           tensor.path(), tensor.name(), "holds a number that is infinite or NaN");
@@ -312,7 +311,7 @@ public final class Checkpoint {
    * Whether a weight stays in memory as it is stored. BF16 does always: it is widened on the way to
    * the processor for next to nothing.
    */
-  private boolean keeps(Slot slot, ElementType type, DType dtype, Widening widening) {
+  private static boolean keeps(Slot slot, ElementType type, Widening widening) {
     boolean isMatrix =
         slot.weight().role() == Weight.Role.MATRIX || slot.weight().role() == Weight.Role.TABLE;
     return isMatrix && (type == ElementType.BF16 || widening == Widening.NEVER);
