@@ -3,6 +3,7 @@ package dev.tributary.core;
 import dev.tributary.core.Rows.Matrix;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -85,6 +86,9 @@ final class EncodedProducts {
       inRows(x, out);
       return;
     }
+    if (OneDnnBf16.FAST && isOfParts() && inParts(x, out)) {
+      return;
+    }
     Deque<Device.Block> copies = new ArrayDeque<>();
     Matrix left = x;
     if (halves && left.transposed()) {
@@ -120,6 +124,120 @@ final class EncodedProducts {
   private Matrix matrix(Deque<Device.Block> taken, boolean standing) {
     taken.push(Cpu.INSTANCE.take(dtype, (long) m * k));
     return new Matrix(Cpu.access(taken.element()), 0, standing ? m : k, standing);
+  }
+
+  /** Whether {@link #inParts} may compute it. */
+  private boolean isOfParts() {
+    return halves && transposed;
+  }
+
+  /**
+   * Every FLOAT is the sum of three BF16 numbers, so three products of BF16, added up in FLOAT, are
+   * the product of FLOAT. They are the rows of one, so that weights are read once.
+   *
+   * @return whether the left side is small enough: the largest FLOAT is rounded to infinity
+   */
+  boolean inParts(Matrix x, Matrix out) {
+    Cpu.Memory parts = take(DType.FLOAT, partsLength());
+    boolean finite = splitIntoParts(x, parts.raw());
+    EncodedRows encoded = EncodedRows.of(y);
+    if (finite) {
+      Workers.run(
+          units(),
+          work(),
+          (from, to) -> {
+            Cpu.Memory sums = take(DType.FLOAT, sumsLength());
+            int end = Math.min(n, to * CACHE_LINE);
+            for (int column = from * CACHE_LINE; column < end; column += SUMS) {
+              int width = Math.min(SUMS, end - column);
+              OneDnnBf16.product(
+                  parts.raw().pointer(0),
+                  encoded.raw().pointer(encoded.position(column, 0)),
+                  encoded.stride(),
+                  sums.raw().pointer(0),
+                  3 * m,
+                  width,
+                  k);
+              addParts(sums.access(), out.from(0, column), width);
+            }
+            Cpu.INSTANCE.give(sums);
+          });
+    }
+    Cpu.INSTANCE.give(parts);
+    return finite;
+  }
+
+  /** Columns of a product of parts at a time. */
+  private static final int SUMS = 4096;
+
+  private int partsLength() {
+    return (3 * m * k + 1) / 2;
+  }
+
+  private int sumsLength() {
+    return 3 * m * Math.min(n, SUMS);
+  }
+
+  private static Cpu.Memory take(DType dtype, long length) {
+    return (Cpu.Memory) Cpu.INSTANCE.take(dtype, length);
+  }
+
+  /** Says whether all parts are finite. */
+  private boolean splitIntoParts(Matrix x, RawBytes parts) {
+    AtomicBoolean finite = new AtomicBoolean(true);
+    Workers.run(
+        m,
+        (long) m * k,
+        (from, to) -> {
+          float[] rest = new float[k];
+          short[] part = new short[k];
+          for (int i = from; i < to; i++) {
+            Matrix row = x.from(i, 0);
+            int step = x.transposed() ? x.stride() : 1;
+            FloatRows.INSTANCE.readStrided(row.access(), row.offset(), step, rest, k);
+            for (int p = 0; p < 3; p++) {
+              if (!takePart(rest, part)) {
+                finite.set(false);
+              }
+              parts.write(part, k, ((long) p * m + i) * k * Short.BYTES);
+            }
+          }
+        });
+    return finite.get();
+  }
+
+  /** Rounds to BF16, to the nearest and of two to the even one, and leaves what is missing. */
+  private static boolean takePart(float[] rest, short[] part) {
+    boolean finite = true;
+    for (int i = 0; i < part.length; i++) {
+      int bits = Float.floatToRawIntBits(rest[i]);
+      int rounded = bits + 0x7fff + (bits >>> 16 & 1) & 0xffff0000;
+      part[i] = (short) (rounded >>> 16);
+      float taken = Float.intBitsToFloat(rounded);
+      finite &= Float.isFinite(taken);
+      rest[i] -= taken;
+    }
+    return finite;
+  }
+
+  /** The smallest parts first. */
+  private void addParts(Rows.Access sums, Matrix out, int width) {
+    FloatRows floats = FloatRows.INSTANCE;
+    float[] sum = new float[width];
+    float[] part = new float[width];
+    for (int i = 0; i < m; i++) {
+      floats.read(sums, (2L * m + i) * width, sum, 0, width);
+      for (int p = 1; p >= 0; p--) {
+        floats.read(sums, ((long) p * m + i) * width, part, 0, width);
+        floats.binary(Kernels.Binary.PLUS, sum, part, sum, width);
+      }
+      Matrix row = out.from(i, 0);
+      if (accumulate) {
+        floats.read(row.access(), row.offset(), part, 0, width);
+        floats.binary(Kernels.Binary.PLUS, sum, part, sum, width);
+      }
+      floats.write(sum, 0, width, row.access(), row.offset());
+    }
   }
 
   /** Columns in the order in which tiles have them. */
@@ -284,6 +402,10 @@ final class EncodedProducts {
   /** How many elements each of the blocks has that it takes from the pool at a time. */
   IntStream scratch(boolean xTransposed) {
     int pieces = Workers.pieces(units(), work());
+    if (OneDnnBf16.FAST && isOfParts()) {
+      return IntStream.concat(
+          IntStream.of(partsLength()), IntStream.generate(this::sumsLength).limit(pieces));
+    }
     if (!transposed) {
       return IntStream.generate(() -> (int) productOfHalves()).limit(halves ? pieces : 0);
     }

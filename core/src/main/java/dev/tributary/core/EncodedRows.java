@@ -39,7 +39,8 @@ record EncodedRows(RawBytes raw, BlockFormat format, long offset, int stride) {
     return new EncodedRows(Cpu.raw(x.block()), x.encoding().format(), x.offset(), x.rowStride());
   }
 
-  private long position(int row, int column) {
+  /** Of a number that begins a block, bytes. */
+  long position(int row, int column) {
     long element = offset + (long) row * stride + column;
     return element / format.elements() * format.bytes();
   }

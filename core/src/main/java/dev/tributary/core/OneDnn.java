@@ -34,6 +34,11 @@ final class OneDnn {
 
   private OneDnn() {}
 
+  /** Makes sure that this thread computes alone. */
+  static void computeAlone() {
+    ALONE.get();
+  }
+
   private static boolean hasAvx512() {
     int bits = dnnl.dnnl_cpu_isa_avx512_core & ~dnnl.dnnl_cpu_isa_avx2;
     return (dnnl.dnnl_get_effective_cpu_isa() & bits) != 0;
@@ -64,7 +69,7 @@ final class OneDnn {
       int m,
       int n,
       int k) {
-    ALONE.get();
+    computeAlone();
     int status =
         dnnl.dnnl_sgemm(
             letter(xTransposed),

@@ -17,17 +17,19 @@ final class RawBytes {
   /** How many bytes are read or written at a time at most. */
   static final int STEP = 1 << STEP_BITS;
 
+  private final Pointer start;
   private final ByteBuffer[] bytes;
   private final IntBuffer[] ints;
 
-  RawBytes(Pointer pointer, long start, long size) {
+  RawBytes(Pointer pointer, long first, long size) {
+    start = pointer.getPointer(BytePointer.class, first);
     int count = 1 + (int) ((size - 1) >>> STEP_BITS);
     bytes = new ByteBuffer[count];
     ints = new IntBuffer[count];
     for (int i = 0; i < count; i++) {
-      long first = (long) i << STEP_BITS;
-      BytePointer part = pointer.getPointer(BytePointer.class, start + first);
-      part.capacity(Math.min(2L * STEP - Long.BYTES, size - first));
+      long at = (long) i << STEP_BITS;
+      BytePointer part = start.getPointer(BytePointer.class, at);
+      part.capacity(Math.min(2L * STEP - Long.BYTES, size - at));
       bytes[i] = part.asByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
       ints[i] = bytes[i].asIntBuffer();
     }
@@ -40,6 +42,15 @@ final class RawBytes {
   /** So many bytes from a position on, as a buffer to be filled. */
   ByteBuffer slice(long position, int n) {
     return bytes[(int) (position >>> STEP_BITS)].slice(index(position), n);
+  }
+
+  /** Where a position is. */
+  Pointer pointer(long position) {
+    return start.getPointer(BytePointer.class, position);
+  }
+
+  void write(short[] from, int n, long position) {
+    slice(position, n * Short.BYTES).order(ByteOrder.LITTLE_ENDIAN).asShortBuffer().put(from, 0, n);
   }
 
   void read(long position, byte[] to, int n) {

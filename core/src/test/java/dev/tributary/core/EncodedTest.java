@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.tributary.core.Rows.Matrix;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
@@ -13,6 +14,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
+import net.jqwik.api.Assume;
 import net.jqwik.api.Example;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
@@ -191,6 +193,43 @@ class EncodedTest {
         assertEquals(expected.shape(), actual.shape());
         assertArrayEquals(expected.toDoubles(), actual.toDoubles(), tolerance);
       }
+    }
+  }
+
+  /** The route of processors that have units for BF16, on any that knows it at all. */
+  @Property(tries = 100)
+  void inParts_isTheProductOfFloat(
+      @ForAll @IntRange(min = 1, max = 600) int rows,
+      @ForAll @IntRange(min = 1, max = 70) int m,
+      @ForAll boolean accumulate,
+      @ForAll boolean standing,
+      @ForAll long seed) {
+    Assume.that(OneDnnBf16.POSSIBLE);
+    Random random = new Random(seed);
+    int k = 2 * (1 + random.nextInt(300));
+    Stored stored = Stored.random(BlockFormat.BF16, true, rows, k, seed);
+    double[] numbers = random.doubles((long) m * k, -2, 2).toArray();
+    for (int i = 0; i < numbers.length; i++) {
+      numbers[i] = (float) numbers[i] * Math.scalb(1, random.nextInt(40) - 20);
+    }
+    Tensor left = Tensor.of(DType.FLOAT, Shape.of(m, k), numbers);
+    Tensor right = stored.encoded(DType.FLOAT);
+    Tensor out = Tensor.full(DType.FLOAT, Shape.of(m, rows), accumulate ? 3 : 7);
+    Tensor arranged = standing ? left.permute(1, 0) : left;
+    Matrix x =
+        new Matrix(Cpu.access(arranged.block()), arranged.offset(), standing ? m : k, standing);
+    Matrix result = new Matrix(Cpu.access(out.block()), out.offset(), rows, false);
+    assertTrue(
+        EncodedProducts.of(FloatRows.INSTANCE, left, false, right, false, out, accumulate)
+            .inParts(x, result));
+    Tensor exact = Tensor.of(DType.DOUBLE, Shape.of(m, k), numbers);
+    Tensor sizes = stored.plain(DType.DOUBLE);
+    double[] expected = exact.matmul(sizes).plus(accumulate ? 3 : 0).toDoubles();
+    Tensor absolute = exact.square().sqrt().matmul(sizes.square().sqrt()).plus(3);
+    double[] scale = absolute.toDoubles();
+    double[] actual = out.toDoubles();
+    for (int i = 0; i < actual.length; i++) {
+      assertEquals(expected[i], actual[i], 8 * DType.FLOAT.epsilon() * scale[i]);
     }
   }
 

@@ -22,7 +22,7 @@ class TransformerConfigTest {
     "1, 65536, 1, 1, 1, 1, 32768, 1e-5, token embedding would be '[32768, 65536]'",
     "1, 65536, 1, 1, 1, 32768, 1, 1e-5, position embedding would be '[32768, 65536]'",
     "1, 65536, 1, 1, 32768, 1, 1, 1e-5, MLP would be '[65536, 32768]'",
-    "1, 65536, 2, 16384, 1, 1, 1, 1e-5, values would be '[65536, 32768]'",
+    "1, 65536, 2, 5462, 1, 1, 1, 1e-5, values would be '[65536, 32772]'",
     "1, 1, 2147483647, 2147483647, 1, 1, 1, 1e-5, output would be"
   })
   void constructor_impossibleSize_isRefused(
