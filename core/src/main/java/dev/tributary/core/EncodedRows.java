@@ -67,24 +67,32 @@ record EncodedRows(RawBytes raw, BlockFormat format, long offset, int stride) {
     boolean turned = x.encoding().turned();
     int height = x.shape().size(turned ? 1 : 0);
     int width = x.shape().size(turned ? 0 : 1);
+    boolean inHalves = hasHalves(x) && width % 2 == 0;
     Workers.run(
         height,
         x.shape().length(),
         (from, to) -> {
-          Cpu.Memory piece = tile(DType.FLOAT);
-          float[] numbers = new float[PIECE];
           for (int row = from; row < to && finite.get(); row++) {
-            for (int column = 0; column < width; column += PIECE) {
-              int n = Math.min(PIECE, width - column);
-              decode(FloatRows.INSTANCE, row, column, n, piece, 0);
-              FloatRows.INSTANCE.read(piece.access(), 0, numbers, 0, n);
-              if (!CpuKernels.isFinite(FloatRows.INSTANCE, numbers, n)) {
-                finite.set(false);
-              }
+            if (!(inHalves ? raw.isFinite(position(row, 0), width) : isFinite(row, width))) {
+              finite.set(false);
             }
           }
         });
     return finite.get();
+  }
+
+  private boolean isFinite(int row, int width) {
+    Cpu.Memory piece = tile(DType.FLOAT);
+    float[] numbers = FLOATS.get();
+    for (int column = 0; column < width; column += PIECE) {
+      int n = Math.min(PIECE, width - column);
+      decode(FloatRows.INSTANCE, row, column, n, piece, 0);
+      FloatRows.INSTANCE.read(piece.access(), 0, numbers, 0, n);
+      if (!CpuKernels.isFinite(FloatRows.INSTANCE, numbers, n)) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /** Part of one row, whole blocks, into a block of the processor. */

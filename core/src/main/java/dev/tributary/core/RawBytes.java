@@ -89,6 +89,38 @@ final class RawBytes {
     }
   }
 
+  /**
+   * Whether no BF16 is infinite or NaN.
+   *
+   * @param position a multiple of 4 bytes
+   * @param n how many numbers, even
+   */
+  boolean isFinite(long position, int n) {
+    int[] pairs = PIECES.get()[0];
+    IntBuffer from = ints[(int) (position >>> STEP_BITS)];
+    int at = index(position) / Integer.BYTES;
+    for (int done = 0; done < n / 2; done += PIECE) {
+      int count = Math.min(PIECE, n / 2 - done);
+      from.get(at + done, pairs, 0, count);
+      carries(pairs, count);
+      int any = 0;
+      for (int i = 0; i < count; i++) {
+        any |= pairs[i];
+      }
+      if ((any & 0x80008000) != 0) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /** An exponent of which all bits are set carries into the place of the sign. */
+  private static void carries(int[] pairs, int n) {
+    for (int i = 0; i < n; i++) {
+      pairs[i] = (pairs[i] & 0x7f807f80) + 0x00800080;
+    }
+  }
+
   private static void upper(int[] pairs, int[] high, int n) {
     for (int i = 0; i < n; i++) {
       high[i] = pairs[i] & 0xffff0000;

@@ -248,17 +248,25 @@ class EncodedTest {
   @Example
   void notFinite_isSeen() {
     for (int bits : new int[] {0x7f80, 0xff80, 0x7fc1}) {
-      ByteBuffer raw = ByteBuffer.allocate(2 * 33 * 7).order(ByteOrder.LITTLE_ENDIAN);
-      raw.putShort(2 * 200, (short) bits);
-      Tensor x =
-          Tensor.encoded(
-              DType.FLOAT,
-              Shape.of(33, 7),
-              BlockFormat.BF16,
-              true,
-              (from, target) -> target.put(raw.array(), (int) from, target.remaining()));
-      assertFalse(x.isFinite());
+      for (int width : new int[] {33, 34}) {
+        for (int at : new int[] {200, 201}) {
+          assertFalse(bf16(width, at, bits).isFinite());
+          assertTrue(bf16(width, at, bits ^ 0x100).isFinite());
+        }
+      }
     }
+  }
+
+  /** Seven stored rows of zeros but for one number. */
+  private static Tensor bf16(int width, int at, int bits) {
+    ByteBuffer raw = ByteBuffer.allocate(2 * width * 7).order(ByteOrder.LITTLE_ENDIAN);
+    raw.putShort(2 * at, (short) bits);
+    return Tensor.encoded(
+        DType.FLOAT,
+        Shape.of(width, 7),
+        BlockFormat.BF16,
+        true,
+        (from, target) -> target.put(raw.array(), (int) from, target.remaining()));
   }
 
   /** Its pages are reserved, and but a few of them used. */
