@@ -117,12 +117,11 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
     public NodeArray products(GradientReader gradient) {
       Run run = gradient.run();
       Attention attention = attention(run);
-      Tensor weight = attention.outputWeight();
       int heads = attention.heads();
       int dHead = attention.dHead();
       Tensor byHead =
           gradient
-              .times(attention.outlet(), weight.reshape(heads * dHead, weight.shape().size(2)))
+              .times(attention.outlet(), attention.outputRows())
               .reshape(gradient.to() - gradient.from(), heads, dHead)
               .permute(1, 0, 2);
       Variable values = Variable.constant(run.value(Site.VALUE, number));
@@ -141,7 +140,6 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
     private final HeadPairs family;
     private final Run run;
     private final Attention attention;
-    private final Tensor weight;
 
     /** Probabilities over the scale of the outlet, [head, query, key]. */
     private final Tensor activations;
@@ -153,11 +151,10 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
       this.family = family;
       this.run = run;
       this.attention = family.attention(run);
-      this.weight = attention.outputWeight();
       this.activations = attention.outlet().perToken(run, 0, family.pattern(run));
       try (Scope scope = Scope.open()) {
         Norms.OfProducts products =
-            new Norms.OfProducts(run, () -> attention.outlet().fixed(weight));
+            new Norms.OfProducts(run, () -> attention.outlet().fixed(attention.outputWeight()));
         this.norms = products.of(family.values(run));
       }
     }
@@ -196,12 +193,10 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
       Tensor scalars = activations(token).reshape(entries, 1).gather(0, chosen);
       Tensor rows = values.reshape(entries, attention.dHead()).gather(0, chosen).times(scalars);
       int[] heads = Arrays.stream(chosen).map(entry -> entry / (token + 1)).toArray();
-      Tensor written = Groups.rows(heads, (head, own) -> rows.gather(0, own).matmul(weight(head)));
+      Tensor written =
+          Groups.rows(
+              heads, (head, own) -> rows.gather(0, own).matmul(attention.outputWeight(head)));
       return attention.outlet().fixed(written);
-    }
-
-    private Tensor weight(int head) {
-      return weight.slice(0, head, head + 1).reshape(attention.dHead(), weight.shape().size(2));
     }
 
     @Override
@@ -277,9 +272,7 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
     Tensor value =
         run.value(Site.VALUE, layer).slice(0, keyHead, keyHead + 1).slice(1, key, key + 1);
     Tensor computed =
-        value
-            .matmul(attention.outputWeight().slice(0, head, head + 1))
-            .times(activation(run).orElseThrow());
+        value.matmul(attention.outputWeight(head)).times(activation(run).orElseThrow());
     int dModel = computed.shape().size(2);
     Tensor written = attention.outlet().push(run, query, computed.reshape(1, dModel));
     return List.of(new Write(attention.writes(), query, written.reshape(dModel)));

@@ -113,13 +113,13 @@ public sealed interface Trace extends Metric {
           attention.writes().reaches(gradient.point()),
           "%s writes after what is downstream of it in this trace has read",
           pair);
-      Tensor weight = attention.outputWeight().slice(0, pair.head(), pair.head() + 1);
-      int dModel = weight.shape().size(2);
+      Tensor weight = attention.outputWeight(pair.head());
+      int dModel = weight.shape().size(1);
       Tensor along =
           gradient.reads(pair.query())
               ? attention.outlet().pull(run, pair.query(), gradient.row(pair.query()))
               : Tensor.zeros(weight.dtype(), Shape.of(1, dModel));
-      Tensor inHead = along.matmulTransposed(weight.reshape(weight.shape().size(1), dModel));
+      Tensor inHead = along.matmulTransposed(weight);
       return pair.value(run, inHead);
     }
   }

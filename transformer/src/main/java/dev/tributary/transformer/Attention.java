@@ -426,9 +426,23 @@ public final class Attention implements Part {
         "a head is entered through one of query, key and value, not through " + path);
   }
 
-  /** {@return the output weights by head, before the outlet, [head, dHead, dModel]} */
+  /** {@return the output weights head by head, before the outlet, [head · dHead, dModel]} */
+  public Tensor outputRows() {
+    return output.weight();
+  }
+
+  /** {@return the same of each head, [head, dHead, dModel]; a copy where they are encoded} */
   public Tensor outputWeight() {
-    return output.weight().reshape(config.heads(), config.dHead(), output.weight().shape().size(1));
+    return outputRows().reshape(config.heads(), config.dHead(), outputRows().shape().size(1));
+  }
+
+  /**
+   * {@return the same of one head, [dHead, dModel]}
+   *
+   * @param head from 0
+   */
+  public Tensor outputWeight(int head) {
+    return outputRows().slice(0, head * config.dHead(), (head + 1) * config.dHead());
   }
 
   /**
