@@ -42,15 +42,15 @@ public final class PeakMemory {
    * Prints it, step by step.
    *
    * @param args a {@link ModelShape}, the number of tokens, how often to do it all: once, and how
-   *     matrices are stored: F32, or BF16
+   *     matrices are stored: F32, or as {@link RandomStored} has them
    * @throws IOException if the system does not say how much memory this process has
    */
   public static void main(String[] args) throws IOException {
     ModelShape shape = ModelShape.valueOf(args[0]);
     int tokens = Integer.parseInt(args[1]);
     int times = args.length > 2 ? Integer.parseInt(args[2]) : 1;
-    boolean narrow = args.length > 3 && BlockFormat.valueOf(args[3]) == BlockFormat.BF16;
-    Weights weights = narrow ? new RandomBf16(1) : Weights.random(DType.FLOAT, 1);
+    BlockFormat format = args.length > 3 ? BlockFormat.valueOf(args[3]) : BlockFormat.F32;
+    Weights weights = RandomStored.of(format, 1);
     TransformerConfig config = shape.config();
     System.out.println("planned: " + MemoryPlan.of(config, DType.FLOAT, weights, tokens));
     try (Scope scope = Scope.open()) {

@@ -2,13 +2,17 @@ package dev.tributary.benchmarks;
 
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.NodeAttribution;
+import dev.tributary.core.BlockFormat;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.Random;
 import org.openjdk.jmh.annotations.Level;
 import org.openjdk.jmh.annotations.Param;
@@ -28,6 +32,10 @@ public class RandomModel {
   @Param({"GPT2_SMALL"})
   public ModelShape shape = ModelShape.GPT2_SMALL;
 
+  /** How its matrices are stored. */
+  @Param({"F32"})
+  public BlockFormat stored = BlockFormat.F32;
+
   /** Number of tokens of the prompt. */
   @Param({"16", "64", "256"})
   public int tokens = 64;
@@ -43,11 +51,20 @@ public class RandomModel {
   public void open() {
     scope = Scope.open();
     TransformerConfig config = shape.config();
-    model = Transformer.random(config, DType.FLOAT, 1);
+    model = model(config);
     prompt = new Random(2).ints(tokens, 0, config.vocabulary()).toArray();
     Run run = model.run(prompt);
     metric = Metric.logitDifference(run.lastToken(), TARGET, DISTRACTOR);
     nodes = NodeAttribution.of(run, metric);
+  }
+
+  private Transformer model(TransformerConfig config) {
+    try {
+      return Transformer.of(
+          config, DType.FLOAT, "random weights", RandomStored.of(stored, 1), Progress.NONE);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   /** Frees it. */
