@@ -568,8 +568,7 @@ final class CpuKernels implements Kernels {
     int n = out.shape().size(-1);
     int k = x.shape().size(xTransposed ? -2 : -1);
     if (y.isEncoded()) {
-      return EncodedProducts.of(rows, x, xTransposed, y, yTransposed, out, accumulate)
-          .scratch(xTransposed);
+      return EncodedProducts.of(rows, x, xTransposed, y, yTransposed, out, accumulate).scratch();
     }
     int longer = Math.max(m, n);
     int strips = (longer + STRIP - 1) / STRIP;
