@@ -568,7 +568,8 @@ final class CpuKernels implements Kernels {
     int n = out.shape().size(-1);
     int k = x.shape().size(xTransposed ? -2 : -1);
     if (y.isEncoded()) {
-      return EncodedProducts.of(rows, x, xTransposed, y, yTransposed, out, accumulate).scratch();
+      return EncodedProducts.of(rows, x, xTransposed, y, yTransposed, out, accumulate)
+          .scratch(xTransposed);
     }
     int longer = Math.max(m, n);
     int strips = (longer + STRIP - 1) / STRIP;

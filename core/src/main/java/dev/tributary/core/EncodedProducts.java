@@ -1,6 +1,8 @@
 package dev.tributary.core;
 
 import dev.tributary.core.Rows.Matrix;
+import java.util.ArrayDeque;
+import java.util.Deque;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -14,9 +16,12 @@ final class EncodedProducts {
   private static final int AREA = 1 << 17;
 
   /** Longer rows are decoded in parts. A multiple of every block. */
-  private static final int BROADEST = 1024;
+  private static final int BROADEST = 2048;
 
   private static final int CACHE_LINE = 16;
+
+  /** From this many rows of the left side on, a tile is best on the left itself. */
+  private static final int MANY_ROWS = 12;
 
   private final Rows<?> rows;
   private final DType dtype;
@@ -84,15 +89,41 @@ final class EncodedProducts {
     if (OneDnnBf16.FAST && isOfParts() && inParts(x, out)) {
       return;
     }
-    if (!halves) {
-      inColumns(x, out);
-      return;
+    Deque<Device.Block> copies = new ArrayDeque<>();
+    Matrix left = x;
+    if (halves && left.transposed()) {
+      left = copy(left, false, copies);
     }
-    Cpu.Memory own = take(dtype, (long) m * k);
-    Matrix parted = new Matrix(own.access(), 0, k, false);
-    part(x, parted);
-    inColumns(parted, out);
-    Cpu.INSTANCE.give(own);
+    if (halves) {
+      Matrix parted = matrix(copies, false);
+      part(left, parted);
+      left = parted;
+    }
+    if (isTurned() && !left.transposed()) {
+      left = copy(left, true, copies);
+    }
+    inColumns(left, out);
+    copies.forEach(Cpu.INSTANCE::give);
+  }
+
+  /** Whether a tile is on the left of a product, which is then that of the transposes. */
+  private boolean isTurned() {
+    return m >= MANY_ROWS;
+  }
+
+  /** A copy of the left side, whose columns may be stored as rows. */
+  private Matrix copy(Matrix x, boolean standing, Deque<Device.Block> copies) {
+    Matrix copy = matrix(copies, standing);
+    Workers.run(
+        m,
+        (long) m * k,
+        (from, to) -> rows.copy(x.from(from, 0), copy.from(from, 0), to - from, k));
+    return copy;
+  }
+
+  private Matrix matrix(Deque<Device.Block> taken, boolean standing) {
+    taken.push(Cpu.INSTANCE.take(dtype, (long) m * k));
+    return new Matrix(Cpu.access(taken.element()), 0, standing ? m : k, standing);
   }
 
   /** Whether {@link #inParts} may compute it. */
@@ -221,8 +252,7 @@ final class EncodedProducts {
           for (int i = from; i < end; i++) {
             for (int at = 0; at < k; at += BROADEST) {
               int n = Math.min(BROADEST, k - at);
-              int step = x.transposed() ? x.stride() : 1;
-              floats.readStrided(x.access(), x.from(i, at).offset(), step, row, n);
+              floats.read(x.access(), x.from(i, at).offset(), row, 0, n);
               for (int j = 0; j < n / 2; j++) {
                 parts[j] = row[2 * j];
                 parts[n / 2 + j] = row[2 * j + 1];
@@ -300,9 +330,16 @@ final class EncodedProducts {
           int broad = Math.min(BROADEST, k);
           int height = height(broad);
           int end = Math.min(n, to * CACHE_LINE);
-          Matrix tile = new Matrix(memory.access(), 0, broad + CACHE_LINE, true);
+          Matrix tile = new Matrix(memory.access(), 0, broad + CACHE_LINE, false);
+          Device.@Nullable Block own =
+              isTurned() ? Cpu.INSTANCE.take(dtype, (long) m * height) : null;
           for (int column = from * CACHE_LINE; column < end; column += height) {
             int width = Math.min(height, end - column);
+            Matrix target = out.from(0, column);
+            Matrix product = own == null ? target : new Matrix(Cpu.access(own), 0, m, true);
+            if (own != null && accumulate) {
+              rows.copy(target, product, m, width);
+            }
             for (int row = 0; row < k; row += broad) {
               int depth = Math.min(broad, k - row);
               decode(
@@ -314,8 +351,19 @@ final class EncodedProducts {
                   memory,
                   broad + CACHE_LINE);
               boolean adds = accumulate || row > 0;
-              rows.gemm(x.from(0, row), tile, out.from(0, column), adds, m, width, depth);
+              Matrix left = x.from(0, row);
+              if (own == null) {
+                rows.gemm(left, tile.transpose(), product, adds, m, width, depth);
+              } else {
+                rows.gemm(tile, left.transpose(), product.transpose(), adds, width, m, depth);
+              }
             }
+            if (own != null) {
+              rows.copy(product, target, m, width);
+            }
+          }
+          if (own != null) {
+            Cpu.INSTANCE.give(own);
           }
         });
   }
@@ -352,7 +400,7 @@ final class EncodedProducts {
   }
 
   /** How many elements each of the blocks has that it takes from the pool at a time. */
-  IntStream scratch() {
+  IntStream scratch(boolean xTransposed) {
     int pieces = Workers.pieces(units(), work());
     if (OneDnnBf16.FAST && isOfParts()) {
       return IntStream.concat(
@@ -361,6 +409,12 @@ final class EncodedProducts {
     if (!transposed) {
       return IntStream.generate(() -> (int) productOfHalves()).limit(halves ? pieces : 0);
     }
-    return halves ? IntStream.of(m * k) : IntStream.empty();
+    boolean stands = xTransposed && !halves;
+    int copies =
+        (halves && xTransposed ? 1 : 0) + (halves ? 1 : 0) + (isTurned() && !stands ? 1 : 0);
+    int own = m * height(Math.min(BROADEST, k));
+    return IntStream.concat(
+        IntStream.generate(() -> m * k).limit(copies),
+        IntStream.generate(() -> own).limit(isTurned() ? pieces : 0));
   }
 }

@@ -87,5 +87,5 @@ final class FloatProducts {
   private static final int MANY_ROWS = 128;
 
   /** Up to this many elements, the right side stays in the second-level cache. */
-  private static final int SMALL_MATRIX = 1 << 17;
+  private static final int SMALL_MATRIX = 1 << 16;
 }
