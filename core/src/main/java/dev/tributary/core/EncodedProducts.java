@@ -86,21 +86,17 @@ final class EncodedProducts {
       inRows(x, out);
       return;
     }
-    if (OneDnnBf16.FAST && isOfParts() && inParts(x, out)) {
+    if (isOfParts() && inParts(x, out)) {
       return;
     }
     Deque<Device.Block> copies = new ArrayDeque<>();
     Matrix left = x;
-    if (halves && left.transposed()) {
-      left = copy(left, false, copies);
-    }
     if (halves) {
-      Matrix parted = matrix(copies, false);
-      part(left, parted);
-      left = parted;
+      left = matrix(copies, false);
+      part(x, left);
     }
     if (isTurned() && !left.transposed()) {
-      left = copy(left, true, copies);
+      left = standing(left, copies);
     }
     inColumns(left, out);
     copies.forEach(Cpu.INSTANCE::give);
@@ -111,9 +107,9 @@ final class EncodedProducts {
     return m >= MANY_ROWS;
   }
 
-  /** A copy of the left side, whose columns may be stored as rows. */
-  private Matrix copy(Matrix x, boolean standing, Deque<Device.Block> copies) {
-    Matrix copy = matrix(copies, standing);
+  /** A copy of the left side whose columns are stored as rows. */
+  private Matrix standing(Matrix x, Deque<Device.Block> copies) {
+    Matrix copy = matrix(copies, true);
     Workers.run(
         m,
         (long) m * k,
@@ -126,9 +122,9 @@ final class EncodedProducts {
     return new Matrix(Cpu.access(taken.element()), 0, standing ? m : k, standing);
   }
 
-  /** Whether {@link #inParts} may compute it. */
+  /** Whether {@link #inParts} is fastest. */
   private boolean isOfParts() {
-    return halves && transposed;
+    return OneDnnBf16.FAST && halves && transposed;
   }
 
   /**
@@ -192,9 +188,7 @@ final class EncodedProducts {
           float[] rest = new float[k];
           short[] part = new short[k];
           for (int i = from; i < to; i++) {
-            Matrix row = x.from(i, 0);
-            int step = x.transposed() ? x.stride() : 1;
-            FloatRows.INSTANCE.readStrided(row.access(), row.offset(), step, rest, k);
+            readRow(x.from(i, 0), rest, k);
             for (int p = 0; p < 3; p++) {
               if (!takePart(rest, part)) {
                 finite.set(false);
@@ -204,6 +198,15 @@ final class EncodedProducts {
           }
         });
     return finite.get();
+  }
+
+  /** So many numbers of the first row. */
+  private static void readRow(Matrix x, float[] to, int count) {
+    if (x.transposed()) {
+      FloatRows.INSTANCE.readStrided(x.access(), x.offset(), x.stride(), to, count);
+    } else {
+      FloatRows.INSTANCE.read(x.access(), x.offset(), to, 0, count);
+    }
   }
 
   /** Rounds to BF16, to the nearest and of two to the even one, and leaves what is missing. */
@@ -252,7 +255,7 @@ final class EncodedProducts {
           for (int i = from; i < end; i++) {
             for (int at = 0; at < k; at += BROADEST) {
               int n = Math.min(BROADEST, k - at);
-              floats.read(x.access(), x.from(i, at).offset(), row, 0, n);
+              readRow(x.from(i, at), row, n);
               for (int j = 0; j < n / 2; j++) {
                 parts[j] = row[2 * j];
                 parts[n / 2 + j] = row[2 * j + 1];
@@ -402,7 +405,7 @@ final class EncodedProducts {
   /** How many elements each of the blocks has that it takes from the pool at a time. */
   IntStream scratch(boolean xTransposed) {
     int pieces = Workers.pieces(units(), work());
-    if (OneDnnBf16.FAST && isOfParts()) {
+    if (isOfParts()) {
       return IntStream.concat(
           IntStream.of(partsLength()), IntStream.generate(this::sumsLength).limit(pieces));
     }
@@ -410,8 +413,7 @@ final class EncodedProducts {
       return IntStream.generate(() -> (int) productOfHalves()).limit(halves ? pieces : 0);
     }
     boolean stands = xTransposed && !halves;
-    int copies =
-        (halves && xTransposed ? 1 : 0) + (halves ? 1 : 0) + (isTurned() && !stands ? 1 : 0);
+    int copies = (halves ? 1 : 0) + (isTurned() && !stands ? 1 : 0);
     int own = m * height(Math.min(BROADEST, k));
     return IntStream.concat(
         IntStream.generate(() -> m * k).limit(copies),
