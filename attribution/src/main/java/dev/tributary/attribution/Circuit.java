@@ -4,7 +4,6 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Point;
-import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.ScaleGradient;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -21,25 +20,28 @@ import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 
 /**
- * Some nodes of one run and all edges among them: a graph without cycles that ends in the metric.
- * It holds numbers and names alone, needs no scope, and is equal to what was read back from a file.
+ * Some nodes of one run and all edges among them: a graph without cycles that ends in what is
+ * explained, its outputs: a metric, or several logits. It holds numbers and names alone, needs no
+ * scope, and is equal to what was read back from a file.
  *
  * <p>Where the model has autoencoders, their latents, errors and pre-biases are nodes in place of
  * the neurons or heads (and output biases) that they encode, so that nothing is counted twice; of
  * two autoencoders of one layer's MLP, that of its output.
  *
  * <p>The <em>influence</em> of a node is that of a graph whose rows are targets: with A the matrix
- * of |edge|, those of the three inputs of a head added, each row divided by its sum, and w = 1 for
- * the metric, I = w (A + A² + ...). The <em>score</em> of an edge is its part of A[target, source]
- * · (I + w)[target]. What other nodes of the model add to a target is its <em>remainder</em>: the
- * sum of all edges into it minus those of the circuit. It is no node and has no part in influence;
- * in {@link #scores} it counts as an error.
+ * of |edge|, those of the three inputs of a head added, each row divided by its sum, and w the
+ * weights of the outputs, I = w (A + A² + ...). The <em>score</em> of an edge is its part of
+ * A[target, source] · (I + w)[target]. What other nodes of the model add to a target is its
+ * <em>remainder</em>: the sum of all edges into it minus those of the circuit. It is no node and
+ * has no part in influence; in {@link #scores} it counts as an error.
  *
- * @param nodes in the order of the forward pass, the metric last
+ * @param nodes in the order of the forward pass, the outputs last
  * @param edges none of which is 0, by target, then source, then path
- * @param inputs what is known of all edges into each target together, by target, then path
+ * @param inputs what is known of all edges into each target together, by target, then path; none if
+ *     nothing is known of any
  * @param patterns of the heads of {@code nodes}; those of lesser heads are left out when there
  *     would be more than half a million probabilities
+ * @param groups of nodes that a reader has put together; no node is in two
  * @see <a href="https://transformer-circuits.pub/2025/attribution-graphs/methods.html">Ameisen et
  *     al. 2025</a>
  */
@@ -48,25 +50,28 @@ public record Circuit(
     List<Member> nodes,
     List<Edge> edges,
     List<Input> inputs,
-    List<Pattern> patterns) {
+    List<Pattern> patterns,
+    List<Group> groups) {
 
   /**
    * What people call what a circuit is of.
    *
    * @param model name, or folder
+   * @param dictionaries names of the sets of dictionaries whose latents are nodes
    * @param tokens text of each
-   * @param metric what is explained
    */
-  public record Labels(String model, String prompt, List<String> tokens, String metric) {
+  public record Labels(
+      String model, List<String> dictionaries, String prompt, List<String> tokens) {
     /**
-     * Takes a copy of the list.
+     * Takes copies of the lists.
      *
      * @param model {@link #model()}
+     * @param dictionaries {@link #dictionaries()}
      * @param prompt {@link #prompt()}
      * @param tokens {@link #tokens()}
-     * @param metric {@link #metric()}
      */
     public Labels {
+      dictionaries = List.copyOf(dictionaries);
       tokens = List.copyOf(tokens);
     }
   }
@@ -75,10 +80,8 @@ public record Circuit(
    * What a circuit is of.
    *
    * @param labels what people call it
-   * @param tokens id of each
+   * @param tokens id of each, -1 of one that is not known
    * @param layers of the model
-   * @param metric value of what is explained
-   * @param position last token that it reads
    * @param scaleGradient whether the scales of layer norms were seen to move
    * @param measure what the edges are parts of
    */
@@ -86,8 +89,6 @@ public record Circuit(
       Labels labels,
       List<Integer> tokens,
       int layers,
-      double metric,
-      int position,
       ScaleGradient scaleGradient,
       EdgeMeasure measure) {
     /**
@@ -96,8 +97,6 @@ public record Circuit(
      * @param labels {@link #labels()}
      * @param tokens {@link #tokens()}
      * @param layers {@link #layers()}
-     * @param metric {@link #metric()}
-     * @param position {@link #position()}
      * @param scaleGradient {@link #scaleGradient()}
      * @param measure {@link #measure()}
      */
@@ -108,11 +107,37 @@ public record Circuit(
           "%d tokens with %d texts",
           tokens.size(),
           labels.tokens.size());
+    }
+  }
+
+  /**
+   * What is explained, as the last nodes of a circuit are.
+   *
+   * @param text in words
+   * @param position last token that it reads
+   * @param value of it, if it is known
+   * @param weight of it in influence, above 0: the probability of a logit, 1 of a metric
+   */
+  public record Output(String text, int position, OptionalDouble value, double weight) {
+    /**
+     * Refuses what is no number, and what has no weight.
+     *
+     * @param text {@link #text()}
+     * @param position {@link #position()}
+     * @param value {@link #value()}
+     * @param weight {@link #weight()}
+     */
+    public Output {
       requireArgument(
-          position >= 0 && position < tokens.size(),
-          "the metric reads token %d of %d",
-          position,
-          tokens.size());
+          value.isEmpty() || Double.isFinite(value.getAsDouble()),
+          "the value of %s is %s",
+          text,
+          value.orElse(Double.NaN));
+      requireArgument(
+          weight > 0 && Double.isFinite(weight),
+          "the weight of %s is %s, it must be above 0",
+          text,
+          weight);
     }
   }
 
@@ -120,17 +145,19 @@ public record Circuit(
    * What was read of a node.
    *
    * @param node of the circuit
-   * @param point at which it writes; of the metric, the one after all
+   * @param point at which it writes; of an output, the one after all
    * @param activation of a neuron, a latent or a head (its probability)
-   * @param attribution activation times gradient; not of the metric
-   * @param directEffect what reaches the metric without passing another node; not of the metric
+   * @param attribution activation times gradient; not of an output
+   * @param directEffect what reaches the metric without passing another node; not of an output
+   * @param output what it is, if it is explained
    */
   public record Member(
       Node node,
       Point point,
       OptionalDouble activation,
       OptionalDouble attribution,
-      OptionalDouble directEffect) {
+      OptionalDouble directEffect,
+      Optional<Output> output) {
     /**
      * Refuses what is no number.
      *
@@ -139,6 +166,7 @@ public record Circuit(
      * @param activation {@link #activation()}
      * @param attribution {@link #attribution()}
      * @param directEffect {@link #directEffect()}
+     * @param output {@link #output()}
      */
     public Member {
       requireFinite(node, "activation", activation);
@@ -192,6 +220,24 @@ public record Circuit(
   }
 
   /**
+   * Nodes that a reader has put together.
+   *
+   * @param name what the reader calls them
+   * @param nodes indices, ascending
+   */
+  public record Group(String name, List<Integer> nodes) {
+    /**
+     * Takes a copy of the list.
+     *
+     * @param name {@link #name()}
+     * @param nodes {@link #nodes()}
+     */
+    public Group {
+      nodes = nodes.stream().sorted().toList();
+    }
+  }
+
+  /**
    * How much of the computation a circuit holds, each from 0 to 1.
    *
    * @param replacement influence of the embeddings, divided by that of embeddings, reconstruction
@@ -209,6 +255,7 @@ public record Circuit(
    * @param edges {@link #edges()}
    * @param inputs {@link #inputs()}
    * @param patterns {@link #patterns()}
+   * @param groups {@link #groups()}
    * @throws IllegalArgumentException if an index, an order or a number is not as described
    */
   public Circuit {
@@ -216,59 +263,10 @@ public record Circuit(
     edges = List.copyOf(edges);
     inputs = List.copyOf(inputs);
     patterns = List.copyOf(patterns);
+    groups = List.copyOf(groups);
     CircuitChecks.requireNodes(origin, nodes);
     CircuitChecks.requireEdges(nodes, edges, inputs);
-  }
-
-  // ---- which nodes -------------------------------------------------------------------------
-
-  /**
-   * {@return the circuit of some nodes and the metric}
-   *
-   * @param edges of the run and metric that are explained
-   * @param labels what to call them
-   * @param nodes sources; order and repetition do not matter
-   * @param progress hears how many nodes have been explained
-   * @throws IllegalArgumentException if the run has no such node, it is not upstream of the metric,
-   *     or it says what others say: one of those that an autoencoder encodes, or a part of an
-   *     embedding that is there whole
-   * @throws java.util.concurrent.CancellationException if the thread is interrupted, which it stays
-   */
-  public static Circuit among(
-      EdgeAttribution edges, Labels labels, List<? extends Node> nodes, Progress progress) {
-    return new CircuitBuilder(edges, labels, progress).among(nodes);
-  }
-
-  /**
-   * {@return the circuit of the nodes of largest |attribution|, and the metric}
-   *
-   * @param edges of the run and metric that are explained
-   * @param labels what to call them
-   * @param count number of nodes besides the metric; fewer if no others have an attribution
-   * @param progress hears how many nodes have been explained
-   * @throws IllegalArgumentException if {@code count} is negative
-   * @throws java.util.concurrent.CancellationException if the thread is interrupted, which it stays
-   */
-  public static Circuit largest(
-      EdgeAttribution edges, Labels labels, int count, Progress progress) {
-    return new CircuitBuilder(edges, labels, progress).largest(count);
-  }
-
-  /**
-   * {@return the circuit grown backwards from the metric: of all nodes with edges into those that
-   * were found, the one of largest influence is next} Influence is then that in the graph of the
-   * nodes found and all their sources. Of each found node, the largest 4 · {@code count} sources
-   * (at least 1000) are looked at.
-   *
-   * @param edges of the run and metric that are explained
-   * @param labels what to call them
-   * @param count number of nodes besides the metric; fewer if no others lead to it
-   * @param progress hears how many nodes have been found
-   * @throws IllegalArgumentException if {@code count} is negative
-   * @throws java.util.concurrent.CancellationException if the thread is interrupted, which it stays
-   */
-  public static Circuit grown(EdgeAttribution edges, Labels labels, int count, Progress progress) {
-    return new CircuitBuilder(edges, labels, progress).grown(count);
+    CircuitChecks.requireGroups(nodes.size(), groups);
   }
 
   // ---- what matters ------------------------------------------------------------------------
@@ -281,20 +279,28 @@ public record Circuit(
         edges.stream().mapToDouble(Edge::weight).toArray());
   }
 
-  private double[] outputs(int size) {
-    double[] outputs = new double[size];
-    outputs[nodes.size() - 1] = 1;
-    return outputs;
+  /** {@return what is explained, as the last nodes} */
+  public List<Output> outputs() {
+    return nodes.stream().flatMap(node -> node.output.stream()).toList();
+  }
+
+  /** The weight of each node as an output, in an array of some size. */
+  private double[] weights(int size) {
+    double[] weights = new double[size];
+    for (int i = 0; i < nodes.size(); i++) {
+      weights[i] = nodes.get(i).output.map(Output::weight).orElse(0.0);
+    }
+    return weights;
   }
 
   /** {@return the influence of every node} */
   public double[] influence() {
-    return graph().influence(outputs(nodes.size()));
+    return graph().influence(weights(nodes.size()));
   }
 
   /** {@return the score of every edge} */
   public double[] edgeScores() {
-    return graph().edgeScores(outputs(nodes.size()));
+    return graph().edgeScores(weights(nodes.size()));
   }
 
   /**
@@ -313,8 +319,11 @@ public record Circuit(
         .toArray();
   }
 
-  /** {@return how much of the computation this circuit holds} */
-  public Scores scores() {
+  /** {@return how much of the computation this circuit holds, if that is known of its inputs} */
+  public Optional<Scores> scores() {
+    if (inputs.isEmpty()) {
+      return Optional.empty();
+    }
     int remainder = nodes.size(); // a node that all remainders come from
     double[] remainders = remainders();
     WeightedGraph graph =
@@ -329,7 +338,7 @@ public record Circuit(
                 .toArray(),
             DoubleStream.concat(edges.stream().mapToDouble(Edge::weight), Arrays.stream(remainders))
                 .toArray());
-    double[] outputs = outputs(remainder + 1);
+    double[] outputs = weights(remainder + 1);
     double[] influence = graph.influence(outputs);
     double embeddings = 0;
     double errors = influence[remainder];
@@ -346,18 +355,18 @@ public record Circuit(
       boolean error = i >= edges.size() || nodes.get(edges.get(i).source).node.isError();
       wrong += error ? passing[i] : 0;
     }
-    return new Scores(
-        embeddings == 0 ? 0 : embeddings / (embeddings + errors), (all - wrong) / all);
+    return Optional.of(
+        new Scores(embeddings == 0 ? 0 : embeddings / (embeddings + errors), (all - wrong) / all));
   }
 
   // ---- pruning -----------------------------------------------------------------------------
 
   /**
    * Keeps the nodes of largest influence and then, among them, the edges of largest score, and
-   * removes dead ends: nodes without a path to the metric, and nodes that nothing leads to, here or
+   * removes dead ends: nodes without a path to an output, and nodes that nothing leads to, here or
    * in the model, though they compute something. What others that are left out lead to stays, for
-   * they are its {@linkplain #remainders remainder}. The metric stays, and so do embeddings that
-   * have a path to it.
+   * they are its {@linkplain #remainders remainder}. The outputs stay, and so do embeddings that
+   * have a path to one.
    *
    * @param nodeShare of the sum of all influence that the nodes kept have at least, 0 to 1
    * @param edgeShare of the sum of all scores, those of the inputs of a head added, that the edges
@@ -369,7 +378,7 @@ public record Circuit(
     requireShare("node", nodeShare);
     requireShare("edge", edgeShare);
     return kept(
-        graph().prune(outputs(nodes.size()), nodeShare, edgeShare, which(Node::isInput), leaves()));
+        graph().prune(weights(nodes.size()), nodeShare, edgeShare, which(Node::isInput), leaves()));
   }
 
   private static void requireShare(String of, double share) {
@@ -379,7 +388,7 @@ public record Circuit(
 
   /**
    * Keeps the edges of at least some magnitude, those of the inputs of a head added, and the nodes
-   * that still have a path to the metric. A strong node that many weak ones feed stays, without
+   * that still have a path to an output. A strong node that many weak ones feed stays, without
    * them.
    *
    * @param threshold least magnitude, not negative
@@ -388,19 +397,19 @@ public record Circuit(
    */
   public Circuit above(double threshold) {
     requireArgument(threshold >= 0, "threshold is %s, it must be 0 or more", threshold);
-    return kept(graph().above(threshold, outputs(nodes.size())));
+    return kept(graph().above(threshold, weights(nodes.size())));
   }
 
   /**
    * Keeps the {@code count} edges of largest score, those of the inputs of a head added and counted
-   * as one, and the nodes that still have a path to the metric.
+   * as one, and the nodes that still have a path to an output.
    *
    * @param count at most so many edges
    * @return what is left
    * @throws IllegalArgumentException if {@code count} is negative
    */
   public Circuit top(int count) {
-    return kept(graph().top(count, outputs(nodes.size())));
+    return kept(graph().top(count, weights(nodes.size())));
   }
 
   private BitSet which(Predicate<Node> wanted) {
@@ -454,6 +463,14 @@ public record Circuit(
             .toList(),
         patterns.stream()
             .filter(pattern -> heads.contains(List.of(pattern.layer, pattern.head)))
+            .toList(),
+        groups.stream()
+            .map(group -> new Group(group.name, left(group, kept, index)))
+            .filter(group -> !group.nodes.isEmpty())
             .toList());
+  }
+
+  private static List<Integer> left(Group group, WeightedGraph.Kept kept, int... index) {
+    return group.nodes.stream().filter(kept.nodes()::get).map(node -> index[node]).toList();
   }
 }

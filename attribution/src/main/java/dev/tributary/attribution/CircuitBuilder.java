@@ -7,6 +7,7 @@ import dev.tributary.attribution.Circuit.Input;
 import dev.tributary.attribution.Circuit.Labels;
 import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
+import dev.tributary.attribution.Circuit.Output;
 import dev.tributary.attribution.Circuit.Pattern;
 import dev.tributary.core.Scope;
 import dev.tributary.core.TopK;
@@ -26,15 +27,17 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
+import java.util.function.Supplier;
 
 /**
  * Makes a {@link Circuit} out of a run. Every node of it that reads something is pulled from once
  * for each of its inputs; the gradient that comes of it says all: which sources are the largest,
  * whether they are complete, and the edges from those that are chosen.
  */
-final class CircuitBuilder {
+public final class CircuitBuilder {
   /** How many probabilities of attention a circuit holds at most. */
   private static final int PROBABILITIES = 500_000;
 
@@ -44,6 +47,7 @@ final class CircuitBuilder {
   private final NodeAttribution nodes;
   private final Run run;
   private final Labels labels;
+  private final String metric;
   private final Progress progress;
   private final Basis basis;
 
@@ -52,11 +56,12 @@ final class CircuitBuilder {
 
   private record Pulled(ResidualGradient gradient, Certificate certificate) {}
 
-  CircuitBuilder(EdgeAttribution edges, Labels labels, Progress progress) {
+  private CircuitBuilder(EdgeAttribution edges, Labels labels, String metric, Progress progress) {
     this.edges = edges;
     this.nodes = edges.nodes();
     this.run = nodes.run();
     this.labels = labels;
+    this.metric = metric;
     this.progress = progress;
     this.basis = new Basis(run.model());
     requireArgument(
@@ -66,9 +71,32 @@ final class CircuitBuilder {
         run.length());
   }
 
+  /**
+   * {@return what makes circuits of a run}
+   *
+   * @param edges of the run and metric that are explained
+   * @param labels what to call what a circuit is of
+   * @param metric what is explained, in words
+   * @param progress hears how many nodes have been found or explained
+   * @throws IllegalArgumentException if {@code labels} are of another number of tokens
+   */
+  public static CircuitBuilder of(
+      EdgeAttribution edges, Labels labels, String metric, Progress progress) {
+    return new CircuitBuilder(edges, labels, metric, progress);
+  }
+
   // ---- which nodes -------------------------------------------------------------------------
 
-  Circuit among(List<? extends Node> chosen) {
+  /**
+   * {@return the circuit of some nodes and the metric}
+   *
+   * @param chosen sources; order and repetition do not matter
+   * @throws IllegalArgumentException if the run has no such node, it is not upstream of the metric,
+   *     or it says what others say: one of those that an autoencoder encodes, or a part of an
+   *     embedding that is there whole
+   * @throws java.util.concurrent.CancellationException if the thread is interrupted, which it stays
+   */
+  public Circuit among(List<? extends Node> chosen) {
     Set<Source> sources = new LinkedHashSet<>();
     for (Node node : chosen) {
       if (!node.equals(new Explained())) {
@@ -83,8 +111,14 @@ final class CircuitBuilder {
             part);
       }
     }
+    return within(() -> sources);
+  }
+
+  private Circuit within(Supplier<Collection<Source>> found) {
     try (Scope scope = Scope.open()) {
-      return circuit(sources);
+      return circuit(found.get());
+    } finally {
+      pulled.clear();
     }
   }
 
@@ -132,22 +166,35 @@ final class CircuitBuilder {
         .compare(one, other);
   }
 
-  Circuit largest(int count) {
+  /**
+   * {@return the circuit of the nodes of largest |attribution|, and the metric}
+   *
+   * @param count number of nodes besides the metric; fewer if no others have an attribution
+   * @throws IllegalArgumentException if {@code count} is negative
+   * @throws java.util.concurrent.CancellationException if the thread is interrupted, which it stays
+   */
+  public Circuit largest(int count) {
     requireCount(count);
-    try (Scope scope = Scope.open()) {
-      List<Source> sources =
-          NodeScore.largest(basis.of(nodes.activationTimesGradient().arrays()), count).stream()
-              .map(found -> (Source) found.node())
-              .toList();
-      return circuit(sources);
-    }
+    return within(
+        () ->
+            NodeScore.largest(basis.of(nodes.activationTimesGradient().arrays()), count).stream()
+                .map(found -> (Source) found.node())
+                .toList());
   }
 
-  Circuit grown(int count) {
+  /**
+   * {@return the circuit grown backwards from the metric: of all nodes with edges into those that
+   * were found, the one of largest influence is next} Influence is then that in the graph of the
+   * nodes found and all their sources. Of each found node, the largest 4 · {@code count} sources
+   * (at least 1000) are looked at.
+   *
+   * @param count number of nodes besides the metric; fewer if no others lead to it
+   * @throws IllegalArgumentException if {@code count} is negative
+   * @throws java.util.concurrent.CancellationException if the thread is interrupted, which it stays
+   */
+  public Circuit grown(int count) {
     requireCount(count);
-    try (Scope scope = Scope.open()) {
-      return circuit(new Growth(count).nodes());
-    }
+    return within(() -> new Growth(count).nodes());
   }
 
   private static void requireCount(int count) {
@@ -282,7 +329,8 @@ final class CircuitBuilder {
         readings(sources, attribution),
         edges(sources, inputs, gradients),
         inputs,
-        patterns(sources, attribution));
+        patterns(sources, attribution),
+        List.of());
   }
 
   private List<Edge> edges(
@@ -310,8 +358,6 @@ final class CircuitBuilder {
         labels,
         Arrays.stream(run.tokens()).boxed().toList(),
         run.model().layers(),
-        nodes.value(),
-        nodes.residualGradient().endToken() - 1,
         edges.scaleGradient(),
         edges.measure());
   }
@@ -327,10 +373,15 @@ final class CircuitBuilder {
               point(source),
               activation.of(source),
               attribution.of(source),
-              OptionalDouble.of(directEffect.of(source))));
+              OptionalDouble.of(directEffect.of(source)),
+              Optional.empty()));
     }
     OptionalDouble none = OptionalDouble.empty();
-    result.add(new Member(new Explained(), run.model().end().next(), none, none, none));
+    int position = nodes.residualGradient().endToken() - 1;
+    Output output = new Output(metric, position, OptionalDouble.of(nodes.value()), 1);
+    result.add(
+        new Member(
+            new Explained(), run.model().end().next(), none, none, none, Optional.of(output)));
     return result;
   }
 

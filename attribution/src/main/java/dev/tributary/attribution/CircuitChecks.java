@@ -3,12 +3,16 @@ package dev.tributary.attribution;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Circuit.Edge;
+import dev.tributary.attribution.Circuit.Group;
 import dev.tributary.attribution.Circuit.Input;
 import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
+import dev.tributary.attribution.Circuit.Output;
 import dev.tributary.transformer.InputPath;
+import dev.tributary.transformer.Point;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 
 /** What makes a graph a {@link Circuit} of a run. */
@@ -16,14 +20,22 @@ final class CircuitChecks {
   private CircuitChecks() {}
 
   static void requireNodes(Origin origin, List<Member> nodes) {
-    requireArgument(!nodes.isEmpty(), "a circuit without nodes");
+    requireArgument(
+        !nodes.isEmpty() && isOutput(nodes, nodes.size() - 1), "a circuit that explains nothing");
     Set<Node> seen = new HashSet<>();
+    Point last = nodes.get(nodes.size() - 1).point();
     for (int i = 0; i < nodes.size(); i++) {
       Node node = nodes.get(i).node();
-      boolean last = i == nodes.size() - 1;
+      Optional<Output> output = nodes.get(i).output();
       requireArgument(
-          last ? node.equals(new Explained()) : node.asSource().isPresent(),
-          last ? "the last node is %s, expected the metric" : "%s is no node of a circuit",
+          output.isPresent()
+              ? node.asSource().isEmpty() && !node.targets().isEmpty()
+              : node.asSource().isPresent(),
+          output.isPresent() ? "%s is no output of a circuit" : "%s is no node of a circuit",
+          node);
+      requireArgument(
+          output.isPresent() || i == 0 || !isOutput(nodes, i - 1),
+          "%s comes after an output",
           node);
       requireArgument(
           isIn(origin, node.coordinates()),
@@ -31,14 +43,33 @@ final class CircuitChecks {
           node,
           origin.tokens().size(),
           origin.layers());
+      output.ifPresent(read -> requirePosition(origin, node, read.position()));
       requireArgument(seen.add(node), "%s is there twice", node);
       requireArgument(
-          nodes.get(i).point().reaches(nodes.get(nodes.size() - 1).point()),
-          "%s writes at %s, after the metric, at %s",
+          nodes.get(i).point().reaches(last),
+          "%s writes at %s, after the outputs, at %s",
           node,
           nodes.get(i).point(),
-          nodes.get(nodes.size() - 1).point());
+          last);
     }
+  }
+
+  private static boolean isOutput(List<Member> nodes, int index) {
+    return nodes.get(index).output().isPresent();
+  }
+
+  private static void requirePosition(Origin origin, Node node, int position) {
+    requireArgument(
+        position >= 0 && position < origin.tokens().size(),
+        "%s reads token %d of %d",
+        node,
+        position,
+        origin.tokens().size());
+    requireArgument(
+        node.coordinates().token().orElse(position) == position,
+        "%s is said to read token %d",
+        node,
+        position);
   }
 
   private static boolean isIn(Origin origin, Coordinates node) {
@@ -83,10 +114,23 @@ final class CircuitChecks {
           edge.target(),
           edge.path());
       requireArgument(
-          known.contains(List.of(edge.target(), edge.path())),
+          !isOutput(nodes, edge.source()), "an edge from %s", nodes.get(edge.source()).node());
+      requireArgument(
+          inputs.isEmpty() || known.contains(List.of(edge.target(), edge.path())),
           "an edge into node %d through %s, of which there is no certificate",
           edge.target(),
           edge.path());
+    }
+  }
+
+  static void requireGroups(int nodes, List<Group> groups) {
+    Set<Integer> grouped = new HashSet<>();
+    for (Group group : groups) {
+      requireArgument(!group.nodes().isEmpty(), "the group \"%s\" has no nodes", group.name());
+      for (int node : group.nodes()) {
+        requireArgument(node >= 0 && node < nodes, "node %d of %d", node, nodes);
+        requireArgument(grouped.add(node), "node %d is grouped twice", node);
+      }
     }
   }
 

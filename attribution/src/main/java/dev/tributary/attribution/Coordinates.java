@@ -82,12 +82,15 @@ public record Coordinates(
     return new Coordinates(kind, component, part, layer, index, path, token, own);
   }
 
+  private String word() {
+    return part.map(of -> of + "_").orElse("") + kind;
+  }
+
   /** {@return the name without tokens} */
   public String withoutTokens() {
     StringBuilder name = new StringBuilder();
     layer.ifPresent(number -> name.append('L').append(number).append('.'));
-    part.ifPresent(word -> name.append(word).append('_'));
-    name.append(kind);
+    name.append(word());
     index.ifPresent(name::append);
     if (path != InputPath.ALL) {
       name.append('.').append(Lowercase.of(path));
@@ -105,6 +108,12 @@ public record Coordinates(
       name.append(']');
     }
     return name.toString();
+  }
+
+  Name name() {
+    Optional<String> input =
+        path == InputPath.ALL ? Optional.empty() : Optional.of(Lowercase.of(path));
+    return new Name(word(), layer, index, input, token, key);
   }
 
   /** A name taken apart. */

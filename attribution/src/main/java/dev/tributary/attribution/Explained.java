@@ -11,13 +11,17 @@ import dev.tributary.transformer.Transformer;
 import java.util.List;
 import java.util.stream.Stream;
 
-/** The scalar that is explained. */
-public record Explained() implements Target {
+/**
+ * A scalar that is explained: the metric, or one of several in a {@link Circuit}.
+ *
+ * @param number which of several, from 0
+ */
+public record Explained(int number) implements Target {
   static final Kind KIND =
       new Kind(Explained.class, "metric") {
         @Override
         Stream<Explained> candidates(Coordinates.Name name) {
-          return Stream.of(new Explained());
+          return Stream.of(new Explained(name.index().orElse(0)));
         }
 
         @Override
@@ -25,6 +29,11 @@ public record Explained() implements Target {
           return List.of(new TheMetric());
         }
       };
+
+  /** The metric, which is the only one of a run. */
+  public Explained() {
+    this(0);
+  }
 
   /** The metric alone. */
   private record TheMetric() implements TargetFamily {
@@ -35,7 +44,7 @@ public record Explained() implements Target {
 
     @Override
     public Explained node(int... index) {
-      return new Explained();
+      return new Explained(index[0]);
     }
 
     @Override
@@ -87,7 +96,8 @@ public record Explained() implements Target {
 
   @Override
   public Coordinates coordinates() {
-    return Coordinates.outside(KIND.word(), Coordinates.Component.OUTPUT);
+    Coordinates outside = Coordinates.outside(KIND.word(), Coordinates.Component.OUTPUT);
+    return number == 0 ? outside : outside.index(number);
   }
 
   @Override
@@ -97,11 +107,13 @@ public record Explained() implements Target {
 
   @Override
   public int[] index() {
-    return new int[] {0};
+    return new int[] {number};
   }
 
   @Override
-  public void requireIn(Run run) {}
+  public void requireIn(Run run) {
+    Kind.requireIndex(this, "metric", number, 1);
+  }
 
   @Override
   public Reading reading(EdgeAttribution edges) {

@@ -101,6 +101,23 @@ public sealed interface Node permits Source, Target {
   }
 
   /**
+   * {@return the node that stands somewhere}
+   *
+   * @param where as {@link #coordinates} says it
+   * @throws IllegalArgumentException if none does
+   */
+  static Node at(Coordinates where) {
+    return Kind.all().stream()
+        .flatMap(kind -> kind.candidates(where.name()))
+        .filter(node -> node.coordinates().equals(where))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new IllegalArgumentException(
+                    "there is no kind of node of which %s is one".formatted(where)));
+  }
+
+  /**
    * {@return the node that a name means}
    *
    * @param name as {@code toString} writes it

@@ -8,9 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.attribution.Bias.BiasPart;
 import dev.tributary.attribution.Circuit.Edge;
+import dev.tributary.attribution.Circuit.Group;
 import dev.tributary.attribution.Circuit.Input;
 import dev.tributary.attribution.Circuit.Labels;
 import dev.tributary.attribution.Circuit.Member;
+import dev.tributary.attribution.Circuit.Output;
 import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
@@ -84,9 +86,11 @@ class CircuitTest {
     return NodeAttribution.of(run, Metric.logitDifference(TOKENS - 1, 1, 2));
   }
 
+  private static final String METRIC = "logit 1 - logit 2";
+
   static Labels labels(Run run) {
     List<String> texts = IntStream.range(0, run.length()).mapToObj(i -> "t" + i).toList();
-    return new Labels("random", String.join(" ", texts), texts, "logit 1 - logit 2");
+    return new Labels("random", List.of(), String.join(" ", texts), texts);
   }
 
   /** All nodes that together write the residual stream once. */
@@ -146,11 +150,8 @@ class CircuitTest {
           encoded ? attribution(5, Site.MLP_OUTPUT, Site.ATTENTION_OUTPUT) : attribution(5);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
       Circuit circuit =
-          Circuit.among(
-              edges,
-              labels(nodes.run()),
-              all(edges.nodes().run(), encoded, encoded),
-              Progress.NONE);
+          CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE)
+              .among(all(edges.nodes().run(), encoded, encoded));
       double[] remainders = circuit.remainders();
       for (int i = 0; i < remainders.length; i++) {
         Certificate certificate = circuit.inputs().get(i).certificate();
@@ -180,7 +181,8 @@ class CircuitTest {
       autoencoder(Site.MLP_ACTIVATION, TOKENS - 1, some);
       Collections.shuffle(some, RandomNodes.random(1));
       Circuit circuit =
-          Circuit.among(edges, labels(nodes.run()), some.subList(0, 40), Progress.NONE);
+          CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE)
+              .among(some.subList(0, 40));
       assertEquals(41, circuit.nodes().size());
       int found = 0;
       for (Input input : circuit.inputs()) {
@@ -219,11 +221,14 @@ class CircuitTest {
       NodeAttribution nodes = attribution(7);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       List<Node> some = new ArrayList<>(all(edges.nodes().run(), false, false).subList(0, 20));
-      Circuit circuit = Circuit.among(edges, labels(nodes.run()), some, Progress.NONE);
+      Circuit circuit =
+          CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).among(some);
       some.add(new Explained());
       some.addAll(all(edges.nodes().run(), false, false).subList(10, 20));
       Collections.shuffle(some, RandomNodes.random(2));
-      assertEquals(circuit, Circuit.among(edges, labels(nodes.run()), some, Progress.NONE));
+      assertEquals(
+          circuit,
+          CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).among(some));
     }
   }
 
@@ -236,10 +241,13 @@ class CircuitTest {
       some.removeIf(node -> node instanceof Embedding || node.token() != 1);
       some.add(new Embedding(EmbeddingPart.TOKEN, 1));
       some.add(new Embedding(EmbeddingPart.POSITION, 1));
-      Circuit circuit = Circuit.among(edges, labels(nodes.run()), some, Progress.NONE);
+      Circuit circuit =
+          CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).among(some);
       for (int seed = 0; seed < 4; seed++) {
         Collections.shuffle(some, RandomNodes.random(seed));
-        assertEquals(circuit, Circuit.among(edges, labels(nodes.run()), some, Progress.NONE));
+        assertEquals(
+            circuit,
+            CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).among(some));
       }
       for (int i = 1; i < circuit.edges().size(); i++) {
         Edge one = circuit.edges().get(i - 1);
@@ -262,11 +270,8 @@ class CircuitTest {
             heard.add(done);
             assertEquals(5, total);
           };
-      Circuit.among(
-          edges,
-          labels(nodes.run()),
-          all(edges.nodes().run(), false, false).subList(0, 4),
-          progress);
+      CircuitBuilder.of(edges, labels(nodes.run()), METRIC, progress)
+          .among(all(edges.nodes().run(), false, false).subList(0, 4));
       assertEquals(List.of(1, 2, 3, 4, 5), heard);
     }
   }
@@ -285,7 +290,8 @@ class CircuitTest {
               new HeadPair(0, 0, 3, 1),
               new HeadPair(0, 1, 3, 1),
               new Neuron(1, 3, 0));
-      Circuit circuit = Circuit.among(edges, labels(nodes.run()), some, Progress.NONE);
+      Circuit circuit =
+          CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).among(some);
       assertEquals(
           List.of(List.of(0, 0), List.of(0, 1), List.of(2, 0)),
           circuit.patterns().stream().map(one -> List.of(one.layer(), one.head())).toList());
@@ -330,7 +336,7 @@ class CircuitTest {
         least = magnitude < lowest ? head : least;
       }
       int leftOut = least;
-      Circuit circuit = Circuit.among(edges, labels(run), pairs, Progress.NONE);
+      Circuit circuit = CircuitBuilder.of(edges, labels(run), METRIC, Progress.NONE).among(pairs);
       assertEquals(
           IntStream.range(0, heads).filter(head -> head != leftOut).boxed().toList(),
           circuit.patterns().stream().map(Circuit.Pattern::head).toList());
@@ -346,7 +352,7 @@ class CircuitTest {
           new Trace.NeuronTrace(traced, InputPath.ALL, Stage.ACTIVATION, ScaleGradient.LIVE);
       NodeAttribution nodes = NodeAttribution.of(run, metric);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
-      Circuit circuit = Circuit.grown(edges, labels(run), 1000, Progress.NONE);
+      Circuit circuit = CircuitBuilder.of(edges, labels(run), METRIC, Progress.NONE).grown(1000);
       EdgeScores into = edges.into(new Explained());
       int last = circuit.nodes().size() - 1;
       for (Edge edge : circuit.edges()) {
@@ -354,10 +360,10 @@ class CircuitTest {
           assertEquals(into.of(circuit.nodes().get(edge.source()).node()), edge.weight(), ROUNDING);
         }
       }
-      assertEquals(TOKENS - 1, circuit.origin().position());
+      assertEquals(TOKENS - 1, circuit.outputs().get(0).position());
       assertFalse(circuit.nodes().stream().anyMatch(one -> one.node().equals(traced)));
       assertRefused(
-          () -> Circuit.among(edges, labels(run), List.of(traced), Progress.NONE),
+          () -> CircuitBuilder.of(edges, labels(run), METRIC, Progress.NONE).among(List.of(traced)),
           traced + " is not upstream of what is explained");
     }
   }
@@ -372,9 +378,10 @@ class CircuitTest {
           encoded ? attribution(9, Site.MLP_OUTPUT, Site.ATTENTION_OUTPUT) : attribution(9);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       Labels labels = labels(nodes.run());
-      Circuit grown = Circuit.grown(edges, labels, 10_000, Progress.NONE);
+      Circuit grown = CircuitBuilder.of(edges, labels, METRIC, Progress.NONE).grown(10_000);
       Circuit full =
-          Circuit.among(edges, labels, all(edges.nodes().run(), encoded, encoded), Progress.NONE);
+          CircuitBuilder.of(edges, labels, METRIC, Progress.NONE)
+              .among(all(edges.nodes().run(), encoded, encoded));
       assertEquals(full.prune(1, 1).nodes(), grown.prune(1, 1).nodes());
       Set<Node> expected = new HashSet<>();
       double[] influence = full.influence();
@@ -406,11 +413,13 @@ class CircuitTest {
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
       Labels labels = labels(nodes.run());
       Circuit full =
-          Circuit.among(edges, labels, all(edges.nodes().run(), false, false), Progress.NONE);
+          CircuitBuilder.of(edges, labels, METRIC, Progress.NONE)
+              .among(all(edges.nodes().run(), false, false));
       Set<Node> before = new HashSet<>(Set.of(new Explained()));
       for (int count = 1; count <= 25; count++) {
         Set<Node> now = new HashSet<>();
-        Circuit.grown(edges, labels, count, Progress.NONE)
+        CircuitBuilder.of(edges, labels, METRIC, Progress.NONE)
+            .grown(count)
             .nodes()
             .forEach(one -> now.add(one.node()));
         assertEquals(count + 1, now.size());
@@ -452,7 +461,8 @@ class CircuitTest {
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = attribution(11, Site.MLP_OUTPUT);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
-      Circuit circuit = Circuit.largest(edges, labels(nodes.run()), 30, Progress.NONE);
+      Circuit circuit =
+          CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).largest(30);
       assertEquals(31, circuit.nodes().size());
       Readings attribution = nodes.activationTimesGradient();
       double least = Double.POSITIVE_INFINITY;
@@ -476,7 +486,8 @@ class CircuitTest {
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = attribution(12, Site.MLP_ACTIVATION, Site.MLP_OUTPUT);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
-      Circuit circuit = Circuit.grown(edges, labels(nodes.run()), 10_000, Progress.NONE);
+      Circuit circuit =
+          CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).grown(10_000);
       for (Member reading : circuit.nodes()) {
         assertFalse(reading.node() instanceof Neuron n && n.layer() == 1);
         assertFalse(reading.node() instanceof Latent l && l.site() == Site.MLP_ACTIVATION);
@@ -486,8 +497,8 @@ class CircuitTest {
       }
       assertRefused(
           () ->
-              Circuit.among(
-                  edges, labels(nodes.run()), List.of(new Neuron(1, 0, 0)), Progress.NONE),
+              CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE)
+                  .among(List.of(new Neuron(1, 0, 0))),
           "L1.neuron0[0] is spoken for by the autoencoder of the mlp output there");
     }
   }
@@ -498,7 +509,7 @@ class CircuitTest {
       NodeAttribution nodes = attribution(13);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       Consumer<List<Node>> among =
-          list -> Circuit.among(edges, labels(nodes.run()), list, Progress.NONE);
+          list -> CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).among(list);
       assertRefused(
           () -> among.accept(List.of(Node.parse("L1.head0.key[2<-1]"))),
           "L1.head0.key[2<-1] is one input of L1.head0[2<-1], which is the node of a circuit");
@@ -511,15 +522,20 @@ class CircuitTest {
           () -> among.accept(List.of(Node.parse("embedding[2]"), Node.parse("token_embedding[2]"))),
           "token_embedding[2] is a part of the embedding of that token");
       assertRefused(
-          () -> Circuit.grown(edges, labels(nodes.run()), -1, Progress.NONE), "of -1 nodes");
+          () -> CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).grown(-1),
+          "of -1 nodes");
       assertRefused(
-          () -> Circuit.largest(edges, labels(nodes.run()), -1, Progress.NONE), "of -1 nodes");
-      Circuit nothing = Circuit.grown(edges, labels(nodes.run()), 0, Progress.NONE);
+          () -> CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).largest(-1),
+          "of -1 nodes");
+      Circuit nothing =
+          CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).grown(0);
       assertEquals(1, nothing.nodes().size());
-      assertEquals(nothing, Circuit.largest(edges, labels(nodes.run()), 0, Progress.NONE));
-      Labels other = new Labels("m", "p", List.of("one"), "metric");
+      assertEquals(
+          nothing, CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).largest(0));
+      Labels other = new Labels("m", List.of(), "p", List.of("one"));
       assertRefused(
-          () -> Circuit.grown(edges, other, 1, Progress.NONE), "texts of 1 tokens for a run of 4");
+          () -> CircuitBuilder.of(edges, other, METRIC, Progress.NONE).grown(1),
+          "texts of 1 tokens for a run of 4");
     }
   }
 
@@ -543,10 +559,10 @@ class CircuitTest {
           };
       assertThrows(
           CancellationException.class,
-          () -> Circuit.grown(edges, labels(nodes.run()), 20, interrupting));
+          () -> CircuitBuilder.of(edges, labels(nodes.run()), METRIC, interrupting).grown(20));
       assertTrue(Thread.interrupted());
       assertEquals(tensors, Scope.liveTensors());
-      Circuit.grown(edges, labels(nodes.run()), 20, Progress.NONE);
+      CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).grown(20);
       assertEquals(tensors, Scope.liveTensors());
     }
   }
@@ -562,7 +578,8 @@ class CircuitTest {
           IntStream.range(0, RandomNodes.NEURONS)
               .<Source>mapToObj(i -> new Neuron(LAYERS - 1, TOKENS - 1, i))
               .toList(); // no edges among them
-      Circuit circuit = Circuit.among(edges, labels(nodes.run()), last, Progress.NONE);
+      Circuit circuit =
+          CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).among(last);
       EdgeScores direct = nodes.directEffect();
       double sum = last.stream().mapToDouble(node -> Math.abs(direct.of(node))).sum();
       double[] influence = circuit.influence();
@@ -572,7 +589,7 @@ class CircuitTest {
       }
       // all else is left out: of the metric's two inputs, the circuit and the remainder
       double remainder = Math.abs(circuit.remainders()[circuit.inputs().size() - 1]);
-      Circuit.Scores scores = circuit.scores();
+      Circuit.Scores scores = circuit.scores().orElseThrow();
       assertEquals(0, scores.replacement(), 0);
       assertTrue(scores.completeness() < 1 && remainder > 0);
     }
@@ -582,11 +599,9 @@ class CircuitTest {
   void circuit_nodeOutsideItsRunOrNoNumber_isRefused() {
     Circuit.Origin origin =
         new Circuit.Origin(
-            new Labels("m", "a b", List.of("a", "b"), "metric"),
+            new Labels("m", List.of(), "a b", List.of("a", "b")),
             List.of(1, 2),
             3,
-            0.5,
-            1,
             ScaleGradient.LIVE,
             EdgeMeasure.ATTRIBUTION);
     OptionalDouble none = OptionalDouble.empty();
@@ -595,7 +610,9 @@ class CircuitTest {
         List.of("embedding[2]", "L3.neuron0[1]", "L3.attention_bias[0]", "L0.head0[1<-2]")) {
       Member outside = unread(name);
       assertRefused(
-          () -> new Circuit(origin, List.of(outside, metric), List.of(), List.of(), List.of()),
+          () ->
+              new Circuit(
+                  origin, List.of(outside, metric), List.of(), List.of(), List.of(), List.of()),
           name + " is not in a run of 2 tokens through 3 layers");
     }
     for (String name :
@@ -603,7 +620,7 @@ class CircuitTest {
       Member inside = unread(name);
       assertEquals(
           2,
-          new Circuit(origin, List.of(inside, metric), List.of(), List.of(), List.of())
+          new Circuit(origin, List.of(inside, metric), List.of(), List.of(), List.of(), List.of())
               .nodes()
               .size());
     }
@@ -614,7 +631,8 @@ class CircuitTest {
                 Point.EMBEDDING,
                 none,
                 OptionalDouble.of(Double.NaN),
-                none),
+                none,
+                Optional.empty()),
         "the attribution of embedding[1] is NaN");
   }
 
@@ -634,39 +652,119 @@ class CircuitTest {
             input(4, 6));
     double embeddings = 2.0 / 8 + 3.0 / 4 * 4 / 8;
     double errors = 1.0 / 8 + 1.0 / 8 + 1.0 / 4 * 4 / 8;
-    assertEquals(embeddings / (embeddings + errors), circuit.scores().replacement(), ROUNDING);
+    assertEquals(
+        embeddings / (embeddings + errors), circuit.scores().orElseThrow().replacement(), ROUNDING);
     double metric = 1;
     double latent = 4.0 / 8;
     double complete = 6.0 / 8 * metric + 3.0 / 4 * latent + embeddings + errors;
     assertEquals(
         complete / (metric + latent + embeddings + errors),
-        circuit.scores().completeness(),
+        circuit.scores().orElseThrow().completeness(),
         ROUNDING);
   }
 
   static Member unread(String name) {
     OptionalDouble none = OptionalDouble.empty();
-    return new Member(Node.parse(name), Point.EMBEDDING, none, none, none);
+    Node node = Node.parse(name);
+    Optional<Output> output =
+        node.asSource().isPresent()
+            ? Optional.empty()
+            : Optional.of(new Output(name, 1, OptionalDouble.of(0.5), 1));
+    return new Member(node, Point.EMBEDDING, none, none, none, output);
   }
 
   private static final InputPath ALL = InputPath.ALL;
 
   /** Of nodes with these names; inputs have what their edges sum to. */
   private static Circuit circuit(List<String> names, List<Edge> edges, Input... inputs) {
-    Labels labels = new Labels("m", "a b", List.of("a", "b"), "metric");
-    Circuit.Origin origin =
-        new Circuit.Origin(
-            labels, List.of(1, 2), 1, 0.5, 1, ScaleGradient.LIVE, EdgeMeasure.ATTRIBUTION);
     return new Circuit(
-        origin,
+        origin(),
         names.stream().map(CircuitTest::unread).toList(),
         edges,
         List.of(inputs),
+        List.of(),
         List.of());
+  }
+
+  private static Circuit.Origin origin() {
+    Labels labels = new Labels("m", List.of(), "a b", List.of("a", "b"));
+    return new Circuit.Origin(
+        labels, List.of(1, 2), 1, ScaleGradient.LIVE, EdgeMeasure.ATTRIBUTION);
   }
 
   private static Input input(int target, double sum) {
     return new Input(target, ALL, new Certificate(sum, sum, 9, 0, Optional.empty()));
+  }
+
+  /**
+   * By hand: an embedding and an error into two logits, of which one weighs three times as much.
+   */
+  @Test
+  void influence_severalOutputs_goesByTheirWeights() {
+    OptionalDouble none = OptionalDouble.empty();
+    List<Member> nodes =
+        new ArrayList<>(List.of(unread("embedding[0]"), unread("L0.mlp_error[1]")));
+    for (int word : new int[] {7, 5}) {
+      Output output = new Output("logit " + word, 1, none, word == 7 ? 0.6 : 0.2);
+      nodes.add(
+          new Member(new Logit(1, word), Point.EMBEDDING, none, none, none, Optional.of(output)));
+    }
+    Circuit circuit =
+        new Circuit(
+            origin(),
+            nodes,
+            List.of(
+                new Edge(0, 2, ALL, 1),
+                new Edge(1, 2, ALL, -1),
+                new Edge(0, 3, ALL, 3),
+                new Edge(1, 3, ALL, 1)),
+            List.of(input(2, 0), input(3, 4)),
+            List.of(),
+            List.of());
+    double embedding = 0.6 / 2 + 0.2 * 3 / 4;
+    double error = 0.6 / 2 + 0.2 / 4;
+    assertArrayEquals(new double[] {embedding, error, 0, 0}, circuit.influence(), ROUNDING);
+    assertArrayEquals(new double[] {0.3, 0.3, 0.15, 0.05}, circuit.edgeScores(), ROUNDING);
+    Circuit.Scores scores = circuit.scores().orElseThrow();
+    assertEquals(embedding / (embedding + error), scores.replacement(), ROUNDING);
+    double complete = 0.6 / 2 + 0.2 * 3 / 4 + embedding + error;
+    assertEquals(complete / (0.8 + embedding + error), scores.completeness(), ROUNDING);
+    assertEquals(2, circuit.prune(0, 0).outputs().size());
+    assertEquals(circuit.outputs(), circuit.top(1).outputs());
+  }
+
+  @Test
+  void scores_withoutCertificates_areNotKnown() {
+    Circuit circuit = circuit(List.of("embedding[0]", "metric"), List.of(new Edge(0, 1, ALL, 1)));
+    assertEquals(Optional.empty(), circuit.scores());
+    assertEquals(0, circuit.remainders().length);
+  }
+
+  @Test
+  void groups_prunedCircuit_keepWhatIsLeft() {
+    List<String> names = List.of("embedding[0]", "embedding[1]", "L0.mlp_bias[1]", "metric");
+    List<Edge> edges =
+        List.of(new Edge(0, 3, ALL, 9), new Edge(1, 3, ALL, 1), new Edge(2, 3, ALL, 8));
+    Circuit circuit =
+        grouped(
+            circuit(names, edges, input(3, 18)),
+            new Group("two", List.of(2, 1)),
+            new Group("last", List.of(3)));
+    assertEquals(List.of(1, 2), circuit.groups().get(0).nodes());
+    Circuit above = circuit.above(2);
+    assertEquals(
+        List.of(new Group("two", List.of(1)), new Group("last", List.of(2))), above.groups());
+    assertEquals(List.of(new Group("last", List.of(1))), circuit.above(8.5).groups());
+    assertRefused(() -> grouped(circuit, new Group("none", List.of())), "\"none\" has no nodes");
+    assertRefused(() -> grouped(circuit, new Group("far", List.of(4))), "node 4 of 4");
+    assertRefused(
+        () -> grouped(circuit, new Group("a", List.of(1)), new Group("b", List.of(1))),
+        "node 1 is grouped twice");
+  }
+
+  private static Circuit grouped(Circuit of, Group... groups) {
+    return new Circuit(
+        of.origin(), of.nodes(), of.edges(), of.inputs(), of.patterns(), List.of(groups));
   }
 
   /** A bias is neither an embedding nor an error: it counts in completeness alone. */
@@ -677,9 +775,9 @@ class CircuitTest {
             List.of("embedding[0]", "L0.mlp_error[1]", "L0.mlp_bias[1]", "metric"),
             List.of(new Edge(0, 3, ALL, 1), new Edge(1, 3, ALL, 1), new Edge(2, 3, ALL, -6)),
             input(3, -4));
-    assertEquals(1.0 / 2, circuit.scores().replacement(), ROUNDING);
+    assertEquals(1.0 / 2, circuit.scores().orElseThrow().replacement(), ROUNDING);
     // complete are the metric by 7/8 and the three that read nothing, of influence 1 together
-    assertEquals((7.0 / 8 + 1) / 2, circuit.scores().completeness(), ROUNDING);
+    assertEquals((7.0 / 8 + 1) / 2, circuit.scores().orElseThrow().completeness(), ROUNDING);
   }
 
   @Test
@@ -727,12 +825,10 @@ class CircuitTest {
   void new_whatIsNoCircuit_isRefused() {
     List<String> names = List.of("embedding[0]", "L0.neuron1[1]", "L0.head0[1<-0]", "metric");
     Input[] inputs = {input(3, 1)};
-    assertRefused(() -> circuit(List.of(), List.of()), "a circuit without nodes");
+    assertRefused(() -> circuit(List.of(), List.of()), "a circuit that explains nothing");
     assertRefused(
-        () -> circuit(List.of("embedding[0]"), List.of()),
-        "the last node is embedding[0], expected the metric");
-    assertRefused(
-        () -> circuit(List.of("metric", "metric"), List.of()), "metric is no node of a circuit");
+        () -> circuit(List.of("embedding[0]"), List.of()), "a circuit that explains nothing");
+    assertRefused(() -> circuit(List.of("metric", "metric"), List.of()), "metric is there twice");
     assertRefused(
         () -> circuit(List.of("embedding[0]", "embedding[0]", "metric"), List.of()),
         "embedding[0] is there twice");
@@ -767,8 +863,32 @@ class CircuitTest {
     assertRefused(
         () -> circuit(names, List.of(new Edge(0, 1, ALL, 1)), inputs),
         "an edge into node 1 through ALL, of which there is no certificate");
+    assertRefused(
+        () ->
+            circuit(
+                List.of("L0.neuron1[1]", "metric", "metric1"),
+                List.of(new Edge(1, 2, ALL, 1)),
+                input(2, 1)),
+        "an edge from metric");
+    assertRefused(
+        () -> circuit(List.of("metric", "L0.neuron1[1]", "metric1"), List.of()),
+        "L0.neuron1[1] comes after an output");
+    assertRefused(() -> new Output("a", 0, OptionalDouble.empty(), 0), "the weight of a is 0.0");
+    assertRefused(
+        () -> new Output("a", 0, OptionalDouble.of(Double.NaN), 1), "the value of a is NaN");
+    assertRefused(() -> output("metric", 2), "metric reads token 2 of 2");
+    assertRefused(() -> output("logit3[0]", 1), "logit3[0] is said to read token 1");
+    assertRefused(() -> output("embedding[1]", 1), "embedding[1] is no output of a circuit");
     assertRefused(() -> circuit(names, List.of()).prune(-0.1, 1), "node share is -0.1");
     assertRefused(() -> circuit(names, List.of()).above(-0.1), "threshold is -0.1");
+  }
+
+  private static Circuit output(String name, int position) {
+    OptionalDouble none = OptionalDouble.empty();
+    Output output = new Output("", position, none, 1);
+    Member member =
+        new Member(Node.parse(name), Point.EMBEDDING, none, none, none, Optional.of(output));
+    return new Circuit(origin(), List.of(member), List.of(), List.of(), List.of(), List.of());
   }
 
   @Test
@@ -777,10 +897,10 @@ class CircuitTest {
       NodeAttribution nodes = attribution(16);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
       Labels labels = labels(nodes.run());
-      Circuit full = Circuit.grown(edges, labels, 60, Progress.NONE);
+      Circuit full = CircuitBuilder.of(edges, labels, METRIC, Progress.NONE).grown(60);
       Circuit pruned = full.prune(0.7, 1);
       List<Node> left = pruned.nodes().stream().map(Member::node).toList();
-      Circuit again = Circuit.among(edges, labels, left, Progress.NONE);
+      Circuit again = CircuitBuilder.of(edges, labels, METRIC, Progress.NONE).among(left);
       assertTrue(pruned.nodes().size() < full.nodes().size());
       assertEquals(again.nodes(), pruned.nodes());
       assertEquals(again.inputs(), pruned.inputs());
@@ -788,7 +908,8 @@ class CircuitTest {
       assertEquals(again.edges().size(), pruned.edges().size());
       Circuit fewer = full.prune(0.7, 0.5);
       assertTrue(fewer.edges().size() < pruned.edges().size());
-      assertTrue(fewer.scores().completeness() < full.scores().completeness());
+      assertTrue(
+          fewer.scores().orElseThrow().completeness() < full.scores().orElseThrow().completeness());
     }
   }
 
@@ -807,7 +928,7 @@ class CircuitTest {
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = attribution(17);
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.LIVE);
-      Circuit full = Circuit.grown(edges, labels(nodes.run()), 60, Progress.NONE);
+      Circuit full = CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).grown(60);
       for (int count : new int[] {0, 1, 10, 40}) {
         List<Edge> top = full.top(count).edges();
         assertTrue(entries(top).size() <= count); // fewer where the largest lead nowhere

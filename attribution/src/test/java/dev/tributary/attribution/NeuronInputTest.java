@@ -259,11 +259,12 @@ class NeuronInputTest {
       assertRefused(
           "L2.neuron3.up[1] is one input of L2.neuron3[1], which is the node of a circuit",
           () ->
-              Circuit.among(
-                  EdgeAttribution.of(gated(1), ScaleGradient.LIVE),
-                  new Circuit.Labels("", "", List.of("", "", "", ""), ""),
-                  List.of(Node.parse("L2.neuron3.up[1]")),
-                  Progress.NONE));
+              CircuitBuilder.of(
+                      EdgeAttribution.of(gated(1), ScaleGradient.LIVE),
+                      new Circuit.Labels("", List.of(), "", List.of("", "", "", "")),
+                      "",
+                      Progress.NONE)
+                  .among(List.of(Node.parse("L2.neuron3.up[1]"))));
       assertThrows(IllegalArgumentException.class, () -> Node.parse("L2.neuron3.value[1]"));
       assertThrows(IllegalArgumentException.class, () -> Node.parse("L2.head0.gate[1<-0]"));
     }

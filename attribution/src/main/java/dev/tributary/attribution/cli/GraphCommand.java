@@ -4,6 +4,7 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Circuit.Labels;
+import dev.tributary.attribution.CircuitBuilder;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.cli.Subject.Word;
@@ -143,16 +144,16 @@ final class GraphCommand implements Callable<Integer> {
     Labels labels =
         new Labels(
             subject.model(),
+            List.of(),
             subject.prompt(),
-            subject.tokens().stream().map(Word::text).toList(),
-            TextReport.explained(subject));
+            subject.tokens().stream().map(Word::text).toList());
+    CircuitBuilder builder =
+        CircuitBuilder.of(edges, labels, TextReport.explained(subject), progress);
     if (!include.isEmpty()) {
-      return Circuit.among(edges, labels, include, progress);
+      return builder.among(include);
     }
     int count = nodes.orElse(NODES);
-    return largest
-        ? Circuit.largest(edges, labels, count, progress)
-        : Circuit.grown(edges, labels, count, progress);
+    return largest ? builder.largest(count) : builder.grown(count);
   }
 
   private Circuit pruned(Circuit circuit) {

@@ -66,9 +66,12 @@ final class Table {
 
   /** A word in quotation marks, for leading spaces and line breaks are parts of words. */
   static String quoted(Word word) {
+    return quoted(word.text());
+  }
+
+  static String quoted(String text) {
     String visible =
-        word.text()
-            .codePoints()
+        text.codePoints()
             .mapToObj(
                 c ->
                     switch (c) {

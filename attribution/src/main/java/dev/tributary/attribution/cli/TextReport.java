@@ -25,11 +25,9 @@ import dev.tributary.attribution.cli.Subject.MetricReading;
 import dev.tributary.attribution.cli.Subject.Prediction;
 import dev.tributary.attribution.cli.Subject.Word;
 import dev.tributary.attribution.cli.VerifyCommand.Verified;
-import dev.tributary.core.TopK;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.ScaleGradient;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
@@ -46,9 +44,6 @@ final class TextReport {
 
   /** Words of a metric that are all named. */
   private static final int NAMED = 4;
-
-  /** Nodes of a circuit that are listed, the metric with them. */
-  private static final int LISTED = 23;
 
   private final Subject subject;
   private final StringBuilder text = new StringBuilder();
@@ -93,7 +88,7 @@ final class TextReport {
   static String of(Subject subject, Circuit circuit, List<String> steps) {
     TextReport report = new TextReport(subject);
     report.heading();
-    report.circuit(circuit, steps);
+    report.text.append(CircuitReport.of(circuit, steps));
     return report.text.toString();
   }
 
@@ -426,73 +421,6 @@ final class TextReport {
               }
               pieces.add("to the " + number(affine.recorded()) + " recorded)");
             });
-  }
-
-  private void circuit(Circuit circuit, List<String> steps) {
-    int count = circuit.nodes().size() - 1;
-    List<String> pieces = new ArrayList<>();
-    pieces.add("Circuit: " + count + " nodes and " + circuit.edges().size() + " edges;");
-    steps.forEach(step -> pieces.add(step + ","));
-    pieces.add("norm scales " + Lowercase.of(circuit.origin().scaleGradient()));
-    wrapped(pieces);
-    line(
-        INDENT
-            + "Replacement "
-            + number(circuit.scores().replacement())
-            + ": begins at embeddings, not at errors or nodes left out");
-    line(
-        INDENT
-            + "Completeness "
-            + number(circuit.scores().completeness())
-            + ": of what enters its nodes, what it holds");
-    line("");
-    double[] influence = circuit.influence();
-    int[] strongest = strongest(circuit);
-    influence[count] = Double.POSITIVE_INFINITY; // the metric is always listed
-    int[] listed = TopK.indices(influence, LISTED);
-    Arrays.sort(listed);
-    Table table = new Table(4);
-    table.row("infl.", "node", "at", "strongest edge into it");
-    for (int i = listed.length - 1; i >= 0; i--) {
-      Node node = circuit.nodes().get(listed[i]).node();
-      table.row(
-          listed[i] == count
-              ? ""
-              : String.format(Locale.ROOT, "%4.1f%%", 100 * influence[listed[i]]),
-          node.toString(),
-          where(node),
-          strongest[listed[i]] < 0 ? "" : edge(circuit, circuit.edges().get(strongest[listed[i]])));
-    }
-    lines(table);
-    if (listed.length <= count) {
-      line(
-          INDENT
-              + "and "
-              + (count + 1 - listed.length)
-              + " more; --json, --dot and --csv have all");
-    }
-  }
-
-  private static String edge(Circuit circuit, Circuit.Edge edge) {
-    String path = edge.path() == InputPath.ALL ? "" : " " + Lowercase.of(edge.path());
-    return String.format(Locale.ROOT, "%.3g", edge.weight())
-        + " "
-        + circuit.nodes().get(edge.source()).node()
-        + path;
-  }
-
-  /** Of each node, the edge of largest score into it, or -1. */
-  private static int[] strongest(Circuit circuit) {
-    double[] scores = circuit.edgeScores();
-    int[] result = new int[circuit.nodes().size()];
-    Arrays.fill(result, -1);
-    for (int i = 0; i < scores.length; i++) {
-      int target = circuit.edges().get(i).target();
-      if (result[target] < 0 || scores[i] > scores[result[target]]) {
-        result[target] = i;
-      }
-    }
-    return result;
   }
 
   private static String sums(List<Sum> sums) {

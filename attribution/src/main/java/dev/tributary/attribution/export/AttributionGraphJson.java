@@ -8,6 +8,7 @@ import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.Circuit.Labels;
 import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
+import dev.tributary.attribution.Circuit.Output;
 import dev.tributary.attribution.Coordinates.Component;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -92,19 +93,19 @@ public final class AttributionGraphJson {
                 .put("source", id(circuit, ends.getKey()))
                 .put("target", id(circuit, ends.getValue()))
                 .put("weight", weight));
-    return CircuitJson.text(json);
+    return JsonText.of(json);
   }
 
   private static void metadata(Circuit circuit, ObjectNode json) {
     Labels labels = circuit.origin().labels();
-    json.put("slug", slug(circuit.origin())).put("scan", model(labels));
+    json.put("slug", slug(circuit)).put("scan", model(labels));
     json.putArray("transcoder_list");
     labels.tokens().forEach(json.putArray("prompt_tokens")::add);
     json.put("prompt", labels.prompt());
     json.put("node_threshold", 1.0); // shown whole: it has been pruned
     json.put("schema_version", SCHEMA_VERSION);
     ObjectNode info = json.putObject("info");
-    info.put("description", "Explained: " + labels.metric());
+    info.put("description", "Explained: " + Cell.explained(circuit));
     info.putObject("generator").put("name", "Tributary");
   }
 
@@ -117,7 +118,8 @@ public final class AttributionGraphJson {
   }
 
   /** Words of the prompt, and a fingerprint of all that the graph is of. */
-  private static String slug(Origin origin) {
+  private static String slug(Circuit circuit) {
+    Origin origin = circuit.origin();
     String model = model(origin.labels());
     String words =
         (model + " " + origin.labels().prompt())
@@ -128,9 +130,9 @@ public final class AttributionGraphJson {
         List.of(
                 model,
                 origin.labels().prompt(),
-                origin.labels().metric(),
+                Cell.explained(circuit),
                 origin.tokens(),
-                origin.position(),
+                circuit.outputs().stream().map(Output::position).toList(),
                 origin.scaleGradient(),
                 origin.measure())
             .toString();
@@ -167,7 +169,7 @@ public final class AttributionGraphJson {
   private static void node(Circuit circuit, int i, double cumulative, ObjectNode json) {
     Member reading = circuit.nodes().get(i);
     Cell cell = Cell.of(circuit, i);
-    boolean metric = cell.isMetric();
+    boolean metric = cell.output().isPresent();
     json.put("node_id", id(circuit, i));
     json.put("feature", feature(circuit, cell));
     json.put("layer", layer(circuit, cell));
@@ -214,7 +216,7 @@ public final class AttributionGraphJson {
   }
 
   private static String layer(Circuit circuit, Cell cell) {
-    if (cell.isMetric()) {
+    if (cell.output().isPresent()) {
       return String.valueOf(circuit.origin().layers() + 1);
     }
     return cell.layer().isPresent() ? String.valueOf(cell.layer().getAsInt()) : "E";
@@ -235,7 +237,7 @@ public final class AttributionGraphJson {
           ? -1
           : circuit.origin().tokens().get(cell.token());
     }
-    return cell.isMetric()
+    return cell.output().isPresent()
         ? 0
         : -1 - Math.floorMod(cell.node().withoutTokens().hashCode(), UNNUMBERED);
   }
@@ -255,7 +257,7 @@ public final class AttributionGraphJson {
 
   private static String type(Cell cell) {
     boolean attention = cell.isOf(Component.ATTENTION);
-    if (cell.isMetric()) {
+    if (cell.output().isPresent()) {
       return "logit";
     } else if (cell.isInput()) {
       return "embedding";

@@ -1,33 +1,43 @@
 package dev.tributary.attribution.export;
 
 import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.Circuit.Member;
+import dev.tributary.attribution.Circuit.Output;
 import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.Node;
 import dev.tributary.transformer.Point;
+import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.stream.Collectors;
 
 /**
  * Where a node of a circuit stands in a picture.
  *
  * @param node its coordinates
- * @param point that it writes, the metric after all
- * @param token that it writes to or, of the metric, the last that it reads
- * @param isMetric whether it is what is explained
+ * @param point that it writes, an output after all
+ * @param token that it writes to or, of an output, the last that it reads
+ * @param output what it is, if it is explained
  * @param isInput whether it is an embedding
  * @param isError whether it stands for what is not explained
  */
 record Cell(
-    Coordinates node, Point point, int token, boolean isMetric, boolean isInput, boolean isError) {
+    Coordinates node,
+    Point point,
+    int token,
+    Optional<Output> output,
+    boolean isInput,
+    boolean isError) {
 
   static Cell of(Circuit circuit, int index) {
-    Node node = circuit.nodes().get(index).node();
-    boolean isMetric = index == circuit.nodes().size() - 1;
-    int token = node.coordinates().token().orElse(circuit.origin().position());
+    Member member = circuit.nodes().get(index);
+    Node node = member.node();
+    Optional<Output> output = member.output();
+    OptionalInt token = node.coordinates().token();
     return new Cell(
         node.coordinates(),
-        circuit.nodes().get(index).point(),
-        token,
-        isMetric,
+        member.point(),
+        token.orElseGet(() -> output.orElseThrow().position()),
+        output,
         node.isInput(),
         node.isError());
   }
@@ -51,13 +61,18 @@ record Cell(
   /** What stands there, in words: its name, and the texts of its tokens. */
   static String described(Circuit circuit, int index) {
     Cell cell = of(circuit, index);
-    if (cell.isMetric) {
-      return circuit.origin().labels().metric();
+    if (cell.output.isPresent()) {
+      return cell.output.get().text();
     }
     String token = quoted(circuit, cell.token);
     String tokens =
         cell.key().isPresent() ? token + " <- " + quoted(circuit, cell.key().getAsInt()) : token;
     return cell.node + " " + tokens;
+  }
+
+  /** What is explained, in words. */
+  static String explained(Circuit circuit) {
+    return circuit.outputs().stream().map(Output::text).collect(Collectors.joining(", "));
   }
 
   static String quoted(Circuit circuit, int token) {

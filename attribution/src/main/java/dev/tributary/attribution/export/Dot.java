@@ -97,7 +97,7 @@ public final class Dot {
   }
 
   private String title() {
-    return circuit.origin().labels().prompt() + "\n" + circuit.origin().labels().metric();
+    return circuit.origin().labels().prompt() + "\n" + Cell.explained(circuit);
   }
 
   private void line(String format, Object... values) {

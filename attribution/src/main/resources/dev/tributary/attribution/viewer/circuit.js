@@ -13,7 +13,7 @@ const Circuit = (() => {
   const CELL_PADDING = 10;
   const ROW_PADDING = 20; // room for edges to turn in
   const EMPTY_ROW = 12;
-  const ROW_WORDS = { embedding: "embed", attention: "attn", mlp: "mlp", output: "metric" };
+  const ROW_WORDS = { embedding: "embed", attention: "attn", mlp: "mlp" };
 
   function require(condition, sentence) {
     if (!condition) throw new Error(sentence);
@@ -43,29 +43,34 @@ const Circuit = (() => {
     }
     require(json !== null && json.format === "tributary-circuit",
       "this JSON is not a circuit: it has no \"format\": \"tributary-circuit\"");
-    require(json.version === 1,
-      `this circuit has version ${String(json.version).slice(0, 20)}, and this page reads version 1`);
+    require(json.version !== 1,
+      "this circuit has version 1, and this page reads version 2: tributary view FILE --circuit NEW makes one of the other");
+    require(json.version === 2,
+      `this circuit has version ${String(json.version).slice(0, 20)}, and this page reads version 2`);
     const tokens = list(json.tokens, "tokens");
     require(tokens.length > 0, "this circuit has no tokens");
     tokens.forEach((token, i) => require(token !== null && typeof token.text === "string",
       `token ${i} has no text`));
     require(isIndex(json.layers, 10000), "\"layers\" is not a number of layers");
-    const position = json.metric?.position;
-    const metricToken = isIndex(position, tokens.length) ? position : tokens.length - 1;
-    const rows = json.nodes?.at?.(-1)?.block + 1; // points of the residual stream, the metric last
-    require(isIndex(rows, 20002), "the last node, the metric, is at no point");
+    const rows = json.nodes?.at?.(-1)?.point + 1; // points of the residual stream, the outputs last
+    require(isIndex(rows, 20002), "the last node, what is explained, is at no point");
 
     const nodes = list(json.nodes, "nodes").map((node, index) => {
       require(node !== null && typeof node.name === "string" && typeof node.kind === "string",
         `node ${index} has no name or no kind`);
-      const token = node.kind === "metric" ? node.token ?? metricToken : node.token;
+      require(node.output === undefined
+        || (typeof node.output?.text === "string" && Number.isFinite(node.output.weight)),
+        `node ${index} is an output without text or weight`);
+      const token = node.token ?? node.output?.position;
       require(isIndex(token, tokens.length),
         `node ${index} is at token ${token}, and there are ${tokens.length}`);
       require(node.key == null || isIndex(node.key, tokens.length),
         `node ${index} looks at token ${node.key}, and there are ${tokens.length}`);
-      require(isIndex(node.block, rows), `node ${index} is at a point that is not there`);
-      return { ...node, index, token, row: node.block, into: [], outOf: [] };
+      require(isIndex(node.point, rows), `node ${index} is at a point that is not there`);
+      return { ...node, number: node.index, index, token, row: node.point, into: [], outOf: [] };
     });
+    const outputs = nodes.filter((node) => node.output !== undefined);
+    require(outputs.length > 0, "this circuit explains nothing");
 
     const edges = list(json.edges, "edges").map((edge, index) => {
       require(edge !== null && isIndex(edge.source, nodes.length) && isIndex(edge.target, nodes.length),
@@ -93,9 +98,9 @@ const Circuit = (() => {
       require(list(pattern?.values, "values").every((row, q) =>
         list(row, "values").every(Number.isFinite) && row.length <= q + 1),
         "an attention pattern is not a lower triangle of numbers");
-      patterns.set(`L${pattern.layer}.head${pattern.head}`, pattern.values.slice(0, tokens.length));
+      patterns.set(`${pattern.layer}.${pattern.head}`, pattern.values.slice(0, tokens.length));
     }
-    return { ...json, tokens, rows, nodes, edges, certificates, patterns,
+    return { ...json, tokens, rows, nodes, outputs, edges, certificates, patterns,
       heaviest: edges.length > 0 ? edges[0].size : 0 };
   }
 
@@ -110,27 +115,27 @@ const Circuit = (() => {
     return layers;
   }
 
-  /** What the nodes of a row are of: "embed", "attn", "mlp", "metric", or of more than one. */
+  /** What the nodes of a row are of: "embed", "attn", "mlp", "metric", "logits", or of more than one. */
   function rowWord(circuit, row) {
-    const words = new Set(circuit.nodes.filter((node) => node.row === row)
-      .map(({ component }) => ROW_WORDS[component] ?? ""));
+    const words = new Set(circuit.nodes.filter((node) => node.row === row).map(({ component, kind, output }) =>
+      output === undefined ? ROW_WORDS[component] ?? "" : kind === "logit" ? "logits" : kind));
     return [...words].join(" ");
   }
 
-  /** Name without the layer and tokens that the node's place says already. */
+  /** What a node is of, without the layer and tokens that its place says already. */
   function component(node) {
-    return node.name.replace(/^L\d+\./, "").replace(/\[[^\]]*\]$/, "");
+    const words = [node.part, node.kind].filter((word) => typeof word === "string").join(" ").replaceAll("_", " ");
+    return Number.isInteger(node.number) ? `${words} ${node.number}` : words;
   }
 
   /** Attention pattern of the head of a node, [query][key], or undefined. */
   function pattern(circuit, node) {
-    return node.kind === "head"
-      ? circuit.patterns.get(node.name.replace(/\[[^\]]*\]$/, "")) : undefined;
+    return node.kind === "head" ? circuit.patterns.get(`${node.layer}.${node.number}`) : undefined;
   }
 
   /** How much a node matters: what its size stands for. */
   function importance(node) {
-    return Math.abs(node.influence ?? node.attribution ?? 0);
+    return node.output?.weight ?? Math.abs(node.influence ?? node.attribution ?? 0);
   }
 
   /**

@@ -7,12 +7,14 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const root = document.documentElement;
+  const TITLED = 2; // outputs named above the graph
   const STRONGEST = 8; // edges listed, and always drawn, for one node in each direction
   const COMPLETE = 1e-3; // relative residual above which edges do not add up
   const LABELS = { all: 16, near: 24 };
 
   const KINDS = {
     metric: { word: "metric", symbol: d3.symbolStar, area: 190, named: true },
+    logit: { word: "logit", symbol: d3.symbolStar, named: true },
     head: { word: "head", symbol: d3.symbolSquare, named: true },
     neuron: { word: "neuron", symbol: d3.symbolCircle, named: true },
     latent: { word: "latent", symbol: d3.symbolDiamond2, named: true },
@@ -25,6 +27,7 @@
     activation: "activation", attribution: "attribution", direct_effect: "direct effect",
     influence: "influence", remainder: "remainder",
   };
+  const SHORT = { neuron: "n", head: "h", latent: "#" };
   const PATH_SIDE = { query: -4, key: 0, value: 4 };
 
   let circuit = null;
@@ -115,13 +118,14 @@
 
   /** Short name for beside a mark: the place says layer and token. */
   function label(node) {
-    if (node.kind === "metric") return "metric";
-    const name = Circuit.component(node).replace("neuron", "n").replace("head", "h").replace(/^[a-z]+_latent/, "#");
+    if (node.output !== undefined) return circuit.outputs.length === 1 ? "metric" : visible(node.output.text, 16);
+    const short = Object.hasOwn(SHORT, node.kind) ? SHORT[node.kind] : `${node.kind} `;
+    const name = Number.isInteger(node.number) ? `${short}${node.number}` : Circuit.component(node);
     return node.key == null ? name : `${name} ← ${visible(circuit.tokens[node.key].text, 10)}`;
   }
 
   function describe(node) {
-    const where = node.kind === "metric" ? circuit.metric?.text ?? "" : [
+    const where = node.output !== undefined ? node.output.text : [
       node.layer == null ? null : `layer ${node.layer}`,
       `token ${node.token} “${visible(circuit.tokens[node.token].text)}”`,
       node.key == null ? null : `looking at token ${node.key} “${visible(circuit.tokens[node.key].text)}”`,
@@ -161,12 +165,15 @@
   function drawTitle() {
     const metric = byId("metric");
     metric.replaceChildren();
-    if (circuit.metric?.text != null) {
-      metric.append(visibleText(circuit.metric.text, 120), " = ", element("b", {}, number(circuit.metric.value)));
-    }
+    circuit.outputs.slice(0, TITLED).forEach(({ output }, i) => metric.append(i === 0 ? "" : ", ", visibleText(output.text, 120),
+      " = ", element("b", {}, number(outputNumber(output)))));
+    if (circuit.outputs.length > TITLED) metric.append(` and ${circuit.outputs.length - TITLED} more`);
     if (circuit.model != null) metric.append(` · ${visibleText(circuit.model, 60)}`);
-    document.title = `Circuit: ${visibleText(circuit.prompt ?? circuit.metric?.text ?? "", 80)}`;
+    document.title = `Circuit: ${visibleText(circuit.prompt ?? circuit.outputs[0].output.text, 80)}`;
   }
+
+  /** Of one of several outputs how much it weighs, such as a probability. */
+  const outputNumber = (output) => (circuit.outputs.length === 1 ? output.value : output.weight);
 
   const visibleText = (text, most) =>
     [...String(text).replace(HIDDEN, (c) => (c === " " ? c : shown(c)))].slice(0, most).join("");
@@ -291,12 +298,12 @@
   // Nodes
 
   function area(node) {
-    return kindOf(node.kind).area ?? 60 + 110 * Math.sqrt(Circuit.importance(node) / circuit.mostImportant);
+    return kindOf(node.kind).area ?? 60 + 110 * Math.sqrt(Math.min(1, Circuit.importance(node) / circuit.mostImportant));
   }
 
   function drawNodes() {
     circuit.mostImportant = Math.max(Number.MIN_VALUE, ...circuit.nodes.map((node) =>
-      node.kind === "metric" ? 0 : Circuit.importance(node)));
+      node.output !== undefined ? 0 : Circuit.importance(node)));
     if (d3.select("#front .highlight").empty()) {
       for (const layer of ["highlight", "nodes", "labels"]) d3.select("#front").append("g").attr("class", layer);
     }
@@ -423,7 +430,7 @@
       }
       nearness.set(node, Infinity);
     }
-    const rank = (other) => other.kind === "metric" && node === null ? Infinity
+    const rank = (other) => other.output !== undefined && node === null ? Infinity
       : nearness.get(other) ?? Circuit.importance(other);
     const taken = circuit.nodes.map(({ x, y }) => ({ left: x - 7, right: x + 7, top: y - 7, bottom: y + 7 }));
     const free = (box) => box.left > 0 && box.right < place.width && box.top > 0 && box.bottom < place.height
@@ -477,9 +484,8 @@
   // The panel
 
   function heading(node) {
-    if (node.kind === "metric") return [visibleText(circuit.metric?.text ?? "metric", 120)];
-    const name = visible(Circuit.component(node).replaceAll("_", " "), 60).replaceAll("·", " ").replace(/(\D)(\d+)$/, "$1 $2");
-    return [`${name} `, token(node.token, 16, "token"),
+    if (node.output !== undefined) return [visibleText(node.output.text, 120)];
+    return [`${visibleText(Circuit.component(node), 60)} `, token(node.token, 16, "token"),
       ...(node.key == null ? [] : [" ← ", token(node.key, 16, "token")])];
   }
 
@@ -498,20 +504,19 @@
   }
 
   function overview() {
-    const { metric, scores = {}, prompt } = circuit;
-    const strongest = [...circuit.nodes].filter((node) => node.kind !== "metric")
+    const { scores = {}, prompt } = circuit;
+    const read = new Set(circuit.outputs.map((node) => node.token));
+    const strongest = [...circuit.nodes].filter((node) => node.output === undefined)
       .sort((a, b) => Circuit.importance(b) - Circuit.importance(a)).slice(0, 10);
     const worst = Math.max(0, ...[...circuit.certificates.values()].flat().map((c) => c.relative_residual ?? 0));
     const facts = [
-      ["metric", metric?.value], ["replacement score", scores.replacement], ["completeness score", scores.completeness],
+      ...circuit.outputs.map(({ output }) => [visibleText(output.text, 80), outputNumber(output)]),
+      ["replacement score", scores.replacement], ["completeness score", scores.completeness],
     ].filter(([, value]) => Number.isFinite(value));
     return [
       element("h2", {}, "This circuit"),
       prompt == null && circuit.tokens.length === 0 ? null : element("p", { className: "prompt" },
-        ...circuit.tokens.flatMap((_, t) => [token(t, 60, t === metric?.position ? "on" : ""), " "])),
-      metric?.text == null ? null : element("p", {}, visibleText(metric.text, 200),
-        Number.isInteger(metric.position) && metric.position < circuit.tokens.length
-          ? element("span", { className: "note" }, ` at token ${metric.position}`) : null),
+        ...circuit.tokens.flatMap((_, t) => [token(t, 60, read.has(t) ? "on" : ""), " "])),
       element("dl", { className: "numbers" },
         ...facts.flatMap(([word, value]) => [element("dt", {}, word), element("dd", {}, number(value))]),
         element("dt", {}, "nodes"), element("dd", {}, COUNT(circuit.nodes.length)),
@@ -564,10 +569,11 @@
       element("p", { className: "code" }, visible(node.name, 200)),
       element("p", { className: "note" }, visibleText(kindOf(node.kind).word, 40),
         node.layer == null ? "" : `, layer ${node.layer}`,
-        node.kind === "metric" ? "" : `, token ${node.token}`,
+        `, token ${node.token}`,
         node.key == null ? "" : ` looking at token ${node.key}`,
         pinned === null ? " · click it to pin" : ""),
-      readings(node, node.kind === "metric" ? [["value", circuit.metric?.value]] : []),
+      readings(node, node.output === undefined ? []
+        : [["value", node.output.value], ["weight", node.output.weight]].filter(([, value]) => Number.isFinite(value))),
       pattern === undefined ? null : fold("Attention pattern", () => heatMap(node, pattern)),
       certificates.length === 0 ? null : fold("Certificate", () => certificates.map(certificateOf)),
       ...edgeList(node, "into", "Strongest edges in", (edge) => edge.source),

@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.CircuitBuilder;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.EdgeScores;
 import dev.tributary.attribution.HeadPair;
@@ -22,7 +23,7 @@ import dev.tributary.attribution.NodeScore;
 import dev.tributary.attribution.Readings;
 import dev.tributary.attribution.Source;
 import dev.tributary.attribution.Target;
-import dev.tributary.attribution.export.CircuitJson;
+import dev.tributary.attribution.export.CircuitFile;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
@@ -831,12 +832,15 @@ class CommandLineTest {
     String[] printed =
         Stream.concat(Arrays.stream(options), Stream.of("--json")).toArray(String[]::new);
     assertEquals(Files.readString(file), Output.of(printed).result());
-    Circuit circuit = CircuitJson.read(file);
-    assertEquals("logit(\"Mary\") - logit(\"John\")", circuit.origin().labels().metric());
+    Circuit circuit = CircuitFile.read(file);
+    assertEquals("logit(\"Mary\") - logit(\"John\")", circuit.outputs().get(0).text());
     assertEquals(PROMPT, circuit.origin().labels().prompt());
     try (Scope scope = Scope.open()) {
       EdgeAttribution edges = EdgeAttribution.of(library(), ScaleGradient.DETACHED);
-      Circuit library = Circuit.grown(edges, circuit.origin().labels(), 40, Progress.NONE);
+      Circuit library =
+          CircuitBuilder.of(
+                  edges, circuit.origin().labels(), circuit.outputs().get(0).text(), Progress.NONE)
+              .grown(40);
       assertEquals(library.prune(0.8, 0.98).nodes(), circuit.nodes());
       assertEquals(library.prune(0.8, 0.98).edges(), circuit.edges());
     }

@@ -166,8 +166,8 @@ class AttributionGraphJsonTest {
   private static JsonNode metadata(String model, String prompt, String metric) throws IOException {
     Circuit circuit = CircuitJsonTest.circuit(EdgeMeasure.ATTRIBUTION);
     Circuit.Labels labels =
-        new Circuit.Labels(model, prompt, circuit.origin().labels().tokens(), metric);
-    return graph(CircuitJsonTest.called(circuit, labels)).get("metadata");
+        new Circuit.Labels(model, List.of(), prompt, circuit.origin().labels().tokens());
+    return graph(CircuitJsonTest.called(circuit, labels, metric)).get("metadata");
   }
 
   @Test

@@ -8,8 +8,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.Circuit.Group;
+import dev.tributary.attribution.Circuit.Labels;
+import dev.tributary.attribution.Circuit.Member;
+import dev.tributary.attribution.Circuit.Output;
+import dev.tributary.attribution.CircuitBuilder;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.EdgeMeasure;
+import dev.tributary.attribution.Logit;
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.core.DType;
@@ -22,6 +28,8 @@ import dev.tributary.transformer.file.Models;
 import dev.tributary.transformer.file.Tokenizer;
 import dev.tributary.transformer.file.Tokenizers;
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -30,6 +38,8 @@ import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -68,30 +78,37 @@ class CircuitJsonTest {
       texts.set(7, texts.get(1));
       texts.set(14, "two\r\nlines {|}<&> \u0000 \u00e9 \ud83d\ude00");
       Circuit.Labels labels =
-          new Circuit.Labels(
-              "textbook", String.join(" ", texts), texts, "logit \"Mary\" - logit John");
+          new Circuit.Labels("textbook", List.of(), String.join(" ", texts), texts);
       EdgeAttribution edges =
           EdgeAttribution.of(NodeAttribution.of(run, metric), ScaleGradient.DETACHED, measure);
-      return Circuit.grown(edges, labels, 120, Progress.NONE).prune(0.95, 0.98);
+      return CircuitBuilder.of(edges, labels, "logit \"Mary\" - logit John", Progress.NONE)
+          .grown(120)
+          .prune(0.95, 0.98);
     }
   }
 
   /** The same circuit by other names. */
-  static Circuit called(Circuit circuit, Circuit.Labels labels) {
+  static Circuit called(Circuit circuit, Circuit.Labels labels, String metric) {
     Circuit.Origin origin = circuit.origin();
     return new Circuit(
         new Circuit.Origin(
-            labels,
-            origin.tokens(),
-            origin.layers(),
-            origin.metric(),
-            origin.position(),
-            origin.scaleGradient(),
-            origin.measure()),
-        circuit.nodes(),
+            labels, origin.tokens(), origin.layers(), origin.scaleGradient(), origin.measure()),
+        circuit.nodes().stream().map(node -> called(node, metric)).toList(),
         circuit.edges(),
         circuit.inputs(),
-        circuit.patterns());
+        circuit.patterns(),
+        circuit.groups());
+  }
+
+  private static Member called(Member node, String metric) {
+    return new Member(
+        node.node(),
+        node.point(),
+        node.activation(),
+        node.attribution(),
+        node.directEffect(),
+        node.output()
+            .map(read -> new Output(metric, read.position(), read.value(), read.weight())));
   }
 
   private Path write(String text) throws IOException {
@@ -99,13 +116,73 @@ class CircuitJsonTest {
   }
 
   @Test
+  void read_writtenLogitsAndGroups_isEqual() throws IOException {
+    Circuit circuit = circuit(EdgeMeasure.ACTIVATION);
+    List<Member> nodes = new ArrayList<>(circuit.nodes());
+    Member metric = nodes.remove(nodes.size() - 1);
+    OptionalDouble none = OptionalDouble.empty();
+    for (int word : new int[] {5, 3}) {
+      Output output = new Output("\"" + word, 14, OptionalDouble.of(1.25), 0.125 * word);
+      nodes.add(
+          new Member(new Logit(14, word), metric.point(), none, none, none, Optional.of(output)));
+    }
+    Labels labels = circuit.origin().labels();
+    Circuit several =
+        new Circuit(
+            new Circuit.Origin(
+                new Labels(labels.model(), List.of("a", "b/c"), labels.prompt(), labels.tokens()),
+                circuit.origin().tokens(),
+                circuit.origin().layers(),
+                circuit.origin().scaleGradient(),
+                circuit.origin().measure()),
+            nodes,
+            circuit.edges(),
+            circuit.inputs(),
+            circuit.patterns(),
+            List.of(new Group("say \"x\"", List.of(0, 3)), new Group("", List.of(2))));
+    assertEquals(several, CircuitFile.read(write(CircuitJson.of(several))));
+  }
+
+  @Test
   void read_written_isEqual() throws IOException {
     for (EdgeMeasure measure : EdgeMeasure.values()) {
       Circuit circuit = circuit(measure);
       assertTrue(circuit.edges().size() > 50);
-      Circuit read = CircuitJson.read(write(CircuitJson.of(circuit)));
+      Circuit read = CircuitFile.read(write(CircuitJson.of(circuit)));
       assertEquals(circuit, read);
       assertEquals(CircuitJson.of(circuit), CircuitJson.of(read));
+    }
+  }
+
+  /** A file from before nodes had fields. */
+  @Test
+  void read_firstVersion_isTheSameCircuit() throws IOException {
+    String resource = "/circuit/version-1.json";
+    byte[] bytes;
+    try (InputStream in = CircuitJsonTest.class.getResourceAsStream(resource)) {
+      bytes = Objects.requireNonNull(in).readAllBytes();
+    }
+    String first = new String(bytes, StandardCharsets.UTF_8);
+    JsonNode old = new ObjectMapper().readTree(first);
+    Circuit circuit = CircuitFile.read(write(first));
+    JsonNode json = new ObjectMapper().readTree(CircuitJson.of(circuit));
+    assertEquals(2, json.get("version").intValue());
+    for (String same :
+        List.of("model", "prompt", "tokens", "scale", "measure", "edges", "scores")) {
+      assertEquals(old.get(same), json.get(same), same);
+    }
+    assertEquals(old.get("nodes").size(), json.get("nodes").size());
+    for (int i = 0; i < json.get("nodes").size(); i++) {
+      JsonNode was = old.get("nodes").get(i);
+      JsonNode node = json.get("nodes").get(i);
+      assertEquals(was.get("block"), node.get("point"));
+      for (String same : List.of("name", "kind", "component", "layer", "key", "influence")) {
+        assertEquals(was.get(same), node.get(same), same);
+      }
+    }
+    JsonNode output = json.get("nodes").get(json.get("nodes").size() - 1).get("output");
+    for (String same : List.of("text", "value", "position")) {
+      assertEquals(old.get("metric").get(same), output.get(same), same);
     }
   }
 
@@ -127,8 +204,8 @@ class CircuitJsonTest {
     assertEquals(1, incoming, ROUNDING);
     int block = 0;
     for (JsonNode node : json.get("nodes")) {
-      assertTrue(node.get("block").asInt() >= block);
-      block = node.get("block").asInt();
+      assertTrue(node.get("point").asInt() >= block);
+      block = node.get("point").asInt();
       assertEquals(block == 0 || block == 9, !node.has("layer"));
       assertEquals(node.get("kind").asText().equals("head"), node.has("key"));
       assertEquals(node.get("kind").asText().equals("metric"), !node.has("direct_effect"));
@@ -152,11 +229,18 @@ class CircuitJsonTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "version\": 1 | version\": 2 | expected \"format\": \"tributary-circuit\" and \"version\": 1",
+        "version\": 2 | version\": 3 | expected \"format\": \"tributary-circuit\" and \"version\": 1 or 2",
+        "version\": 2 | version\": 1 | \"block\" is not a whole number",
         "\"layers\": 4 | \"layers\": 4.5 | \"layers\" is not a whole number",
         "\"scale\": \"detached\" | \"scale\": \"deleted\" | \"scale\" is \"deleted\"",
-        "\"name\": \"metric\" | \"name\": \"L0.mlp_bias[3]\" | expected the metric",
-        "\"name\": \"metric\" | \"name\": \"banana\" | is not the name of a node",
+        "\"output\": {\"text\" | \"put\": {\"text\" | a circuit that explains nothing",
+        "\"output\": {\"text\" | \"output\": 1, \"put\": {\"text\" | \"output\" is not an object",
+        "\"weight\": 1.0 | \"weight\": 0.0 | it must be above 0",
+        "\"kind\": \"metric\" | \"kind\": \"banana\" | there is no kind of node of which banana is one",
+        "\"kind\": \"neuron\" | \"kind\": \"head\" | there is no kind of node of which L",
+        "\"component\": \"mlp\" | \"component\": \"moon\" | \"component\" is \"moon\"",
+        "\"groups\": [] | \"groups\": [{\"name\": \"a\", \"nodes\": [0.5]}] | holds what is no whole number",
+        "\"groups\": [] | \"groups\": [{\"name\": \"a\", \"nodes\": [-1]}] | node -1 of",
         "\"source\": 0, | \"source\": 100000, | expected one before it",
         "\"source\": 0, | \"source\": -1, | expected one before it",
         "\"weight\": | \"weight\": 1e999, \"w\": | \"weight\" is not a number",
@@ -169,7 +253,7 @@ class CircuitJsonTest {
     String text = CircuitJson.of(circuit(EdgeMeasure.ATTRIBUTION));
     assertTrue(text.contains(what), what);
     Path file = write(text.replaceFirst(Pattern.quote(what), with));
-    IOException e = assertThrows(IOException.class, () -> CircuitJson.read(file));
+    IOException e = assertThrows(IOException.class, () -> CircuitFile.read(file));
     String message = Objects.requireNonNull(e.getMessage());
     assertTrue(message.startsWith(file + ": "), message);
     assertTrue(message.contains(expected), message);

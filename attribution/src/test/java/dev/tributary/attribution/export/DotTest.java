@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import java.util.regex.Matcher;
@@ -59,7 +60,7 @@ class DotTest {
     String text =
         Dot.of(
             CircuitJsonTest.called(
-                circuit, new Circuit.Labels("", prompt, labels.tokens(), labels.metric())));
+                circuit, new Circuit.Labels("", List.of(), prompt, labels.tokens()), "m"));
     String shown =
         "\u65e5\u672c \u0645\u0631\u062d\u0628\u0627 \ud83d\ude00 e\u0301 "
             + "\\\\u001b[31m \\\\u0000 \\\\u202eabc \\\\uffff \\\\ud800!";

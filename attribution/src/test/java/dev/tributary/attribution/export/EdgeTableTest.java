@@ -107,7 +107,7 @@ class EdgeTableTest {
       Collections.rotate(tokens, 1); // few tokens have nodes
       Circuit called =
           CircuitJsonTest.called(
-              circuit, new Circuit.Labels("", labels.prompt(), tokens, labels.metric()));
+              circuit, new Circuit.Labels("", List.of(), labels.prompt(), tokens), "m");
       List<List<String>> records = read(EdgeTable.of(called));
       for (int i = 0; i < circuit.edges().size(); i++) {
         List<String> record = records.get(i + 1);

@@ -51,15 +51,9 @@ class CircuitPageTest {
   private static final List<String> WORDS =
       List.of("When Mary and John went to the big store , John gave a drink to".split(" "));
 
-  private static final JsonNode SMALL = json(RandomCircuit.of(1, labels(WORDS), 4, 120, 900));
+  private static final JsonNode SMALL = json(random(1, WORDS, 4, 120, 900));
   private static final JsonNode LARGE =
-      json(
-          RandomCircuit.of(
-              2,
-              labels(IntStream.range(0, 60).mapToObj(i -> " word" + i).toList()),
-              12,
-              500,
-              5000));
+      json(random(2, IntStream.range(0, 60).mapToObj(i -> " word" + i).toList(), 12, 500, 5000));
 
   @TempDir private static Path folder;
   private static @Nullable Chromium browser;
@@ -88,8 +82,9 @@ class CircuitPageTest {
 
   // ---- helpers -----------------------------------------------------------------------------
 
-  private static Labels labels(List<String> tokens) {
-    return new Labels("random", String.join(" ", tokens), tokens, "logit of " + tokens.get(0));
+  private static Circuit random(long seed, List<String> tokens, int layers, int nodes, int edges) {
+    Labels labels = new Labels("random", List.of(), String.join(" ", tokens), tokens);
+    return RandomCircuit.of(seed, labels, "logit of " + tokens.get(0), layers, nodes, edges);
   }
 
   private static JsonNode json(Circuit circuit) {
@@ -232,7 +227,7 @@ class CircuitPageTest {
         double dx = x - other.get(1).asDouble();
         double dy = one.get(2).asDouble() - other.get(2).asDouble();
         assertTrue(one.equals(other) || Math.hypot(dx, dy) > 19, () -> one + " is on " + other);
-        assertTrue(node.get("block").asInt() >= above.get("block").asInt() || dy > 0);
+        assertTrue(node.get("point").asInt() >= above.get("point").asInt() || dy > 0);
       }
     }
   }
@@ -647,8 +642,9 @@ class CircuitPageTest {
             "\u2028\u2029\u0000",
             "",
             "\"'`&amp;");
-    Labels labels = new Labels(hostile.get(0), String.join("", hostile), hostile, hostile.get(1));
-    ObjectNode circuit = json(RandomCircuit.of(3, labels, 3, 60, 200)).deepCopy();
+    Labels labels = new Labels(hostile.get(0), hostile, String.join("", hostile), hostile);
+    Circuit random = RandomCircuit.of(3, labels, hostile.get(1), 3, 60, 200);
+    ObjectNode circuit = json(random).deepCopy();
     ((ObjectNode) circuit.get("nodes").get(0)).put("name", hostile.get(0)).put("kind", "__proto__");
     try (Page page = open(circuit)) {
       List<String> shown = page.texts("#tokens bdi", "e.textContent");
@@ -710,7 +706,8 @@ class CircuitPageTest {
       assertQuiet(page);
       assertRefused(page, "{", "not JSON");
       assertRefused(page, "[]", "not a circuit");
-      assertRefused(page, SMALL.<ObjectNode>deepCopy().put("version", 2).toString(), "version 2");
+      assertRefused(page, SMALL.<ObjectNode>deepCopy().put("version", 3).toString(), "version 3");
+      assertRefused(page, SMALL.<ObjectNode>deepCopy().put("version", 1).toString(), "view FILE");
       ObjectNode stray = SMALL.deepCopy();
       ((ObjectNode) stray.get("edges").get(7)).put("source", 120);
       assertRefused(page, stray.toString(), "edge 7 joins nodes that are not there");
@@ -736,7 +733,7 @@ class CircuitPageTest {
 
   @Test
   void page_noEdges_saysSo() throws IOException {
-    JsonNode bare = json(RandomCircuit.of(4, labels(List.of("one")), 1, 2, 0));
+    JsonNode bare = json(random(4, List.of("one"), 1, 2, 0));
     try (Page page = open(bare)) {
       assertEquals("showing 0 of 0 edges", page.text("#count"));
       page.click(mark("metric"));

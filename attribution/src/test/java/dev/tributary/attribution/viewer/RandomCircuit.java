@@ -9,6 +9,7 @@ import dev.tributary.attribution.Circuit.Input;
 import dev.tributary.attribution.Circuit.Labels;
 import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
+import dev.tributary.attribution.Circuit.Output;
 import dev.tributary.attribution.Circuit.Pattern;
 import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.EdgeMeasure;
@@ -47,11 +48,13 @@ final class RandomCircuit {
 
   private final Random random;
   private final int tokens;
+  private final String metric;
   private final int layers;
 
-  private RandomCircuit(long seed, int tokens, int layers) {
+  private RandomCircuit(long seed, int tokens, String metric, int layers) {
     random = new Random(seed);
     this.tokens = tokens;
+    this.metric = metric;
     this.layers = layers;
   }
 
@@ -62,8 +65,9 @@ final class RandomCircuit {
    * @param count of nodes
    * @param edges number of them, if there is room
    */
-  static Circuit of(long seed, Labels labels, int layers, int count, int edges) {
-    return new RandomCircuit(seed, labels.tokens().size(), layers).circuit(labels, count, edges);
+  static Circuit of(long seed, Labels labels, String metric, int layers, int count, int edges) {
+    return new RandomCircuit(seed, labels.tokens().size(), metric, layers)
+        .circuit(labels, count, edges);
   }
 
   private Circuit circuit(Labels labels, int count, int edges) {
@@ -72,8 +76,6 @@ final class RandomCircuit {
             labels,
             IntStream.range(0, tokens).boxed().toList(),
             layers,
-            1.5,
-            tokens - 1,
             ScaleGradient.LIVE,
             EdgeMeasure.ATTRIBUTION);
     List<Node> nodes = nodes(count);
@@ -92,7 +94,12 @@ final class RandomCircuit {
                           target, path, new Certificate(sum, whole, 1, 0, affine(path, sum))));
                 }));
     return new Circuit(
-        origin, nodes.stream().map(this::reading).toList(), list, inputs, patterns(nodes));
+        origin,
+        nodes.stream().map(this::reading).toList(),
+        list,
+        inputs,
+        patterns(nodes),
+        List.of());
   }
 
   private static Optional<Certificate.Affine> affine(InputPath path, double sum) {
@@ -134,9 +141,10 @@ final class RandomCircuit {
           new Point(point(node)),
           OptionalDouble.empty(),
           OptionalDouble.empty(),
-          OptionalDouble.empty());
+          OptionalDouble.empty(),
+          Optional.of(new Output(metric, tokens - 1, OptionalDouble.of(1.5), 1)));
     }
-    return new Member(node, new Point(point(node)), normal(), normal(), normal());
+    return new Member(node, new Point(point(node)), normal(), normal(), normal(), Optional.empty());
   }
 
   /** As in a GPT-2. */
