@@ -1,9 +1,11 @@
 package dev.tributary.attribution;
 
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Part;
-import dev.tributary.transformer.Site;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -11,46 +13,105 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * The sources that together write the residual stream once: sums in place of their parts, and of
- * every part of the model either its own nodes or those of one autoencoder.
+ * The sources that together write the residual stream once: sums in place of their parts, of every
+ * part of the model either its own nodes or those of one dictionary, and of the residual stream
+ * where a dictionary splits it, the nodes of that in place of all that was written before.
+ *
+ * <p>Where several dictionaries are of one part, transcoders go before autoencoders of its output,
+ * and these before autoencoders of what makes the output; of several of one kind the first goes. A
+ * cross-layer transcoder writes before and after a point of the residual stream: beside a
+ * dictionary of that it is not used.
  */
 final class Basis {
+  /** Which kinds go before others of the same part. */
+  private static final List<Dictionary.Kind> PRECEDENCE =
+      List.of(
+          Dictionary.Kind.CROSS_LAYER,
+          Dictionary.Kind.TRANSCODER,
+          Dictionary.Kind.MLP,
+          Dictionary.Kind.ACTIVATION,
+          Dictionary.Kind.ATTENTION,
+          Dictionary.Kind.HEADS,
+          Dictionary.Kind.RESIDUAL,
+          Dictionary.Kind.MIDDLE_RESIDUAL,
+          Dictionary.Kind.EMBEDDING);
+
   private final Transformer model;
 
-  /** Which autoencoder speaks for a part; one of its output goes before one of its activations. */
-  private final Map<Part, Encoded> speaking = new HashMap<>();
+  /** What speaks for a part. */
+  private final Map<Part, Split> speaking = new HashMap<>();
+
+  /** What speaks for the residual stream, in the order of the forward pass. */
+  private final List<Split> ofStream = new ArrayList<>();
 
   Basis(Transformer model) {
     this.model = model;
-    for (Encoded one : Encoded.of(model)) {
-      speaking.merge(
-          one.part(model),
-          one,
-          (other, own) -> own.site() == own.part(model).output() ? own : other);
+    List<Split> all =
+        Split.of(model).stream()
+            .sorted(Comparator.comparingInt(split -> PRECEDENCE.indexOf(split.kind())))
+            .toList();
+    Map<Point, Split> streams = new HashMap<>();
+    all.forEach(split -> split.ofStream(model).ifPresent(at -> streams.putIfAbsent(at, split)));
+    streams.keySet().stream().sorted().map(streams::get).forEach(ofStream::add);
+    for (Split split : all) {
+      if (streams.isEmpty() || split.kind() != Dictionary.Kind.CROSS_LAYER) {
+        split.parts(model).forEach(part -> speaking.putIfAbsent(part, split));
+      }
     }
   }
 
-  /** The site whose autoencoder speaks for a node of the model itself, or for another's. */
-  Optional<Site> replacing(SourceFamily family) {
-    Optional<Encoded> own = family.encoded();
-    return speaking.values().stream()
-        .filter(
-            other ->
-                own.map(one -> one.part(model).equals(other.part(model)) && !one.equals(other))
-                    .orElseGet(() -> family.within().contains(other.place())))
-        .map(Encoded::site)
-        .findFirst();
+  /** What speaks for a node of the model itself, or of another dictionary, wherever it is read. */
+  Optional<Split> replacing(SourceFamily family) {
+    Optional<Split> own = Split.of(model).stream().filter(one -> one.owns(family)).findFirst();
+    if (own.isEmpty()) {
+      return speaking.values().stream().filter(one -> one.repeats(model, family)).findFirst();
+    }
+    Split of = own.get();
+    return of.ofStream(model).isPresent()
+        ? ofStream.stream()
+            .filter(one -> !one.equals(of) && one.ofStream(model).equals(of.ofStream(model)))
+            .findFirst()
+        : of.parts(model).stream()
+            .map(speaking::get)
+            .filter(one -> one != null && !one.equals(of))
+            .map(one -> (Split) one)
+            .findFirst();
   }
 
-  /** The numbers of these nodes alone, of all there are; numbers that add up. */
+  /** Whether nodes are what a reader of a point sees, and no others say what they say. */
+  boolean has(SourceFamily family, Point read) {
+    if (replacing(family).isPresent()) {
+      return false;
+    }
+    Optional<Split> last =
+        ofStream.stream()
+            .filter(split -> split.reaches(model, read))
+            .reduce((earlier, later) -> later);
+    return last.map(
+            split ->
+                split.owns(family)
+                    || family.point(model).index() > split.ofStream(model).orElseThrow().index())
+        .orElse(true);
+  }
+
+  /** The numbers of these nodes alone, of all there are. */
   List<NodeArray> of(List<NodeArray> all) {
+    return sums(all.stream().filter(array -> replacing(array.source()).isEmpty()).toList());
+  }
+
+  /** The numbers of what a reader of a point sees; numbers that add up. */
+  List<NodeArray> of(List<NodeArray> all, Point read) {
+    return sums(all.stream().filter(array -> has(array.source(), read)).toList());
+  }
+
+  private static List<NodeArray> sums(List<NodeArray> all) {
     List<NodeArray> arrays = new ArrayList<>();
     Map<SourceFamily, NodeArray> sums = new LinkedHashMap<>();
     for (NodeArray array : all) {
       Optional<SourceFamily> whole = array.source().whole();
       if (whole.isPresent()) {
         sums.merge(whole.get(), array.of(whole.get()), NodeArray::plus);
-      } else if (replacing(array.source()).isEmpty()) {
+      } else {
         arrays.add(array);
       }
     }

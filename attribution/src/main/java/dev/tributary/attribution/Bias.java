@@ -111,17 +111,15 @@ public record Bias(BiasPart part, int layer, int token) implements Source {
 
     @Override
     public List<Place> within() {
-      return List.of(Place.of(site(), number));
-    }
-
-    private Site site() {
-      return part == BiasPart.ATTENTION ? Site.ATTENTION_OUTPUT : Site.MLP_OUTPUT;
+      return part == BiasPart.ATTENTION
+          ? List.of(Place.of(Site.ATTENTION_OUTPUT, number))
+          : List.of(Place.of(Site.MLP_OUTPUT, number), Place.of(Site.MLP_RESULT, number));
     }
 
     @Override
     public Tensor activationTimesGradient(NodeAttribution nodes) {
       Tensor written = written(nodes.run(), 0, nodes.run().length());
-      return nodes.gradient(site(), number).times(written).sum(-1);
+      return nodes.gradient(within().get(0)).times(written).sum(-1);
     }
 
     @Override
@@ -137,8 +135,8 @@ public record Bias(BiasPart part, int layer, int token) implements Source {
     }
 
     @Override
-    public SearchSources lists(Run run) {
-      return SearchSources.onePerToken(this, run, token -> written(run, token, token + 1));
+    public List<SearchSources> lists(Run run) {
+      return List.of(SearchSources.onePerToken(this, run, token -> written(run, token, token + 1)));
     }
   }
 

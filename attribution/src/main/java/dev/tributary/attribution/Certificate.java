@@ -20,12 +20,12 @@ import java.util.Optional;
  * @param whole gradient · residual
  * @param magnitude of what is added, of which rounding is a fraction: the sum of the absolute
  *     edges, or of all |gradient| · |residual| if that is larger
- * @param autoencoders largest disagreement between what an autoencoder says of its site (latents,
- *     error and pre-bias) and what the model's own nodes say of it; 0 without autoencoders
+ * @param dictionaries largest disagreement between what a dictionary says of its place (latents,
+ *     error and pre-bias) and what the model's own nodes say of it; 0 without dictionaries
  * @param affine the second check, of a target that has it
  */
 public record Certificate(
-    double sources, double whole, double magnitude, double autoencoders, Optional<Affine> affine) {
+    double sources, double whole, double magnitude, double dictionaries, Optional<Affine> affine) {
   /**
    * What a target is that is affine in what it reads: {@code recorded = sources + constant}.
    *
@@ -51,11 +51,13 @@ public record Certificate(
           run.residual(gradient.point())
               .value()
               .slice(0, gradient.firstToken(), gradient.endToken());
-      double autoencoders = 0;
-      for (Encoded one : Encoded.of(run.model())) {
-        double own = scores.sum(family -> family.within().contains(one.place()), x -> x);
-        double encoded = scores.sum(family -> family.encoded().equals(Optional.of(one)), x -> x);
-        autoencoders = Math.max(autoencoders, Math.abs(own - encoded));
+      double dictionaries = 0;
+      for (Split split : Split.of(run.model())) {
+        if (split.reaches(run.model(), gradient.point())) {
+          double own = scores.sum(family -> split.repeats(run.model(), family), x -> x);
+          double encoded = scores.sum(split::owns, x -> x);
+          dictionaries = Math.max(dictionaries, Math.abs(own - encoded));
+        }
       }
       Tensor products = gradient.rows().times(residual);
       double added = scores.sum(family -> family.encoded().isEmpty(), Math::abs);
@@ -63,7 +65,7 @@ public record Certificate(
           scores.sum(),
           products.sumTo(Shape.of()).item(),
           Math.max(added, Arrays.stream(products.toDoubles()).map(Math::abs).sum()),
-          autoencoders,
+          dictionaries,
           affine);
     }
   }
@@ -73,7 +75,7 @@ public record Certificate(
    * epsilons if nothing is missing or wrong}
    */
   public double relativeResidual() {
-    double residual = Math.max(Math.abs(sources - whole), autoencoders);
+    double residual = Math.max(Math.abs(sources - whole), dictionaries);
     double size = Math.max(magnitude, Double.MIN_NORMAL);
     if (affine.isPresent()) {
       Affine of = affine.get();

@@ -139,11 +139,10 @@ public final class CircuitBuilder {
     basis
         .replacing(source.family())
         .ifPresent(
-            site -> {
+            split -> {
               throw new IllegalArgumentException(
-                  "%s is spoken for by the autoencoder of the %s there: choose its latents, error"
-                          .formatted(node, Lowercase.of(site).replace('_', ' '))
-                      + " or pre-bias");
+                  "%s is spoken for by %s: choose its latents, error or pre-bias"
+                      .formatted(node, split.members().get(0).id()));
             });
     requireArgument(
         point(source).reaches(nodes.residualGradient().point()),
@@ -264,7 +263,8 @@ public final class CircuitBuilder {
       double sum = 0;
       for (Target target : node.targets()) {
         try (Scope scope = Scope.open()) {
-          List<NodeArray> scores = basis.of(pull(target, scope).arrays());
+          EdgeScores all = pull(target, scope);
+          List<NodeArray> scores = basis.of(all.arrays(), pulled(target).gradient.point());
           sum += EdgeScores.sum(scores, Math::abs);
           for (NodeScore score : NodeScore.largest(scores, sourcesEach)) {
             magnitudes.merge((Source) score.node(), Math.abs(score.score()), Double::sum);
@@ -341,7 +341,7 @@ public final class CircuitBuilder {
       Input input = inputs.get(j);
       for (int i = 0; i < sources.size(); i++) {
         double weight = products[i * inputs.size() + j];
-        if (weight != 0) {
+        if (weight != 0 && basis.has(sources.get(i).family(), gradients.get(j).point())) {
           result.add(new Edge(i, input.target(), input.path(), weight));
         }
       }

@@ -179,7 +179,7 @@ public final class EdgeSearch {
       requireArgument(
           searched > 0,
           "there is no edge from the nodes asked for into the targets asked for; latents, errors and"
-              + " pre-biases are nodes only where there are autoencoders");
+              + " pre-biases are nodes only where there are dictionaries");
       join.exactly(join.largest(count, smallest, progress), largest);
       return new Found(largest.inOrder(), searched);
     }
@@ -190,7 +190,7 @@ public final class EdgeSearch {
     for (Kind kind : Kind.all()) {
       for (SourceFamily family : kind.sources(run.model())) {
         if (!family.isWhole() && from.wants(kind, family)) {
-          sources.add(family.lists(run));
+          sources.addAll(family.lists(run));
         }
       }
     }

@@ -104,9 +104,10 @@ public record Embedding(EmbeddingPart part, int token) implements Source {
     }
 
     @Override
-    public SearchSources lists(Run run) {
+    public List<SearchSources> lists(Run run) {
       Tensor rows = run.value(part.place());
-      return SearchSources.onePerToken(this, run, token -> rows.slice(0, token, token + 1));
+      return List.of(
+          SearchSources.onePerToken(this, run, token -> rows.slice(0, token, token + 1)));
     }
   }
 

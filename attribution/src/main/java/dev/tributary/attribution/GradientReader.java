@@ -2,11 +2,9 @@ package dev.tributary.attribution;
 
 import dev.tributary.core.Tensor;
 import dev.tributary.core.TopK;
-import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Outlet;
-import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
-import dev.tributary.transformer.Site;
 import java.util.Arrays;
 import java.util.function.UnaryOperator;
 
@@ -26,6 +24,11 @@ final class GradientReader {
 
   Run run() {
     return run;
+  }
+
+  /** Where it reads. */
+  Point point() {
+    return gradient.point();
   }
 
   /** The first token that is read. */
@@ -56,15 +59,6 @@ final class GradientReader {
   /** ⟨gradient, row of weights before the outlet⟩, weights [n, dModel] to [token, n]. */
   Tensor times(Outlet outlet, Tensor weights) {
     return (outlet.isNone() ? products : products(rows(outlet))).apply(weights);
-  }
-
-  /** The gradient at a site that is encoded, [token, n]. */
-  Tensor at(Place site) {
-    if (site.site() != Site.MLP_ACTIVATION) {
-      return rows();
-    }
-    Mlp mlp = run.model().mlp(site.layer());
-    return times(mlp.outlet(), mlp.rows());
   }
 
   /**

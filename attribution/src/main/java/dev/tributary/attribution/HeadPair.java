@@ -94,7 +94,7 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
 
     @Override
     public List<Place> within() {
-      return List.of(Place.of(Site.ATTENTION_OUTPUT, number));
+      return List.of(Place.of(Site.HEAD_OUTPUT, number), Place.of(Site.ATTENTION_OUTPUT, number));
     }
 
     @Override
@@ -130,8 +130,8 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
     }
 
     @Override
-    public SearchSources lists(Run run) {
-      return new Writes(this, run);
+    public List<SearchSources> lists(Run run) {
+      return List.of(new Writes(this, run));
     }
   }
 

@@ -1,40 +1,43 @@
 package dev.tributary.attribution;
 
+import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Change;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
-import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * A latent of a sparse autoencoder at a token. It writes its activation · its decoder row, through
- * the output weights if its autoencoder encodes neurons.
+ * A latent of a dictionary at a token. It writes its activation · its row of each decoder, through
+ * the output weights if it decodes into neurons or outputs of heads.
  *
- * @param site that its autoencoder encodes
- * @param layer from 0
+ * @param dictionary that it is of
  * @param token from 0
  * @param latent from 0
  */
-public record Latent(Site site, int layer, int token, int latent) implements Source, Target {
+public record Latent(Dictionary.Id dictionary, int token, int latent) implements Source, Target {
   static final Kind KIND =
       new Kind(Latent.class, "latent") {
         @Override
         Stream<Latent> candidates(Coordinates.Name name) {
           int token = name.token().orElse(0);
-          return Encoded.candidates(name)
-              .map(of -> new Latent(of.site(), of.layer(), token, name.index().orElse(0)));
+          return Encoded.candidates(name, word())
+              .map(of -> new Latent(of.id(), token, name.index().orElse(0)));
         }
 
         @Override
@@ -48,7 +51,7 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
         }
       };
 
-  /** The latents of an autoencoder at all tokens. */
+  /** The latents of a dictionary at all tokens. */
   private record Latents(Encoded of) implements SourceFamily, TargetFamily {
     @Override
     public List<String> axes() {
@@ -57,17 +60,17 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
 
     @Override
     public Latent node(int... index) {
-      return new Latent(of.site(), of.layer(), index[0], index[1]);
+      return new Latent(of.id(), index[0], index[1]);
     }
 
     @Override
     public OptionalInt layer() {
-      return OptionalInt.of(of.layer());
+      return OptionalInt.of(of.id().layer());
     }
 
     @Override
     public Point point(Transformer model) {
-      return of.part(model).writes();
+      return of.written(model).get(0).point(model);
     }
 
     @Override
@@ -82,86 +85,154 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
 
     @Override
     public Tensor activationTimesGradient(NodeAttribution nodes) {
-      Encoding encoding = of.encoding(nodes.run());
-      return encoding.latents().times(nodes.latentGradient(encoding.autoencoder()));
-    }
-
-    /** The decoder rows in the residual stream. */
-    private Tensor fixed(Run run) {
-      return of.fixed(run.model(), of.autoencoder(run).decoder());
+      return products(nodes.run(), 0, nodes.run().length(), place -> place.gradient(nodes));
     }
 
     @Override
     public Tensor writeNorms(Run run) {
-      Tensor rows = fixed(run);
-      Tensor norms = rows.norm(-1).reshape(rows.shape().size(0));
-      return of.perToken(run, 0, of.encoding(run).latents()).times(norms);
+      Encoding encoding = of.encoding(run);
+      return perActive(
+          run,
+          0,
+          run.length(),
+          (token, active) -> {
+            Tensor squares =
+                of.written(run.model()).stream()
+                    .map(place -> rows(run, place, token, active).square().sum(-1))
+                    .reduce(Tensor::plus)
+                    .orElseThrow();
+            return encoding.values(token).times(squares.sqrt().reshape(1, active.length));
+          });
+    }
+
+    /** What active latents of a token, each of size 1, write in a place, [active, dModel]. */
+    private Tensor rows(Run run, Written place, int token, int... active) {
+      int decoder = of.written(run.model()).indexOf(place);
+      Tensor rows = of.encoding(run).rows(decoder, token, active);
+      Tensor fixed = place.fixed(run.model(), rows);
+      return place
+          .perToken(run, token, fixed.reshape(active.length, 1, fixed.shape().size(1)))
+          .reshape(fixed.shape());
+    }
+
+    /** Numbers of active latents, [1, active]. */
+    private interface OfActive {
+      Tensor at(int token, int... active);
+    }
+
+    /** Numbers of active latents in those of all, [token, latent]. */
+    private Tensor perActive(Run run, int from, int to, OfActive numbers) {
+      Encoding encoding = of.encoding(run);
+      int latents = encoding.dictionary().latentCount();
+      try (Scope scope = Scope.open()) {
+        List<Tensor> rows = new ArrayList<>();
+        for (int token = from; token < to; token++) {
+          int[] active = encoding.active(token);
+          Tensor own =
+              active.length == 0
+                  ? Tensor.zeros(encoding.dictionary().dtype(), Shape.of(1, 0))
+                  : numbers.at(token, active);
+          rows.add(own.scatterAdd(1, latents, active));
+        }
+        return scope.keep(Tensor.concat(0, rows));
+      }
+    }
+
+    /** Latents times products of their rows with vectors where they write, of some tokens. */
+    private Tensor products(Run run, int from, int to, Function<Written, Tensor> vectors) {
+      Encoding encoding = of.encoding(run);
+      List<Written> places = of.written(run.model());
+      Map<Written, Tensor> there = new LinkedHashMap<>();
+      places.forEach(place -> there.put(place, vectors.apply(place)));
+      return perActive(
+          run,
+          from,
+          to,
+          (token, active) -> {
+            Tensor sum = Tensor.zeros(encoding.dictionary().dtype(), Shape.of(1, active.length));
+            for (int decoder = 0; decoder < places.size(); decoder++) {
+              Tensor at = there.get(places.get(decoder)).slice(0, token - from, token - from + 1);
+              sum = sum.plus(at.matmulTransposed(encoding.rows(decoder, token, active)));
+            }
+            return encoding.values(token).times(sum);
+          });
     }
 
     /** Only decoder rows of active latents are read. */
     @Override
     public NodeArray products(GradientReader gradient) {
-      Encoding encoding = of.encoding(gradient.run());
-      Tensor read = gradient.at(of.place());
-      List<Tensor> products = new ArrayList<>();
-      for (int row = 0; row < read.shape().size(0); row++) {
-        int token = gradient.from() + row;
-        Tensor latents = encoding.latents().slice(0, token, token + 1);
-        int[] active = active(latents);
-        Tensor decoder = encoding.autoencoder().decoder().gather(0, active);
-        Tensor product =
-            read.slice(0, row, row + 1).matmulTransposed(decoder).times(latents.gather(1, active));
-        products.add(product.scatterAdd(1, latents.shape().size(1), active));
-      }
-      return NodeArray.of(this, Tensor.concat(0, products), gradient.from());
-    }
-
-    @Override
-    public SearchSources lists(Run run) {
-      Tensor activations = of.perToken(run, 0, of.encoding(run).latents());
-      Tensor decoder = of.autoencoder(run).decoder();
-      return SearchSources.ofRows(
+      Run run = gradient.run();
+      Tensor nothing = Tensor.zeros(run.model().dtype(), Shape.of());
+      return NodeArray.of(
           this,
-          run,
-          activations,
-          Norms.ofRows(() -> fixed(run)),
-          chosen -> of.fixed(run.model(), decoder.gather(0, chosen)));
+          products(
+              run,
+              gradient.from(),
+              gradient.to(),
+              place ->
+                  place.point(run.model()).reaches(gradient.point())
+                      ? place.read(gradient)
+                      : nothing.broadcastTo(
+                          Shape.of(
+                              gradient.to() - gradient.from(), run.model().width(place.place())))),
+          gradient.from());
     }
 
-    /** At the tokens whose rows of the site move; only active latents are computed. */
+    /** What readers see of a latent of several decoders, from one of these to the next. */
+    @Override
+    public List<SearchSources> lists(Run run) {
+      List<Written> places = of.written(run.model());
+      List<SearchSources> lists = new ArrayList<>();
+      for (int decoder = 0; decoder < places.size(); decoder++) {
+        lists.add(new Lists(this, run, places, decoder));
+      }
+      return lists;
+    }
+
+    /** At the tokens where what is encoded moves; only active latents are computed. */
     @Override
     public List<NodeArray> pushed(Push push) {
       Run run = push.run();
-      if (!push.reaches(of.part(run.model()))) {
+      if (!of.isReached(push)) {
         return List.of();
       }
-      SparseAutoencoder autoencoder = of.autoencoder(run);
+      Dictionary dictionary = of.dictionary(run);
       Tensor moved = of.moved(push);
-      List<Tensor> rows = new ArrayList<>();
-      for (int i = 0; i < moved.shape().size(0); i++) {
-        int token = push.token() + i;
-        int[] active = active(of.encoding(run).latents().slice(0, token, token + 1));
-        Tensor edges =
-            moved
-                .slice(0, i, i + 1)
-                .matmulTransposed(autoencoder.encoder().gather(0, active))
-                .times(weights(push.edges(), token, active));
-        rows.add(edges.scatterAdd(1, autoencoder.latentCount(), active));
-      }
-      return List.of(NodeArray.of(this, Tensor.concat(0, rows), push.token()));
+      int from = push.token();
+      Tensor edges =
+          perActive(
+              run,
+              from,
+              from + moved.shape().size(0),
+              (token, active) ->
+                  moved
+                      .slice(0, token - from, token - from + 1)
+                      .matmulTransposed(dictionary.encoder().gather(0, active))
+                      .times(weights(push.edges(), token, active)));
+      return List.of(NodeArray.of(this, edges, from));
     }
 
     /** Slopes of active latents times what their gradients are held at, [1, active]. */
     private Tensor weights(EdgeAttribution edges, int token, int... active) {
       Run run = edges.nodes().run();
-      SparseAutoencoder autoencoder = of.autoencoder(run);
-      Tensor y = run.value(of.place()).slice(0, token, token + 1);
-      Tensor slopes = autoencoder.slopes(y).gather(1, active);
-      if (edges.measure() == EdgeMeasure.ACTIVATION) {
-        return slopes;
+      Encoding encoding = of.encoding(run);
+      Tensor read = encoding.input().slice(0, token, token + 1);
+      Tensor slopes = of.dictionary(run).slopes(read).gather(1, active);
+      return edges.measure() == EdgeMeasure.ACTIVATION
+          ? slopes
+          : slopes.times(gradients(edges.nodes(), token, active));
+    }
+
+    /** Gradients of the metric in latents of a token, [1, chosen]. */
+    private Tensor gradients(NodeAttribution nodes, int token, int... chosen) {
+      Encoding encoding = of.encoding(nodes.run());
+      List<Written> places = of.written(nodes.run().model());
+      Tensor sum = Tensor.zeros(encoding.dictionary().dtype(), Shape.of(1, chosen.length));
+      for (int decoder = 0; decoder < places.size(); decoder++) {
+        Tensor at = places.get(decoder).gradient(nodes).slice(0, token, token + 1);
+        sum = sum.plus(at.matmulTransposed(encoding.rows(decoder, token, chosen)));
       }
-      Tensor gradient = edges.nodes().gradient(of.place()).slice(0, token, token + 1);
-      return slopes.times(gradient.matmulTransposed(autoencoder.decoder().gather(0, active)));
+      return sum;
     }
 
     @Override
@@ -186,22 +257,21 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
       this.family = family;
       this.edges = edges;
       this.run = edges.nodes().run();
-      Tensor latents = family.of().encoding(run).latents();
+      Encoding encoding = family.of().encoding(run);
       this.active = new int[run.length()][];
       for (int token = 0; token < active.length; token++) {
-        active[token] =
-            wanted.wantsToken(token) ? active(latents.slice(0, token, token + 1)) : new int[0];
+        active[token] = wanted.wantsToken(token) ? encoding.active(token) : new int[0];
       }
     }
 
     @Override
     public Point point() {
-      return family.of().part(run.model()).reads();
+      return family.of().reads(run.model());
     }
 
     /** The tokens of latents that read a row. */
     private IntStream readers(int row) {
-      return IntStream.rangeClosed(row, family.of().lastReading(row, run.length()));
+      return IntStream.rangeClosed(row, family.of().lastReading(run, row));
     }
 
     @Override
@@ -224,7 +294,7 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
     private Tensor directions(int row, int token, int... chosen) {
       Encoded of = family.of();
       Tensor weights = family.weights(edges, token, chosen).reshape(chosen.length, 1);
-      Tensor cotangents = of.autoencoder(run).encoder().gather(0, chosen).times(weights);
+      Tensor cotangents = of.dictionary(run).encoder().gather(0, chosen).times(weights);
       return of.pull(run, row, token, cotangents, edges.scaleGradient());
     }
 
@@ -250,14 +320,72 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
     }
   }
 
-  /** Indices of what is not zero in a row. */
-  private static int[] active(Tensor row) {
-    double[] values = row.toDoubles();
-    return IntStream.range(0, values.length).filter(i -> values[i] != 0).toArray();
+  /** What active latents write from one decoder's place to the next. */
+  private static final class Lists implements SearchSources {
+    private final Latents family;
+    private final Run run;
+    private final List<Written> places;
+    private final int decoder;
+
+    Lists(Latents family, Run run, List<Written> places, int decoder) {
+      this.family = family;
+      this.run = run;
+      this.places = places;
+      this.decoder = decoder;
+    }
+
+    private int[] active(int token) {
+      return family.of.encoding(run).active(token);
+    }
+
+    @Override
+    public Point point() {
+      return places.get(decoder).point(run.model());
+    }
+
+    @Override
+    public Optional<Point> end() {
+      return decoder + 1 < places.size()
+          ? Optional.of(places.get(decoder + 1).point(run.model()))
+          : Optional.empty();
+    }
+
+    @Override
+    public long count(int token) {
+      return family.of.dictionary(run).latentCount();
+    }
+
+    @Override
+    public double[] norms(int token) {
+      try (Scope scope = Scope.open()) {
+        int count = active(token).length;
+        return count == 0
+            ? new double[0]
+            : writes(token, IntStream.range(0, count).toArray()).norm(-1).toDoubles();
+      }
+    }
+
+    @Override
+    public Tensor writes(int token, int... chosen) {
+      Encoding encoding = family.of.encoding(run);
+      int[] active = active(token);
+      int[] latents = Arrays.stream(chosen).map(place -> active[place]).toArray();
+      Tensor values = encoding.values(token).gather(1, chosen).reshape(chosen.length, 1);
+      return places.subList(0, decoder + 1).stream()
+          .map(place -> family.rows(run, place, token, latents))
+          .reduce(Tensor::plus)
+          .orElseThrow()
+          .times(values);
+    }
+
+    @Override
+    public Latent node(int token, int place) {
+      return family.node(token, active(token)[place]);
+    }
   }
 
   private Encoded of() {
-    return new Encoded(site, layer);
+    return new Encoded(dictionary);
   }
 
   @Override
@@ -278,20 +406,27 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
   @Override
   public void requireIn(Run run) {
     of().requireIn(this, token, run);
-    Kind.requireIndex(this, "latent", latent, of().autoencoder(run).latentCount());
+    Kind.requireIndex(this, "latent", latent, of().dictionary(run).latentCount());
   }
 
   @Override
   public OptionalDouble activation(Run run) {
-    return OptionalDouble.of(of().encoding(run).latents().get(token, latent));
+    return OptionalDouble.of(of().encoding(run).value(token, latent));
   }
 
   // ---- as a source -------------------------------------------------------------------------
 
   @Override
   public List<Write> writes(Run run) {
-    Tensor row = of().autoencoder(run).decoder().slice(0, latent, latent + 1);
-    return of().writes(run, token, row.times(activation(run).orElseThrow()));
+    List<Written> places = of().written(run.model());
+    double activation = activation(run).orElseThrow();
+    return IntStream.range(0, places.size())
+        .mapToObj(
+            decoder -> {
+              Tensor row = of().encoding(run).rows(decoder, token, latent).times(activation);
+              return of().write(run, places.get(decoder), token, row);
+            })
+        .toList();
   }
 
   @Override
@@ -305,8 +440,16 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
   }
 
   private Change added(Run run, double amount) {
+    List<Written> places = of().written(run.model());
     try (Scope scope = Scope.open()) {
-      return of().added(token, of().autoencoder(run).direction(latent).times(amount));
+      return Change.together(
+          IntStream.range(0, places.size())
+              .mapToObj(
+                  decoder -> {
+                    Tensor row = of().encoding(run).rows(decoder, token, latent).times(amount);
+                    return places.get(decoder).added(run.model(), token, row);
+                  })
+              .toList());
     }
   }
 
@@ -319,29 +462,25 @@ public record Latent(Site site, int layer, int token, int latent) implements Sou
 
   /** What it computes, on one side of its activation function. */
   Reading reading(Run run, Stage stage) {
-    SparseAutoencoder autoencoder = of().autoencoder(run);
+    Dictionary own = of().dictionary(run);
     return new Reading(
-        of().part(run.model()).reads(),
-        of().firstRead(token),
+        of().reads(run.model()),
+        of().firstRead(run.model(), token),
         token + 1,
         (r, scaleGradient) -> {
-          var y = of().vector(run, token, r, scaleGradient);
+          Variable read = of().vector(run, token, r, scaleGradient);
           return stage == Stage.ACTIVATION
-              ? autoencoder.latent(y, latent)
-              : autoencoder.preActivation(y, latent);
+              ? own.latent(read, scaleGradient, latent)
+              : own.preActivation(read, scaleGradient, latent);
         });
   }
 
   @Override
   public Reading reading(EdgeAttribution edges) {
-    Run run = edges.nodes().run();
-    Reading reading = reading(run, Stage.ACTIVATION);
-    if (edges.measure() == EdgeMeasure.ACTIVATION) {
-      return reading;
-    }
-    Tensor gradient = edges.nodes().gradient(site, layer).slice(0, token, token + 1);
-    Tensor direction = of().autoencoder(run).decoder().slice(0, latent, latent + 1);
-    return reading.times(gradient.times(direction).sum(-1).item());
+    Reading reading = reading(edges.nodes().run(), Stage.ACTIVATION);
+    return edges.measure() == EdgeMeasure.ACTIVATION
+        ? reading
+        : reading.times(new Latents(of()).gradients(edges.nodes(), token, latent).item());
   }
 
   @Override

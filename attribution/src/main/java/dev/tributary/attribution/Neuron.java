@@ -82,7 +82,10 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
 
     @Override
     public List<Place> within() {
-      return List.of(Place.of(Site.MLP_ACTIVATION, number), Place.of(Site.MLP_OUTPUT, number));
+      return List.of(
+          Place.of(Site.MLP_ACTIVATION, number),
+          Place.of(Site.MLP_RESULT, number),
+          Place.of(Site.MLP_OUTPUT, number));
     }
 
     @Override
@@ -111,14 +114,15 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
     }
 
     @Override
-    public SearchSources lists(Run run) {
+    public List<SearchSources> lists(Run run) {
       Mlp mlp = mlp(run);
-      return SearchSources.ofRows(
-          this,
-          run,
-          mlp.outlet().perToken(run, 0, activation(run)),
-          Norms.ofRows(() -> mlp.outlet().fixed(mlp.rows())),
-          chosen -> mlp.outlet().fixed(mlp.rows().gather(0, chosen)));
+      return List.of(
+          SearchSources.ofRows(
+              this,
+              run,
+              mlp.outlet().perToken(run, 0, activation(run)),
+              Norms.ofRows(() -> mlp.outlet().fixed(mlp.rows())),
+              chosen -> mlp.outlet().fixed(mlp.rows().gather(0, chosen))));
     }
 
     @Override

@@ -6,10 +6,11 @@ import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
+import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.HashMap;
@@ -18,6 +19,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 
 /**
  * What every node of a run has to do with a metric. One pull gives the gradient at every site; each
@@ -53,11 +55,13 @@ public final class NodeAttribution {
   }
 
   /**
-   * {@return what a run has to record for whatever is asked of its nodes and edges: all but scores,
-   * which follow from queries and keys, and logits, which follow from normalised residuals}
+   * {@return what a run has to record for whatever is asked of its nodes and edges: all but what
+   * follows from the rest for little}
    */
   public static Set<Site> sites() {
-    return EnumSet.complementOf(EnumSet.of(Site.SCORES, Site.LOGITS));
+    return EnumSet.complementOf(
+        EnumSet.of(
+            Site.SCORES, Site.MLP_STANDARDISED, Site.MLP_INPUT, Site.MLP_RESULT, Site.LOGITS));
   }
 
   /**
@@ -209,14 +213,23 @@ public final class NodeAttribution {
   }
 
   /**
-   * {@return the gradient of the metric at the latents of an autoencoder: the gradient at its site
-   * through the decoder, [token, latent]}
+   * {@return the gradient of the metric at the latents of a dictionary, active or not: the
+   * gradients where it writes, through the decoders, [token, latent]}
    *
-   * @param autoencoder one that encodes the run
+   * @param dictionary one that encodes the run
    */
-  public Tensor latentGradient(SparseAutoencoder autoencoder) {
-    return gradient(autoencoder.site(), autoencoder.layer())
-        .matmulTransposed(autoencoder.decoder());
+  public Tensor latentGradient(Dictionary dictionary) {
+    Encoding encoding = run.encoding(dictionary);
+    int[] all = IntStream.range(0, dictionary.latentCount()).toArray();
+    try (Scope here = Scope.open()) {
+      List<Tensor> sums = new ArrayList<>();
+      for (Dictionary.Decoder decoder : dictionary.decoders()) {
+        Tensor there = new Written(decoder.place()).gradient(this);
+        Tensor scaled = encoding.scale().map(there::times).orElse(there);
+        sums.add(scaled.matmulTransposed(decoder.rows().of(all)));
+      }
+      return here.keep(sums.stream().reduce(Tensor::plus).orElseThrow());
+    }
   }
 
   /**

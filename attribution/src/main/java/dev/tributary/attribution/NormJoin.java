@@ -105,7 +105,9 @@ final class NormJoin {
       for (int j = 0; j < reaching.length; j++) {
         long reading = targets.get(j).count(token);
         for (int i = 0; i < reaching[j]; i++) {
-          edges += sources.get(i).count(token) * reading;
+          if (sources.get(i).isSeen(targets.get(j).point())) {
+            edges += sources.get(i).count(token) * reading;
+          }
         }
       }
     }
@@ -293,7 +295,8 @@ final class NormJoin {
           int row = found[i] / columns;
           int column = found[i] % columns;
           double error = errors[row] * norms[column];
-          if (Math.abs(values[i]) + error >= candidates.threshold()) {
+          boolean seen = sources.get(writes.family(from + row)).isSeen(targets.get(target).point());
+          if (seen && Math.abs(values[i]) + error >= candidates.threshold()) {
             offer(writes, from + row, column, Math.abs(values[i]), error);
           }
         }

@@ -1,29 +1,28 @@
 package dev.tributary.attribution;
 
-import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Change;
+import dev.tributary.transformer.Dictionary;
+import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Run;
-import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import java.util.List;
 import java.util.stream.Stream;
 
 /**
- * What the reconstruction of a sparse autoencoder has whatever the latents are, at a token. It
- * writes that.
+ * What the reconstruction of a dictionary has whatever the latents are, at a token: its bias, a
+ * mean that it took out, and what it lets pass. It writes that.
  *
- * @param site that its autoencoder encodes
- * @param layer from 0
+ * @param dictionary that it is of
  * @param token from 0
  */
-public record PreBias(Site site, int layer, int token) implements Source {
+public record PreBias(Dictionary.Id dictionary, int token) implements Source {
   static final Kind KIND =
       new Kind(PreBias.class, "pre_bias") {
         @Override
         Stream<PreBias> candidates(Coordinates.Name name) {
-          return Encoded.candidates(name)
-              .map(of -> new PreBias(of.site(), of.layer(), name.token().orElse(0)));
+          return Encoded.candidates(name, word())
+              .map(of -> new PreBias(of.id(), name.token().orElse(0)));
         }
 
         @Override
@@ -32,23 +31,21 @@ public record PreBias(Site site, int layer, int token) implements Source {
         }
       };
 
-  /** The pre-bias of an autoencoder at all tokens. */
+  /** The pre-bias of a dictionary at all tokens. */
   private record PreBiases(Encoded of) implements Encoded.PerToken {
     @Override
     public PreBias node(int... index) {
-      return new PreBias(of.site(), of.layer(), index[0]);
+      return new PreBias(of.id(), index[0]);
     }
 
     @Override
     public Tensor vectors(Run run) {
-      Tensor preBias = of.autoencoder(run).preBias();
-      int n = preBias.shape().length();
-      return preBias.reshape(1, n).broadcastTo(Shape.of(run.length(), n));
+      return of.sum(run, Encoding::withoutLatents);
     }
   }
 
   private PreBiases all() {
-    return new PreBiases(new Encoded(site, layer));
+    return new PreBiases(new Encoded(dictionary));
   }
 
   @Override

@@ -8,6 +8,7 @@ import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Part;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
@@ -54,7 +55,12 @@ final class Push {
 
   /** Whether a part reads something of what is written. */
   boolean reaches(Part part) {
-    return writes.stream().anyMatch(write -> write.point().reaches(part.reads()));
+    return reaches(part.reads());
+  }
+
+  /** Whether something of what is written is read at a point. */
+  boolean reaches(Point read) {
+    return writes.stream().anyMatch(write -> write.point().reaches(read));
   }
 
   /** ⟨write, gradient⟩ */
@@ -65,11 +71,15 @@ final class Push {
         .sum();
   }
 
-  /** What a part reads of the writes, as one direction, [1, 1, dModel]. */
   private Tensor tangent(Part part) {
+    return tangent(part.reads());
+  }
+
+  /** What is read of the writes at a point, as one direction, [1, 1, dModel]. */
+  private Tensor tangent(Point read) {
     Tensor sum =
         writes.stream()
-            .filter(write -> write.point().reaches(part.reads()))
+            .filter(write -> write.point().reaches(read))
             .map(Write::vector)
             .reduce(Tensor::plus)
             .orElseThrow();
@@ -77,7 +87,16 @@ final class Push {
   }
 
   private Tensor row(Part part) {
-    return run.residual(part.reads()).value().slice(0, token, token + 1);
+    return row(part.reads());
+  }
+
+  private Tensor row(Point read) {
+    return run.residual(read).value().slice(0, token, token + 1);
+  }
+
+  /** How something moves that follows from the row of the token at a point. */
+  Tensor row(Point read, UnaryOperator<Variable> function) {
+    return withoutDirections(Jacobian.pushOnce(function, row(read), tangent(read)).tangents());
   }
 
   private ScaleGradient scaleGradient() {
@@ -142,8 +161,8 @@ final class Push {
     return run.value(site, attention.layer()).slice(1, token, token + 1);
   }
 
-  /** How the output of an attention moves, at the tokens from this one on, [token, dModel]. */
-  Tensor output(Attention attention) {
+  /** How something moves that follows from the outputs of heads, at the tokens from this one on. */
+  Tensor attended(Attention attention, UnaryOperator<Variable> function) {
     return HeadInput.PATHS.stream()
         .map(
             path ->
@@ -151,8 +170,9 @@ final class Push {
                     attention,
                     path,
                     moving ->
-                        attention.outputWith(
-                            run, token, path, moving, token, run.length(), scaleGradient())))
+                        function.apply(
+                            attention.headOutputWith(
+                                run, token, path, moving, token, run.length()))))
         .reduce(Tensor::plus)
         .orElseThrow();
   }

@@ -2,26 +2,26 @@ package dev.tributary.attribution;
 
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Change;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Run;
-import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import java.util.List;
 import java.util.stream.Stream;
 
 /**
- * What the reconstruction of a sparse autoencoder lacks at a token. It writes that.
+ * What the reconstruction of a dictionary lacks at a token, that of all layers of a cross-layer
+ * transcoder. It writes that.
  *
- * @param site that its autoencoder encodes
- * @param layer from 0
+ * @param dictionary that it is of
  * @param token from 0
  */
-public record ReconstructionError(Site site, int layer, int token) implements Source {
+public record ReconstructionError(Dictionary.Id dictionary, int token) implements Source {
   static final Kind KIND =
       new Kind(ReconstructionError.class, "error") {
         @Override
         Stream<ReconstructionError> candidates(Coordinates.Name name) {
-          return Encoded.candidates(name)
-              .map(of -> new ReconstructionError(of.site(), of.layer(), name.token().orElse(0)));
+          return Encoded.candidates(name, word())
+              .map(of -> new ReconstructionError(of.id(), name.token().orElse(0)));
         }
 
         @Override
@@ -30,21 +30,21 @@ public record ReconstructionError(Site site, int layer, int token) implements So
         }
       };
 
-  /** The errors of an autoencoder at all tokens. */
+  /** The errors of a dictionary at all tokens. */
   private record Errors(Encoded of) implements Encoded.PerToken {
     @Override
     public ReconstructionError node(int... index) {
-      return new ReconstructionError(of.site(), of.layer(), index[0]);
+      return new ReconstructionError(of.id(), index[0]);
     }
 
     @Override
     public Tensor vectors(Run run) {
-      return of.encoding(run).error();
+      return of.error(run);
     }
   }
 
   private Errors all() {
-    return new Errors(new Encoded(site, layer));
+    return new Errors(new Encoded(dictionary));
   }
 
   @Override

@@ -5,6 +5,7 @@ import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
 import java.util.Arrays;
+import java.util.Optional;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
 
@@ -15,6 +16,16 @@ import java.util.stream.IntStream;
 interface SearchSources {
   /** Where they write. */
   Point point();
+
+  /** From here on another list says what they write; of most, there is none. */
+  default Optional<Point> end() {
+    return Optional.empty();
+  }
+
+  /** Whether it says what a reader of a point sees. */
+  default boolean isSeen(Point read) {
+    return point().reaches(read) && end().filter(end -> end.reaches(read)).isEmpty();
+  }
 
   /** How many there are at a token, those that write nothing among them. */
   long count(int token);

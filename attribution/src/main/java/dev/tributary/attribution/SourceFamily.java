@@ -31,7 +31,7 @@ interface SourceFamily extends Family {
     return List.of();
   }
 
-  /** Of whose autoencoder they are, which say once more what is {@link #within} its site. */
+  /** Of whose dictionary they are, which say once more what others write. */
   default Optional<Encoded> encoded() {
     return Optional.empty();
   }
@@ -50,6 +50,6 @@ interface SourceFamily extends Family {
   /** ⟨write, gradient⟩ of all that write at the tokens which a gradient reads. */
   NodeArray products(GradientReader gradient);
 
-  /** What they write, as lists for a search. */
-  SearchSources lists(Run run);
+  /** What they write, as lists for a search; what each reader sees of them is in one of these. */
+  List<SearchSources> lists(Run run);
 }

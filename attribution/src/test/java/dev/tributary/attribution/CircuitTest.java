@@ -17,6 +17,7 @@ import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
@@ -24,7 +25,6 @@ import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
 import java.util.ArrayList;
@@ -66,7 +66,7 @@ class CircuitTest {
             RandomNodes.VOCABULARY,
             1e-5,
             true);
-    List<SparseAutoencoder> autoencoders = new ArrayList<>();
+    List<Dictionary> autoencoders = new ArrayList<>();
     for (Site site : encoded) {
       autoencoders.add(RandomNodes.autoencoder(site, 1, random));
     }
@@ -125,10 +125,10 @@ class CircuitTest {
 
   private static void autoencoder(Site site, int token, List<Source> all) {
     for (int latent = 0; latent < RandomNodes.LATENTS; latent++) {
-      all.add(new Latent(site, 1, token, latent));
+      all.add(new Latent(RandomNodes.id(site, 1), token, latent));
     }
-    all.add(new ReconstructionError(site, 1, token));
-    all.add(new PreBias(site, 1, token));
+    all.add(new ReconstructionError(RandomNodes.id(site, 1), token));
+    all.add(new PreBias(RandomNodes.id(site, 1), token));
   }
 
   private static Target target(Circuit circuit, int node, InputPath path) {
@@ -490,7 +490,9 @@ class CircuitTest {
           CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE).grown(10_000);
       for (Member reading : circuit.nodes()) {
         assertFalse(reading.node() instanceof Neuron n && n.layer() == 1);
-        assertFalse(reading.node() instanceof Latent l && l.site() == Site.MLP_ACTIVATION);
+        assertFalse(
+            reading.node() instanceof Latent l
+                && l.dictionary().kind() == Dictionary.Kind.ACTIVATION);
       }
       for (double remainder : circuit.remainders()) {
         assertEquals(0, remainder, ROUNDING * 100);
@@ -499,7 +501,7 @@ class CircuitTest {
           () ->
               CircuitBuilder.of(edges, labels(nodes.run()), METRIC, Progress.NONE)
                   .among(List.of(new Neuron(1, 0, 0))),
-          "L1.neuron0[0] is spoken for by the autoencoder of the mlp output there");
+          "L1.neuron0[0] is spoken for by the mlp dictionary of layer 1");
     }
   }
 

@@ -10,6 +10,7 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.AttentionConfig;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Frozen;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
@@ -19,7 +20,6 @@ import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -202,7 +202,8 @@ class EdgeAgreementTest {
         return activation.get(n.token(), n.neuron()) * weight(n);
       }
       if (target instanceof Latent l) {
-        Tensor latents = autoencoder(l).latents(Variable.constant(site(l, changed))).value();
+        Tensor latents =
+            autoencoder(l).latents(Variable.constant(site(l, changed)), ScaleGradient.LIVE).value();
         return latents.get(l.token(), l.latent()) * weight(l);
       }
       HeadInput input = (HeadInput) target;
@@ -237,16 +238,18 @@ class EdgeAgreementTest {
         return moved.get(n.token(), n.neuron()) * weight(n);
       }
       if (target instanceof Latent l) {
-        int layer = l.layer();
-        SparseAutoencoder autoencoder = autoencoder(l);
+        int layer = l.dictionary().layer();
+        Dictionary autoencoder = autoencoder(l);
         Tensor moved =
-            l.site() == Site.ATTENTION_OUTPUT
+            autoencoder(l).reads().site() == Site.ATTENTION_OUTPUT
                 ? movedAttention(layer, changed)
-                : changed.value(l.site(), layer).minus(run.value(l.site(), layer));
+                : changed
+                    .value(autoencoder(l).reads().site(), layer)
+                    .minus(run.value(autoencoder(l).reads().site(), layer));
         Tensor latents =
             moved
                 .matmulTransposed(autoencoder.encoder())
-                .times(autoencoder.slopes(run.value(l.site(), layer)));
+                .times(autoencoder.slopes(run.value(autoencoder(l).reads().site(), layer)));
         return latents.get(l.token(), l.latent()) * weight(l);
       }
       HeadInput input = (HeadInput) target;
@@ -307,27 +310,27 @@ class EdgeAgreementTest {
     }
 
     private Tensor site(Latent l, Run changed) {
-      int layer = l.layer();
+      int layer = l.dictionary().layer();
       boolean held = scale == ScaleGradient.DETACHED;
-      if (l.site() == Site.ATTENTION_OUTPUT) {
+      if (autoencoder(l).reads().site() == Site.ATTENTION_OUTPUT) {
         Attention attention = attention(layer);
         Tensor pattern =
             pattern(layer, changed.value(Site.QUERY, layer), changed.value(Site.KEY, layer));
         Tensor heads = pattern.matmul(attention.perHead(changed.value(Site.VALUE, layer)));
         Tensor moved = heads.minus(run.value(Site.HEAD_OUTPUT, layer));
         return held
-            ? run.value(l.site(), layer)
+            ? run.value(autoencoder(l).reads().site(), layer)
                 .plus(attention.outlet().push(run, 0, written(layer, moved)))
             : attention.output(Variable.constant(heads), ScaleGradient.LIVE).value();
       }
       Tensor activation = activated(changed, layer);
-      if (l.site() == Site.MLP_ACTIVATION) {
+      if (autoencoder(l).reads().site() == Site.MLP_ACTIVATION) {
         return activation;
       }
       Mlp mlp = run.model().mlp(layer);
       Tensor moved = activation.minus(run.value(Site.MLP_ACTIVATION, layer)).matmul(mlp.rows());
       return held
-          ? run.value(l.site(), layer).plus(mlp.outlet().push(run, 0, moved))
+          ? run.value(autoencoder(l).reads().site(), layer).plus(mlp.outlet().push(run, 0, moved))
           : mlp.output(Variable.constant(activation), ScaleGradient.LIVE).value();
     }
 
@@ -371,8 +374,8 @@ class EdgeAgreementTest {
           .reshape(1, RandomNodes.HEAD_WIDTH);
     }
 
-    private SparseAutoencoder autoencoder(Latent l) {
-      return run.encoding(l.site(), l.layer()).autoencoder();
+    private Dictionary autoencoder(Latent l) {
+      return run.model().dictionary(l.dictionary());
     }
 
     private double weight(Node node) {

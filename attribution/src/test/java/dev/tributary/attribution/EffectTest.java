@@ -183,9 +183,7 @@ class EffectTest {
     }
     if (target instanceof Latent l) {
       double gradient =
-          nodes
-              .latentGradient(run.encoding(l.site(), l.layer()).autoencoder())
-              .get(l.token(), l.latent());
+          nodes.latentGradient(run.model().dictionary(l.dictionary())).get(l.token(), l.latent());
       return (RandomNodes.activation(run, l) - RandomNodes.activation(changed, l)) * gradient;
     }
     if (target instanceof HeadInput input) {
@@ -520,7 +518,7 @@ class EffectTest {
             String.valueOf(
                 assertThrows(IllegalArgumentException.class, () -> edges.outOf(source))
                     .getMessage());
-        assertTrue(message.contains("no autoencoder"), message);
+        assertTrue(message.contains("is not loaded"), message);
       }
       assertThrows(
           IllegalArgumentException.class,
@@ -551,7 +549,7 @@ class EffectTest {
       assertOutOfRange(none, () -> edges.into(none));
       assertOutOfRange(none, () -> edges.certify(none));
       assertOutOfRange(none, () -> edges.gradient(none));
-      Latent latent = new Latent(Site.MLP_OUTPUT, 1, 0, RandomNodes.LATENTS);
+      Latent latent = new Latent(RandomNodes.id(Site.MLP_OUTPUT, 1), 0, RandomNodes.LATENTS);
       HeadPair pair = new HeadPair(0, RandomNodes.HEADS, 1, 1);
       ScaleGradient live = ScaleGradient.LIVE;
       Set<InputPath> paths = Set.of(InputPath.KEY);

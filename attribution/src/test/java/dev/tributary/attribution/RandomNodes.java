@@ -6,14 +6,15 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.MlpActivation;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
 import java.util.ArrayList;
@@ -59,8 +60,9 @@ final class RandomNodes {
       kinds.put("latent of " + site, (random, layer) -> latent(site, random, layer));
       kinds.put(
           "error of " + site,
-          (random, layer) -> new ReconstructionError(site, layer, token(random)));
-      kinds.put("pre-bias of " + site, (random, layer) -> new PreBias(site, layer, token(random)));
+          (random, layer) -> new ReconstructionError(id(site, layer), token(random)));
+      kinds.put(
+          "pre-bias of " + site, (random, layer) -> new PreBias(id(site, layer), token(random)));
     }
     return kinds;
   }
@@ -106,7 +108,7 @@ final class RandomNodes {
   }
 
   static Latent latent(Site site, Random random, int layer) {
-    return new Latent(site, layer, token(random), random.nextInt(LATENTS));
+    return new Latent(id(site, layer), token(random), random.nextInt(LATENTS));
   }
 
   static Tensor gaussian(Shape shape, Random random, double deviation) {
@@ -158,7 +160,7 @@ final class RandomNodes {
   }
 
   private static NodeAttribution attribution(long seed, TransformerConfig config, Random random) {
-    List<SparseAutoencoder> autoencoders = new ArrayList<>();
+    List<Dictionary> autoencoders = new ArrayList<>();
     for (int layer = 0; layer < LAYERS; layer++) {
       for (Site site : ENCODED) {
         autoencoders.add(autoencoder(site, layer, random));
@@ -173,7 +175,19 @@ final class RandomNodes {
     return NodeAttribution.of(run, metric);
   }
 
-  static SparseAutoencoder autoencoder(Site site, int layer, Random random) {
+  /** Of the autoencoder of a site. */
+  static Dictionary.Id id(Site site, int layer) {
+    Dictionary.Kind kind =
+        switch (site) {
+          case MLP_ACTIVATION -> Dictionary.Kind.ACTIVATION;
+          case MLP_OUTPUT -> Dictionary.Kind.MLP;
+          case ATTENTION_OUTPUT -> Dictionary.Kind.ATTENTION;
+          default -> throw new IllegalArgumentException(site.toString());
+        };
+    return new Dictionary.Id(kind, "", layer);
+  }
+
+  static Dictionary autoencoder(Site site, int layer, Random random) {
     int n = site == Site.MLP_ACTIVATION ? NEURONS : WIDTH;
     Shape latent = Shape.of(LATENTS);
     LatentActivation activation =
@@ -189,8 +203,8 @@ final class RandomNodes {
     Tensor preBias = gaussian(Shape.of(n), random, 0.3);
     Tensor latentBias = gaussian(latent, random, 0.3).plus(0.5); // most latents are active
     Tensor decoder = random.nextBoolean() ? encoder : gaussian(Shape.of(LATENTS, n), random, 1);
-    return SparseAutoencoder.of(
-        "given weights", site, layer, activation, encoder, decoder, preBias, latentBias);
+    return Dictionary.autoencoder(
+        "given weights", Place.of(site, layer), activation, encoder, decoder, preBias, latentBias);
   }
 
   /** Whether a run has a node: some models have no biases, no gates, or embed no positions. */

@@ -15,6 +15,7 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Frozen;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
@@ -25,7 +26,6 @@ import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.file.Dictionaries;
@@ -599,19 +599,20 @@ class ReadingsTest {
             ? run.model().attention(b.layer()).bias().orElseThrow().toDoubles()
             : run.model().mlp(b.layer()).bias().orElseThrow().toDoubles();
       } else if (source instanceof Latent l) {
-        double[] direction = row(autoencoder(l.site(), l.layer()).decoder(), l.latent());
-        return intoResidual(l.site(), l.layer(), times(activation(l), direction));
+        double[] direction = decoderRow(l.dictionary(), l.latent());
+        return intoResidual(
+            site(l.dictionary()), l.dictionary().layer(), times(activation(l), direction));
       } else if (source instanceof ReconstructionError e) {
-        double[] error = row(run.value(e.site(), e.layer()), e.token());
-        add(error, -1, autoencoder(e.site(), e.layer()).preBias().toDoubles());
+        double[] error = row(run.value(site(e.dictionary()), e.dictionary().layer()), e.token());
+        add(error, -1, bias(e.dictionary()));
         for (int i = 0; i < RandomNodes.LATENTS; i++) {
-          double latent = activation(new Latent(e.site(), e.layer(), e.token(), i));
-          add(error, -latent, row(autoencoder(e.site(), e.layer()).decoder(), i));
+          double latent = activation(new Latent(e.dictionary(), e.token(), i));
+          add(error, -latent, decoderRow(e.dictionary(), i));
         }
-        return intoResidual(e.site(), e.layer(), error);
+        return intoResidual(site(e.dictionary()), e.dictionary().layer(), error);
       } else if (source instanceof PreBias b) {
-        double[] preBias = autoencoder(b.site(), b.layer()).preBias().toDoubles();
-        return intoResidual(b.site(), b.layer(), preBias);
+        double[] preBias = bias(b.dictionary());
+        return intoResidual(site(b.dictionary()), b.dictionary().layer(), preBias);
       }
       throw new AssertionError(source);
     }
@@ -623,7 +624,8 @@ class ReadingsTest {
         double[] pattern = run.value(Site.PATTERN, p.layer()).toDoubles();
         return pattern[(p.head() * RandomNodes.TOKENS + p.query()) * RandomNodes.TOKENS + p.key()];
       } else if (source instanceof Latent l) {
-        return row(run.encoding(l.site(), l.layer()).latents(), l.token())[l.latent()];
+        return row(run.encoding(run.model().dictionary(l.dictionary())).latents(), l.token())[
+            l.latent()];
       }
       throw new AssertionError(source);
     }
@@ -640,8 +642,16 @@ class ReadingsTest {
       return Math.sqrt(dot(write, write, 0));
     }
 
-    private SparseAutoencoder autoencoder(Site site, int layer) {
-      return run.model().autoencoder(site, layer);
+    private double[] decoderRow(Dictionary.Id id, int latent) {
+      return run.model().dictionary(id).decoders().get(0).rows().of(latent).toDoubles();
+    }
+
+    private double[] bias(Dictionary.Id id) {
+      return run.model().dictionary(id).decoders().get(0).bias().orElseThrow().toDoubles();
+    }
+
+    private Site site(Dictionary.Id id) {
+      return run.model().dictionary(id).reads().site();
     }
 
     private Tensor outputWeight(int layer) {

@@ -12,14 +12,15 @@ import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.LatentActivation;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.file.Models;
 import dev.tributary.transformer.file.Safetensors;
@@ -90,19 +91,18 @@ class ReferenceValuesTest {
     }
   }
 
-  private static List<SparseAutoencoder> autoencoders(Path path, JsonNode config, DType dtype)
+  private static List<Dictionary> autoencoders(Path path, JsonNode config, DType dtype)
       throws IOException {
-    List<SparseAutoencoder> autoencoders = new ArrayList<>();
+    List<Dictionary> autoencoders = new ArrayList<>();
     for (int layer = 0; layer < config.get("model").get("n_layer").asInt(); layer++) {
       Path file = path.resolve("sae_layer" + layer + ".safetensors");
       if (Files.exists(file)) {
         JsonNode sae = config.get("sae");
         Safetensors weights = Safetensors.open(file);
         autoencoders.add(
-            SparseAutoencoder.of(
+            Dictionary.autoencoder(
                 "given weights",
-                autoencoderSite(sae),
-                layer,
+                Place.of(autoencoderSite(sae), layer),
                 activation(sae),
                 weights.tensor("encoder.weight", dtype),
                 weights.tensor("decoder.weight", dtype).permute(1, 0),
@@ -232,8 +232,7 @@ class ReferenceValuesTest {
       }
       if (node.get("node_type").asText().equals("sae_latent")) {
         return new Latent(
-            run.encodings().get(0).autoencoder().site(),
-            layer,
+            new Dictionary.Id(run.encodings().get(0).dictionary().id().kind(), "", layer),
             node.get("token").asInt(),
             node.get("index").asInt());
       }
@@ -371,7 +370,7 @@ class ReferenceValuesTest {
       plain.put("online_autoencoder_latent/forward", () -> ofLatents(all(nodes.activation())));
       plain.put(
           "online_autoencoder_latent/backward",
-          () -> encoded(Encoding::latents, e -> nodes.latentGradient(e.autoencoder())));
+          () -> encoded(Encoding::latents, e -> nodes.latentGradient(e.dictionary())));
       plain.put(
           "online_autoencoder_act_times_grad/loss",
           () -> ofLatents(all(nodes.activationTimesGradient())));
@@ -380,36 +379,39 @@ class ReferenceValuesTest {
           "online_autoencoder_write_to_final_residual_grad/loss",
           () -> ofLatents(nodes.directEffect()::of));
       String error =
-          switch (run.encodings().get(0).autoencoder().site()) {
+          switch (run.encodings().get(0).dictionary().reads().site()) {
             case MLP_ACTIVATION -> "online_mlp_autoencoder_error";
             case MLP_OUTPUT -> "online_residual_mlp_autoencoder_error";
             default -> "online_residual_attention_autoencoder_error";
           };
-      plain.put(error + "/forward", () -> encoded(Encoding::error, Encoding::error));
+      plain.put(error + "/forward", () -> encoded(this::error, this::error));
       plain.put(
           "online_mlp_autoencoder_error_act_times_grad/loss",
           () ->
               encoded(
-                  Encoding::error,
+                  this::error,
                   e ->
-                      e.error()
-                          .times(nodes.gradient(Site.MLP_ACTIVATION, e.autoencoder().layer()))));
+                      error(e)
+                          .times(
+                              nodes.gradient(Site.MLP_ACTIVATION, e.dictionary().id().layer()))));
       plain.put(
           "online_mlp_autoencoder_error_write_norm/loss",
           () ->
-              encoded(
-                  Encoding::error,
-                  e -> e.error().times(outputWeight(e).norm(-1).reshape(neurons))));
+              encoded(this::error, e -> error(e).times(outputWeight(e).norm(-1).reshape(neurons))));
       plain.put(
           "online_mlp_autoencoder_error_write_to_final_residual_grad/loss",
           () ->
               encoded(
-                  Encoding::error,
+                  this::error,
                   e ->
                       nodes
                           .gradient(Site.RESIDUAL_AFTER_MLP, layers - 1)
                           .matmulTransposed(outputWeight(e))
-                          .times(e.error())));
+                          .times(error(e))));
+    }
+
+    private Tensor error(Encoding encoding) {
+      return run.vectors(encoding.dictionary().reads()).minus(encoding.reconstruction(0));
     }
 
     /** Of every layer; zeros, of the size of a like tensor, where no autoencoder is. */
@@ -418,14 +420,14 @@ class ReferenceValuesTest {
       return stack(
           layer ->
               run.encodings().stream()
-                  .filter(encoding -> encoding.autoencoder().layer() == layer)
+                  .filter(encoding -> encoding.dictionary().id().layer() == layer)
                   .findFirst()
                   .map(encoding -> values.apply(encoding).toDoubles())
                   .orElseGet(() -> new double[length]));
     }
 
     private Tensor outputWeight(Encoding encoding) {
-      return run.model().mlp(encoding.autoencoder().layer()).rows();
+      return run.model().mlp(encoding.dictionary().id().layer()).rows();
     }
 
     private Metric traceOf(JsonNode trace) {
@@ -566,14 +568,12 @@ class ReferenceValuesTest {
       return encoded(
           Encoding::latents,
           encoding -> {
-            SparseAutoencoder autoencoder = encoding.autoencoder();
+            Dictionary autoencoder = encoding.dictionary();
             int latents = autoencoder.latentCount();
             double[] result = new double[tokens * latents];
             for (int i = 0; i < result.length; i++) {
               result[i] =
-                  scores.applyAsDouble(
-                      new Latent(
-                          autoencoder.site(), autoencoder.layer(), i / latents, i % latents));
+                  scores.applyAsDouble(new Latent(autoencoder.id(), i / latents, i % latents));
             }
             return Tensor.of(DType.DOUBLE, encoding.latents().shape(), result);
           });

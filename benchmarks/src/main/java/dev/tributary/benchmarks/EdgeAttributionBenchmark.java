@@ -11,11 +11,12 @@ import dev.tributary.attribution.Source;
 import dev.tributary.attribution.Target;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.LatentActivation;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -100,11 +101,10 @@ public class EdgeAttributionBenchmark {
       int layer = random.shape.targetLayer();
       int width = LATENTS * dModel;
       Tensor directions = RandomModel.gaussian(width, dModel);
-      SparseAutoencoder autoencoder =
-          SparseAutoencoder.of(
+      Dictionary autoencoder =
+          Dictionary.autoencoder(
               "given weights",
-              Site.MLP_OUTPUT,
-              layer,
+              Place.of(Site.MLP_OUTPUT, layer),
               new LatentActivation.TopK(ACTIVE),
               directions,
               directions,
@@ -113,10 +113,10 @@ public class EdgeAttributionBenchmark {
       Transformer model = random.model.with(List.of(autoencoder));
       nodes = NodeAttribution.of(model.run(random.prompt), random.metric);
       int token = random.tokens - 1;
-      Tensor latents = nodes.run().encoding(Site.MLP_OUTPUT, layer).latents();
+      Tensor latents = nodes.run().encoding(autoencoder).latents();
       int active =
           IntStream.range(0, width).filter(i -> latents.get(token, i) > 0).findFirst().orElse(0);
-      latent = new Latent(Site.MLP_OUTPUT, layer, token, active);
+      latent = new Latent(autoencoder.id(), token, active);
     }
 
     /** Frees it. */

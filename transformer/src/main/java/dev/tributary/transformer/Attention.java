@@ -371,17 +371,22 @@ public final class Attention implements Part {
   }
 
   private Variable output(Variable headOutput, UnaryOperator<Variable> scale) {
-    int tokens = headOutput.shape().size(1);
-    Variable computed =
-        Variable.resultOf(
-            () ->
-                output.apply(
-                    headOutput.permute(1, 0, 2).reshape(tokens, config.heads() * config.dHead())));
+    Variable computed = Variable.resultOf(() -> output.apply(inRows(headOutput)));
     return outlet().apply(computed, scale);
   }
 
   /**
-   * How the output of attention moves with the query of one token, the key, and the value.
+   * {@return outputs of heads one after the other, [token, head · dHead]}
+   *
+   * @param headOutput [head, token, dHead]
+   */
+  public Variable inRows(Variable headOutput) {
+    int tokens = headOutput.shape().size(1);
+    return headOutput.permute(1, 0, 2).reshape(tokens, config.heads() * config.dHead());
+  }
+
+  /**
+   * How the outputs of heads move with the query of one token, the key, and the value.
    *
    * @param run that recorded the others
    * @param token whose inputs move
@@ -389,36 +394,26 @@ public final class Attention implements Part {
    * @param moving [head or key head, 1, dHead]
    * @param from the token of the first output, not before that token
    * @param to the token after the last output
-   * @param scaleGradient whether derivatives see the scale of a norm of the output move
-   * @return the output at these tokens, [token, dModel]
+   * @return the outputs at these tokens, [head, token, dHead]
    */
-  public Variable outputWith(
-      Run run,
-      int token,
-      InputPath path,
-      Variable moving,
-      int from,
-      int to,
-      ScaleGradient scaleGradient) {
+  public Variable headOutputWith(
+      Run run, int token, InputPath path, Variable moving, int from, int to) {
     Variable values = Variable.constant(run.value(Site.VALUE, layer));
-    Variable mixed =
-        switch (path) {
-          case QUERY -> {
-            Tensor queries = run.value(Site.QUERY, layer).slice(1, from, to);
-            Variable seen =
-                from > token ? Variable.constant(queries) : withEntry(1, queries, 0, moving);
-            Variable keys = Variable.constant(run.value(Site.KEY, layer));
-            yield headOutput(pattern(scores(seen, keys, from), from), values);
-          }
-          case KEY ->
-              headOutput(pattern(scoresWithKey(run, token, moving, from, to), from), values);
-          case VALUE ->
-              headOutput(
-                  Variable.constant(run.value(Site.PATTERN, layer).slice(1, from, to)),
-                  withEntry(1, run.value(Site.VALUE, layer), token, moving));
-          case GATE, UP, ALL -> throw notOne(path);
-        };
-    return output(mixed, scaleGradient);
+    return switch (path) {
+      case QUERY -> {
+        Tensor queries = run.value(Site.QUERY, layer).slice(1, from, to);
+        Variable seen =
+            from > token ? Variable.constant(queries) : withEntry(1, queries, 0, moving);
+        Variable keys = Variable.constant(run.value(Site.KEY, layer));
+        yield headOutput(pattern(scores(seen, keys, from), from), values);
+      }
+      case KEY -> headOutput(pattern(scoresWithKey(run, token, moving, from, to), from), values);
+      case VALUE ->
+          headOutput(
+              Variable.constant(run.value(Site.PATTERN, layer).slice(1, from, to)),
+              withEntry(1, run.value(Site.VALUE, layer), token, moving));
+      case GATE, UP, ALL -> throw notOne(path);
+    };
   }
 
   private static IllegalArgumentException notOne(InputPath path) {

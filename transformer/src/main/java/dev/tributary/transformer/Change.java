@@ -1,13 +1,70 @@
 package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Variable;
+import java.util.List;
+import java.util.stream.Collectors;
 
 /**
  * What is different in a run that is run again: an {@link Intervention}, or that it is {@link
  * Frozen}. See {@link Run#with}.
  */
-public abstract sealed class Change permits Intervention, Frozen {
+public abstract sealed class Change permits Intervention, Frozen, Change.Together {
   Change() {}
+
+  /**
+   * {@return several changes as one}
+   *
+   * @param changes made one after the other where they meet
+   */
+  public static Change together(List<Change> changes) {
+    return changes.size() == 1 ? changes.get(0) : new Together(List.copyOf(changes));
+  }
+
+  /** Several changes. */
+  static final class Together extends Change {
+    private final List<Change> changes;
+
+    private Together(List<Change> changes) {
+      this.changes = changes;
+    }
+
+    @Override
+    int firstLayer(Transformer model) {
+      return changes.stream()
+          .mapToInt(change -> change.firstLayer(model))
+          .min()
+          .orElse(model.layers());
+    }
+
+    @Override
+    boolean isOfInput() {
+      return changes.stream().allMatch(Change::isOfInput);
+    }
+
+    @Override
+    boolean changes(Site site) {
+      return changes.stream().anyMatch(change -> change.changes(site));
+    }
+
+    @Override
+    void requireFits(Run base) {
+      changes.forEach(change -> change.requireFits(base));
+    }
+
+    @Override
+    Variable at(Site site, int layer, Variable variable, Run.Recorder run) {
+      Variable changed = variable;
+      for (Change change : changes) {
+        changed = change.at(site, layer, changed, run);
+      }
+      return changed;
+    }
+
+    @Override
+    public String toString() {
+      return changes.stream().map(Change::toString).collect(Collectors.joining(", "));
+    }
+  }
 
   /** The earliest layer that must be computed again; 0 also where the embeddings change. */
   abstract int firstLayer(Transformer model);

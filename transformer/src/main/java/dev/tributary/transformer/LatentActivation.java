@@ -2,14 +2,15 @@ package dev.tributary.transformer;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.Optional;
 
 /**
- * How the latents of a {@link SparseAutoencoder} follow from pre-activations z = slope z₀ +
- * latentBias, with z₀ = encoder (y - preBias): they are z where they are active, else 0. Which
- * latents are active does not vary when a derivative is taken.
+ * How the latents of a {@link Dictionary} follow from pre-activations z = slope z₀ + latentBias,
+ * with z₀ the product with the encoder: they are {@link #value} where they are active, else 0.
+ * Which latents are active does not vary when a derivative is taken.
  */
 public sealed interface LatentActivation {
   /**
@@ -20,6 +21,27 @@ public sealed interface LatentActivation {
    * @return 1 where a latent is active, else 0, [.., token, latent]
    */
   Tensor active(Tensor z0, Tensor z);
+
+  /**
+   * What an active latent is.
+   *
+   * @param z pre-activations, [.., token, latent]
+   * @return of the same shape
+   */
+  default Variable value(Variable z) {
+    return z;
+  }
+
+  /**
+   * How fast latents move with their pre-activations.
+   *
+   * @param z pre-activations, [.., token, latent]
+   * @param active as {@link #active} says
+   * @return of the same shape, 0 where inactive
+   */
+  default Tensor derivative(Tensor z, Tensor active) {
+    return active;
+  }
 
   /** {@return whether a latent is active only by comparison with the others of its token} */
   default boolean comparesLatents() {
@@ -74,7 +96,7 @@ public sealed interface LatentActivation {
      * @param count {@link #count()}
      */
     public TopK {
-      requireArgument(count > 0, "TopK: count is %d, expected a positive number", count);
+      requirePositive("TopK", count);
     }
 
     @Override
@@ -89,12 +111,7 @@ public sealed interface LatentActivation {
 
     @Override
     public void requireFit(Tensor encoder) {
-      requireArgument(
-          count <= encoder.shape().size(0),
-          "TopK: count is %d, and encoder %s has %d latents",
-          count,
-          encoder.shape(),
-          encoder.shape().size(0));
+      requireCount("TopK", count, encoder);
     }
 
     @Override
@@ -104,7 +121,7 @@ public sealed interface LatentActivation {
   }
 
   /**
-   * z where it is above the latent's threshold, else 0.
+   * max(z, 0) where z is above the latent's threshold, else 0.
    *
    * @param threshold [latent]
    * @see <a href="https://arxiv.org/abs/2407.14435">Rajamanoharan et al. 2024b</a>
@@ -112,12 +129,12 @@ public sealed interface LatentActivation {
   record JumpRelu(Tensor threshold) implements LatentActivation {
     @Override
     public Tensor active(Tensor z0, Tensor z) {
-      return z.minus(threshold).positive();
+      return z.minus(threshold).positive().times(z.positive());
     }
 
     @Override
     public LatentActivation only(int latent) {
-      return new JumpRelu(SparseAutoencoder.row(threshold, latent));
+      return new JumpRelu(Dictionary.row(threshold, latent));
     }
 
     @Override
@@ -146,8 +163,7 @@ public sealed interface LatentActivation {
 
     @Override
     public LatentActivation only(int latent) {
-      return new Gated(
-          SparseAutoencoder.row(gateBias, latent), SparseAutoencoder.row(logScale, latent));
+      return new Gated(Dictionary.row(gateBias, latent), Dictionary.row(logScale, latent));
     }
 
     @Override
@@ -157,7 +173,160 @@ public sealed interface LatentActivation {
     }
   }
 
+  /**
+   * z of the largest pre-activations of each token, whatever their sign, 0 of the others.
+   *
+   * @param count how many are kept
+   */
+  record SignedTopK(int count) implements LatentActivation {
+    /**
+     * Checks the count.
+     *
+     * @param count {@link #count()}
+     */
+    public SignedTopK {
+      requirePositive("SignedTopK", count);
+    }
+
+    @Override
+    public Tensor active(Tensor z0, Tensor z) {
+      return z.topKMask(count);
+    }
+
+    @Override
+    public boolean comparesLatents() {
+      return true;
+    }
+
+    @Override
+    public void requireFit(Tensor encoder) {
+      requireCount("SignedTopK", count, encoder);
+    }
+
+    @Override
+    public String description() {
+      return "TopK of " + count + " of any sign";
+    }
+  }
+
+  /**
+   * z where its magnitude is among the largest of its token, 0 of the others.
+   *
+   * @param count how many are kept
+   */
+  record AbsTopK(int count) implements LatentActivation {
+    /**
+     * Checks the count.
+     *
+     * @param count {@link #count()}
+     */
+    public AbsTopK {
+      requirePositive("AbsTopK", count);
+    }
+
+    @Override
+    public Tensor active(Tensor z0, Tensor z) {
+      return z.square().topKMask(count);
+    }
+
+    @Override
+    public boolean comparesLatents() {
+      return true;
+    }
+
+    @Override
+    public void requireFit(Tensor encoder) {
+      requireCount("AbsTopK", count, encoder);
+    }
+
+    @Override
+    public String description() {
+      return "TopK of " + count + " by magnitude";
+    }
+  }
+
+  /**
+   * max(z, 0) of the largest of each of several groups of latents that follow each other.
+   *
+   * @param count how many groups
+   */
+  record GroupMax(int count) implements LatentActivation {
+    /**
+     * Checks the count.
+     *
+     * @param count {@link #count()}
+     */
+    public GroupMax {
+      requirePositive("GroupMax", count);
+    }
+
+    @Override
+    public Tensor active(Tensor z0, Tensor z) {
+      Shape shape = z.shape();
+      int latents = shape.size(-1);
+      Tensor groups = z.reshape(shape.length() / latents, count, latents / count);
+      return groups.topKMask(1).times(groups.positive()).reshape(shape);
+    }
+
+    @Override
+    public boolean comparesLatents() {
+      return true;
+    }
+
+    @Override
+    public void requireFit(Tensor encoder) {
+      requireArgument(
+          encoder.shape().size(0) % count == 0,
+          "GroupMax: %d groups of the %d latents of encoder %s are not equally large",
+          count,
+          encoder.shape().size(0),
+          encoder.shape());
+    }
+
+    @Override
+    public String description() {
+      return "largest of each of " + count + " groups";
+    }
+  }
+
+  /** tanh(max(z, 0)). */
+  record TanhRelu() implements LatentActivation {
+    @Override
+    public Tensor active(Tensor z0, Tensor z) {
+      return z.positive();
+    }
+
+    @Override
+    public Variable value(Variable z) {
+      return z.tanh();
+    }
+
+    @Override
+    public Tensor derivative(Tensor z, Tensor active) {
+      return z.tanh().square().negate().plus(1).times(active);
+    }
+
+    @Override
+    public String description() {
+      return "tanh of ReLU";
+    }
+  }
+
+  private static void requirePositive(String name, int count) {
+    requireArgument(count > 0, "%s: count is %d, expected a positive number", name, count);
+  }
+
+  private static void requireCount(String name, int count, Tensor encoder) {
+    requireArgument(
+        count <= encoder.shape().size(0),
+        "%s: count is %d, and encoder %s has %d latents",
+        name,
+        count,
+        encoder.shape(),
+        encoder.shape().size(0));
+  }
+
   private static void requireLatents(String name, Tensor tensor, Tensor encoder) {
-    SparseAutoencoder.requireShape(name, tensor, encoder, Shape.of(encoder.shape().size(0)));
+    Dictionary.requireShape(name, tensor, encoder, Shape.of(encoder.shape().size(0)));
   }
 }

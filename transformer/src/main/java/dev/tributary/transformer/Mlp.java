@@ -7,7 +7,6 @@ import dev.tributary.core.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.UnaryOperator;
 
 /**
  * Multilayer perceptron with one hidden layer of neurons: neuron = f(x W + b) of plain ones, with f
@@ -52,7 +51,22 @@ public final class Mlp implements Part {
     return visitor.at(
         Site.MLP_OUTPUT,
         layer,
-        output(neurons, scale -> visitor.at(Site.MLP_OUTLET_SCALE, layer, scale)));
+        outlet()
+            .apply(
+                visitor.wants(Site.MLP_RESULT)
+                    ? visitor.at(Site.MLP_RESULT, layer, result(neurons))
+                    : result(neurons),
+                scale -> visitor.at(Site.MLP_OUTLET_SCALE, layer, scale)));
+  }
+
+  /**
+   * What neurons add up to before the outlet, with the bias.
+   *
+   * @param neurons activations, [.., neuron]
+   * @return [.., dModel]
+   */
+  public Variable result(Variable neurons) {
+    return output.apply(neurons);
   }
 
   private Variable activated(Variable preActivation, Optional<Variable> gated) {
@@ -220,11 +234,18 @@ public final class Mlp implements Part {
    * @return [.., dModel]
    */
   public Variable output(Variable neurons, ScaleGradient scaleGradient) {
-    return output(neurons, scaleGradient::seen);
+    return written(result(neurons), scaleGradient);
   }
 
-  private Variable output(Variable neurons, UnaryOperator<Variable> scale) {
-    return outlet().apply(output.apply(neurons), scale);
+  /**
+   * What is added to the residual stream of what neurons add up to.
+   *
+   * @param result what is before the outlet, [.., dModel]
+   * @param scaleGradient whether derivatives see the scale of a norm of the output move
+   * @return [.., dModel]
+   */
+  public Variable written(Variable result, ScaleGradient scaleGradient) {
+    return outlet().apply(result, scaleGradient::seen);
   }
 
   /** {@return what each neuron of activation 1 writes before the outlet, [neuron, dModel]} */

@@ -70,6 +70,18 @@ public final class Norm {
   }
 
   /**
+   * The same, with derivatives.
+   *
+   * @param x [.., n]
+   * @param scaleGradient whether derivatives see the scale move; the mean always does
+   * @return [.., n]
+   */
+  public Variable standardised(Variable x, ScaleGradient scaleGradient) {
+    Variable centred = config.centres() ? x.centred(-1) : x;
+    return centred.over(scaleGradient.seen(centred.rootMeanSquare(config.epsilon())));
+  }
+
+  /**
    * Cotangents pulled back through gain and mean, which are the same for every row: with the scale
    * held fixed, what remains is to divide by that of the row.
    *

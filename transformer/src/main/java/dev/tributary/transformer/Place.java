@@ -76,7 +76,9 @@ public record Place(Site site, int layer, Map<Integer, Integer> fixed) {
   }
 
   void requireIn(Run run) {
-    Shape shape = run.value(this).shape();
+    Place recorded =
+        site == Site.MLP_RESULT && !run.has(this) ? of(Site.MLP_OUTPUT, layer) : this; // alike
+    Shape shape = run.value(recorded).shape();
     fixed.forEach(
         (axis, index) ->
             requireArgument(

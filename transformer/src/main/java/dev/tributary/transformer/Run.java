@@ -27,7 +27,7 @@ public final class Run {
   private final Scope scope = Scope.innermost();
 
   /** Made when asked for, by whichever thread asks first: guarded by itself. */
-  private final Map<SparseAutoencoder, Encoding> encodings = new HashMap<>();
+  private final Map<Dictionary, Encoding> encodings = new HashMap<>();
 
   /** What is different from the plain run of these tokens, in the order in which it was changed. */
   private final List<Change> changes;
@@ -48,22 +48,23 @@ public final class Run {
     this.recorded = recorded;
   }
 
-  private Encoding encoding(SparseAutoencoder autoencoder) {
+  /**
+   * {@return what a dictionary makes of this run, computed when first asked for}
+   *
+   * @param dictionary of the model
+   */
+  public Encoding encoding(Dictionary dictionary) {
     synchronized (encodings) {
-      return encodings.computeIfAbsent(autoencoder, this::encode);
+      return encodings.computeIfAbsent(dictionary, this::encode);
     }
   }
 
-  private Encoding encode(SparseAutoencoder autoencoder) {
-    Tensor y = value(autoencoder.site(), autoencoder.layer());
+  private Encoding encode(Dictionary dictionary) {
     try (Scope here = Scope.open()) {
-      Variable latents = autoencoder.latents(Variable.constant(y));
-      Tensor reconstruction = autoencoder.reconstruction(latents).value();
-      return new Encoding(
-          autoencoder,
-          here.keepIn(scope, latents.value()),
-          here.keepIn(scope, reconstruction),
-          here.keepIn(scope, y.minus(reconstruction)));
+      Encoding encoding = Encoding.of(dictionary, vectors(dictionary.reads()));
+      here.keepIn(scope, encoding.input());
+      encoding.scale().ifPresent(own -> here.keepIn(scope, own));
+      return encoding;
     }
   }
 
@@ -341,22 +342,24 @@ public final class Run {
   }
 
   /**
-   * {@return what each autoencoder of the model makes of this run, computed when first asked for}
+   * {@return what each dictionary of the model makes of this run, computed when first asked for}
    */
   public List<Encoding> encodings() {
-    return model.autoencoders().stream().map(this::encoding).toList();
+    return model.dictionaries().stream().map(this::encoding).toList();
   }
 
   /**
-   * {@return what the autoencoder of a site and layer makes of this run, computed when first asked
-   * for}
+   * {@return the vectors of all tokens where a dictionary may read or write, [token, n]: as
+   * recorded, or computed from what was; outputs of heads one after the other}
    *
-   * @param site a site that is recorded
-   * @param layer from 0
-   * @throws IllegalArgumentException if none is loaded there
+   * @param place all of a site
+   * @throws IllegalArgumentException if the model has no such site, or the run was not asked to
+   *     record what it takes
    */
-  public Encoding encoding(Site site, int layer) {
-    return encoding(model.autoencoder(site, layer));
+  public Tensor vectors(Place place) {
+    try (Scope here = Scope.open()) {
+      return here.keep(model.vectors(this, place));
+    }
   }
 
   /**

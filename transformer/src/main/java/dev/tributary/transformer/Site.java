@@ -44,6 +44,10 @@ public enum Site {
   RESIDUAL_AFTER_ATTENTION(Region.LAYER),
   /** Scale of the norm before the MLP, [token, 1] */
   MLP_SCALE(Region.LAYER, Curvature.SCALE),
+  /** Centred and divided by the scale, before gain and bias of the norm, [token, dModel] */
+  MLP_STANDARDISED(Region.LAYER),
+  /** What the MLP computes from, [token, dModel] */
+  MLP_INPUT(Region.LAYER),
   /** What the activation function takes; of gated neurons, the gate, [token, neuron] */
   MLP_PRE_ACTIVATION(Region.LAYER),
   /** What the gate multiplies, of gated neurons, [token, neuron] */
@@ -52,6 +56,8 @@ public enum Site {
   MLP_ACTIVATION(Region.LAYER, Curvature.ACTIVATION),
   /** Scale of the norm of what the MLP writes, [token, 1] */
   MLP_OUTLET_SCALE(Region.LAYER, Curvature.SCALE),
+  /** What the MLP computes, bias included, before its outlet, [token, dModel] */
+  MLP_RESULT(Region.LAYER),
   /** What the MLP adds to the residual stream, bias included, [token, dModel] */
   MLP_OUTPUT(Region.LAYER),
   /** Residual stream after the layer, [token, dModel] */

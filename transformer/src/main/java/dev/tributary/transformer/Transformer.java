@@ -39,7 +39,7 @@ public final class Transformer {
 
   private final Norm finalNorm;
   private final Unembedding unembedding;
-  private final List<SparseAutoencoder> autoencoders;
+  private final List<Dictionary> dictionaries;
   private final String description;
 
   /** The same model in texts of one length, by its positions there. */
@@ -73,10 +73,10 @@ public final class Transformer {
             config.unembedding(),
             outside.find(Weight.UNEMBEDDING).orElse(tokenEmbedding),
             outside.find(Weight.UNEMBEDDING_BIAS));
-    autoencoders = List.of();
+    dictionaries = List.of();
   }
 
-  private Transformer(Transformer model, List<Layer> layers, List<SparseAutoencoder> autoencoders) {
+  private Transformer(Transformer model, List<Layer> layers, List<Dictionary> dictionaries) {
     config = model.config;
     dtype = model.dtype;
     description = model.description;
@@ -88,7 +88,7 @@ public final class Transformer {
     residuals = model.residuals;
     finalNorm = model.finalNorm;
     unembedding = model.unembedding;
-    this.autoencoders = List.copyOf(autoencoders);
+    this.dictionaries = List.copyOf(dictionaries);
   }
 
   /**
@@ -125,7 +125,7 @@ public final class Transformer {
     return there.equals(config.positions())
         ? this
         : byPositions.computeIfAbsent(
-            there, own -> new Transformer(this, Layer.with(layers, own), autoencoders));
+            there, own -> new Transformer(this, Layer.with(layers, own), dictionaries));
   }
 
   /** For its weights, also while they are read. */
@@ -167,48 +167,106 @@ public final class Transformer {
   }
 
   /**
-   * {@return the same model, its runs encoded by sparse autoencoders, at most one for each site and
-   * layer}
+   * {@return the same model, its runs encoded by dictionaries}
    *
-   * @param autoencoders in place of those that it has
-   * @throws IllegalArgumentException if one does not fit its site, or two have the same
+   * @param dictionaries in place of those that it has
+   * @throws IllegalArgumentException if one does not fit where it reads or writes, or two have the
+   *     same id
    */
-  public Transformer with(List<SparseAutoencoder> autoencoders) {
-    Set<String> seen = new HashSet<>();
-    for (SparseAutoencoder autoencoder : autoencoders) {
-      autoencoder.requireFits(this);
+  public Transformer with(List<Dictionary> dictionaries) {
+    Set<Dictionary.Id> seen = new HashSet<>();
+    for (Dictionary dictionary : dictionaries) {
+      dictionary.requireFits(this);
       requireArgument(
-          seen.add(autoencoder.toString()),
-          "two autoencoders of %s of layer %d",
-          autoencoder.site(),
-          autoencoder.layer());
+          seen.add(dictionary.id()),
+          "there is %s twice: a label tells one from the other",
+          dictionary.id());
     }
-    return new Transformer(this, layers, autoencoders);
+    return new Transformer(this, layers, dictionaries);
   }
 
-  /** {@return the autoencoders that encode its runs} */
-  public List<SparseAutoencoder> autoencoders() {
-    return autoencoders;
+  /** {@return the dictionaries that encode its runs} */
+  public List<Dictionary> dictionaries() {
+    return dictionaries;
   }
 
   /**
-   * {@return the autoencoder of a site and layer}
+   * {@return one of the dictionaries that encode its runs}
    *
-   * @param site what it encodes
-   * @param layer from 0
-   * @throws IllegalArgumentException if none is loaded there
+   * @param id which
+   * @throws IllegalArgumentException if it is not loaded
    */
-  public SparseAutoencoder autoencoder(Site site, int layer) {
-    return autoencoders.stream()
-        .filter(one -> one.site() == site && one.layer() == layer)
+  public Dictionary dictionary(Dictionary.Id id) {
+    return dictionaries.stream()
+        .filter(one -> one.id().equals(id))
         .findFirst()
-        .orElseThrow(
-            () ->
-                new IllegalArgumentException(
-                    "no autoencoder of " + site + " of layer " + layer + " is loaded"));
+        .orElseThrow(() -> new IllegalArgumentException(id + " is not loaded"));
   }
 
-  /** Whether another is this one, perhaps with other autoencoders, which change no run. */
+  /**
+   * {@return the size of the vectors of a token where a dictionary may read or write}
+   *
+   * @param place all of a site
+   * @throws IllegalArgumentException if the model has no such place, or no dictionary is of it
+   */
+  public int width(Place place) {
+    if (place.site().perLayer()) {
+      requireLayer(place.layer());
+    }
+    return switch (place.site()) {
+      case MLP_ACTIVATION -> mlp(place.layer()).neuronCount();
+      case HEAD_OUTPUT -> {
+        Attention attention = attention(place.layer());
+        yield attention.heads() * attention.dHead();
+      }
+      case RESIDUAL_AFTER_ATTENTION -> {
+        requireArgument(
+            residuals.contains(place),
+            "%s: attention and MLP of this layer read the same residual stream",
+            place);
+        yield config.dModel();
+      }
+      case EMBEDDING,
+          TOKEN_EMBEDDING,
+          RESIDUAL_AFTER_MLP,
+          ATTENTION_OUTPUT,
+          MLP_STANDARDISED,
+          MLP_INPUT,
+          MLP_RESULT,
+          MLP_OUTPUT ->
+          config.dModel();
+      default -> throw new IllegalArgumentException(place + ": no dictionary reads or writes that");
+    };
+  }
+
+  /** See {@link Run#vectors}. */
+  Tensor vectors(Run run, Place place) {
+    int width = width(place);
+    if (run.has(place) && place.site() != Site.HEAD_OUTPUT) {
+      return run.value(place);
+    }
+    return switch (place.site()) {
+      case HEAD_OUTPUT -> run.value(place).permute(1, 0, 2).reshape(run.length(), width);
+      case MLP_STANDARDISED -> {
+        Mlp mlp = mlp(place.layer());
+        Tensor read = run.residual(mlp.reads()).value();
+        yield mlp.entry().map(norm -> norm.standardised(read)).orElse(read);
+      }
+      case MLP_INPUT -> {
+        Mlp mlp = mlp(place.layer());
+        yield mlp.normalised(run.residual(mlp.reads()), ScaleGradient.DETACHED).value();
+      }
+      case MLP_RESULT -> {
+        Mlp mlp = mlp(place.layer());
+        yield mlp.outlet().isNone()
+            ? run.value(Site.MLP_OUTPUT, place.layer())
+            : mlp.result(run.variable(Site.MLP_ACTIVATION, place.layer()).detach()).value();
+      }
+      default -> run.value(place);
+    };
+  }
+
+  /** Whether another is this one, perhaps with other dictionaries, which change no run. */
   boolean hasWeightsOf(Transformer other) {
     return weights == other.weights;
   }
@@ -314,8 +372,21 @@ public final class Transformer {
    */
   public Place residualAt(Point point) {
     requireArgument(
-        point.reaches(end()), "%s of a model that has points 0 to %d", point, end().index());
+        point.index() <= end().index(),
+        "%s of a model that has points 0 to %d",
+        point,
+        end().index());
     return residuals.get(point.index());
+  }
+
+  /**
+   * {@return the point at which the residual stream is recorded at a place, if it is}
+   *
+   * @param place all of a site
+   */
+  public Optional<Point> pointAt(Place place) {
+    int index = residuals.indexOf(place);
+    return index < 0 ? Optional.empty() : Optional.of(new Point(index));
   }
 
   void requireLayer(int layer) {
@@ -369,14 +440,14 @@ public final class Transformer {
     return own.rerun(new Run.Recorder(own, tokens, sites, derivatives, List.of()), tokens, 0);
   }
 
-  /** Of all that a run records, and of what its autoencoders make of it. */
+  /** Of all that a run records, and of what its dictionaries make of it. */
   private long runBytes(Recorded recorded) {
     return Shapes.measure(
         () -> {
           Run run = run(recorded.sites, new int[recorded.tokens]);
-          autoencoders.stream()
-              .filter(autoencoder -> recorded.sites.contains(autoencoder.site()))
-              .forEach(autoencoder -> run.encoding(autoencoder.site(), autoencoder.layer()));
+          dictionaries.stream()
+              .filter(dictionary -> recorded.sites.contains(dictionary.reads().site()))
+              .forEach(run::encoding);
           return Scope.reservedBytes();
         });
   }

@@ -24,16 +24,15 @@ class EncodingTest {
   private static final double EXACT = 1e-12;
   private static final int WIDTH = 7;
 
-  /** Latents, reconstruction and error. */
-  private static final int TENSORS = 3;
+  /** What was read is recorded, and latents are numbers. */
+  private static final int TENSORS = 0;
 
-  static SparseAutoencoder autoencoder(int layer, int width) {
+  static Dictionary autoencoder(int layer, int width) {
     Random random = new Random(layer);
     Tensor directions = gaussian(Shape.of(4, width), random);
-    return SparseAutoencoder.of(
+    return Dictionary.autoencoder(
         "given weights",
-        Site.MLP_OUTPUT,
-        layer,
+        Place.of(Site.MLP_OUTPUT, layer),
         new LatentActivation.Relu(),
         directions,
         directions,
@@ -49,6 +48,10 @@ class EncodingTest {
   private static Transformer model() {
     return Transformer.random(
         TransformerConfig.gpt2(3, WIDTH, 2, 3, 5, 4, 6, 1e-5, true), DType.DOUBLE, 1);
+  }
+
+  private static Dictionary of(Run run, int layer) {
+    return run.model().dictionary(new Dictionary.Id(Dictionary.Kind.MLP, "", layer));
   }
 
   private static Run encodedRun() {
@@ -75,9 +78,9 @@ class EncodingTest {
     try (Scope scope = Scope.open()) {
       Run run = encodedRun();
       long before = Scope.liveTensors();
-      Encoding first = run.encoding(Site.MLP_OUTPUT, 2);
+      Encoding first = run.encoding(of(run, 2));
       assertEquals(before + TENSORS, Scope.liveTensors());
-      assertSame(first, run.encoding(Site.MLP_OUTPUT, 2));
+      assertSame(first, run.encoding(of(run, 2)));
       assertSame(first, run.encodings().get(1));
       assertEquals(before + 2 * TENSORS, Scope.liveTensors());
     }
@@ -89,9 +92,8 @@ class EncodingTest {
       Run run = encodedRun();
       String message =
           String.valueOf(
-              assertThrows(IllegalArgumentException.class, () -> run.encoding(Site.MLP_OUTPUT, 1))
-                  .getMessage());
-      assertEquals("no autoencoder of MLP_OUTPUT of layer 1 is loaded", message);
+              assertThrows(IllegalArgumentException.class, () -> of(run, 1)).getMessage());
+      assertEquals("the mlp dictionary of layer 1 is not loaded", message);
     }
   }
 
@@ -100,20 +102,21 @@ class EncodingTest {
     Encoding encoding;
     try (Scope scope = Scope.open()) {
       Run run = encodedRun();
-      double[] error;
+      Tensor error;
       try (Scope inner = Scope.open();
           Scope innermost = Scope.open()) {
-        encoding = run.encoding(Site.MLP_OUTPUT, 0);
-        error = encoding.error().toDoubles();
+        encoding = run.encoding(of(run, 0));
+        error =
+            innermost.keepIn(
+                scope, run.value(Site.MLP_OUTPUT, 0).minus(encoding.reconstruction(0)));
       }
-      assertArrayEquals(error, encoding.error().toDoubles(), 0);
       assertTrue(encoding.latents().isFinite());
       assertArrayEquals(
           run.value(Site.MLP_OUTPUT, 0).toDoubles(),
-          encoding.reconstruction().plus(encoding.error()).toDoubles(),
+          encoding.reconstruction(0).plus(error).toDoubles(),
           EXACT);
     }
-    Tensor dead = encoding.latents();
+    Tensor dead = encoding.input();
     assertThrows(IllegalStateException.class, dead::toDoubles);
   }
 

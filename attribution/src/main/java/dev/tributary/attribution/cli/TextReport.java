@@ -264,7 +264,7 @@ final class TextReport {
       }
       certificate(edges);
     }
-    if (!subject.nodes().run().model().autoencoders().isEmpty()) {
+    if (!subject.nodes().run().model().dictionaries().isEmpty()) {
       line(INDENT + AUTOENCODERS);
     }
   }
@@ -374,7 +374,7 @@ final class TextReport {
           number(edge.score()));
     }
     lines(table);
-    if (!subject.nodes().run().model().autoencoders().isEmpty()) {
+    if (!subject.nodes().run().model().dictionaries().isEmpty()) {
       line(INDENT + AUTOENCODERS);
     }
   }

@@ -76,7 +76,7 @@ public final class CircuitJson {
       one.put("sources", input.certificate().sources())
           .put("whole", input.certificate().whole())
           .put("magnitude", input.certificate().magnitude())
-          .put("dictionaries", input.certificate().autoencoders());
+          .put("dictionaries", input.certificate().dictionaries());
       input
           .certificate()
           .affine()

@@ -27,6 +27,7 @@ import dev.tributary.attribution.export.CircuitFile;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
@@ -53,6 +54,7 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Objects;
 import java.util.Set;
 import java.util.regex.Matcher;
@@ -300,8 +302,10 @@ class CommandLineTest {
                 Node.parse(layer(json) + json.get("part").textValue() + "_bias" + at(json));
             case "latent" ->
                 new Latent(
-                    encodedSite(json),
-                    json.get("layer").intValue(),
+                    new Dictionary.Id(
+                        Dictionary.Kind.valueOf(encoded(json).toUpperCase(Locale.ROOT)),
+                        "",
+                        json.get("layer").intValue()),
                     json.get("token").intValue(),
                     json.get("latent").intValue());
             case "error" -> Node.parse(layer(json) + encoded(json) + "_error" + at(json));
@@ -325,15 +329,6 @@ class CommandLineTest {
   /** What names of nodes call the site of an autoencoder. */
   private static String encoded(JsonNode json) {
     return json.get("part").textValue();
-  }
-
-  private static Site encodedSite(JsonNode json) {
-    return switch (encoded(json)) {
-      case "activation" -> Site.MLP_ACTIVATION;
-      case "mlp" -> Site.MLP_OUTPUT;
-      case "attention" -> Site.ATTENTION_OUTPUT;
-      default -> throw new AssertionError(json);
-    };
   }
 
   private static void assertEdges(NodeAttribution nodes, ScaleGradient scale, JsonNode json) {
@@ -575,7 +570,7 @@ class CommandLineTest {
             "the"),
         List.of("metric computes nothing", "attribute", "--trace", "metric"),
         List.of("embedding[3] computes nothing", "attribute", "--trace", "embedding[3]"),
-        List.of("no autoencoder of MLP_OUTPUT", "attribute", "--trace", "L2.mlp_latent3[2]"),
+        List.of("is not loaded", "attribute", "--trace", "L2.mlp_latent3[2]"),
         List.of(
             "has no nonlinearity",
             "attribute",
@@ -623,7 +618,7 @@ class CommandLineTest {
         List.of("no edge from", "verify", "L2.neuron1[2]->L1.neuron1[2]"),
         List.of("metric writes nothing", "verify", "metric->L1.neuron1[2]"),
         List.of("embedding[2] is no target", "verify", "L1.neuron1[2]->embedding[2]"),
-        List.of("no autoencoder", "verify", "L1.mlp_latent3[2]->metric"));
+        List.of("is not loaded", "verify", "L1.mlp_latent3[2]->metric"));
   }
 
   @ParameterizedTest
@@ -806,8 +801,8 @@ class CommandLineTest {
     Output.of("search", "--into-tokens", "5-2").assertRefused("5 to 2");
     Output.of("search", "--into-tokens", "x").assertRefused("not a number or a range");
     Output.of("search", "--into", "embedding").assertRefused("none of neuron", "metric");
-    Output.of("search", "--into", "latent").assertRefused("there is no edge", "autoencoders");
-    Output.of("search", "--from", "error").assertRefused("there is no edge", "autoencoders");
+    Output.of("search", "--into", "latent").assertRefused("there is no edge", "dictionaries");
+    Output.of("search", "--from", "error").assertRefused("there is no edge", "dictionaries");
   }
 
   @Test

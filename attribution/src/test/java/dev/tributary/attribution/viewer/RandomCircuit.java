@@ -23,10 +23,10 @@ import dev.tributary.attribution.Node;
 import dev.tributary.attribution.PreBias;
 import dev.tributary.attribution.ReconstructionError;
 import dev.tributary.attribution.Source;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.ScaleGradient;
-import dev.tributary.transformer.Site;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashSet;
@@ -127,10 +127,10 @@ final class RandomCircuit {
       case 0, 1, 2, 3 ->
           new HeadPair(layer, random.nextInt(HEADS), token, random.nextInt(token + 1));
       case 4, 5, 6 -> new Neuron(layer, token, random.nextInt(512));
-      case 7, 8 -> new Latent(Site.MLP_OUTPUT, layer, token, random.nextInt(900));
+      case 7, 8 -> new Latent(mlp(layer), token, random.nextInt(900));
       case 9 -> new Bias(BiasPart.ATTENTION, layer, token);
-      case 10 -> new ReconstructionError(Site.MLP_OUTPUT, layer, token);
-      default -> new PreBias(Site.MLP_OUTPUT, layer, token);
+      case 10 -> new ReconstructionError(mlp(layer), token);
+      default -> new PreBias(mlp(layer), token);
     };
   }
 
@@ -209,5 +209,9 @@ final class RandomCircuit {
     double[] raw = random.doubles(query + 1L).map(x -> Math.pow(x, 6)).toArray();
     double sum = DoubleStream.of(raw).sum();
     return DoubleStream.of(raw).mapToObj(value -> Math.round(1e5 * value / sum) / 1e5).toList();
+  }
+
+  private static Dictionary.Id mlp(int layer) {
+    return new Dictionary.Id(Dictionary.Kind.MLP, "", layer);
   }
 }

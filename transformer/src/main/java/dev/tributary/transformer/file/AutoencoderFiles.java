@@ -4,8 +4,8 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -37,11 +37,11 @@ final class AutoencoderFiles {
   /** Reads an autoencoder, in the innermost open scope. */
   @FunctionalInterface
   interface Reader {
-    SparseAutoencoder read(DType dtype) throws IOException;
+    Dictionary read(DType dtype) throws IOException;
   }
 
   /** All autoencoders in the order of the forward pass, in the innermost open scope. */
-  static List<SparseAutoencoder> read(Path path, DType dtype, TransformerConfig config)
+  static List<Dictionary> read(Path path, DType dtype, TransformerConfig config)
       throws IOException {
     List<Found> all = find(path, config);
     Map<String, Found> places = new HashMap<>();
@@ -53,7 +53,7 @@ final class AutoencoderFiles {
             one.path(), "this is an autoencoder of %s, and so is %s", place, other.path());
       }
     }
-    List<SparseAutoencoder> result = new ArrayList<>();
+    List<Dictionary> result = new ArrayList<>();
     for (Found one :
         all.stream()
             .sorted(Comparator.comparingInt(Found::layer).thenComparing(Found::site))

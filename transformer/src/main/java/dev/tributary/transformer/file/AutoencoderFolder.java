@@ -2,9 +2,10 @@ package dev.tributary.transformer.file;
 
 import dev.tributary.core.DType;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.LatentActivation;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.file.AutoencoderFiles.Found;
 import java.io.IOException;
@@ -212,7 +213,7 @@ final class AutoencoderFolder {
     return result;
   }
 
-  private SparseAutoencoder read(Site site, int layer, Kind kind, DType dtype) throws IOException {
+  private Dictionary read(Site site, int layer, Kind kind, DType dtype) throws IOException {
     String name = kind.word + "." + layer + ".";
     int n = AutoencoderFiles.width(site, layer, config);
     int latents = AutoencoderFiles.latents(weights, name + ENCODER, n);
@@ -225,8 +226,8 @@ final class AutoencoderFolder {
         kind.tied
             ? encoder
             : AutoencoderFiles.transposed(weights, name + DECODER, dtype, n, latents);
-    return SparseAutoencoder.of(
-        CONFIG, site, layer, activation, encoder, decoder, preBias, latentBias);
+    return Dictionary.autoencoder(
+        CONFIG, Place.of(site, layer), activation, encoder, decoder, preBias, latentBias);
   }
 
   private void requireStated(String encoder, int latents) throws IOException {

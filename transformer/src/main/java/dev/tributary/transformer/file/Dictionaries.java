@@ -1,7 +1,7 @@
 package dev.tributary.transformer.file;
 
 import dev.tributary.core.DType;
-import dev.tributary.transformer.SparseAutoencoder;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -69,7 +69,7 @@ public final class Dictionaries {
    *     fit the model, or need what cannot be represented here, e.g. another hook or a
    *     normalisation
    */
-  public static List<SparseAutoencoder> load(Path path, DType dtype, TransformerConfig config)
+  public static List<Dictionary> load(Path path, DType dtype, TransformerConfig config)
       throws IOException {
     return AutoencoderFiles.read(path, dtype, config);
   }
@@ -80,7 +80,7 @@ public final class Dictionaries {
    *
    * @param dtype in which to compute
    */
-  public static List<SparseAutoencoder> textbook(DType dtype) {
+  public static List<Dictionary> textbook(DType dtype) {
     try {
       Path folder = Textbook.folder();
       return load(folder, dtype, Checkpoint.open(folder).config());

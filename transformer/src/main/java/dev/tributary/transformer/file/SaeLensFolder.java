@@ -4,9 +4,10 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.LatentActivation;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -227,7 +228,7 @@ final class SaeLensFolder {
     AutoencoderFiles.requireShape(weights, name, expected.dimensions());
   }
 
-  private SparseAutoencoder read(DType dtype) throws IOException {
+  private Dictionary read(DType dtype) throws IOException {
     try (Scope scope = Scope.open()) {
       Tensor encoder = encoder(dtype);
       Tensor decoder = tensor(DECODER, dtype);
@@ -244,10 +245,9 @@ final class SaeLensFolder {
       LatentActivation activation = activation(shift, scope, dtype);
       shift = activation.slope().map(shift::times).orElse(shift);
       encoder = isCentred() ? encoder.centred(-1) : encoder;
-      return SparseAutoencoder.of(
+      return Dictionary.autoencoder(
           "SAELens",
-          site,
-          layer,
+          Place.of(site, layer),
           activation,
           scope.keep(finite(ENCODER, encoder)),
           scope.keep(finite(DECODER, decoder)),

@@ -2,9 +2,10 @@ package dev.tributary.transformer.file;
 
 import dev.tributary.core.DType;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.LatentActivation;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.nio.file.InvalidPathException;
@@ -169,13 +170,13 @@ final class TorchAutoencoder {
     return new AutoencoderFiles.Found(weights.path(), site, layer, this::read);
   }
 
-  private SparseAutoencoder read(DType dtype) throws IOException {
+  private Dictionary read(DType dtype) throws IOException {
     Tensor encoder = AutoencoderFiles.tensor(weights, ENCODER, dtype, latents, n);
     Tensor preBias = AutoencoderFiles.tensor(weights, PRE_BIAS, dtype, n);
     Tensor latentBias = AutoencoderFiles.tensor(weights, LATENT_BIAS, dtype, latents);
     Tensor decoder =
         tied ? encoder : AutoencoderFiles.transposed(weights, DECODER, dtype, n, latents);
-    return SparseAutoencoder.of(
-        "torch file", site, layer, activation, encoder, decoder, preBias, latentBias);
+    return Dictionary.autoencoder(
+        "torch file", Place.of(site, layer), activation, encoder, decoder, preBias, latentBias);
   }
 }

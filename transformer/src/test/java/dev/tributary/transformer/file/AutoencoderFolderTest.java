@@ -2,7 +2,6 @@ package dev.tributary.transformer.file;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.params.provider.Arguments.arguments;
@@ -10,8 +9,8 @@ import static org.junit.jupiter.params.provider.Arguments.arguments;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.LatentActivation;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -84,7 +83,7 @@ class AutoencoderFolderTest {
     weights.write(folder.resolve("autoencoders.safetensors"));
   }
 
-  private List<SparseAutoencoder> load(DType dtype) throws IOException {
+  private List<Dictionary> load(DType dtype) throws IOException {
     return Dictionaries.load(folder, dtype, CONFIG);
   }
 
@@ -93,28 +92,30 @@ class AutoencoderFolderTest {
     write(JSON);
     for (DType dtype : DType.values()) {
       try (Scope scope = Scope.open()) {
-        List<SparseAutoencoder> all = load(dtype);
+        List<Dictionary> all = load(dtype);
         assertEquals(
             List.of(
-                "the autoencoder of MLP_OUTPUT in layer 0",
-                "the autoencoder of ATTENTION_OUTPUT in layer 1",
-                "the autoencoder of MLP_ACTIVATION in layer 1",
-                "the autoencoder of MLP_OUTPUT in layer 1"),
-            all.stream().map(SparseAutoencoder::toString).toList());
+                "the mlp dictionary of layer 0",
+                "the attention dictionary of layer 1",
+                "the activation dictionary of layer 1",
+                "the mlp dictionary of layer 1"),
+            all.stream().map(Dictionary::toString).toList());
         assertTrue(all.stream().allMatch(one -> one.dtype() == dtype));
         assertTrue(all.stream().allMatch(one -> one.latentCount() == LATENTS));
-        assertEquals(List.of(4, 4, 6, 4), all.stream().map(SparseAutoencoder::width).toList());
+        assertEquals(List.of(4, 4, 6, 4), all.stream().map(Dictionary::width).toList());
 
-        SparseAutoencoder untied = all.get(0);
+        Dictionary untied = all.get(0);
         float start = first("resid_delta_mlp.0.decoder.weight");
         assertArrayEquals(
             new double[] {start + 2 / 16.0, start + 7 / 16.0, start + 12 / 16.0, start + 17 / 16.0},
-            untied.direction(2).toDoubles());
+            untied.decoders().get(0).rows().of(2).toDoubles());
         assertEquals(new LatentActivation.TopK(3), untied.activation());
-        assertEquals(first("resid_delta_mlp.0.pre_bias"), untied.preBias().get(0));
+        assertEquals(first("resid_delta_mlp.0.pre_bias"), untied.inputBias().orElseThrow().get(0));
 
-        SparseAutoencoder tied = all.get(2);
-        assertSame(tied.encoder(), tied.decoder());
+        Dictionary tied = all.get(2);
+        assertArrayEquals(
+            tied.encoder().slice(0, 1, 2).toDoubles(),
+            tied.decoders().get(0).rows().of(1).toDoubles());
         LatentActivation.JumpRelu jump = (LatentActivation.JumpRelu) tied.activation();
         assertEquals(first("mlp_post_act.1.threshold"), jump.threshold().get(0));
 

@@ -14,7 +14,8 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.SparseAutoencoder;
+import dev.tributary.transformer.Dictionary;
+import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.io.InputStream;
@@ -111,23 +112,23 @@ class SaeLensFolderTest {
       // Sums of nine products of numbers of about 1, some scaled by exp(r_mag) or a norm.
       double tolerance = 200 * dtype.epsilon();
       try (Scope scope = Scope.open()) {
-        SparseAutoencoder autoencoder = Dictionaries.load(folder, dtype, CONFIG).get(0);
-        assertEquals(expected.get("site").textValue(), autoencoder.site().name());
-        assertEquals(expected.get("layer").intValue(), autoencoder.layer());
+        Dictionary autoencoder = Dictionaries.load(folder, dtype, CONFIG).get(0);
+        assertEquals(expected.get("site").textValue(), autoencoder.reads().site().name());
+        assertEquals(expected.get("layer").intValue(), autoencoder.id().layer());
         assertEquals(dtype, autoencoder.dtype());
         int n = autoencoder.width();
         double[] y = doubles(expected.get("y"));
         Variable input = Variable.constant(Tensor.of(dtype, Shape.of(y.length / n, n), y));
-        Variable latents = autoencoder.latents(input);
+        Variable latents = autoencoder.latents(input, ScaleGradient.LIVE);
         assertArrayEquals(doubles(expected.get("latents")), latents.value().toDoubles(), tolerance);
         assertArrayEquals(
             doubles(expected.get("reconstruction")),
-            autoencoder.reconstruction(latents).value().toDoubles(),
+            autoencoder.reconstruction(latents, input, ScaleGradient.LIVE, 0).value().toDoubles(),
             tolerance);
         for (int latent = 0; latent < LATENTS; latent++) {
           assertArrayEquals(
               latents.value().slice(-1, latent, latent + 1).toDoubles(),
-              autoencoder.latent(input, latent).value().toDoubles(),
+              autoencoder.latent(input, ScaleGradient.LIVE, latent).value().toDoubles(),
               tolerance);
         }
       }
@@ -137,12 +138,10 @@ class SaeLensFolderTest {
   private void requireAllThree() throws IOException {
     assertEquals(
         List.of(
-            "the autoencoder of MLP_OUTPUT in layer 0",
-            "the autoencoder of ATTENTION_OUTPUT in layer 1",
-            "the autoencoder of MLP_OUTPUT in layer 1"),
-        Dictionaries.load(folder, DType.FLOAT, CONFIG).stream()
-            .map(SparseAutoencoder::toString)
-            .toList());
+            "the mlp dictionary of layer 0",
+            "the attention dictionary of layer 1",
+            "the mlp dictionary of layer 1"),
+        Dictionaries.load(folder, DType.FLOAT, CONFIG).stream().map(Dictionary::toString).toList());
   }
 
   @Test
@@ -154,8 +153,8 @@ class SaeLensFolderTest {
     try (Scope scope = Scope.open()) {
       requireAllThree();
       for (String file : List.of("a", "a/cfg.json", "a/sae_weights.safetensors")) {
-        List<SparseAutoencoder> one = Dictionaries.load(folder.resolve(file), DType.FLOAT, CONFIG);
-        assertEquals("[the autoencoder of MLP_OUTPUT in layer 1]", one.toString());
+        List<Dictionary> one = Dictionaries.load(folder.resolve(file), DType.FLOAT, CONFIG);
+        assertEquals("[the mlp dictionary of layer 1]", one.toString());
       }
     }
     write(folder.resolve("d"), config("topk_old"), weights("topk_old"));

@@ -11,8 +11,9 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
+import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
-import dev.tributary.transformer.SparseAutoencoder;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
@@ -416,11 +417,13 @@ class TamperedFilesTest {
     encode(Dictionaries.load(folder, DType.FLOAT, MODEL));
   }
 
-  private static void encode(List<SparseAutoencoder> autoencoders) {
-    for (SparseAutoencoder one : autoencoders) {
+  private static void encode(List<Dictionary> autoencoders) {
+    for (Dictionary one : autoencoders) {
       Tensor y = Tensor.full(DType.FLOAT, Shape.of(2, one.width()), 0.5);
-      Variable latents = one.latents(Variable.constant(y));
-      assertEquals(y.shape(), one.reconstruction(latents).shape());
+      Variable latents = one.latents(Variable.constant(y), ScaleGradient.LIVE);
+      assertEquals(
+          y.shape(),
+          one.reconstruction(latents, Variable.constant(y), ScaleGradient.LIVE, 0).shape());
     }
   }
 }

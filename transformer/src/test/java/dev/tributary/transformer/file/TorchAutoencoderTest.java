@@ -13,7 +13,8 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.SparseAutoencoder;
+import dev.tributary.transformer.Dictionary;
+import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.io.InputStream;
@@ -80,19 +81,19 @@ class TorchAutoencoderTest {
     List<String> names = List.of("tied", "topk", "relu");
     for (DType dtype : DType.values()) {
       try (Scope scope = Scope.open()) {
-        List<SparseAutoencoder> all = Dictionaries.load(folder, dtype, CONFIG);
+        List<Dictionary> all = Dictionaries.load(folder, dtype, CONFIG);
         assertEquals(
             List.of(
-                "the autoencoder of ATTENTION_OUTPUT in layer 0",
-                "the autoencoder of MLP_OUTPUT in layer 0",
-                "the autoencoder of MLP_ACTIVATION in layer 1"),
-            all.stream().map(SparseAutoencoder::toString).toList());
+                "the attention dictionary of layer 0",
+                "the mlp dictionary of layer 0",
+                "the activation dictionary of layer 1"),
+            all.stream().map(Dictionary::toString).toList());
         assertEquals(
             List.of(
                 "torch file, Relu, 9 latents of 4",
                 "torch file, TopK of 3, 9 latents of 4",
                 "torch file, Relu, 9 latents of 6"),
-            all.stream().map(SparseAutoencoder::description).toList());
+            all.stream().map(Dictionary::description).toList());
         for (int i = 0; i < names.size(); i++) {
           requireNumbers(all.get(i), cases.get(names.get(i)));
         }
@@ -100,18 +101,19 @@ class TorchAutoencoderTest {
     }
   }
 
-  private static void requireNumbers(SparseAutoencoder autoencoder, JsonNode expected) {
+  private static void requireNumbers(Dictionary autoencoder, JsonNode expected) {
     DType dtype = autoencoder.dtype();
     // Sums of up to nine products of numbers of about 1.
     double tolerance = 50 * dtype.epsilon();
     double[] y = SaeLensFolderTest.doubles(expected.get("y"));
     Shape shape = Shape.of(y.length / autoencoder.width(), autoencoder.width());
-    Variable latents = autoencoder.latents(Variable.constant(Tensor.of(dtype, shape, y)));
+    Variable read = Variable.constant(Tensor.of(dtype, shape, y));
+    Variable latents = autoencoder.latents(read, ScaleGradient.LIVE);
     assertArrayEquals(
         SaeLensFolderTest.doubles(expected.get("latents")), latents.value().toDoubles(), tolerance);
     assertArrayEquals(
         SaeLensFolderTest.doubles(expected.get("reconstruction")),
-        autoencoder.reconstruction(latents).value().toDoubles(),
+        autoencoder.reconstruction(latents, read, ScaleGradient.LIVE, 0).value().toDoubles(),
         tolerance);
   }
 

@@ -46,7 +46,7 @@ import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 
-class SparseAutoencoderTest {
+class DictionaryTest {
   /** Relative to the largest entry: rounding of one product of short vectors. */
   private static final double DOUBLE_TOLERANCE = 1e-13;
 
@@ -148,7 +148,7 @@ class SparseAutoencoderTest {
       return result;
     }
 
-    SparseAutoencoder autoencoder(DType dtype) {
+    Dictionary autoencoder(DType dtype) {
       Shape latent = Shape.of(drawn.latents);
       LatentActivation activation =
           switch (drawn.kind) {
@@ -164,8 +164,14 @@ class SparseAutoencoderTest {
       Tensor bias = Tensor.of(dtype, latent, latentBias);
       Tensor columns = Tensor.of(dtype, Shape.of(drawn.width, drawn.latents), decoder);
       Tensor directions = drawn.tied ? rows : columns.permute(1, 0);
-      return SparseAutoencoder.of(
-          "given weights", Site.MLP_OUTPUT, 2, activation, rows, directions, before, bias);
+      return Dictionary.autoencoder(
+          "given weights",
+          Place.of(Site.MLP_OUTPUT, 2),
+          activation,
+          rows,
+          directions,
+          before,
+          bias);
     }
 
     Tensor y(DType dtype) {
@@ -208,7 +214,7 @@ class SparseAutoencoderTest {
       return switch (drawn.kind) {
         case RELU -> z > 0;
         case TOP_K -> z > 0 && rank(token, latent) < drawn.count;
-        case JUMP_RELU -> z > bound[latent];
+        case JUMP_RELU -> z > bound[latent] && z > 0;
         case GATED -> z > 0 && z0(token, latent) + bound[latent] > 0;
       };
     }
@@ -254,7 +260,7 @@ class SparseAutoencoderTest {
           double kink =
               switch (drawn.kind) {
                 case RELU, TOP_K -> z;
-                case JUMP_RELU -> z - bound[latent];
+                case JUMP_RELU -> Math.min(Math.abs(z), Math.abs(z - bound[latent]));
                 case GATED -> Math.min(Math.abs(z), Math.abs(z0(token, latent) + bound[latent]));
               };
           nearest = Math.min(nearest, Math.abs(kink));
@@ -273,6 +279,17 @@ class SparseAutoencoderTest {
   @FunctionalInterface
   private interface CellFunction {
     double at(int token, int latent);
+  }
+
+  static Variable latents(Dictionary dictionary, Variable x) {
+    return dictionary.latents(x, ScaleGradient.LIVE);
+  }
+
+  /** Where nothing of what is read goes round the latents. */
+  static Tensor reconstruction(Dictionary dictionary, Variable latents) {
+    Shape read = latents.shape().with(latents.shape().rank() - 1, dictionary.width());
+    Variable x = Variable.constant(Tensor.zeros(dictionary.dtype(), read));
+    return dictionary.reconstruction(latents, x, ScaleGradient.LIVE, 0).value();
   }
 
   private static double tolerance(DType dtype) {
@@ -307,9 +324,9 @@ class SparseAutoencoderTest {
     for (DType dtype : DType.values()) {
       long live = Scope.liveTensors();
       try (Scope scope = Scope.open()) {
-        SparseAutoencoder autoencoder = plain.autoencoder(dtype);
+        Dictionary autoencoder = plain.autoencoder(dtype);
         Tensor y = plain.y(dtype);
-        Variable latents = autoencoder.latents(Variable.constant(y));
+        Variable latents = latents(autoencoder, Variable.constant(y));
         assertTrue(latents.isConstant());
         double tolerance = tolerance(dtype);
         double[] values = latents.value().toDoubles();
@@ -322,11 +339,11 @@ class SparseAutoencoderTest {
         assertClose(plain.slopes(), autoencoder.slopes(y).toDoubles(), tolerance);
         assertClose(
             plain.reconstruction(expected),
-            autoencoder.reconstruction(latents).value().toDoubles(),
+            reconstruction(autoencoder, latents).toDoubles(),
             tolerance);
         Tensor batch = y.reshape(1, drawn.tokens, drawn.width);
         assertArrayEquals(
-            values, autoencoder.latents(Variable.constant(batch)).value().toDoubles());
+            values, latents(autoencoder, Variable.constant(batch)).value().toDoubles());
       }
       assertEquals(live, Scope.liveTensors());
     }
@@ -338,9 +355,9 @@ class SparseAutoencoderTest {
     double[] slopes = plain.slopes();
     for (DType dtype : DType.values()) {
       try (Scope scope = Scope.open()) {
-        SparseAutoencoder autoencoder = plain.autoencoder(dtype);
+        Dictionary autoencoder = plain.autoencoder(dtype);
         Variable y = Variable.input(plain.y(dtype));
-        Jacobian jacobian = Jacobian.of(autoencoder.latents(y), y);
+        Jacobian jacobian = Jacobian.of(latents(autoencoder, y), y);
         double tolerance = tolerance(dtype);
         Shape domain = y.shape();
         Shape codomain = Shape.of(drawn.tokens, drawn.latents);
@@ -354,7 +371,7 @@ class SparseAutoencoderTest {
         assertClose(expected.toDoubles(), pushed, tolerance);
         assertClose(
             pushed,
-            Jacobian.pushOnce(autoencoder::latents, y.value(), u).tangents().toDoubles(),
+            Jacobian.pushOnce(x -> latents(autoencoder, x), y.value(), u).tangents().toDoubles(),
             tolerance);
         assertArrayEquals(new double[pushed.length], without(pushed, slopes), 0);
 
@@ -371,12 +388,15 @@ class SparseAutoencoderTest {
     Plain plain = Plain.smooth(drawn);
     Assume.that(!plain.isNearKink());
     try (Scope scope = Scope.open()) {
-      SparseAutoencoder autoencoder = plain.autoencoder(DType.DOUBLE);
+      Dictionary autoencoder = plain.autoencoder(DType.DOUBLE);
       Tensor y = plain.y(DType.DOUBLE);
       int last = drawn.latents - 1;
-      assertDifferentiable(autoencoder::latents, y, drawn.seed);
-      assertDifferentiable(x -> autoencoder.latent(x, last), y, drawn.seed);
-      assertDifferentiable(x -> autoencoder.reconstruction(autoencoder.latents(x)), y, drawn.seed);
+      assertDifferentiable(x -> latents(autoencoder, x), y, drawn.seed);
+      assertDifferentiable(x -> autoencoder.latent(x, ScaleGradient.LIVE, last), y, drawn.seed);
+      assertDifferentiable(
+          x -> autoencoder.reconstruction(latents(autoencoder, x), x, ScaleGradient.LIVE, 0),
+          y,
+          drawn.seed);
     }
   }
 
@@ -392,15 +412,15 @@ class SparseAutoencoderTest {
     int index = (int) (drawn.seed % drawn.latents);
     for (DType dtype : DType.values()) {
       try (Scope scope = Scope.open()) {
-        SparseAutoencoder autoencoder = plain.autoencoder(dtype);
+        Dictionary autoencoder = plain.autoencoder(dtype);
         Variable y = Variable.input(plain.y(dtype));
-        Variable one = autoencoder.latent(y, index);
-        Variable ofAll = autoencoder.latents(y).slice(-1, index, index + 1);
+        Variable one = autoencoder.latent(y, ScaleGradient.LIVE, index);
+        Variable ofAll = latents(autoencoder, y).slice(-1, index, index + 1);
         double tolerance = tolerance(dtype);
         assertEquals(Shape.of(drawn.tokens, 1), one.shape());
         assertClose(
             IntStream.range(0, drawn.tokens).mapToDouble(token -> plain.z(token, index)).toArray(),
-            autoencoder.preActivation(y, index).value().toDoubles(),
+            autoencoder.preActivation(y, ScaleGradient.LIVE, index).value().toDoubles(),
             tolerance);
         assertClose(ofAll.value().toDoubles(), one.value().toDoubles(), tolerance);
         Tensor u = gaussian(dtype, y.shape().prepend(2), drawn.seed);
@@ -413,7 +433,7 @@ class SparseAutoencoderTest {
             Jacobian.of(ofAll, y).pull(v).get(0).toDoubles(),
             Jacobian.of(one, y).pull(v).get(0).toDoubles(),
             tolerance);
-        assertTrue(autoencoder.latent(y.detach(), index).isConstant());
+        assertTrue(autoencoder.latent(y.detach(), ScaleGradient.LIVE, index).isConstant());
       }
     }
   }
@@ -422,14 +442,15 @@ class SparseAutoencoderTest {
   void direction_everyLatent_isItsColumnOfTheDecoder(@ForAll("autoencoders") Drawn drawn) {
     Plain plain = Plain.smooth(drawn);
     try (Scope scope = Scope.open()) {
-      SparseAutoencoder autoencoder = plain.autoencoder(DType.DOUBLE);
-      assertEquals(Shape.of(drawn.latents, drawn.width), autoencoder.decoder().shape());
+      Dictionary autoencoder = plain.autoencoder(DType.DOUBLE);
+      DecoderRows rows = autoencoder.decoders().get(0).rows();
+      assertEquals(drawn.latents, rows.latents());
+      assertEquals(drawn.width, rows.width());
       for (int latent = 0; latent < drawn.latents; latent++) {
-        double[] direction = autoencoder.direction(latent).toDoubles();
+        double[] direction = rows.of(latent).toDoubles();
         assertEquals(drawn.width, direction.length);
         for (int i = 0; i < drawn.width; i++) {
           assertEquals(plain.decoder[i * drawn.latents + latent], direction[i]);
-          assertEquals(direction[i], autoencoder.decoder().get(latent, i));
         }
       }
     }
@@ -438,11 +459,10 @@ class SparseAutoencoderTest {
   @Test
   void topK_equalPreActivations_keepsTheFirst() {
     try (Scope scope = Scope.open()) {
-      SparseAutoencoder autoencoder =
-          SparseAutoencoder.of(
+      Dictionary autoencoder =
+          Dictionary.autoencoder(
               "given weights",
-              Site.MLP_OUTPUT,
-              0,
+              Place.of(Site.MLP_OUTPUT, 0),
               new LatentActivation.TopK(2),
               Tensor.full(DType.DOUBLE, Shape.of(4, 1), 1),
               Tensor.full(DType.DOUBLE, Shape.of(4, 1), 1),
@@ -450,7 +470,7 @@ class SparseAutoencoderTest {
               Tensor.zeros(DType.DOUBLE, Shape.of(4)));
       Variable y = Variable.constant(Tensor.of(DType.DOUBLE, Shape.of(2, 1), 3, -3));
       assertArrayEquals(
-          new double[] {3, 3, 0, 0, 0, 0, 0, 0}, autoencoder.latents(y).value().toDoubles());
+          new double[] {3, 3, 0, 0, 0, 0, 0, 0}, latents(autoencoder, y).value().toDoubles());
     }
   }
 
@@ -460,15 +480,21 @@ class SparseAutoencoderTest {
     return Tensor.zeros(DType.FLOAT, Shape.of(shape));
   }
 
-  private static SparseAutoencoder zeros(Site site, int layer, LatentActivation activation) {
-    return SparseAutoencoder.of(
-        "given weights", site, layer, activation, zeros(5, 3), zeros(5, 3), zeros(3), zeros(5));
+  private static Dictionary zeros(Site site, int layer, LatentActivation activation) {
+    return Dictionary.autoencoder(
+        "given weights",
+        Place.of(site, layer),
+        activation,
+        zeros(5, 3),
+        zeros(5, 3),
+        zeros(3),
+        zeros(5));
   }
 
-  private static SparseAutoencoder tied(
+  private static Dictionary tied(
       LatentActivation activation, Tensor rows, Tensor preBias, Tensor latentBias) {
-    return SparseAutoencoder.of(
-        "given weights", Site.MLP_OUTPUT, 0, activation, rows, rows, preBias, latentBias);
+    return Dictionary.autoencoder(
+        "given weights", Place.of(Site.MLP_OUTPUT, 0), activation, rows, rows, preBias, latentBias);
   }
 
   private static void assertRefused(String sentence, Executable executable) {
@@ -482,26 +508,31 @@ class SparseAutoencoderTest {
       LatentActivation relu = new LatentActivation.Relu();
       Site site = Site.MLP_OUTPUT;
       assertRefused(
-          "an autoencoder of site PATTERN, expected one of [ATTENTION_OUTPUT, MLP_ACTIVATION,"
-              + " MLP_OUTPUT]",
+          "an autoencoder of site PATTERN: its vectors are no part of the model",
           () -> zeros(Site.PATTERN, 0, relu));
-      assertRefused("an autoencoder of layer -1: layers count from 0", () -> zeros(site, -1, relu));
+      assertRefused("a dictionary of layer -1: layers count from 0", () -> zeros(site, -1, relu));
       assertRefused(
-          "encoder is [5], expected [latent, n]", () -> tied(relu, zeros(5), zeros(3), zeros(5)));
+          "decoder is [5], expected [latent, n]", () -> tied(relu, zeros(5), zeros(3), zeros(5)));
       assertRefused(
           "encoder is [0, 3], expected [latent, n]",
           () -> tied(relu, zeros(0, 3), zeros(3), zeros(0)));
       assertRefused(
-          "preBias is [4], and encoder [5, 3] needs [3]",
+          "bias is [4], and encoder [5, 3] needs [3]",
           () -> tied(relu, zeros(5, 3), zeros(4), zeros(5)));
       assertRefused(
           "latentBias is [4], and encoder [5, 3] needs [5]",
           () -> tied(relu, zeros(5, 3), zeros(3), zeros(4)));
       assertRefused(
-          "decoder is [3, 5], and encoder [5, 3] needs [5, 3]",
+          "decoder has rows of 3 latents in FLOAT, and encoder [5, 3] is FLOAT",
           () ->
-              SparseAutoencoder.of(
-                  "given weights", site, 0, relu, zeros(5, 3), zeros(3, 5), zeros(3), zeros(5)));
+              Dictionary.autoencoder(
+                  "given weights",
+                  Place.of(site, 0),
+                  relu,
+                  zeros(5, 3),
+                  zeros(3, 5),
+                  zeros(3),
+                  zeros(5)));
       Tensor wide = Tensor.zeros(DType.DOUBLE, Shape.of(5));
       assertRefused(
           "latentBias is DOUBLE and encoder is FLOAT",
@@ -526,26 +557,27 @@ class SparseAutoencoderTest {
   @Test
   void computing_whatDoesNotFit_isRefusedWithBothSides() {
     try (Scope scope = Scope.open()) {
-      SparseAutoencoder autoencoder = zeros(Site.ATTENTION_OUTPUT, 1, new LatentActivation.Relu());
-      String name = "the autoencoder of ATTENTION_OUTPUT in layer 1";
+      Dictionary autoencoder = zeros(Site.ATTENTION_OUTPUT, 1, new LatentActivation.Relu());
+      String name = "the attention dictionary of layer 1";
       Variable narrow = Variable.constant(zeros(2, 5));
       Variable vector = Variable.constant(zeros(3));
       Variable fitting = Variable.constant(zeros(2, 3));
       assertRefused(
-          name + " encodes [.., token, 3], not [2, 5]", () -> autoencoder.latents(narrow));
-      assertRefused(name + " encodes [.., token, 3], not [3]", () -> autoencoder.latents(vector));
+          name + " encodes [.., token, 3], not [2, 5]", () -> latents(autoencoder, narrow));
+      assertRefused(name + " encodes [.., token, 3], not [3]", () -> latents(autoencoder, vector));
       assertRefused(
-          name + " encodes [.., token, 3], not [2, 5]", () -> autoencoder.latent(narrow, 0));
+          name + " encodes [.., token, 3], not [2, 5]",
+          () -> autoencoder.latent(narrow, ScaleGradient.LIVE, 0));
       assertRefused(
           name + " encodes [.., token, 3], not [2, 5]", () -> autoencoder.slopes(narrow.value()));
       assertRefused(
-          name + " decodes [.., 5], not [2, 3]", () -> autoencoder.reconstruction(fitting));
+          name + " decodes [.., 5], not [2, 3]", () -> reconstruction(autoencoder, fitting));
       assertRefused(
           "latent 5 of " + name + ", which has 5, counted from 0",
-          () -> autoencoder.latent(fitting, 5));
+          () -> autoencoder.latent(fitting, ScaleGradient.LIVE, 5));
       assertRefused(
           "latent -1 of " + name + ", which has 5, counted from 0",
-          () -> autoencoder.direction(-1));
+          () -> autoencoder.latent(fitting, ScaleGradient.LIVE, -1));
     }
   }
 
@@ -612,20 +644,19 @@ class SparseAutoencoderTest {
       Tensor[] errors = new Tensor[latents.length];
       for (int layer = 0; layer < latents.length; layer++) {
         Safetensors weights = Safetensors.open(path.resolve("sae_layer" + layer + ".safetensors"));
-        SparseAutoencoder autoencoder =
-            SparseAutoencoder.of(
+        Dictionary autoencoder =
+            Dictionary.autoencoder(
                 "given weights",
-                site,
-                layer,
+                Place.of(site, layer),
                 activation,
                 weights.tensor("encoder.weight", dtype),
                 weights.tensor("decoder.weight", dtype).permute(1, 0),
                 weights.tensor("pre_bias", dtype),
                 weights.tensor("latent_bias", dtype));
         Variable y = Variable.constant(run.value(site, layer));
-        Variable encoded = autoencoder.latents(y);
+        Variable encoded = latents(autoencoder, y);
         latents[layer] = encoded.value();
-        errors[layer] = y.minus(autoencoder.reconstruction(encoded)).value();
+        errors[layer] = y.value().minus(reconstruction(autoencoder, encoded));
       }
       assertReference(expected, "online_autoencoder_latent/forward", latents);
       assertReference(expected, words.error + "/forward", errors);
@@ -677,17 +708,17 @@ class SparseAutoencoderTest {
       Transformer model = Models.textbook();
       List<Run> runs = PROMPTS.stream().map(text -> model.run(tokenizer.encode(text))).toList();
       long live = Scope.liveTensors();
-      List<SparseAutoencoder> autoencoders = Dictionaries.textbook(DType.FLOAT);
+      List<Dictionary> autoencoders = Dictionaries.textbook(DType.FLOAT);
       assertEquals(4L * autoencoders.size(), Scope.liveTensors() - live, "and no more tensors");
       assertEquals(3 * model.layers(), autoencoders.size());
-      for (SparseAutoencoder autoencoder : autoencoders) {
-        Site site = autoencoder.site();
-        int layer = autoencoder.layer();
+      for (Dictionary autoencoder : autoencoders) {
+        Site site = autoencoder.reads().site();
+        int layer = autoencoder.id().layer();
         String word = Words.valueOf(site.name()).site;
         JsonNode numbers = stated.get(word + "." + layer);
         Tensor y = Tensor.concat(0, runs.stream().map(run -> run.value(site, layer)).toList());
-        Variable latents = autoencoder.latents(Variable.constant(y));
-        Tensor error = y.minus(autoencoder.reconstruction(latents).value());
+        Variable latents = latents(autoencoder, Variable.constant(y));
+        Tensor error = y.minus(reconstruction(autoencoder, latents));
         double active =
             Arrays.stream(latents.value().toDoubles()).filter(x -> x != 0).count()
                 / (double) y.shape().size(0);
