@@ -211,7 +211,7 @@ record Encoded(Dictionary.Id id) {
     Place place = place(model);
     return model
         .pointAt(place)
-        .map(Point::forDictionary)
+        .map(point -> model.dictionary(id).isAutoencoder() ? point.forDictionary() : point)
         .orElseGet(() -> part(model, place).reads());
   }
 

@@ -7,7 +7,6 @@ import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Mlp;
-import dev.tributary.transformer.Outlet;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
@@ -102,18 +101,11 @@ record Written(Place place) {
 
   /** A vector [n] or [1, n] on top of what is at a token. */
   Change added(Transformer model, int token, Tensor vector) {
-    return switch (place.site()) {
-      case HEAD_OUTPUT -> {
-        Attention attention = model.attention(place.layer());
-        Tensor heads = vector.reshape(attention.heads(), 1, attention.dHead());
-        yield Intervention.add(place.at(1, token), heads);
-      }
-      case MLP_RESULT -> {
-        Outlet outlet = model.mlp(place.layer()).outlet();
-        Site site = outlet.isNone() ? Site.MLP_OUTPUT : Site.MLP_RESULT;
-        yield Intervention.add(Place.of(site, place.layer()).at(0, token), vector);
-      }
-      default -> Intervention.add(place.at(0, token), vector);
-    };
+    if (place.site() != Site.HEAD_OUTPUT) {
+      return Intervention.add(place.at(0, token), vector);
+    }
+    Attention attention = model.attention(place.layer());
+    Tensor heads = vector.reshape(attention.heads(), 1, attention.dHead());
+    return Intervention.add(place.at(1, token), heads);
   }
 }

@@ -84,7 +84,7 @@ public final class Dictionary {
    * @param kind what it is to the model
    * @param label that tells it from others of the same kind and layer, lowercase letters and _, or
    *     empty
-   * @param layer of what it reads, from 0; 0 of embeddings
+   * @param layer of what it writes first, from 0; 0 of embeddings
    */
   public record Id(Kind kind, String label, int layer) {
     /**
@@ -265,7 +265,7 @@ public final class Dictionary {
     }
     return new Dictionary(
         origin,
-        new Id(kind(reads, encoder, decoders), "", reads.layer()),
+        new Id(kind(reads, encoder, decoders), "", decoders.get(0).place.layer()),
         reads,
         activation,
         encoder,

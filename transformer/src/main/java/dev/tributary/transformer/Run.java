@@ -127,13 +127,18 @@ public final class Run {
         Variable result = layer.apply(x, this);
         recorded.forEach(
             (place, variable) -> {
-              if (wanted.contains(place.site()) && place.layer() == layer.number()) {
+              if (keeps(place.site()) && place.layer() == layer.number()) {
                 scope.keep(variable.value());
               }
             });
         scope.keep(result.value());
         return result;
       }
+    }
+
+    /** What comes by only where it is wanted or changed follows from nothing else that is kept. */
+    private boolean keeps(Site site) {
+      return wanted.contains(site) || site == Site.MLP_RESULT;
     }
 
     @Override
@@ -161,7 +166,7 @@ public final class Run {
     }
 
     Run finish() {
-      recorded.keySet().removeIf(place -> !wanted.contains(place.site()));
+      recorded.keySet().removeIf(place -> !keeps(place.site()));
       return new Run(model, tokens, wanted, changes, recorded);
     }
   }

@@ -170,8 +170,8 @@ public final class Transformer {
    * {@return the same model, its runs encoded by dictionaries}
    *
    * @param dictionaries in place of those that it has
-   * @throws IllegalArgumentException if one does not fit where it reads or writes, or two have the
-   *     same id
+   * @throws IllegalArgumentException if one does not fit where it reads or writes, two have the
+   *     same id, or a cross-layer transcoder lacks a layer for which others write
    */
   public Transformer with(List<Dictionary> dictionaries) {
     Set<Dictionary.Id> seen = new HashSet<>();
@@ -181,6 +181,18 @@ public final class Transformer {
           seen.add(dictionary.id()),
           "there is %s twice: a label tells one from the other",
           dictionary.id());
+    }
+    for (Dictionary dictionary : dictionaries) {
+      Dictionary.Id id = dictionary.id();
+      for (Dictionary.Decoder decoder : dictionary.decoders()) {
+        int layer = decoder.place().layer();
+        requireArgument(
+            id.kind() != Dictionary.Kind.CROSS_LAYER
+                || seen.contains(new Dictionary.Id(id.kind(), id.label(), layer)),
+            "%s also writes for layer %d, of which there is none",
+            id,
+            layer);
+      }
     }
     return new Transformer(this, layers, dictionaries);
   }

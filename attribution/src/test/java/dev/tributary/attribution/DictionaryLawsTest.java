@@ -1,0 +1,420 @@
+package dev.tributary.attribution;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.DecoderRows;
+import dev.tributary.transformer.Dictionary;
+import dev.tributary.transformer.Dictionary.Normalisation;
+import dev.tributary.transformer.InputPath;
+import dev.tributary.transformer.LatentActivation;
+import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.RandomArchitecture;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.TransformerConfig;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import java.util.stream.Collectors;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.constraints.LongRange;
+import org.junit.jupiter.api.Test;
+
+/**
+ * The laws of the nodes of every kind of dictionary, of whatever it reads and writes, in whatever
+ * model.
+ */
+class DictionaryLawsTest {
+  private static final int LAYERS = 3;
+  private static final int WIDTH = 8;
+  private static final int HEADS = 2;
+  private static final int HEAD_WIDTH = 3;
+  private static final int NEURONS = 7;
+  private static final int TOKENS = 4;
+  private static final int VOCABULARY = 9;
+  private static final int LATENTS = 6;
+
+  /** Rounding of both sides in 64 bits, relative to the numbers that are added. */
+  private static final double EXACT = 1e-10;
+
+  /** Truncation of central differences. */
+  private static final double DIFFERENCE = 1e-5;
+
+  private static final double STEP = 1e-6;
+
+  /** Dictionaries of one model. */
+  private static final class Draw {
+    private final Transformer model;
+    private final Random random;
+    private final List<Dictionary> dictionaries = new ArrayList<>();
+
+    Draw(Transformer model, Random random) {
+      this.model = model;
+      this.random = random;
+    }
+
+    private Tensor gaussian(Shape shape, double scale) {
+      double[] values = random.doubles(shape.length(), -1, 1).map(x -> scale * x).toArray();
+      return Tensor.of(DType.DOUBLE, shape, values);
+    }
+
+    private LatentActivation activation() {
+      return switch (random.nextInt(7)) {
+        case 0 -> new LatentActivation.TopK(4);
+        case 1 -> new LatentActivation.SignedTopK(3);
+        case 2 -> new LatentActivation.AbsTopK(3);
+        case 3 -> new LatentActivation.GroupMax(3);
+        case 4 -> new LatentActivation.TanhRelu();
+        case 5 -> new LatentActivation.JumpRelu(gaussian(Shape.of(LATENTS), 0.3));
+        default -> new LatentActivation.Relu();
+      };
+    }
+
+    Dictionary.Decoder decoder(Place place, boolean biased) {
+      int width = model.width(place);
+      return new Dictionary.Decoder(
+          place,
+          DecoderRows.of(gaussian(Shape.of(LATENTS, width), 1)),
+          biased ? Optional.of(gaussian(Shape.of(width), 0.5)) : Optional.empty());
+    }
+
+    Dictionary dictionary(Place reads, List<Dictionary.Decoder> decoders) {
+      int width = model.width(reads);
+      Dictionary made =
+          Dictionary.of(
+              "drawn",
+              reads,
+              activation(),
+              gaussian(Shape.of(LATENTS, width), 1),
+              gaussian(Shape.of(LATENTS), 0.3).plus(0.4),
+              decoders);
+      if (random.nextBoolean()) {
+        made = made.withInputBias(gaussian(Shape.of(width), 0.3));
+      }
+      return made.withNormalisation(
+          Normalisation.values()[random.nextInt(Normalisation.values().length)]);
+    }
+
+    void autoencoder(Place place) {
+      dictionaries.add(dictionary(place, List.of(decoder(place, random.nextBoolean()))));
+    }
+
+    private Place beforeMlp(int layer) {
+      Site site =
+          switch (random.nextInt(3)) {
+            case 0 -> Site.MLP_STANDARDISED;
+            case 1 -> Site.MLP_INPUT;
+            default -> Site.RESIDUAL_AFTER_ATTENTION;
+          };
+      return site == Site.RESIDUAL_AFTER_ATTENTION
+          ? model.residualAt(model.mlp(layer).reads())
+          : Place.of(site, layer);
+    }
+
+    private static Place written(Random random, int layer) {
+      return Place.of(random.nextBoolean() ? Site.MLP_OUTPUT : Site.MLP_RESULT, layer);
+    }
+
+    void transcoder(int layer) {
+      Place reads = beforeMlp(layer);
+      Dictionary made = dictionary(reads, List.of(decoder(written(random, layer), true)));
+      if (random.nextBoolean()) {
+        made = made.withSkip(gaussian(Shape.of(WIDTH, WIDTH), 0.4));
+      }
+      dictionaries.add(made);
+    }
+
+    /** Of all layers; where layers are parallel it reads what enters the MLP. */
+    void crossLayer() {
+      boolean result = random.nextBoolean();
+      for (int layer = 0; layer < LAYERS; layer++) {
+        List<Dictionary.Decoder> decoders = new ArrayList<>();
+        for (int to = layer; to < LAYERS; to++) {
+          Place place = Place.of(result ? Site.MLP_RESULT : Site.MLP_OUTPUT, to);
+          decoders.add(decoder(place, to == layer));
+        }
+        dictionaries.add(dictionary(Place.of(Site.MLP_INPUT, layer), decoders).crossLayer());
+      }
+    }
+
+    void residual(int layer) {
+      autoencoder(Place.of(Site.RESIDUAL_AFTER_MLP, layer));
+    }
+  }
+
+  /** Which dictionaries a model has. */
+  enum Sets {
+    PARTS {
+      @Override
+      void draw(Draw draw) {
+        for (int layer = 0; layer < LAYERS; layer++) {
+          draw.transcoder(layer);
+          draw.autoencoder(Place.of(Site.HEAD_OUTPUT, layer));
+          draw.autoencoder(Place.of(Site.MLP_RESULT, layer));
+        }
+      }
+    },
+    CROSS_LAYER {
+      @Override
+      void draw(Draw draw) {
+        draw.crossLayer();
+        draw.autoencoder(Place.of(Site.ATTENTION_OUTPUT, 1));
+      }
+    },
+    STREAM {
+      @Override
+      void draw(Draw draw) {
+        draw.residual(0);
+        draw.residual(1);
+        draw.transcoder(1);
+        draw.autoencoder(Place.of(Site.EMBEDDING));
+        draw.model
+            .pointAt(Place.of(Site.RESIDUAL_AFTER_ATTENTION, 1))
+            .ifPresent(middle -> draw.autoencoder(Place.of(Site.RESIDUAL_AFTER_ATTENTION, 1)));
+      }
+    };
+
+    abstract void draw(Draw draw);
+  }
+
+  private static NodeAttribution nodes(Sets sets, long seed) {
+    Random random = new Random(seed);
+    TransformerConfig config =
+        RandomArchitecture.of(
+            random, LAYERS, WIDTH, HEADS, HEAD_WIDTH, NEURONS, TOKENS, VOCABULARY);
+    Transformer plain = Transformer.random(config, DType.DOUBLE, seed);
+    Draw draw = new Draw(plain, random);
+    sets.draw(draw);
+    Run run =
+        plain
+            .with(draw.dictionaries)
+            .run(NodeAttribution.sites(), random.ints(TOKENS, 0, VOCABULARY).toArray());
+    return NodeAttribution.of(run, Metric.logitDifference(TOKENS - 1, 1, 2));
+  }
+
+  private static EdgeAttribution edges(Sets sets, long seed) {
+    return EdgeAttribution.of(
+        nodes(sets, seed),
+        ScaleGradient.values()[(int) (seed % 2)],
+        EdgeMeasure.values()[(int) (seed / 2 % 2)]);
+  }
+
+  private static List<Latent> active(Run run) {
+    List<Latent> all = new ArrayList<>();
+    for (Dictionary dictionary : run.model().dictionaries()) {
+      for (int token = 0; token < run.length(); token++) {
+        for (int latent : run.encoding(dictionary).active(token)) {
+          all.add(new Latent(dictionary.id(), token, latent));
+        }
+      }
+    }
+    return all;
+  }
+
+  private static List<Source> sources(Run run, Random random, int count) {
+    List<Source> all = new ArrayList<>(active(run));
+    for (Dictionary dictionary : run.model().dictionaries()) {
+      for (int token = 0; token < run.length(); token++) {
+        all.add(new ReconstructionError(dictionary.id(), token));
+        all.add(new PreBias(dictionary.id(), token));
+      }
+    }
+    assertFalse(all.isEmpty());
+    return random.ints(count, 0, all.size()).mapToObj(all::get).distinct().toList();
+  }
+
+  private static void assertClose(double expected, double actual, double size, String what) {
+    assertEquals(expected, actual, EXACT * Math.max(1, size), what);
+  }
+
+  @Property(tries = 60)
+  void certificate_anyTarget_isClosedByDictionariesToo(
+      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = edges(sets, seed);
+      Run run = edges.nodes().run();
+      List<Target> targets = new ArrayList<>(active(run).stream().limit(6).toList());
+      targets.add(new Explained());
+      targets.add(new Neuron(LAYERS - 1, TOKENS - 1, 2));
+      targets.add(new HeadPair(1, 0, TOKENS - 1, 1).through(InputPath.KEY));
+      Basis basis = new Basis(run.model());
+      for (Target target : targets) {
+        Certificate certificate = edges.certify(target);
+        assertTrue(
+            certificate.relativeResidual() < EXACT, () -> target + " " + certificate + " " + seed);
+        EdgeScores scores = edges.into(target);
+        double sum =
+            EdgeScores.sum(
+                basis.of(scores.arrays(), edges.gradient(target).point()), value -> value);
+        assertClose(certificate.whole(), sum, certificate.magnitude(), target + " by its basis");
+      }
+    }
+  }
+
+  @Property(tries = 40)
+  void edges_pulledPushedAndDifferenced_areTheSame(
+      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = edges(sets, seed);
+      Run run = edges.nodes().run();
+      Random random = new Random(seed);
+      List<Latent> latents = active(run);
+      for (Source source : sources(run, random, 4)) {
+        EdgeScores outOf = edges.outOf(source);
+        for (int i = 0; i < 4; i++) {
+          Latent target = latents.get(random.nextInt(latents.size()));
+          String what = source + " -> " + target + ", seed " + seed;
+          double pulled = edges.into(target).of(source);
+          double size = edges.certify(target).magnitude();
+          assertClose(pulled, outOf.of(target), size, what);
+          Reading reading = target.reading(edges);
+          double pushed = 0;
+          double differenced = 0;
+          for (Write write : reading.seen(source.writes(run))) {
+            pushed += reading.push(run, write.token(), write.vector(), edges.scaleGradient());
+            differenced += difference(reading, run, write);
+          }
+          assertClose(pulled, pushed, size, what);
+          if (edges.scaleGradient() == ScaleGradient.LIVE) {
+            assertEquals(pulled, differenced, DIFFERENCE * Math.max(1, size), what);
+          }
+        }
+      }
+    }
+  }
+
+  private static double difference(Reading reading, Run run, Write write) {
+    Tensor rows = reading.rows(run);
+    Tensor step =
+        write
+            .vector()
+            .reshape(1, WIDTH)
+            .times(STEP)
+            .pad(0, write.token() - reading.firstToken(), rows.shape().size(0));
+    Tensor after = reading.of(Variable.constant(rows.plus(step)), ScaleGradient.LIVE).value();
+    Tensor before = reading.of(Variable.constant(rows.minus(step)), ScaleGradient.LIVE).value();
+    return (after.item() - before.item()) / (2 * STEP);
+  }
+
+  @Property(tries = 30)
+  void search_latentsToLatents_findsTheLargestOfAll(
+      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = edges(sets, seed);
+      List<Latent> latents = active(edges.nodes().run());
+      NodeFilter only = NodeFilter.ALL.kinds(List.of(Latent.class));
+      List<Double> expected = new ArrayList<>();
+      for (Latent target : latents) {
+        EdgeScores into = edges.into(target);
+        latents.forEach(source -> expected.add(Math.abs(into.of(source))));
+      }
+      List<Double> largest =
+          expected.stream()
+              .filter(edge -> edge > 0)
+              .sorted(Comparator.reverseOrder())
+              .limit(15)
+              .toList();
+      List<EdgeSearch.EdgeScore> found =
+          EdgeSearch.of(edges).from(only).into(only).top(15, Progress.NONE).edges();
+      assertEquals(largest.size(), found.size(), "seed " + seed);
+      for (int i = 0; i < largest.size(); i++) {
+        assertClose(largest.get(i), Math.abs(found.get(i).score()), largest.get(0), "seed " + seed);
+      }
+    }
+  }
+
+  @Property(tries = 40)
+  void scaled_latent_takesItsRowsOutOfWhereItWrites(
+      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+    try (Scope scope = Scope.open()) {
+      Run run = nodes(sets, seed).run();
+      List<Latent> latents = active(run);
+      Latent latent = latents.get(new Random(seed).nextInt(latents.size()));
+      Dictionary dictionary = run.model().dictionary(latent.dictionary());
+      Run without = run.with(latent.scaled(run, 0));
+      Dictionary.Decoder first = dictionary.decoders().get(0);
+      double[] lost =
+          run.vectors(first.place())
+              .minus(without.vectors(first.place()))
+              .slice(0, latent.token(), latent.token() + 1)
+              .toDoubles();
+      double[] row =
+          run.encoding(dictionary)
+              .rows(0, latent.token(), latent.latent())
+              .times(latent.activation(run).orElseThrow())
+              .toDoubles();
+      for (int i = 0; i < row.length; i++) {
+        assertClose(row[i], lost[i], 10, latent + " seed " + seed);
+      }
+    }
+  }
+
+  @Test
+  void with_aCrossLayerTranscoderThatLacksALayer_isRefused() {
+    try (Scope scope = Scope.open()) {
+      Random random = new Random(1);
+      TransformerConfig config =
+          RandomArchitecture.of(
+              random, LAYERS, WIDTH, HEADS, HEAD_WIDTH, NEURONS, TOKENS, VOCABULARY);
+      Transformer plain = Transformer.random(config, DType.DOUBLE, 1);
+      Draw draw = new Draw(plain, random);
+      draw.crossLayer();
+      List<Dictionary> some = draw.dictionaries.subList(0, 2);
+      String message =
+          assertThrows(IllegalArgumentException.class, () -> plain.with(some)).toString();
+      assertTrue(
+          message.contains(
+              "the cross layer dictionary of layer 0 also writes for layer 2, of which there is"
+                  + " none"),
+          message);
+    }
+  }
+
+  @Property(tries = 30)
+  void circuit_ofAllThatABasisHas_hasNoRemainder(
+      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = nodes(sets, seed);
+      Run run = nodes.run();
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
+      List<String> words = Arrays.stream(run.tokens()).mapToObj(Integer::toString).toList();
+      Circuit circuit =
+          CircuitBuilder.of(
+                  edges,
+                  new Circuit.Labels("model", List.of(), "prompt", words),
+                  "metric",
+                  Progress.NONE)
+              .grown(10_000);
+      Map<Boolean, Long> kinds =
+          circuit.nodes().stream()
+              .collect(
+                  Collectors.partitioningBy(
+                      member -> member.node() instanceof Latent, Collectors.counting()));
+      assertTrue(kinds.get(true) > 0, "seed " + seed);
+      double size =
+          circuit.inputs().stream()
+              .mapToDouble(input -> input.certificate().magnitude())
+              .max()
+              .orElse(1);
+      for (double remainder : circuit.remainders()) {
+        assertClose(0, remainder, size, "seed " + seed);
+      }
+    }
+  }
+}
