@@ -250,6 +250,32 @@ public final class Attention implements Part {
     return value.apply(x, 0, ScaleGradient.LIVE, recorded);
   }
 
+  /**
+   * The query, key or value of one head at a token as an affine function of what it is computed
+   * from: the scale of its norm is held as a run recorded it.
+   *
+   * @param path which of the three
+   * @param x the row that it is computed from, {@link #normalised}, [1, dModel]
+   * @param run whose scales are held
+   * @param token of the row
+   * @param head of queries, from 0
+   * @return [1, 1, dHead]
+   */
+  public Variable held(InputPath path, Variable x, Run run, int token, int head) {
+    int own = path == InputPath.QUERY ? head : keyHead(head);
+    Site site = path == InputPath.QUERY ? Site.QUERY_SCALE : Site.KEY_SCALE;
+    return projection(path)
+        .apply(
+            x,
+            token,
+            live -> {
+              Tensor scale = run.value(site, layer).slice(-2, token, token + 1);
+              return Variable.constant(
+                  scale.shape().rank() == 2 ? scale : scale.slice(0, own, own + 1));
+            },
+            own);
+  }
+
   // ---- scores and pattern ------------------------------------------------------------------
 
   /**
