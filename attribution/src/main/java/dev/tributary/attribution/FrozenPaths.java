@@ -128,7 +128,7 @@ final class FrozenPaths {
   /** What of the writes arrives at the last point. */
   private Tensor push(int first, int last) {
     Map<Integer, Passed> underWay = new TreeMap<>(); // by the point that each writes
-    Tensor here = rows().times(0);
+    Tensor here = nothing();
     for (int point = first; point <= last; point++) {
       here = here.plus(writtenAt(point));
       Passed passed = underWay.get(point);
@@ -180,9 +180,14 @@ final class FrozenPaths {
     return rows.reshape(rows.shape().prepend(1));
   }
 
+  private Tensor nothing() {
+    Tensor rows = direction.rows();
+    return Tensor.zeros(rows.dtype(), Shape.of(1, to - from, rows.shape().size(1)));
+  }
+
   /** What is written at a point, [1, token, dModel]. */
   private Tensor writtenAt(int point) {
-    Tensor sum = rows().times(0);
+    Tensor sum = nothing();
     for (Write write : writes) {
       if (write.point().index() == point) {
         Tensor row = write.vector().reshape(write.vector().shape().prepend(1).prepend(1));
