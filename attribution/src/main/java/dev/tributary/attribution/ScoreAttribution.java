@@ -24,10 +24,10 @@ import java.util.Optional;
  * these are the members. Lives in the scope in which it was made.
  */
 public final class ScoreAttribution {
-  /** Numbers of a product that is held at a time. */
-  private static final int ELEMENTS = 1 << 18;
+  /** Members on either side that are multiplied at a time. */
+  private static final int QUERIES = 64;
 
-  private static final int ROWS = 64;
+  private static final int KEYS = 1 << 12;
 
   /**
    * What two writes contribute together.
@@ -92,6 +92,7 @@ public final class ScoreAttribution {
     run.requireComputed();
     pair.requireIn(run);
     double scale = run.model().config().layers().get(pair.layer()).attention().scoreScale();
+    List<SearchSources> lists = ScoreSide.lists(run, run.model().attention(pair.layer()).reads());
     try (Scope scope = Scope.open()) {
       double score = 0;
       for (At key : keys) {
@@ -100,8 +101,8 @@ public final class ScoreAttribution {
       List<At> query = List.of(new At(pair.query(), scale));
       return new ScoreAttribution(
               score,
-              ScoreSide.of(run, pair, InputPath.QUERY, query),
-              ScoreSide.of(run, pair, InputPath.KEY, keys),
+              ScoreSide.of(run, lists, pair, InputPath.QUERY, query),
+              ScoreSide.of(run, lists, pair, InputPath.KEY, keys),
               Norms.rounding(run))
           .keptBy(scope);
     }
@@ -184,28 +185,35 @@ public final class ScoreAttribution {
    * @param count at most so many
    */
   public List<Pair> top(int count) {
+    return top(count, QUERIES, KEYS);
+  }
+
+  /** The same in other steps, which must not change what it finds. */
+  List<Pair> top(int count, int rows, int columns) {
     TopK<Found> largest = new TopK<>(count);
-    int columns = ELEMENTS / ROWS;
-    for (int row = 0; row < queries.size(); row += ROWS) {
-      for (int column = 0; column < keys.size(); column += columns) {
-        double longest = queries.norm(row) * keys.norm(column);
-        if (longest == 0 || longest * (1 + rounding) < largest.least()) {
-          if (column == 0) {
-            return pairs(largest);
-          }
-          break;
-        }
-        multiply(row, column, Math.min(keys.size(), column + columns), largest);
+    for (int row = 0; row < queries.size() && reaches(row, 0, largest); row += rows) {
+      int last = Math.min(queries.size(), row + rows);
+      for (int column = 0; column < keys.size() && reaches(row, column, largest); ) {
+        int end = Math.min(keys.size(), column + columns);
+        multiply(row, last, column, end, largest);
+        column = end;
       }
     }
-    return pairs(largest);
+    return largest.entries().stream()
+        .map(at -> new Pair(queries.source(at.query), keys.source(at.key), at.score))
+        .toList();
+  }
+
+  /** Whether a pair, or one of shorter members, may be among the largest; none of 0 is. */
+  private boolean reaches(int row, int column, TopK<Found> largest) {
+    double most = queries.norm(row) * keys.norm(column) * (1 + rounding);
+    return most > 0 && largest.takes(most);
   }
 
   /** A pair by its place on both sides. */
   private record Found(int query, int key, double score) {}
 
-  private void multiply(int row, int column, int end, TopK<Found> largest) {
-    int last = Math.min(queries.size(), row + ROWS);
+  private void multiply(int row, int last, int column, int end, TopK<Found> largest) {
     try (Scope scope = Scope.open()) {
       Tensor left = queries.rows(row, last);
       Tensor right = keys.rows(column, end);
@@ -229,11 +237,5 @@ public final class ScoreAttribution {
         }
       }
     }
-  }
-
-  private List<Pair> pairs(TopK<Found> largest) {
-    return largest.entries().stream()
-        .map(at -> new Pair(queries.source(at.query), keys.source(at.key), at.score))
-        .toList();
   }
 }

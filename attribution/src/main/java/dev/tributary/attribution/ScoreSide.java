@@ -59,12 +59,13 @@ final class ScoreSide {
   /**
    * {@return one side of a score}
    *
+   * @param lists of all that is written
    * @param head of which only layer and head are looked at
    * @param path query or key
    * @param tokens whose queries or keys are added up
    */
-  static ScoreSide of(Run run, HeadPair head, InputPath path, List<At> tokens) {
-    List<SearchSources> lists = lists(run, run.model().attention(head.layer()).reads());
+  static ScoreSide of(
+      Run run, List<SearchSources> lists, HeadPair head, InputPath path, List<At> tokens) {
     int step = Math.max(1, STEP / run.model().dtype().bytes() / run.model().config().dModel());
     List<Group> groups = new ArrayList<>();
     List<Tensor> parts = new ArrayList<>();
@@ -98,7 +99,7 @@ final class ScoreSide {
   }
 
   /** What together writes the residual stream up to a point. */
-  private static List<SearchSources> lists(Run run, Point read) {
+  static List<SearchSources> lists(Run run, Point read) {
     Basis basis = new Basis(run.model());
     return Kind.sourcesOf(run.model()).stream()
         .filter(family -> !family.isWhole() && family.point(run.model()).reaches(read))
