@@ -102,9 +102,9 @@ final class ScoreSide {
   static List<SearchSources> lists(Run run, Point read) {
     Basis basis = new Basis(run.model());
     return Kind.sourcesOf(run.model()).stream()
-        .filter(family -> !family.isWhole() && family.point(run.model()).reaches(read))
-        .filter(family -> basis.replacing(family).isEmpty())
-        .map(family -> family.lists(run))
+        .filter(family -> !family.isWhole() && basis.has(family, read))
+        .flatMap(family -> family.lists(run).stream())
+        .filter(list -> list.isSeen(read))
         .toList();
   }
 

@@ -12,6 +12,11 @@
  * plain numbers; an {@link dev.tributary.attribution.EdgeSearch} finds the largest edges of all. A
  * {@link dev.tributary.attribution.MemoryPlan} says beforehand what memory all that takes.
  *
+ * <p>Of attention: {@link dev.tributary.attribution.HeadLoadings} split an edge through frozen
+ * attention over the heads of each layer, along {@code FrozenPaths}; {@link
+ * dev.tributary.attribution.ScoreAttribution} has the score of a head as a sum over pairs of
+ * writes, a {@code ScoreSide} at the query's token and one at the key's.
+ *
  * <p>Which nodes there are: a {@link dev.tributary.attribution.Source} writes to the residual
  * stream and a {@link dev.tributary.attribution.Target} reads it. A kind of node is one file
  * ({@link dev.tributary.attribution.Neuron}, {@link dev.tributary.attribution.NeuronInput}, {@link
