@@ -80,6 +80,9 @@ public abstract sealed class Change permits Intervention, Frozen, Change.Togethe
   /** Refuses a base run that this change does not fit. */
   abstract void requireFits(Run base);
 
+  /** Refuses texts that grow, if this change is of one that does not, or another model. */
+  abstract void requireFitsAnyText(Transformer model);
+
   /**
    * What goes on from a site.
    *

@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -81,6 +82,10 @@ public final class Run {
     private final Set<Site> wanted;
     private final Derivatives derivatives;
     private final List<Change> changes;
+
+    /** Of the tokens before these. */
+    private final Optional<KeyValueCache> earlier;
+
     private final Map<Place, Variable> recorded = new LinkedHashMap<>();
 
     Recorder(
@@ -89,11 +94,32 @@ public final class Run {
         Set<Site> wanted,
         Derivatives derivatives,
         List<Change> changes) {
+      this(model, tokens, wanted, derivatives, changes, Optional.empty());
+    }
+
+    /** Of tokens that follow others, without derivatives. */
+    Recorder(
+        Transformer model,
+        int[] tokens,
+        Set<Site> wanted,
+        List<Change> changes,
+        KeyValueCache earlier) {
+      this(model, tokens, wanted, Derivatives.NONE, changes, Optional.of(earlier));
+    }
+
+    private Recorder(
+        Transformer model,
+        int[] tokens,
+        Set<Site> wanted,
+        Derivatives derivatives,
+        List<Change> changes,
+        Optional<KeyValueCache> earlier) {
       this.model = model;
       this.tokens = tokens.clone();
       this.wanted = wanted;
       this.derivatives = derivatives;
       this.changes = changes;
+      this.earlier = earlier;
     }
 
     /** Takes over what another run recorded before a layer. */
@@ -139,6 +165,16 @@ public final class Run {
     /** What comes by only where it is wanted or changed follows from nothing else that is kept. */
     private boolean keeps(Site site) {
       return wanted.contains(site) || site == Site.MLP_RESULT;
+    }
+
+    @Override
+    public int firstToken() {
+      return earlier.map(KeyValueCache::length).orElse(0);
+    }
+
+    @Override
+    public Variable fromTheFirst(Site site, int layer, Variable rows) {
+      return earlier.map(cache -> cache.all(site, layer, rows)).orElse(rows);
     }
 
     @Override

@@ -18,6 +18,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
@@ -111,6 +112,38 @@ class InterventionTest {
         assertClose(fromTheStart.value(place), changed.value(place));
       }
     }
+  }
+
+  /** In value and in derivative. */
+  @Property(tries = 100)
+  void with_atSomeTokens_equalsEachAlone(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      Run run = run(seed, seed);
+      Random random = new Random(seed);
+      Place place = place(run, random);
+      int axis = run.value(place).shape().rank() - 2;
+      Place whole = place.without(axis);
+      int first = random.nextInt(TOKENS);
+      int last = first + random.nextInt(TOKENS - first);
+      double factor = random.nextGaussian();
+      Run together = run.with(Intervention.scale(whole, factor).at(Tokens.between(first, last)));
+      Run oneByOne =
+          run.with(
+              IntStream.rangeClosed(first, last)
+                  .mapToObj(token -> Intervention.scale(whole.at(axis, token), factor))
+                  .toArray(Change[]::new));
+      for (Place each : run.places()) {
+        assertClose(oneByOne.value(each), together.value(each));
+      }
+      Tensor weights = run.value(Site.LOGITS).reshape(1, TOKENS, VOCABULARY);
+      assertClose(pulled(oneByOne, weights), pulled(together, weights));
+    }
+  }
+
+  private static Tensor pulled(Run run, Tensor gradient) {
+    return Jacobian.of(run.variable(Site.LOGITS), run.variable(Site.TOKEN_EMBEDDING))
+        .pull(gradient)
+        .get(0);
   }
 
   /** Also when what an earlier change changed is not to be recorded. */
