@@ -86,14 +86,7 @@ public final class Intervention extends Change {
    * @return the intervention that puts this number there
    */
   public static Intervention set(Place place, double value) {
-    return new Intervention(
-        place,
-        0,
-        (meant, shape, tokens) -> {
-          double[] values = new double[meant.shapeIn(of(tokens, shape)).length()];
-          Arrays.fill(values, value);
-          return values;
-        });
+    return affine(place, 0, value);
   }
 
   /**
@@ -104,10 +97,26 @@ public final class Intervention extends Change {
    * @return the intervention that multiplies what was there
    */
   public static Intervention scale(Place place, double factor) {
+    return affine(place, factor, 0);
+  }
+
+  /**
+   * A multiple of what was there, and a number on top.
+   *
+   * @param place where
+   * @param factor of what was there
+   * @param addend the number
+   * @return the intervention that puts factor · old + addend there
+   */
+  public static Intervention affine(Place place, double factor, double addend) {
     return new Intervention(
         place,
         factor,
-        (meant, shape, tokens) -> new double[meant.shapeIn(of(tokens, shape)).length()]);
+        (meant, shape, tokens) -> {
+          double[] values = new double[meant.shapeIn(of(tokens, shape)).length()];
+          Arrays.fill(values, addend);
+          return values;
+        });
   }
 
   /**
