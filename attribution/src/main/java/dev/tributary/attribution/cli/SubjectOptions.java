@@ -34,7 +34,7 @@ import picocli.CommandLine.TypeConversionException;
 final class SubjectOptions {
   private static final String TARGET = "Mary";
   private static final String DISTRACTOR = "John";
-  private static final int PREDICTIONS = 5;
+  static final int PREDICTIONS = 5;
 
   @Mixin private final PromptOptions options = new PromptOptions();
 
@@ -176,17 +176,16 @@ final class SubjectOptions {
   }
 
   private static List<Prediction> predictions(Prompt prompt, Run run, int position) {
-    return predictions(prompt, run.logits(position));
-  }
-
-  /** Most probable first. */
-  static List<Prediction> predictions(Prompt prompt, Tensor logits) {
-    requireArgument(
-        logits.isFinite(), "the logits of this model are not finite numbers in %s", logits.dtype());
-    double[] probabilities = logits.softmax().toDoubles();
+    double[] probabilities = probabilities(run.logits(position));
     return Arrays.stream(TopK.indices(probabilities, PREDICTIONS))
         .mapToObj(id -> new Prediction(prompt.word(id), probabilities[id]))
         .toList();
+  }
+
+  static double[] probabilities(Tensor logits) {
+    requireArgument(
+        logits.isFinite(), "the logits of this model are not finite numbers in %s", logits.dtype());
+    return logits.softmax().toDoubles();
   }
 
   /**

@@ -46,8 +46,8 @@ public final class Tokenizers {
    * special_tokens_map.json}, {@code added_tokens.json} and the model's {@code config.json} beside
    * it say is heard: further tokens, which get the next free ids, and how the older files put a
    * space or a token before a text. Tokens that end a text are those of {@code config.json} and
-   * {@code generation_config.json} too. Where Hugging Face's readers disagree, the steps are those of
-   * tokenizer.json as it is written and the tokens those of transformers 4.57; where there is no
+   * {@code generation_config.json} too. Where Hugging Face's readers disagree, the steps are those
+   * of tokenizer.json as it is written and the tokens those of transformers 4.57; where there is no
    * tokenizer.json, both are those of 4.57. What a GGUF file holds is read as llama.cpp reads it.
    *
    * @param path one of these files, or a folder with them; of several the first that is named here
