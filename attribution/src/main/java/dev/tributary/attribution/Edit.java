@@ -4,13 +4,18 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Continuation;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.LatentIntervention;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Tokens;
 import dev.tributary.transformer.Transformer;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -29,7 +34,7 @@ import java.util.stream.Stream;
  */
 public record Edit(Part part, Tokens tokens, double factor, double addend) {
   /** A part of a model that has an activation, or writes a vector, at each token. */
-  public sealed interface Part permits OfNeuron, OfHead, OfHeadPair {
+  public sealed interface Part permits OfNeuron, OfHead, OfHeadPair, OfLatent {
     /**
      * Refuses what cannot be done.
      *
@@ -39,12 +44,10 @@ public record Edit(Part part, Tokens tokens, double factor, double addend) {
      */
     void requireIn(Transformer model, Edit edit);
 
-    /**
-     * {@return what it takes to edit it}
-     *
-     * @param edit of this part
-     */
-    Change change(Edit edit);
+    /** {@return where its activation or what it writes passes in a run; of a latent nowhere} */
+    default Optional<Place> place() {
+      return Optional.empty();
+    }
   }
 
   /**
@@ -61,8 +64,8 @@ public record Edit(Part part, Tokens tokens, double factor, double addend) {
     }
 
     @Override
-    public Change change(Edit edit) {
-      return edit.at(Place.of(Site.MLP_ACTIVATION, layer).at(1, neuron));
+    public Optional<Place> place() {
+      return Optional.of(Place.of(Site.MLP_ACTIVATION, layer).at(1, neuron));
     }
 
     @Override
@@ -90,8 +93,8 @@ public record Edit(Part part, Tokens tokens, double factor, double addend) {
     }
 
     @Override
-    public Change change(Edit edit) {
-      return edit.at(Place.of(Site.HEAD_OUTPUT, layer).at(0, head));
+    public Optional<Place> place() {
+      return Optional.of(Place.of(Site.HEAD_OUTPUT, layer).at(0, head));
     }
 
     @Override
@@ -121,13 +124,31 @@ public record Edit(Part part, Tokens tokens, double factor, double addend) {
     }
 
     @Override
-    public Change change(Edit edit) {
-      return edit.at(Place.of(Site.PATTERN, layer).at(0, head).at(2, key));
+    public Optional<Place> place() {
+      return Optional.of(Place.of(Site.PATTERN, layer).at(0, head).at(2, key));
     }
 
     @Override
     public String toString() {
       return new HeadPair(layer, head, 0, 0).coordinates().withoutTokens();
+    }
+  }
+
+  /**
+   * A latent.
+   *
+   * @param dictionary that it is of
+   * @param latent from 0
+   */
+  public record OfLatent(Dictionary.Id dictionary, int latent) implements Part {
+    @Override
+    public void requireIn(Transformer model, Edit edit) {
+      Kind.requireIndex(edit, "latent", latent, model.dictionary(dictionary).latentCount());
+    }
+
+    @Override
+    public String toString() {
+      return new Latent(dictionary, 0, latent).coordinates().withoutTokens();
     }
   }
 
@@ -157,6 +178,16 @@ public record Edit(Part part, Tokens tokens, double factor, double addend) {
    */
   public static Edit head(int layer, int head) {
     return of(new OfHead(layer, head));
+  }
+
+  /**
+   * {@return a latent as it is, at all tokens}
+   *
+   * @param dictionary that it is of
+   * @param latent from 0
+   */
+  public static Edit latent(Dictionary.Id dictionary, int latent) {
+    return of(new OfLatent(dictionary, latent));
   }
 
   /**
@@ -203,7 +234,11 @@ public record Edit(Part part, Tokens tokens, double factor, double addend) {
         nodes(part + "[0]", Neuron.KIND)
             .map(Neuron.class::cast)
             .map(neuron -> neuron(neuron.layer(), neuron.neuron()));
-    return Stream.concat(heads, neurons).findFirst();
+    Stream<Edit> latents =
+        nodes(part + "[0]", Latent.KIND)
+            .map(Latent.class::cast)
+            .map(latent -> latent(latent.dictionary(), latent.latent()));
+    return Stream.of(heads, neurons, latents).flatMap(own -> own).findFirst();
   }
 
   /** The node of a kind that a name means, if it does. */
@@ -268,7 +303,8 @@ public record Edit(Part part, Tokens tokens, double factor, double addend) {
 
   /**
    * {@return what it takes to make edits of a model together, for {@link Run#with} and {@link
-   * Continuation#of}} Several of one part follow one another.
+   * Continuation#of}} Several of one part follow one another; what latents are is asked after all
+   * else that passes at the same place was edited, and of all latents of a dictionary at once.
    *
    * @param model that has the parts
    * @param edits to make
@@ -276,6 +312,8 @@ public record Edit(Part part, Tokens tokens, double factor, double addend) {
    *     finite, or a part cannot be edited in this way
    */
   public static Change[] changes(Transformer model, List<Edit> edits) {
+    List<Change> changes = new ArrayList<>();
+    Map<Dictionary.Id, List<LatentIntervention.Latent>> latents = new LinkedHashMap<>();
     for (Edit edit : edits) {
       requireArgument(
           Double.isFinite(edit.factor) && Double.isFinite(edit.addend),
@@ -284,12 +322,19 @@ public record Edit(Part part, Tokens tokens, double factor, double addend) {
           edit.factor,
           edit.addend);
       edit.part.requireIn(model, edit);
+      edit.part
+          .place()
+          .map(place -> Intervention.affine(place, edit.factor, edit.addend).at(edit.tokens))
+          .ifPresent(changes::add);
+      if (edit.part instanceof OfLatent of) {
+        latents
+            .computeIfAbsent(of.dictionary, id -> new ArrayList<>())
+            .add(new LatentIntervention.Latent(of.latent, edit.tokens, edit.factor, edit.addend));
+      }
     }
-    return edits.stream().map(edit -> edit.part.change(edit)).toArray(Change[]::new);
-  }
-
-  private Intervention at(Place place) {
-    return Intervention.affine(place, factor, addend).at(tokens);
+    latents.forEach(
+        (id, changed) -> changes.add(LatentIntervention.of(model.dictionary(id), changed)));
+    return changes.toArray(Change[]::new);
   }
 
   /** {@return the name of what is edited} */

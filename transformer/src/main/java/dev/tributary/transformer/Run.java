@@ -88,6 +88,12 @@ public final class Run {
 
     private final Map<Place, Variable> recorded = new LinkedHashMap<>();
 
+    /** What changes hold for later layers. */
+    private final Map<Change, Variable> held = new HashMap<>();
+
+    /** In which the model runs. */
+    private final Scope scope = Scope.innermost();
+
     Recorder(
         Transformer model,
         int[] tokens,
@@ -195,6 +201,21 @@ public final class Run {
     /** What has passed a site. */
     Variable recorded(Site site, int layer) {
       return Objects.requireNonNull(recorded.get(at(site, layer)), site::name);
+    }
+
+    /** Keeps for a change what was made of the sites that have passed. */
+    void hold(Change change, Variable variable) {
+      Scope.innermost().keepIn(scope, variable.value());
+      held.put(change, variable);
+    }
+
+    /** What a change holds. */
+    Optional<Variable> held(Change change) {
+      return Optional.ofNullable(held.get(change));
+    }
+
+    Transformer model() {
+      return model;
     }
 
     private static Place at(Site site, int layer) {
