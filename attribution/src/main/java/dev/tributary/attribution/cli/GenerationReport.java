@@ -184,7 +184,7 @@ final class GenerationReport {
     ObjectNode root = JsonNodeFactory.instance.objectNode();
     root.put("model", prompt.model());
     root.put("dtype", Lowercase.of(dtype));
-    root.set("tokens", JsonReport.tokens(prompt.words()));
+    root.set("tokens", JsonReport.tokens(prompt.words(), 0));
     for (Edit edit : edits) {
       ObjectNode one = root.withArray("edits").addObject().put("part", edit.part().toString());
       if (edit.part() instanceof Edit.OfHeadPair pair) {
@@ -217,9 +217,9 @@ final class GenerationReport {
     return root;
   }
 
-  private static ObjectNode json(Continued continued) {
+  private ObjectNode json(Continued continued) {
     ObjectNode one = JsonNodeFactory.instance.objectNode().put("text", continued.text());
-    one.set("tokens", JsonReport.tokens(continued.tokens()));
+    one.set("tokens", JsonReport.tokens(continued.tokens(), prompt.tokens().length));
     return one.put("ending", Lowercase.of(continued.ending()));
   }
 }

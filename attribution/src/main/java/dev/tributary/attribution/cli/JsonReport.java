@@ -102,7 +102,7 @@ final class JsonReport {
     ObjectNode json = object();
     json.put("model", subject.model());
     json.put("dtype", Lowercase.of(subject.nodes().run().model().dtype()));
-    json.set("tokens", tokens(subject.tokens()));
+    json.set("tokens", tokens(subject.tokens(), 0));
     json.set(
         "attentionSinks",
         list(
@@ -113,10 +113,11 @@ final class JsonReport {
     return json;
   }
 
-  static ArrayNode tokens(List<Word> words) {
+  /** Tokens of a text from one on. */
+  static ArrayNode tokens(List<Word> words, int first) {
     ArrayNode tokens = JsonNodeFactory.instance.arrayNode();
     for (Word word : words) {
-      ObjectNode token = tokens.addObject().put("index", tokens.size() - 1);
+      ObjectNode token = tokens.addObject().put("index", first + tokens.size() - 1);
       token.setAll(json(word));
     }
     return tokens;
