@@ -33,6 +33,9 @@ public final class Run {
   /** What is different from the plain run of these tokens, in the order in which it was changed. */
   private final List<Change> changes;
 
+  /** What changes hold for later layers. */
+  private final Map<Change, Variable> held;
+
   /** What it was asked to record. */
   private final Set<Site> sites;
 
@@ -41,11 +44,13 @@ public final class Run {
       int[] tokens,
       Set<Site> sites,
       List<Change> changes,
+      Map<Change, Variable> held,
       Map<Place, Variable> recorded) {
     this.model = model;
     this.tokens = tokens;
     this.sites = sites;
     this.changes = changes;
+    this.held = held;
     this.recorded = recorded;
   }
 
@@ -130,6 +135,7 @@ public final class Run {
 
     /** Takes over what another run recorded before a layer. */
     void resume(Run base, int layer) {
+      base.held.forEach((change, variable) -> held.put(change, dependent(variable)));
       base.recorded.forEach(
           (place, variable) -> {
             boolean before =
@@ -224,7 +230,7 @@ public final class Run {
 
     Run finish() {
       recorded.keySet().removeIf(place -> !keeps(place.site()));
-      return new Run(model, tokens, wanted, changes, recorded);
+      return new Run(model, tokens, wanted, changes, held, recorded);
     }
   }
 

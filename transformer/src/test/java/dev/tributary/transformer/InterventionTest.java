@@ -19,7 +19,6 @@ import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
 import net.jqwik.api.ForAll;
@@ -157,18 +156,23 @@ class InterventionTest {
       Change change = change(run, random, other);
       Run changed = base.with(change);
       Set<Site> sites = EnumSet.of(Site.FINAL_NORMALISED);
-      Stream.of(Site.values()).filter(site -> random.nextInt(4) == 0).forEach(sites::add);
+      base.sites().stream().sorted().filter(site -> random.nextInt(4) == 0).forEach(sites::add);
       long before = Scope.liveTensors();
       Run values = base.valuesWith(sites, change);
       assertTrue(Scope.liveTensors() - before <= values.places().size() + OUTSIDE_LAYERS);
       assertEquals(
-          changed.places().stream().filter(place -> sites.contains(place.site())).toList(),
-          values.places());
+          places(changed).filter(place -> sites.contains(place.site())).toList(),
+          places(values).toList());
       for (Place place : values.places()) {
         assertTrue(values.variable(place).isConstant(), place::toString);
         assertClose(changed.value(place), values.value(place));
       }
     }
+  }
+
+  /** But for what comes by only where it is wanted or changed. */
+  private static Stream<Place> places(Run run) {
+    return run.places().stream().filter(place -> place.site() != Site.MLP_RESULT);
   }
 
   /** Tensors that the embedding, the last norm and the unembedding make on their way. */
