@@ -5,10 +5,11 @@ import java.util.List;
 import java.util.stream.Collectors;
 
 /**
- * What is different in a run that is run again: an {@link Intervention}, or that it is {@link
- * Frozen}. See {@link Run#with}.
+ * What is different in a run that is run again: an {@link Intervention}, a {@link
+ * LatentIntervention}, or that it is {@link Frozen}. See {@link Run#with}.
  */
-public abstract sealed class Change permits Intervention, Frozen, Change.Together {
+public abstract sealed class Change
+    permits Intervention, LatentIntervention, Frozen, Change.Together {
   Change() {}
 
   /**

@@ -156,6 +156,25 @@ public final class Run {
       return changed;
     }
 
+    /**
+     * What a dictionary of residual streams or inputs of MLPs reads of what has passed, detached.
+     */
+    Variable readBy(Dictionary dictionary) {
+      Place place = dictionary.reads();
+      Mlp mlp = model.mlp(place.site().perLayer() ? place.layer() : 0);
+      Place stream = model.residualAt(mlp.reads());
+      return switch (place.site()) {
+        case MLP_STANDARDISED -> {
+          Tensor read = recorded(stream.site(), stream.layer()).value();
+          yield Variable.constant(mlp.entry().map(norm -> norm.standardised(read)).orElse(read));
+        }
+        case MLP_INPUT ->
+            mlp.normalised(
+                recorded(stream.site(), stream.layer()).detach(), ScaleGradient.DETACHED);
+        default -> recorded(place.site(), place.layer()).detach();
+      };
+    }
+
     /** What has passed a site. */
     Variable recorded(Site site, int layer) {
       return Objects.requireNonNull(recorded.get(at(site, layer)), site::name);
