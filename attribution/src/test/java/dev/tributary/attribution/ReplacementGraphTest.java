@@ -328,6 +328,37 @@ class ReplacementGraphTest {
     }
   }
 
+  @Property(tries = 50)
+  void circuit_wholeGraph_hasItsEdges(@ForAll long seed) {
+    try (Scope scope = Scope.open()) {
+      Random random = RandomNodes.random(seed);
+      Transformer model = withTranscoders(model(random), random);
+      Run run = model.run(tokens(random));
+      ReplacementGraph graph = graph(run, all(random));
+      List<String> words = IntStream.range(0, TOKENS).mapToObj(i -> "w" + i).toList();
+      Circuit circuit =
+          graph.circuit(
+              run,
+              new Circuit.Labels("random", List.of(), "prompt", words),
+              IntStream.range(0, graph.outputCount()).mapToObj(i -> "o" + i).toList(),
+              1,
+              1);
+      for (Circuit.Edge edge : circuit.edges()) {
+        int source = graph.nodes().indexOf(circuit.nodes().get(edge.source()).node());
+        int target = graph.nodes().indexOf(circuit.nodes().get(edge.target()).node());
+        assertEquals(graph.weight(target, source), edge.weight());
+      }
+      double[] influence = graph.influence();
+      double[] inCircuit = circuit.influence();
+      for (int node = 0; node < inCircuit.length; node++) {
+        int same = graph.nodes().indexOf(circuit.nodes().get(node).node());
+        assertEquals(influence[same], inCircuit[node], ROUNDING);
+        influence[same] = 0;
+      }
+      assertEquals(0, Arrays.stream(influence).sum(), ROUNDING);
+    }
+  }
+
   // ---- refusals ----------------------------------------------------------------------------
 
   @Test
