@@ -255,6 +255,7 @@ final class SubjectOptions {
         AttentionSink.of(run),
         predictions,
         new MetricReading(ofLogits, trace, side.stage, explained, unwanted, chosen, nodes.value()),
+        id -> word(tokenizer, id),
         changed -> predictions(tokenizer, changed, at));
   }
 
