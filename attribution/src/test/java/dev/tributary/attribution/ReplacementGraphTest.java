@@ -69,7 +69,7 @@ class ReplacementGraphTest {
     int without = random.nextInt(2 * LAYERS);
     List<Dictionary> dictionaries = new ArrayList<>();
     for (int layer = 0; layer < LAYERS; layer++) {
-      if (layer == without) {
+      if (layer == without && !cross) {
         continue;
       }
       List<Dictionary.Decoder> decoders = new ArrayList<>();
@@ -89,10 +89,10 @@ class ReplacementGraphTest {
               gaussian(random, LATENTS, WIDTH),
               gaussian(random, LATENTS),
               decoders);
+      made = cross ? made.crossLayer() : made;
       made = random.nextBoolean() ? made.withInputBias(gaussian(random, WIDTH)) : made;
       dictionaries.add(
-          (random.nextBoolean() ? made.withSkip(gaussian(random, WIDTH, WIDTH)) : made)
-              .labelled("abc".substring(layer, layer + 1)));
+          random.nextBoolean() ? made.withSkip(gaussian(random, WIDTH, WIDTH)) : made);
     }
     return model.with(dictionaries);
   }
