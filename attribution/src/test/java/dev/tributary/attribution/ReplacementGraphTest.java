@@ -91,8 +91,7 @@ class ReplacementGraphTest {
               decoders);
       made = cross ? made.crossLayer() : made;
       made = random.nextBoolean() ? made.withInputBias(gaussian(random, WIDTH)) : made;
-      dictionaries.add(
-          random.nextBoolean() ? made.withSkip(gaussian(random, WIDTH, WIDTH)) : made);
+      dictionaries.add(random.nextBoolean() ? made.withSkip(gaussian(random, WIDTH, WIDTH)) : made);
     }
     return model.with(dictionaries);
   }
