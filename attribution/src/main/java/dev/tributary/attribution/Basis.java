@@ -72,9 +72,8 @@ final class Basis {
             .filter(one -> !one.equals(of) && one.ofStream(model).equals(of.ofStream(model)))
             .findFirst()
         : of.parts(model).stream()
-            .map(speaking::get)
-            .filter(one -> one != null && !one.equals(of))
-            .map(one -> (Split) one)
+            .flatMap(part -> Optional.ofNullable(speaking.get(part)).stream())
+            .filter(one -> !one.equals(of))
             .findFirst();
   }
 

@@ -381,7 +381,7 @@ public record Circuit(
         graph().prune(weights(nodes.size()), nodeShare, edgeShare, which(Node::isInput), leaves()));
   }
 
-  private static void requireShare(String of, double share) {
+  static void requireShare(String of, double share) {
     requireArgument(
         share >= 0 && share <= 1, "%s share is %s, it must be between 0 and 1", of, share);
   }

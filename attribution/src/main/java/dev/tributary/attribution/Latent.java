@@ -12,9 +12,7 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
@@ -142,8 +140,7 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
     private Tensor products(Run run, int from, int to, Function<Written, Tensor> vectors) {
       Encoding encoding = of.encoding(run);
       List<Written> places = of.written(run.model());
-      Map<Written, Tensor> there = new LinkedHashMap<>();
-      places.forEach(place -> there.put(place, vectors.apply(place)));
+      List<Tensor> there = places.stream().map(vectors).toList();
       return perActive(
           run,
           from,
@@ -151,7 +148,7 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
           (token, active) -> {
             Tensor sum = Tensor.zeros(encoding.dictionary().dtype(), Shape.of(1, active.length));
             for (int decoder = 0; decoder < places.size(); decoder++) {
-              Tensor at = there.get(places.get(decoder)).slice(0, token - from, token - from + 1);
+              Tensor at = there.get(decoder).slice(0, token - from, token - from + 1);
               sum = sum.plus(at.matmulTransposed(encoding.rows(decoder, token, active)));
             }
             return encoding.values(token).times(sum);

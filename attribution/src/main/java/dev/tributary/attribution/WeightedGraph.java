@@ -5,6 +5,8 @@ import static dev.tributary.core.Checks.requireArgument;
 import dev.tributary.core.TopK;
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.function.DoubleConsumer;
+import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 
 /**
@@ -17,26 +19,49 @@ import java.util.stream.IntStream;
  * into it in proportion, is expected to pass. Since there is no cycle it solves I = (w + I) A,
  * which takes one step for each edge if targets come before their sources.
  *
+ * <p>Edges are read row by row, all into one target, so that nothing of the size of all of them is
+ * made but what is asked for.
+ *
  * @see <a href="https://transformer-circuits.pub/2025/attribution-graphs/methods.html">Ameisen et
  *     al. 2025, on pruning</a>
  */
 final class WeightedGraph {
   private static final double EQUAL = 1 - 1e-9;
 
-  private final int[] sources;
-  private final int[] targets;
-  private final double[] magnitudes;
+  /** Edges by target. */
+  interface Rows {
+    /** Nodes, each after all that it has edges to. */
+    int[] backwards();
 
-  /** Edges by target, then source; those into node n are at first[n] to first[n + 1]. */
-  private final int[] sorted;
+    /** The number of edges into the nodes before one; of all, for the one after the last. */
+    int first(int node);
 
-  private final int[] first;
+    /** Edges into a node: from where, ascending, and |weight|. */
+    void read(int node, int[] sources, double[] magnitudes);
+  }
 
-  /** For each edge, the first of those between the same nodes. */
-  private final int[] entry;
+  private final Rows rows;
 
   /** Nodes, each after all that it has edges to. */
   private final int[] backwards;
+
+  /** The number of an edge for others, by its place in rows. */
+  private final IntUnaryOperator number;
+
+  /** Edges that lie in rows; they are numbered row by row. */
+  WeightedGraph(Rows rows) {
+    this(rows, IntUnaryOperator.identity());
+  }
+
+  private WeightedGraph(Rows rows, IntUnaryOperator number) {
+    this.rows = rows;
+    this.backwards = rows.backwards();
+    this.number = number;
+  }
+
+  private WeightedGraph(Listed rows) {
+    this(rows, place -> rows.sorted[place]);
+  }
 
   /**
    * A graph of nodes 0 to {@code nodes - 1}.
@@ -45,107 +70,164 @@ final class WeightedGraph {
    *     a cycle
    */
   WeightedGraph(int nodes, int[] sources, int[] targets, double[] weights) {
-    requireArgument(
-        sources.length == targets.length && sources.length == weights.length,
-        "edges with %d sources, %d targets and %d weights",
-        sources.length,
-        targets.length,
-        weights.length);
-    for (int edge = 0; edge < weights.length; edge++) {
+    this(Listed.of(nodes, sources, targets, weights));
+  }
+
+  /** Edges in any order, sorted by target, then source. */
+  private record Listed(
+      int[] sources, double[] magnitudes, int[] first, int[] sorted, int[] backwards)
+      implements Rows {
+    static Listed of(int nodes, int[] sources, int[] targets, double[] weights) {
       requireArgument(
-          Math.min(sources[edge], targets[edge]) >= 0
-              && Math.max(sources[edge], targets[edge]) < nodes,
-          "edge %d leads from node %d to node %d of %d nodes",
-          edge,
-          sources[edge],
-          targets[edge],
-          nodes);
-      requireArgument(Double.isFinite(weights[edge]), "edge %d has weight %s", edge, weights[edge]);
-    }
-    this.sources = sources.clone();
-    this.targets = targets.clone();
-    this.magnitudes = Arrays.stream(weights).map(Math::abs).toArray();
-    this.first = offsets(nodes, targets);
-    this.sorted = bySourceThenTarget(nodes);
-    this.entry = entries();
-    this.backwards = backwards(nodes);
-  }
-
-  /** The same nodes and edges, with the weights of those that are not kept set to zero. */
-  private WeightedGraph(WeightedGraph graph, BitSet kept) {
-    this.sources = graph.sources;
-    this.targets = graph.targets;
-    this.magnitudes = graph.magnitudes.clone();
-    this.first = graph.first;
-    this.sorted = graph.sorted;
-    this.entry = graph.entry;
-    this.backwards = graph.backwards;
-    for (int edge = 0; edge < magnitudes.length; edge++) {
-      if (!kept.get(edge)) {
-        magnitudes[edge] = 0;
+          sources.length == targets.length && sources.length == weights.length,
+          "edges with %d sources, %d targets and %d weights",
+          sources.length,
+          targets.length,
+          weights.length);
+      for (int edge = 0; edge < weights.length; edge++) {
+        requireArgument(
+            Math.min(sources[edge], targets[edge]) >= 0
+                && Math.max(sources[edge], targets[edge]) < nodes,
+            "edge %d leads from node %d to node %d of %d nodes",
+            edge,
+            sources[edge],
+            targets[edge],
+            nodes);
+        requireArgument(
+            Double.isFinite(weights[edge]), "edge %d has weight %s", edge, weights[edge]);
       }
+      int[] first = offsets(nodes, targets);
+      int[] every = IntStream.range(0, sources.length).toArray();
+      int[] sorted = sorted(sorted(every, sources, offsets(nodes, sources)), targets, first);
+      int[] sortedSources = IntStream.of(sorted).map(edge -> sources[edge]).toArray();
+      return new Listed(
+          sortedSources,
+          IntStream.of(sorted).mapToDouble(edge -> Math.abs(weights[edge])).toArray(),
+          first,
+          sorted,
+          backwards(nodes, sortedSources, first));
     }
-  }
 
-  private static int[] offsets(int nodes, int[] ends) {
-    int[] result = new int[nodes + 1];
-    for (int end : ends) {
-      result[end + 1]++;
-    }
-    Arrays.parallelPrefix(result, Integer::sum);
-    return result;
-  }
-
-  /** Two passes of a counting sort: by source, then by target. */
-  private int[] bySourceThenTarget(int nodes) {
-    int[] bySource =
-        sorted(IntStream.range(0, sources.length).toArray(), sources, offsets(nodes, sources));
-    return sorted(bySource, targets, first);
-  }
-
-  private static int[] sorted(int[] edges, int[] keys, int[] offsets) {
-    int[] next = offsets.clone();
-    int[] result = new int[edges.length];
-    for (int edge : edges) {
-      result[next[keys[edge]]++] = edge;
-    }
-    return result;
-  }
-
-  private int[] entries() {
-    int[] result = new int[sorted.length];
-    for (int i = 0; i < sorted.length; i++) {
-      int edge = sorted[i];
-      int before = i == 0 ? edge : sorted[i - 1];
-      boolean same = sources[edge] == sources[before] && targets[edge] == targets[before];
-      result[edge] = i > 0 && same ? result[before] : edge;
-    }
-    return result;
-  }
-
-  private int[] backwards(int nodes) {
-    int[] unmet = new int[nodes];
-    for (int source : sources) {
-      unmet[source]++;
-    }
-    int[] result = new int[nodes];
-    int size = 0;
-    for (int node = 0; node < nodes; node++) {
-      if (unmet[node] == 0) {
-        result[size++] = node;
+    private static int[] offsets(int nodes, int[] ends) {
+      int[] result = new int[nodes + 1];
+      for (int end : ends) {
+        result[end + 1]++;
       }
+      Arrays.parallelPrefix(result, Integer::sum);
+      return result;
     }
-    for (int at = 0; at < size; at++) {
-      for (int i = first[result[at]]; i < first[result[at] + 1]; i++) {
-        int source = sources[sorted[i]];
-        if (--unmet[source] == 0) {
-          result[size++] = source;
+
+    /** A pass of a counting sort. */
+    private static int[] sorted(int[] edges, int[] keys, int[] offsets) {
+      int[] next = offsets.clone();
+      int[] result = new int[edges.length];
+      for (int edge : edges) {
+        result[next[keys[edge]]++] = edge;
+      }
+      return result;
+    }
+
+    private static int[] backwards(int nodes, int[] sources, int[] first) {
+      int[] unmet = new int[nodes];
+      for (int source : sources) {
+        unmet[source]++;
+      }
+      int[] result = new int[nodes];
+      int size = 0;
+      for (int node = 0; node < nodes; node++) {
+        if (unmet[node] == 0) {
+          result[size++] = node;
         }
       }
+      for (int at = 0; at < size; at++) {
+        for (int i = first[result[at]]; i < first[result[at] + 1]; i++) {
+          if (--unmet[sources[i]] == 0) {
+            result[size++] = sources[i];
+          }
+        }
+      }
+      requireArgument(
+          size == nodes, "the edges among %d of %d nodes form a cycle", nodes - size, nodes);
+      return result;
     }
-    requireArgument(
-        size == nodes, "the edges among %d of %d nodes form a cycle", nodes - size, nodes);
-    return result;
+
+    @Override
+    public int first(int node) {
+      return first[node];
+    }
+
+    @Override
+    public void read(int node, int[] into, double[] numbers) {
+      int count = first[node + 1] - first[node];
+      System.arraycopy(sources, first[node], into, 0, count);
+      System.arraycopy(magnitudes, first[node], numbers, 0, count);
+    }
+  }
+
+  /** The edges into one node at a time. */
+  private final class Row {
+    private final int[] sources;
+
+    /** Magnitudes, and then shares. */
+    private final double[] numbers;
+
+    private int first;
+    private int count;
+
+    Row() {
+      int longest = 0;
+      for (int node : backwards) {
+        longest = Math.max(longest, rows.first(node + 1) - rows.first(node));
+      }
+      sources = new int[longest];
+      numbers = new double[longest];
+    }
+
+    void read(int node) {
+      first = rows.first(node);
+      count = rows.first(node + 1) - first;
+      if (count > 0) {
+        rows.read(node, sources, numbers);
+      }
+    }
+
+    /** With the shares of those from and to some nodes, 0 of others. */
+    void readShares(int node, BitSet among) {
+      read(node);
+      boolean target = among.get(node);
+      double largest = 0; // divided by first, for the sum of large numbers may be infinite
+      for (int i = 0; i < count; i++) {
+        numbers[i] = target && among.get(sources[i]) ? numbers[i] : 0;
+        largest = Math.max(largest, numbers[i]);
+      }
+      double sum = 0;
+      for (int i = 0; i < count; i++) {
+        numbers[i] = largest == 0 ? 0 : numbers[i] / largest;
+        sum += numbers[i];
+      }
+      for (int i = 0; i < count; i++) {
+        numbers[i] = largest == 0 ? 0 : numbers[i] / sum;
+      }
+    }
+
+    /** Adds to each edge those before it between the same nodes: at the last is the entry. */
+    void addWithinEntries() {
+      for (int i = 1; i < count; i++) {
+        numbers[i] += sources[i] == sources[i - 1] ? numbers[i - 1] : 0;
+      }
+    }
+
+    boolean endsEntry(int i) {
+      return i == count - 1 || sources[i + 1] != sources[i];
+    }
+
+    /** Sums of entries, at each edge that of its own. */
+    void sumEntries() {
+      addWithinEntries();
+      for (int i = count - 2; i >= 0; i--) {
+        numbers[i] = sources[i] == sources[i + 1] ? numbers[i + 1] : numbers[i];
+      }
+    }
   }
 
   // ---- influence ---------------------------------------------------------------------------
@@ -156,12 +238,21 @@ final class WeightedGraph {
    * @param outputs w, the weight of each node as an output
    */
   double[] influence(double[] outputs) {
+    return influence(outputs, all());
+  }
+
+  /** Through some nodes alone. */
+  private double[] influence(double[] outputs, BitSet among) {
     double[] influence = new double[outputs.length];
-    double[] shares = shares();
+    Row row = new Row();
     for (int node : backwards) {
-      for (int i = first[node]; i < first[node + 1]; i++) {
-        int edge = sorted[i];
-        influence[sources[edge]] += shares[edge] * (influence[node] + outputs[node]);
+      double own = influence[node] + outputs[node];
+      if (own == 0) {
+        continue;
+      }
+      row.readShares(node, among);
+      for (int i = 0; i < row.count; i++) {
+        influence[row.sources[i]] += row.numbers[i] * own;
       }
     }
     return influence;
@@ -174,26 +265,25 @@ final class WeightedGraph {
   double[] edgeScores(double[] outputs) {
     double[] influence = influence(outputs);
     double[] scores = shares();
-    for (int edge = 0; edge < scores.length; edge++) {
-      scores[edge] *= influence[targets[edge]] + outputs[targets[edge]];
+    Row row = new Row();
+    for (int node : backwards) {
+      row.read(node);
+      for (int i = 0; i < row.count; i++) {
+        scores[number.applyAsInt(row.first + i)] *= influence[node] + outputs[node];
+      }
     }
     return scores;
   }
 
   /** The share that each edge has of all into its target. */
   double[] shares() {
-    double[] shares = new double[magnitudes.length];
-    for (int node = 0; node < backwards.length; node++) {
-      double largest = 0; // divided by first, for the sum of large numbers may be infinite
-      for (int i = first[node]; i < first[node + 1]; i++) {
-        largest = Math.max(largest, magnitudes[sorted[i]]);
-      }
-      double sum = 0;
-      for (int i = first[node]; i < first[node + 1]; i++) {
-        sum += largest == 0 ? 0 : magnitudes[sorted[i]] / largest;
-      }
-      for (int i = first[node]; i < first[node + 1]; i++) {
-        shares[sorted[i]] = largest == 0 ? 0 : magnitudes[sorted[i]] / largest / sum;
+    double[] shares = new double[rows.first(backwards.length)];
+    BitSet all = all();
+    Row row = new Row();
+    for (int node : backwards) {
+      row.readShares(node, all);
+      for (int i = 0; i < row.count; i++) {
+        shares[number.applyAsInt(row.first + i)] = row.numbers[i];
       }
     }
     return shares;
@@ -216,44 +306,100 @@ final class WeightedGraph {
    */
   Kept prune(double[] outputs, double nodeShare, double edgeShare, BitSet spared, BitSet leaves) {
     double[] influence = influence(outputs);
-    double least = least(influence, nodeShare);
+    double least =
+        least(
+            nodeShare,
+            take -> {
+              for (double one : influence) {
+                take.accept(one);
+              }
+            });
     BitSet nodes = new BitSet();
     for (int node = 0; node < influence.length; node++) {
       nodes.set(node, influence[node] >= least || spared.get(node) || outputs[node] != 0);
     }
-    BitSet among = among(nodes);
-    double[] scores = entrySums(new WeightedGraph(this, among).edgeScores(outputs));
-    double leastEntry = least(scores, edgeShare);
+    double[] among = influence(outputs, nodes);
+    double leastEntry = least(edgeShare, take -> forEachScore(outputs, among, nodes, take));
     BitSet edges = new BitSet();
-    for (int edge = among.nextSetBit(0); edge >= 0; edge = among.nextSetBit(edge + 1)) {
-      edges.set(edge, scores[entry[edge]] >= leastEntry);
+    Row row = new Row();
+    for (int node : backwards) {
+      if (nodes.get(node)) {
+        readScores(row, outputs, among, nodes, node);
+        row.sumEntries();
+        for (int i = 0; i < row.count; i++) {
+          if (row.numbers[i] >= leastEntry && nodes.get(row.sources[i])) {
+            edges.set(row.first + i);
+          }
+        }
+      }
     }
     return withoutDeadEnds(nodes, edges, outputs, leaves);
   }
 
+  private static void readScores(
+      Row row, double[] outputs, double[] influence, BitSet among, int node) {
+    row.readShares(node, among);
+    for (int i = 0; i < row.count; i++) {
+      row.numbers[i] *= influence[node] + outputs[node];
+    }
+  }
+
+  /** Of every entry among some nodes. */
+  private void forEachScore(
+      double[] outputs, double[] influence, BitSet among, DoubleConsumer take) {
+    Row row = new Row();
+    for (int node : backwards) {
+      if (among.get(node)) {
+        readScores(row, outputs, influence, among, node);
+        row.addWithinEntries();
+        for (int i = 0; i < row.count; i++) {
+          if (row.endsEntry(i)) {
+            take.accept(row.numbers[i]);
+          }
+        }
+      }
+    }
+  }
+
   /** Keeps the entries of at least some magnitude, then removes what leads to no output. */
   Kept above(double threshold, double[] outputs) {
-    double[] entries = entrySums(magnitudes);
     BitSet edges = new BitSet();
-    for (int edge = 0; edge < entries.length; edge++) {
-      double sum = entries[entry[edge]];
-      edges.set(edge, sum > 0 && sum >= threshold);
+    Row row = new Row();
+    for (int node : backwards) {
+      row.read(node);
+      row.sumEntries();
+      for (int i = 0; i < row.count; i++) {
+        edges.set(row.first + i, row.numbers[i] > 0 && row.numbers[i] >= threshold);
+      }
     }
     return withoutDeadEnds(all(), edges, outputs, all());
   }
 
   /** Keeps the entries of largest score, then removes what leads to no output. */
   Kept top(int count, double[] outputs) {
-    double[] entries = entrySums(edgeScores(outputs));
+    double[] influence = influence(outputs);
+    BitSet all = all();
+    double[] entries = new double[rows.first(backwards.length)];
+    int[] entry = new int[entries.length];
+    Row row = new Row();
+    for (int node : backwards) {
+      readScores(row, outputs, influence, all, node);
+      row.addWithinEntries();
+      for (int i = row.count - 1; i >= 0; i--) {
+        boolean ends = row.endsEntry(i);
+        entry[row.first + i] = ends ? row.first + i : entry[row.first + i + 1];
+        entries[row.first + i] = ends ? row.numbers[i] : 0;
+      }
+    }
     BitSet largest = new BitSet();
-    for (int edge : TopK.indices(entries, count)) {
-      largest.set(edge, entries[edge] > 0);
+    for (int place : TopK.indices(entries, count)) {
+      largest.set(place, entries[place] > 0);
     }
     BitSet edges = new BitSet();
-    for (int edge = 0; edge < entries.length; edge++) {
-      edges.set(edge, largest.get(entry[edge]));
+    for (int place = 0; place < entries.length; place++) {
+      edges.set(place, largest.get(entry[place]));
     }
-    return withoutDeadEnds(all(), edges, outputs, all());
+    return withoutDeadEnds(all, edges, outputs, all);
   }
 
   private BitSet all() {
@@ -262,45 +408,58 @@ final class WeightedGraph {
     return nodes;
   }
 
-  private BitSet among(BitSet nodes) {
-    BitSet edges = new BitSet();
-    for (int edge = 0; edge < sources.length; edge++) {
-      edges.set(edge, nodes.get(sources[edge]) && nodes.get(targets[edge]));
-    }
-    return edges;
+  /** Numbers, handed over as often as asked for. */
+  private interface Stream {
+    void forEach(DoubleConsumer take);
   }
 
+  /** Bits of a positive number by which it is counted first, together with those near it. */
+  private static final int COARSE = 44;
+
   /**
-   * The least of the scores that the largest need to reach a share of their sum, less what rounding
-   * may set equal ones apart by; for all of it, the least above zero.
+   * The least of the scores, none negative, that the largest need to reach a share of their sum,
+   * less what rounding may set equal ones apart by; for all of it, the least above zero. Scores are
+   * not kept: those near the least are found by sums of those that are about as large.
    */
-  private static double least(double[] scores, double share) {
+  private static double least(double share, Stream scores) {
     if (share >= 1) {
       return Double.MIN_VALUE;
     }
-    double[] ascending = scores.clone();
-    Arrays.sort(ascending);
-    double sum = 0;
-    for (int i = ascending.length - 1; i >= 0; i--) {
-      sum += ascending[i];
-    }
+    double[] sums = new double[1 << (63 - COARSE)];
+    int[] counts = new int[sums.length];
+    scores.forEach(
+        score -> {
+          int bin = bin(score);
+          sums[bin] += score;
+          counts[bin]++;
+        });
+    double wanted = share * Arrays.stream(sums).sum() * EQUAL;
     double reached = 0;
-    for (int i = ascending.length - 1; i >= 0; i--) {
-      reached += ascending[i];
-      if (reached >= share * sum * EQUAL) {
-        return Math.max(ascending[i] * EQUAL, Double.MIN_VALUE);
+    int last = sums.length - 1;
+    while (last > 0 && (counts[last] == 0 || reached + sums[last] < wanted)) {
+      reached += sums[last--];
+    }
+    int bin = last;
+    double[] near = new double[counts[bin]];
+    int[] size = new int[1];
+    scores.forEach(
+        score -> {
+          if (bin(score) == bin) {
+            near[size[0]++] = score;
+          }
+        });
+    Arrays.sort(near);
+    for (int i = near.length - 1; i >= 0; i--) {
+      reached += near[i];
+      if (reached >= wanted || i == 0) {
+        return Math.max(near[i] * EQUAL, Double.MIN_VALUE);
       }
     }
     return Double.MIN_VALUE;
   }
 
-  /** For each entry, at the first of its edges, the sum over its edges. */
-  private double[] entrySums(double[] values) {
-    double[] sums = new double[values.length];
-    for (int edge : sorted) {
-      sums[entry[edge]] += values[edge];
-    }
-    return sums;
+  private static int bin(double score) {
+    return (int) (Double.doubleToRawLongBits(score) >>> COARSE);
   }
 
   /**
@@ -309,24 +468,36 @@ final class WeightedGraph {
    */
   private Kept withoutDeadEnds(BitSet nodes, BitSet edges, double[] outputs, BitSet leaves) {
     BitSet leading = new BitSet();
+    Row row = new Row();
     for (int node : backwards) { // each target has marked its sources before they are met
       boolean leads = nodes.get(node) && (outputs[node] != 0 || leading.get(node));
       leading.set(node, leads);
-      for (int i = first[node]; leads && i < first[node + 1]; i++) {
-        leading.set(sources[sorted[i]], leading.get(sources[sorted[i]]) || edges.get(sorted[i]));
+      if (leads) {
+        row.read(node);
+        for (int i = 0; i < row.count; i++) {
+          if (edges.get(row.first + i)) {
+            leading.set(row.sources[i]);
+          }
+        }
       }
     }
     BitSet left = new BitSet();
+    BitSet kept = new BitSet();
     for (int at = backwards.length - 1; at >= 0; at--) {
       int node = backwards[at];
-      boolean fed = leaves.get(node) || outputs[node] != 0;
-      for (int i = first[node]; !fed && i < first[node + 1]; i++) {
-        fed = edges.get(sorted[i]) && left.get(sources[sorted[i]]);
+      if (!leading.get(node)) {
+        continue;
       }
-      left.set(node, leading.get(node) && fed);
+      boolean fed = leaves.get(node) || outputs[node] != 0;
+      row.read(node);
+      for (int i = 0; i < row.count; i++) {
+        if (edges.get(row.first + i) && left.get(row.sources[i])) {
+          fed = true;
+          kept.set(number.applyAsInt(row.first + i));
+        }
+      }
+      left.set(node, fed);
     }
-    BitSet among = among(left);
-    among.and(edges);
-    return new Kept(left, among);
+    return new Kept(left, kept);
   }
 }

@@ -35,8 +35,12 @@
  * multiplies with writes. {@code Pulls} pull from many targets, a {@code Push} goes out from one
  * source. {@code CircuitBuilder} makes circuits out of the nodes of a {@code Basis}, in which
  * nothing is said twice; {@code WeightedGraph} knows which part of a graph matters, and nothing of
- * transformers. {@code SearchSources} and {@code SearchTargets} are the nodes of a family as lists
- * at each token, which a {@code NormJoin} multiplies as far as {@code Norms} allow it.
+ * transformers. A {@link dev.tributary.attribution.ReplacementGraph} is the whole graph of a model
+ * whose MLPs are transcoders: {@code ReplacementModel} pulls directions through it, {@code
+ * ReplacementGraphBuilder} makes {@code AdjacencyRows} of them, and a {@link
+ * dev.tributary.attribution.ReplacementIntervention} does what edges say. {@code SearchSources} and
+ * {@code SearchTargets} are the nodes of a family as lists at each token, which a {@code NormJoin}
+ * multiplies as far as {@code Norms} allow it.
  *
  * <p>Whether: a {@link dev.tributary.attribution.Certificate} says that the edges into a target are
  * complete, an {@link dev.tributary.attribution.EdgePatch} how well an edge predicts what happens,

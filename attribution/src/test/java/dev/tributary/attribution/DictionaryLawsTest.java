@@ -27,10 +27,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
-import java.util.stream.Collectors;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.constraints.LongRange;
@@ -108,7 +106,11 @@ class DictionaryLawsTest {
         made = made.withInputBias(gaussian(Shape.of(width), 0.3));
       }
       return made.withNormalisation(
-          Normalisation.values()[random.nextInt(Normalisation.values().length)]);
+          switch (random.nextInt(3)) {
+            case 0 -> Normalisation.LAYER_NORM;
+            case 1 -> Normalisation.CONSTANT_NORM;
+            default -> Normalisation.NONE;
+          });
     }
 
     void autoencoder(Place place) {
@@ -211,8 +213,8 @@ class DictionaryLawsTest {
   private static EdgeAttribution edges(Sets sets, long seed) {
     return EdgeAttribution.of(
         nodes(sets, seed),
-        ScaleGradient.values()[(int) (seed % 2)],
-        EdgeMeasure.values()[(int) (seed / 2 % 2)]);
+        seed % 2 == 0 ? ScaleGradient.LIVE : ScaleGradient.DETACHED,
+        seed / 2 % 2 == 0 ? EdgeMeasure.ATTRIBUTION : EdgeMeasure.ACTIVATION);
   }
 
   private static List<Latent> active(Run run) {
@@ -401,12 +403,9 @@ class DictionaryLawsTest {
                   "metric",
                   Progress.NONE)
               .grown(10_000);
-      Map<Boolean, Long> kinds =
-          circuit.nodes().stream()
-              .collect(
-                  Collectors.partitioningBy(
-                      member -> member.node() instanceof Latent, Collectors.counting()));
-      assertTrue(kinds.get(true) > 0, "seed " + seed);
+      assertTrue(
+          circuit.nodes().stream().anyMatch(member -> member.node() instanceof Latent),
+          "seed " + seed);
       double size =
           circuit.inputs().stream()
               .mapToDouble(input -> input.certificate().magnitude())

@@ -12,7 +12,6 @@ import dev.tributary.transformer.file.Safetensors;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.LongBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -85,9 +84,10 @@ final class ExpectedTensors {
     }
   }
 
-  /** Numbers of a tensor, also of whole ones. */
-  private static double[] numbers(Safetensors file, String name) throws IOException {
-    if (file.elementType(name) != ElementType.I64) {
+  /** Numbers of a tensor, also of whole ones and of bytes. */
+  static double[] numbers(Safetensors file, String name) throws IOException {
+    ElementType type = file.elementType(name);
+    if (type != ElementType.I64 && type != ElementType.U8) {
       return file.tensor(name, DType.DOUBLE).toDoubles();
     }
     ByteBuffer bytes =
@@ -95,16 +95,15 @@ final class ExpectedTensors {
     byte[] header = new byte[Math.toIntExact(bytes.getLong())];
     bytes.get(header);
     JsonNode offsets = new ObjectMapper().readTree(header).get(name).get("data_offsets");
-    LongBuffer numbers =
+    ByteBuffer own =
         bytes
             .slice(
                 bytes.position() + offsets.get(0).asInt(),
                 offsets.get(1).asInt() - offsets.get(0).asInt())
-            .order(ByteOrder.LITTLE_ENDIAN)
-            .asLongBuffer();
-    double[] result = new double[numbers.remaining()];
+            .order(ByteOrder.LITTLE_ENDIAN);
+    double[] result = new double[own.remaining() / (type == ElementType.U8 ? 1 : Long.BYTES)];
     for (int i = 0; i < result.length; i++) {
-      result[i] = numbers.get(i);
+      result[i] = type == ElementType.U8 ? own.get() : own.getLong();
     }
     return result;
   }

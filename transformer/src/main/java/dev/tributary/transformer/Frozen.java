@@ -4,7 +4,9 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.autodiff.Variable;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * Holds what makes a transformer curved as it was in a base run of the same model and tokens: the
@@ -13,9 +15,11 @@ import java.util.Map;
  */
 public final class Frozen extends Change {
   private final Run base;
+  private final Set<Site.Curvature> held;
 
-  private Frozen(Run base) {
+  private Frozen(Run base, Set<Site.Curvature> held) {
     this.base = base;
+    this.held = held;
   }
 
   /**
@@ -25,7 +29,17 @@ public final class Frozen extends Change {
    * @return the change
    */
   public static Frozen as(Run base) {
-    return new Frozen(base);
+    return new Frozen(base, EnumSet.complementOf(EnumSet.of(Site.Curvature.NONE)));
+  }
+
+  /**
+   * Attention patterns alone held as in this run.
+   *
+   * @param base of the same model and as many tokens
+   * @return the change
+   */
+  public static Frozen patternsAs(Run base) {
+    return new Frozen(base, EnumSet.of(Site.Curvature.PATTERN));
   }
 
   @Override
@@ -35,7 +49,7 @@ public final class Frozen extends Change {
 
   @Override
   boolean changes(Site site) {
-    return site.curvature() != Site.Curvature.NONE;
+    return held.contains(site.curvature());
   }
 
   @Override
@@ -61,6 +75,9 @@ public final class Frozen extends Change {
 
   @Override
   Variable at(Site site, int layer, Variable variable, Run.Recorder run) {
+    if (!changes(site)) {
+      return variable;
+    }
     return switch (site.curvature()) {
       case NONE -> variable;
       case SCALE, PATTERN -> Variable.constant(base.value(new Place(site, layer, Map.of())));

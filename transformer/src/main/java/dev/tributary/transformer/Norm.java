@@ -134,7 +134,7 @@ public final class Norm {
    * @param tangents of rows, [.., n]
    * @return [.., n]
    */
-  Tensor moved(Tensor tangents) {
+  public Tensor moved(Tensor tangents) {
     return centred(tangents).times(gain);
   }
 
@@ -143,7 +143,12 @@ public final class Norm {
     return bias;
   }
 
-  private Tensor centred(Tensor x) {
+  /**
+   * {@return rows less their mean, if it subtracts that; its own adjoint}
+   *
+   * @param x [.., n]
+   */
+  public Tensor centred(Tensor x) {
     return config.centres() ? x.centred(-1) : x;
   }
 }

@@ -94,6 +94,11 @@ public final class Outlet {
         : numbers.over(run.value(scale, layer).slice(0, firstToken, end));
   }
 
+  /** {@return what it adds whatever the part computes, [dModel], if it adds something} */
+  public Optional<Tensor> bias() {
+    return norm.flatMap(Norm::bias).map(bias -> multiplier == 1 ? bias : bias.times(multiplier));
+  }
+
   /**
    * {@return whether derivatives pass it as {@link #push} says}
    *

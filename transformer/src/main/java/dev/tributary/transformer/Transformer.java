@@ -447,6 +447,28 @@ public final class Transformer {
     return run(sites, Run.Recorder.Derivatives.KEPT, tokens);
   }
 
+  /**
+   * Runs the model and records some sites without derivatives: beyond these, nothing outlives its
+   * layer.
+   *
+   * @param sites what to record, where the model has it
+   * @param tokens as for {@link #run(int...)}
+   * @return what was recorded, in which everything is constant
+   * @throws IllegalArgumentException as {@link #run(int...)}
+   */
+  public Run values(Set<Site> sites, int... tokens) {
+    requireTokens(tokens);
+    Scope.requireRoom(
+        () ->
+            Shapes.measure(
+                () -> {
+                  run(sites, Run.Recorder.Derivatives.NONE, new int[tokens.length]);
+                  return Scope.reservedBytes();
+                }),
+        "a run of " + tokens.length + " tokens");
+    return run(sites, Run.Recorder.Derivatives.NONE, tokens);
+  }
+
   private Run run(Set<Site> sites, Run.Recorder.Derivatives derivatives, int[] tokens) {
     Transformer own = in(tokens.length);
     return own.rerun(new Run.Recorder(own, tokens, sites, derivatives, List.of()), tokens, 0);
@@ -575,6 +597,38 @@ public final class Transformer {
       requireToken(word);
     }
     return unembedding.of(words).logits(normalised);
+  }
+
+  /**
+   * {@return the logits of every word as {@link #unembed(Variable)} says, but before any cap}
+   *
+   * @param normalised [token, dModel]
+   */
+  public Variable unembedUncapped(Variable normalised) {
+    return unembedding.uncapped(normalised);
+  }
+
+  /**
+   * {@return along what normalised final residuals make logits of some words exceed the mean of all
+   * logits, before any cap, [word, dModel]}
+   *
+   * @param words ids of the words
+   * @throws IllegalArgumentException if one is outside the vocabulary
+   */
+  public Tensor logitDirections(int... words) {
+    Arrays.stream(words).forEach(this::requireToken);
+    return unembedding.directions(words);
+  }
+
+  /**
+   * {@return what biases add to the logits of some words less the mean of all, [word]}
+   *
+   * @param words ids of the words
+   * @throws IllegalArgumentException if one is outside the vocabulary
+   */
+  public double[] logitBiases(int... words) {
+    Arrays.stream(words).forEach(this::requireToken);
+    return unembedding.biases(words);
   }
 
   void requireTokens(int[] tokens) {

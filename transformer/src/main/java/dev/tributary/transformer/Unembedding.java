@@ -1,7 +1,10 @@
 package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import java.util.Arrays;
 import java.util.Optional;
 import java.util.OptionalDouble;
 
@@ -19,20 +22,45 @@ record Unembedding(TransformerConfig.Unembedding config, Tensor rows, Optional<T
 
   /** From [token, dModel] to [token, word]. */
   Variable logits(Variable normalised) {
-    Variable logits = product(normalised);
-    if (bias.isPresent()) {
-      logits = logits.plus(Variable.constant(bias.get()));
-    }
-    double multiplier = config.multiplier();
-    Variable scaled = multiplier == 1 ? logits : logits.times(multiplier);
+    Variable scaled = uncapped(normalised);
     OptionalDouble cap = config.cap();
     return cap.isEmpty()
         ? scaled
         : scaled.times(1 / cap.getAsDouble()).tanh().times(cap.getAsDouble());
   }
 
+  /** The same before any cap. */
+  Variable uncapped(Variable normalised) {
+    Variable logits = product(normalised);
+    if (bias.isPresent()) {
+      logits = logits.plus(Variable.constant(bias.get()));
+    }
+    double multiplier = config.multiplier();
+    return multiplier == 1 ? logits : logits.times(multiplier);
+  }
+
   private Variable product(Variable normalised) {
     return normalised.matmulTransposed(Variable.constant(rows));
+  }
+
+  /** See {@link Transformer#logitDirections}. */
+  Tensor directions(int... words) {
+    try (Scope scope = Scope.open()) {
+      int vocabulary = rows.shape().size(0);
+      Tensor mean =
+          Tensor.full(rows.dtype(), Shape.of(1, vocabulary), 1.0 / vocabulary).matmul(rows);
+      return scope.keep(rows.gather(0, words).minus(mean).times(config.multiplier()));
+    }
+  }
+
+  /** See {@link Transformer#logitBiases}. */
+  double[] biases(int... words) {
+    if (bias.isEmpty()) {
+      return new double[words.length];
+    }
+    double[] all = bias.get().toDoubles();
+    double mean = Arrays.stream(all).average().orElse(0);
+    return Arrays.stream(words).mapToDouble(w -> (all[w] - mean) * config.multiplier()).toArray();
   }
 
   /** Logits that move along their tangents in a base run. */

@@ -16,10 +16,14 @@
  *
  * <p>A {@link dev.tributary.transformer.Run} is what one forward pass recorded at each {@link
  * dev.tributary.transformer.Site}. It is run again with a {@link dev.tributary.transformer.Change}:
- * an {@link dev.tributary.transformer.Intervention} at a {@link dev.tributary.transformer.Place},
- * or {@link dev.tributary.transformer.Frozen}. A {@link dev.tributary.transformer.Dictionary}
- * ({@link dev.tributary.transformer.LatentActivation}) makes an {@link
- * dev.tributary.transformer.Encoding} of a run, beside the model.
+ * an {@link dev.tributary.transformer.Intervention} at a {@link dev.tributary.transformer.Place}, a
+ * {@link dev.tributary.transformer.LatentIntervention} on a latent, or {@link
+ * dev.tributary.transformer.Frozen}. A {@link dev.tributary.transformer.Dictionary} ({@link
+ * dev.tributary.transformer.LatentActivation}, {@link dev.tributary.transformer.DecoderRows}) makes
+ * an {@link dev.tributary.transformer.Encoding} of a run, beside the model. A {@link
+ * dev.tributary.transformer.Continuation} is a text that grows token by token, perhaps with
+ * changes, by a {@link dev.tributary.transformer.Sampling}. A {@link
+ * dev.tributary.transformer.HeldAttention} is an attention of a run as a linear map.
  */
 @NullMarked
 package dev.tributary.transformer;

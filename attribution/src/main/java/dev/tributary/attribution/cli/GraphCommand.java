@@ -35,6 +35,7 @@ import picocli.CommandLine.Option;
       "  graph --html circuit.html",
       "  graph --nodes 200 --dot circuit.dot --csv edges.csv",
       "  graph --json > circuit.json",
+      "  graph --model DIR --transcoders DIR --prompt \"The capital of France is\" --html c.html",
       "  graph --include \"L2.head5[14<-7]\" \"L0.head1[7<-2]\" \"embedding[2]\""
     })
 final class GraphCommand implements Callable<Integer> {
@@ -97,6 +98,8 @@ final class GraphCommand implements Callable<Integer> {
       description = "Keep this many edges, those through which most influence passes.")
   private Optional<Integer> top = Optional.empty();
 
+  @Mixin private final ReplacementOptions replacement = new ReplacementOptions();
+
   @Mixin private final CircuitOutputs outputs = new CircuitOutputs();
 
   GraphCommand(PrintWriter out, PrintWriter err) {
@@ -112,7 +115,11 @@ final class GraphCommand implements Callable<Integer> {
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Subject subject = options.open(progress);
-      circuit = pruned(find(subject, progress.within(Phase.CIRCUIT)));
+      Progress found = progress.within(Phase.CIRCUIT);
+      circuit =
+          replacement.isReplaced()
+              ? cut(replacement.circuit(subject, nodes, nodeShare(), edgeShare(), found))
+              : pruned(find(subject, found));
       report = TextReport.of(subject, circuit, steps());
     }
     outputs.write(circuit, options.json(), report, out, err);
@@ -124,6 +131,10 @@ final class GraphCommand implements Callable<Integer> {
     requireArgument(
         include.isEmpty() || (nodes.isEmpty() && !largest),
         "--include says which nodes; --nodes and --largest look for others");
+    replacement.requireOptions();
+    requireArgument(
+        !replacement.isReplaced() || (include.isEmpty() && !largest),
+        "--transcoders bring latents of their own: --include and --largest name others");
     nodes.ifPresent(
         count -> requireArgument(count >= 1, "--nodes is %d, it must be 1 or more", count));
     top.ifPresent(count -> requireArgument(count >= 1, "--top is %d, it must be 1 or more", count));
@@ -157,10 +168,11 @@ final class GraphCommand implements Callable<Integer> {
   }
 
   private Circuit pruned(Circuit circuit) {
+    return cut(isSharePruned() ? circuit.prune(nodeShare(), edgeShare()) : circuit);
+  }
+
+  private Circuit cut(Circuit circuit) {
     Circuit pruned = circuit;
-    if (isSharePruned()) {
-      pruned = pruned.prune(nodeShare(), edgeShare());
-    }
     if (threshold.isPresent()) {
       pruned = pruned.above(threshold.get());
     }
@@ -187,11 +199,13 @@ final class GraphCommand implements Callable<Integer> {
   private List<String> steps() {
     List<String> steps = new ArrayList<>();
     steps.add(
-        !include.isEmpty()
-            ? "the nodes named"
-            : largest
-                ? nodes.orElse(NODES) + " nodes of largest attribution"
-                : nodes.orElse(NODES) + " nodes found backwards from the metric");
+        replacement.isReplaced()
+            ? "at most " + replacement.mostLatents(nodes) + " latents of a replacement model"
+            : !include.isEmpty()
+                ? "the nodes named"
+                : largest
+                    ? nodes.orElse(NODES) + " nodes of largest attribution"
+                    : nodes.orElse(NODES) + " nodes found backwards from the metric");
     if (isSharePruned()) {
       steps.add(
           "pruned to "

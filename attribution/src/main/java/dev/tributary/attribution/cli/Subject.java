@@ -15,6 +15,7 @@ import dev.tributary.transformer.ScaleGradient;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
+import java.util.function.IntFunction;
 
 /**
  * What a command explains: a prompt, what a model makes of it, and one number of that.
@@ -24,6 +25,7 @@ import java.util.function.Function;
  * @param tokens of the prompt
  * @param sinks those at which the model keeps long residual streams
  * @param predictions most probable first
+ * @param word what a token of the vocabulary is called
  * @param predictor what another run of the same prompt predicts
  */
 record Subject(
@@ -35,6 +37,7 @@ record Subject(
     List<AttentionSink> sinks,
     List<Prediction> predictions,
     MetricReading metric,
+    IntFunction<Word> word,
     Function<Run, List<Prediction>> predictor) {
 
   /**

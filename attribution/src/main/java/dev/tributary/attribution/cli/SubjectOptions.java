@@ -161,6 +161,7 @@ final class SubjectOptions {
         AttentionSink.of(run),
         predictions,
         new MetricReading(ofLogits, trace, side.stage, explained, unwanted, chosen, nodes.value()),
+        prompt::word,
         changed -> predictions(prompt, changed, at));
   }
 

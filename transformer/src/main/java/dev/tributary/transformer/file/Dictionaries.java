@@ -8,15 +8,62 @@ import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.List;
 
-/** Sparse autoencoders out of files. */
+/** Dictionaries out of files: sparse autoencoders, transcoders and cross-layer transcoders. */
 public final class Dictionaries {
   private Dictionaries() {}
 
   /**
-   * Reads the autoencoders of a model. What a folder holds is recognised by its config: {@code
-   * autoencoders.json} or SAELens' {@code cfg.json}.
+   * Reads the dictionaries of a model. A folder may hold several, up to four levels inside it, each
+   * recognised by its files:
    *
-   * <p><b>autoencoders.json</b>, beside {@code autoencoders.safetensors}:
+   * <ul>
+   *   <li><b>SAELens</b> 2 to 6: {@code cfg.json} beside {@code sae_weights.safetensors}, of
+   *       architecture standard, topk, jumprelu, gated, abstopk, their transcoders, and checkpoints
+   *       of batchtopk and matryoshka_batchtopk
+   *   <li><b>Gemma Scope</b>: {@code params.npz}, and {@code params.safetensors} of the second one
+   *   <li><b>Llama Scope</b>: {@code hyperparams.json} above {@code checkpoints/final.safetensors},
+   *       or {@code config.json} beside {@code sae_weights.safetensors}
+   *   <li><b>dictionary_learning</b>: {@code config.json} beside {@code ae.pt}
+   *   <li><b>sparsify</b>: {@code cfg.json} beside {@code sae.safetensors}
+   *   <li>what torch.save wrote, {@code .pt} or {@code .pth}, of <b>transformer-debugger</b>,
+   *       <b>Qwen Scope</b>, <b>Goodfire</b>, and attention autoencoders with their {@code
+   *       _cfg.json}
+   *   <li><b>circuit-tracer</b>: {@code config.yaml} beside {@code layer_<layer>.safetensors}, or
+   *       {@code W_enc_<layer>.safetensors} and {@code W_dec_<layer>.safetensors} of a cross-layer
+   *       transcoder. Decoders stay on disk
+   *   <li><b>dictionaries.json</b> beside {@code dictionaries.safetensors}, see below
+   * </ul>
+   *
+   * <p>Latents are those of the library that wrote the file; those of Llama Scope are SAELens'.
+   * Vectors of models that SAELens loaded with {@code center_writing_weights} are encoded less
+   * their mean, and then what is reconstructed is the vector less its mean.
+   *
+   * <p>What files leave out, names of folders often tell, such as {@code
+   * gemma-scope-2b-pt-res/layer_5/width_16k/average_l0_71}, {@code layers.5.mlp}, {@code
+   * resid_post_layer_3}, {@code SAE-Res-Qwen3-1.7B-Base-W32K-L0_50/layer12.sae.pt} or {@code
+   * resid_post_mlp_v5_32k/autoencoders/3.pt}. Else a list in <b>dictionaries.json</b> says it, for
+   * the files and folders named there and no others:
+   *
+   * <pre>{@code
+   * {"files": [{"path": "3.pt", "hook": "resid_post_mlp", "layer": 3},
+   *            {"path": "mlp-tm/5", "factor": 0.285, "centred": true, "label": "tm"},
+   *            {"path": "layer12.sae.pt", "hook": "blocks.12.hook_resid_post", "k": 50}]}
+   * }</pre>
+   *
+   * <ul>
+   *   <li>{@code path} of a file or folder, inside the folder of the list
+   *   <li>{@code hook} where it reads, {@code hook_out} where a transcoder writes, {@code layer}:
+   *       names as TransformerLens has them, or OpenAI's
+   *   <li>{@code k} latents of a token are active
+   *   <li>{@code factor} of the vectors that it was trained on, SAELens' norm_scaling_factor
+   *   <li>{@code centred} whether vectors are less their mean
+   *   <li>{@code normalize} whether vectors of a file of transformer-debugger are normalised; they
+   *       are if its activation is TopK
+   *   <li>{@code label} that tells it from another of its kind and layer
+   * </ul>
+   *
+   * <p><b>dictionaries.json</b> beside {@code dictionaries.safetensors} holds autoencoders of a
+   * model in one file:
    *
    * <pre>{@code
    * {"sites": {"mlp_post_act":     {"activation": "ReLU"},
@@ -25,11 +72,11 @@ public final class Dictionaries {
    *  "n_latents": 512}
    * }</pre>
    *
-   * <p>A site is {@code mlp_post_act} (MLP_ACTIVATION), {@code resid_delta_mlp} (MLP_OUTPUT) or
-   * {@code resid_delta_attn} (ATTENTION_OUTPUT); an activation is {@code ReLU}, {@code TopK},
-   * {@code JumpReLU} or {@code Gated}. {@code n_latents} may be missing, and other keys beside
-   * {@code sites} are not read. Tensors are called {@code <site>.<layer>.<part>}, and not every
-   * layer needs to have them:
+   * <p>A site is {@code mlp_post_act}, {@code resid_delta_mlp}, {@code resid_delta_attn}, {@code
+   * resid_post_mlp} or {@code resid_post_attn}; an activation is {@code ReLU}, {@code TopK}, {@code
+   * JumpReLU} or {@code Gated}. {@code n_latents} may be missing, and other keys beside {@code
+   * sites} are not read. Tensors are called {@code <site>.<layer>.<part>}, and not every layer
+   * needs to have them:
    *
    * <ul>
    *   <li>{@code encoder.weight} [latent, n]
@@ -40,38 +87,18 @@ public final class Dictionaries {
    *   <li>{@code gate_bias} and {@code log_scale} [latent], only if Gated
    * </ul>
    *
-   * <p><b>autoencoders.json</b> with a list of files instead of {@code sites}, each what
-   * transformer-debugger saves: the state dictionary of an autoencoder by torch.save.
+   * <p>Lists, and these files, may also be called {@code autoencoders}.
    *
-   * <pre>{@code
-   * {"files": [{"path": "mlp_post_act/0.pt",   "site": "mlp_post_act",    "layer": 0},
-   *            {"path": "resid_delta_mlp/0.pt", "site": "resid_delta_mlp", "layer": 0,
-   *             "normalize": false}]}
-   * }</pre>
-   *
-   * <p>Paths lead into the folder. {@code normalize} has to be there if the activation is TopK, and
-   * false: the published TopK autoencoders of GPT-2 small encode normalised vectors, though their
-   * files do not say so, and cannot be read.
-   *
-   * <p><b>cfg.json</b>, beside {@code sae_weights.safetensors}, as SAELens saves an autoencoder of
-   * architecture standard, topk, jumprelu or gated; in the folder itself, or in folders up to three
-   * levels inside it, one for each autoencoder. Its hook is {@code blocks.<layer>.mlp.hook_post}
-   * (MLP_ACTIVATION), {@code hook_mlp_out} (MLP_OUTPUT) or {@code hook_attn_out}
-   * (ATTENTION_OUTPUT). Latents are those of SAELens; with {@code center_writing_weights} among the
-   * {@code model_from_pretrained_kwargs}, those of a model whose writes have mean 0, and then what
-   * is reconstructed is the vector less its mean.
-   *
-   * @param path the folder, or one of the files named here
+   * @param path a folder, or the file by which a dictionary is recognised
    * @param dtype in which to compute, whatever the file holds
    * @param config of the model
    * @return in the order of the forward pass
-   * @throws IOException if a file is missing or broken, files contradict each other, they do not
-   *     fit the model, or need what cannot be represented here, e.g. another hook or a
-   *     normalisation
+   * @throws IOException if a file is missing or broken, files contradict each other, leave out what
+   *     nobody else says, do not fit the model, or need what cannot be represented here
    */
   public static List<Dictionary> load(Path path, DType dtype, TransformerConfig config)
       throws IOException {
-    return AutoencoderFiles.read(path, dtype, config);
+    return DictionaryFiles.read(path, dtype, config);
   }
 
   /**

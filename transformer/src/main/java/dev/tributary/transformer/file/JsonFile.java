@@ -17,6 +17,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.IntNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import com.google.errorprone.annotations.FormatMethod;
 import com.google.errorprone.annotations.FormatString;
 import dev.tributary.transformer.family.Keys;
@@ -58,6 +59,14 @@ final class JsonFile implements Keys {
   private static final ObjectMapper MAPPER =
       new ObjectMapper(FACTORY).enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
 
+  private static final ObjectMapper YAML =
+      new ObjectMapper(
+          YAMLFactory.builder()
+              .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+              .streamReadConstraints(
+                  StreamReadConstraints.builder().maxNestingDepth(NESTING).build())
+              .build());
+
   private final Path path;
 
   /** How to get from the top of the file to {@code root}: empty, or keys that each end in a dot. */
@@ -88,6 +97,29 @@ final class JsonFile implements Keys {
     } catch (JsonProcessingException | CharacterCodingException e) {
       throw BadFile.causedBy(e, path, "this file is not valid JSON: %s", reason(e, bytes));
     } catch (OutOfMemoryError e) {
+      throw BadFile.causedBy(e, path, "what this file describes does not fit into memory");
+    }
+  }
+
+  /**
+   * Reads a YAML file that holds one mapping, as if it were JSON. What YAML has beyond that, such
+   * as tags and anchors, makes nothing but texts, numbers, lists and mappings.
+   *
+   * @param limit largest size that such a file has, bytes
+   * @throws IOException if it cannot be read, is larger, or holds anything else
+   */
+  static JsonFile readYaml(Path path, int limit) throws IOException {
+    byte[] bytes = BadFile.bytes(path, limit);
+    try (Reader reader = reader(bytes)) {
+      if (YAML.readTree(reader) instanceof ObjectNode object) {
+        return new JsonFile(path, "", object);
+      }
+      throw BadFile.because(path, "this file holds no YAML mapping");
+    } catch (IOException | RuntimeException e) {
+      throw e instanceof IOException bad && bad.getClass() == IOException.class
+          ? bad
+          : BadFile.causedBy(e, path, "this file is not valid YAML, or nests too deeply");
+    } catch (OutOfMemoryError | StackOverflowError e) {
       throw BadFile.causedBy(e, path, "what this file describes does not fit into memory");
     }
   }

@@ -167,6 +167,20 @@ final class StoredTensor {
         added);
   }
 
+  /** What has one index along an axis, without that axis. */
+  StoredTensor along(int axis, int index) {
+    int[] rest = IntStream.range(0, strides.length).filter(i -> i != axis).toArray();
+    int[] otherSizes = Arrays.stream(rest).map(i -> sizes[i]).toArray();
+    return new StoredTensor(
+        storage,
+        name,
+        Shape.of(otherSizes),
+        first + index * strides[axis],
+        otherSizes,
+        Arrays.stream(rest).mapToLong(i -> strides[i]).toArray(),
+        added);
+  }
+
   /** One of the weights that lie here, as we have it. */
   StoredTensor weight(Layout.Entry entry, Slot slot) {
     StoredTensor ours = after(entry.spelling().skippedRows());
@@ -253,6 +267,48 @@ final class StoredTensor {
     Optional<StoredRows> rows = rows();
     return inFile(
         access -> rows.isPresent() ? rows.get().encoded(dtype, access) : read(dtype, access));
+  }
+
+  /**
+   * Some rows of a matrix, [chosen, n], in the innermost open scope; no others are read.
+   *
+   * @param chosen from 0, in any order
+   * @throws IOException as {@link #read}
+   */
+  Tensor rows(DType dtype, int... chosen) throws IOException {
+    requireReadable();
+    Shape wanted = shape.with(0, chosen.length);
+    BlockFormat format = type().format();
+    if (format == null || strides[1] != 1 || wanted.length() == 0) {
+      return inFile(access -> Tensor.generate(dtype, wanted, new Rows(access, chosen)));
+    }
+    long[] starts = Arrays.stream(chosen).mapToLong(row -> first + row * strides[0]).toArray();
+    StoredRows rows = new StoredRows(storage, format, wanted, false, starts);
+    return inFile(access -> rows.decoded(dtype, access));
+  }
+
+  /** Numbers of some rows of a matrix. */
+  private final class Rows implements Tensor.Source {
+    private final Numbers numbers;
+    private final int[] chosen;
+
+    Rows(FileBytes.Access access, int... chosen) {
+      this.numbers = new Numbers(access, 0, 1);
+      this.chosen = chosen;
+    }
+
+    @Override
+    public void read(int from, double[] values, int count) {
+      int width = shape.size(1);
+      double[] row = new double[width];
+      for (int done = 0; done < count; ) {
+        int column = (from + done) % width;
+        int run = Math.min(count - done, width - column);
+        numbers.read(chosen[(from + done) / width] * width + column, row, run);
+        System.arraycopy(row, 0, values, done, run);
+        done += run;
+      }
+    }
   }
 
   /** What is made of an open file. */

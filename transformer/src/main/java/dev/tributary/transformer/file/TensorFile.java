@@ -23,11 +23,11 @@ import java.util.stream.Collectors;
  * in memory, and a large one is opened for as long as one tensor is read.
  */
 public abstract sealed class TensorFile implements Tensors
-    permits Safetensors, TorchFile, Gguf, TensorFolder {
+    permits Safetensors, TorchFile, Npz, Gguf, TensorFolder {
   /** How the name of an index of several files ends. */
   private static final String INDEX = ".index.json";
 
-  private static final List<String> ENDS = List.of(".safetensors", ".pt", ".pth", ".bin");
+  private static final List<String> ENDS = List.of(".safetensors", ".pt", ".pth", ".bin", ".npz");
 
   private final Path path;
   private final Map<String, StoredTensor> tensors;
@@ -38,8 +38,9 @@ public abstract sealed class TensorFile implements Tensors
   }
 
   /**
-   * Opens a file that is recognised by what is in it: safetensors, GGUF, what torch.save wrote, or
-   * (by the end of its name, {@code .index.json}) Hugging Face's index of several such files.
+   * Opens a file that is recognised by what is in it: safetensors, GGUF, what torch.save or
+   * numpy.savez wrote, or (by the end of its name, {@code .index.json}) Hugging Face's index of
+   * several such files.
    *
    * @param file where it is
    * @return the file, its tensors not yet read
@@ -72,6 +73,9 @@ public abstract sealed class TensorFile implements Tensors
     FileBytes bytes = FileBytes.open(file, memoryLimit);
     if (Gguf.isOne(bytes)) {
       return Gguf.open(bytes);
+    }
+    if (Npz.isOne(bytes)) {
+      return Npz.open(bytes);
     }
     return TorchFile.isOne(bytes) ? TorchFile.open(bytes) : Safetensors.open(bytes);
   }

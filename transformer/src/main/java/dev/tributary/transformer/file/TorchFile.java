@@ -89,7 +89,7 @@ public final class TorchFile extends TensorFile {
 
   /** Whether torch.save wrote a file, now or long ago, to judge by its first bytes. */
   static boolean isOne(FileBytes bytes) throws IOException {
-    return TorchArchive.isOne(bytes) || TorchStream.isOne(bytes) || TorchStream.isTar(bytes);
+    return ZipArchive.isOne(bytes) || TorchStream.isOne(bytes) || TorchStream.isTar(bytes);
   }
 
   static TorchFile open(FileBytes bytes) throws IOException {
@@ -99,7 +99,7 @@ public final class TorchFile extends TensorFile {
       }
       Reader reader =
           new Reader(
-              bytes, TorchArchive.isOne(bytes) ? new TorchArchive(bytes) : new TorchStream(bytes));
+              bytes, ZipArchive.isOne(bytes) ? new TorchArchive(bytes) : new TorchStream(bytes));
       reader.read();
       return new TorchFile(bytes.path(), reader);
     } catch (OutOfMemoryError e) {

@@ -9,9 +9,12 @@
  * on disk, whose names and shapes are those that its {@link
  * dev.tributary.transformer.family.Architecture} says, with an {@link
  * dev.tributary.transformer.file.Adapter} or without ({@code AdapterConfig} says which weights it
- * changes, {@code AdaptedWeights} what becomes of them). {@code AutoencoderFiles} finds
- * autoencoders in each of their formats. A {@link dev.tributary.transformer.file.Tokenizer} is what
- * {@code TokenizerFolder} folds into one description, with {@code AddedTokens} and the {@code
+ * changes, {@code AdaptedWeights} what becomes of them). {@code DictionaryFiles} finds dictionaries
+ * in each of their layouts, of which each has a class such as {@code SaeLens} or {@code
+ * GemmaScope}: it says what a {@code StoredDictionary} consists of, with the names of {@code Hook}
+ * for where, what {@code Names} of folders tell and what is {@code Given} in a {@code
+ * DictionaryList}. A {@link dev.tributary.transformer.file.Tokenizer} is what {@code
+ * TokenizerFolder} folds into one description, with {@code AddedTokens} and the {@code
  * ModelVocabulary}, or makes of a {@code SentencePieceModel} or with {@code GgufTokenizer}; {@code
  * TokenizerFile} checks it, and {@code TokenizerSteps} the steps around its model, with {@code
  * OnigurumaPattern} for a regular expression and {@code Charsmap} for a table of characters.
@@ -23,7 +26,7 @@
  *
  * <p>Tensors come out of a {@link dev.tributary.transformer.file.TensorFile}: {@link
  * dev.tributary.transformer.file.Safetensors}, a {@link dev.tributary.transformer.file.Gguf} file,
- * whose metadata say what beside other files a config does, a {@link
+ * whose metadata say what beside other files a config does, an {@code Npz}, a {@link
  * dev.tributary.transformer.file.TorchFile} ({@code TorchArchive} or {@code TorchStream}, {@code
  * Pickle}, {@code TorchObjects}) or a {@link dev.tributary.transformer.file.TensorFolder} of
  * several; {@code StoredTensor} is one tensor of it. A {@link

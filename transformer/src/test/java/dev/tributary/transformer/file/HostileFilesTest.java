@@ -101,12 +101,12 @@ class HostileFilesTest {
             genuine("debugger"),
             Models::load,
             Map.of(
-                "autoencoders.json", utf8(AutoencoderFolderTest.JSON.replace('\'', '"')),
-                "autoencoders.safetensors", AutoencoderFolderTest.weights().build()),
+                "autoencoders.json", utf8(DictionarySitesTest.JSON.replace('\'', '"')),
+                "autoencoders.safetensors", DictionarySitesTest.weights().build()),
             HostileFilesTest::loadAutoencoders,
             Map.of(
-                "cfg.json", utf8(SaeLensFolderTest.config("topk_rescaled")),
-                "sae_weights.safetensors", SaeLensFolderTest.weights("topk_rescaled").build()),
+                "cfg.json", utf8(SaeLensTest.config("topk_rescaled")),
+                "sae_weights.safetensors", SaeLensTest.weights("topk_rescaled").build()),
             HostileFilesTest::loadAutoencoders);
     return folders.entrySet().stream()
         .flatMap(

@@ -355,8 +355,8 @@ class TamperedFilesTest {
 
   @Test
   void autoencodersJson_loadsOrIsRefused() throws IOException {
-    JsonNode config = JSON.readTree(AutoencoderFolderTest.JSON.replace('\'', '"'));
-    byte[] weights = AutoencoderFolderTest.weights().build();
+    JsonNode config = JSON.readTree(DictionarySitesTest.JSON.replace('\'', '"'));
+    byte[] weights = DictionarySitesTest.weights().build();
     Tampering.check(
         folder, random -> autoencoders("autoencoders", config, "autoencoders", weights, random));
   }
@@ -368,8 +368,8 @@ class TamperedFilesTest {
     JsonNode[] configs = new JsonNode[names.size()];
     byte[][] weights = new byte[names.size()][];
     for (int i = 0; i < configs.length; i++) {
-      configs[i] = SaeLensFolderTest.config(names.get(i));
-      weights[i] = SaeLensFolderTest.weights(names.get(i)).build();
+      configs[i] = SaeLensTest.config(names.get(i));
+      weights[i] = SaeLensTest.weights(names.get(i)).build();
     }
     Tampering.check(
         folder,
@@ -381,12 +381,12 @@ class TamperedFilesTest {
 
   @Test
   void listedTorchFiles_loadOrAreRefused() throws IOException {
-    JsonNode list = JSON.readTree(TorchAutoencoderTest.JSON.replace('\'', '"'));
+    JsonNode list = JSON.readTree(TorchDictionaryTest.JSON.replace('\'', '"'));
     Files.createDirectory(folder.resolve("inside"));
-    for (Map.Entry<String, String> file : TorchAutoencoderTest.PATHS.entrySet()) {
-      Files.write(folder.resolve(file.getValue()), TorchAutoencoderTest.content(file.getKey()));
+    for (Map.Entry<String, String> file : TorchDictionaryTest.PATHS.entrySet()) {
+      Files.write(folder.resolve(file.getValue()), TorchDictionaryTest.content(file.getKey()));
     }
-    byte[] valid = TorchAutoencoderTest.content("topk");
+    byte[] valid = TorchDictionaryTest.content("topk");
     Path file = folder.resolve("inside/topk.pt");
     Tampering.check(
         folder,

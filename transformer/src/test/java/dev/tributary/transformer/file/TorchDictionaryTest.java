@@ -32,7 +32,7 @@ import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Files and expected numbers are PyTorch's: recipe.py beside them. */
-class TorchAutoencoderTest {
+class TorchDictionaryTest {
   /** 2 layers, dModel 4, 6 neurons. */
   private static final TransformerConfig CONFIG =
       TransformerConfig.gpt2(2, 4, 1, 4, 6, 8, 9, 1e-5, true);
@@ -50,7 +50,7 @@ class TorchAutoencoderTest {
 
   private static InputStream open(String name) {
     return Objects.requireNonNull(
-        TorchAutoencoderTest.class.getResourceAsStream("debugger/" + name));
+        TorchDictionaryTest.class.getResourceAsStream("debugger/" + name));
   }
 
   static byte[] content(String name) throws IOException {
@@ -105,23 +105,20 @@ class TorchAutoencoderTest {
     DType dtype = autoencoder.dtype();
     // Sums of up to nine products of numbers of about 1.
     double tolerance = 50 * dtype.epsilon();
-    double[] y = SaeLensFolderTest.doubles(expected.get("y"));
+    double[] y = SaeLensTest.doubles(expected.get("y"));
     Shape shape = Shape.of(y.length / autoencoder.width(), autoencoder.width());
     Variable read = Variable.constant(Tensor.of(dtype, shape, y));
     Variable latents = autoencoder.latents(read, ScaleGradient.LIVE);
     assertArrayEquals(
-        SaeLensFolderTest.doubles(expected.get("latents")), latents.value().toDoubles(), tolerance);
+        SaeLensTest.doubles(expected.get("latents")), latents.value().toDoubles(), tolerance);
     assertArrayEquals(
-        SaeLensFolderTest.doubles(expected.get("reconstruction")),
+        SaeLensTest.doubles(expected.get("reconstruction")),
         autoencoder.reconstruction(latents, read, ScaleGradient.LIVE, 0).value().toDoubles(),
         tolerance);
   }
 
   static Stream<Arguments> badFiles() {
-    String normalize =
-        ", expected false: a TopK file does not say whether its vectors were normalised, and"
-            + " autoencoders of normalised ones cannot be read";
-    String outside = ", expected the path of a file in this folder";
+    String outside = ", expected the path of a file or folder in this folder";
     return Stream.of(
         arguments(
             "'files': [",
@@ -131,18 +128,28 @@ class TorchAutoencoderTest {
         arguments(
             "'site': 'mlp_post_act'",
             "'site': 'resid'",
-            "files[0].site is \"resid\", expected resid_delta_attn, mlp_post_act, resid_delta_mlp"),
-        arguments("'site': 'mlp_post_act', ", "", "files[0].site is missing"),
+            "files[0].site is \"resid\", expected blocks.<layer>.<hook> or a hook of "
+                + Hook.known()),
         arguments(
-            "'layer': 1", "'layer': 2", "files[0].layer is 2, expected a whole number from 0 to 1"),
+            "'layer': 1",
+            "'layer': 1, 'k': 3",
+            "files[0].k is 3, expected none: a dictionary of this kind has no such thing"),
+        arguments(
+            "'site': 'mlp_post_act', 'layer': 1",
+            "'hook': 'blocks.1.mlp.hook_post', 'layer': 0",
+            "files[0].layer is 0, expected 1"),
+        arguments(
+            "'layer': 1",
+            "'layer': 1, 'label': 'x2'",
+            "files[0].label is \"x2\", expected letters from a to z and _"),
         arguments(
             "'layer': 1",
             "'layer': -1",
-            "files[0].layer is -1, expected a whole number from 0 to 1"),
+            "files[0].layer is -1, expected a whole number from 0 to 65535"),
         arguments(
             "'layer': 1",
             "'layer': 1.0",
-            "files[0].layer is 1.0, expected a whole number from 0 to 1"),
+            "files[0].layer is 1.0, expected a whole number from 0 to 65535"),
         arguments("'relu.pt'", "'/etc/passwd'", "files[0].path is \"/etc/passwd\"" + outside),
         arguments("'relu.pt'", "'../relu.pt'", "files[0].path is \"../relu.pt\"" + outside),
         arguments(
@@ -150,14 +157,7 @@ class TorchAutoencoderTest {
             "'inside/../../relu.pt'",
             "files[0].path is \"inside/../../relu.pt\"" + outside),
         arguments("'relu.pt'", "''", "files[0].path is \"\"" + outside),
-        arguments("'relu.pt'", "'a\\u0000b'", "\"a?b\" is not the path of a file"),
-        arguments(", 'normalize': false", "", "files[1].normalize is missing" + normalize),
-        arguments(
-            "'normalize': false", "'normalize': true", "files[1].normalize is true" + normalize),
-        arguments(
-            "'layer': 1",
-            "'layer': 1, 'normalize': true",
-            "files[0].normalize is true" + normalize));
+        arguments("'relu.pt'", "'a\\u0000b'", "\"a?b\" is not the path of a file"));
   }
 
   @ParameterizedTest
@@ -171,16 +171,32 @@ class TorchAutoencoderTest {
 
   static Stream<Arguments> badWeights() {
     return Stream.of(
-        arguments("relu.pt", "no.pt", "/no.pt: there is no such file"),
-        arguments("relu.pt", "inside", "/inside: this is a folder, expected a file"),
+        arguments("relu.pt", "no.pt", "/no.pt: there is no such file or folder"),
+        arguments(
+            "'site': 'mlp_post_act', ",
+            "",
+            "/relu.pt: this file does not say where it reads, as \"hook_resid_post\": list it in"
+                + " dictionaries.json with \"hook\""),
+        arguments(
+            "'layer': 1",
+            "'layer': 2",
+            "/relu.pt: \"blocks.2.mlp.hook_post\" is of a layer that the model does not have: it"
+                + " has 2"),
+        arguments(
+            "relu.pt",
+            "inside",
+            "/inside/topk.pt: this dictionary reads vectors of 4 at L1 MLP_ACTIVATION, and there"
+                + " the model has vectors of 6"),
         arguments(
             "relu.pt",
             "tied.pt",
-            "/tied.pt: tensor \"encoder.weight\" is [9, 4], and the model needs [latents, 6] at this site"),
+            "/tied.pt: this dictionary reads vectors of 4 at L1 MLP_ACTIVATION, and there the model"
+                + " has vectors of 6"),
         arguments(
             "tied.pt",
             "relu.pt",
-            "/relu.pt: tensor \"encoder.weight\" is [9, 6], and the model needs [latents, 4] at this site"),
+            "/relu.pt: this dictionary reads vectors of 6 at L0 ATTENTION_OUTPUT, and there the model"
+                + " has vectors of 4"),
         arguments(
             "inside/topk.pt",
             "id.pt",
@@ -188,7 +204,8 @@ class TorchAutoencoderTest {
         arguments(
             "'site': 'resid_delta_attn'",
             "'site': 'resid_delta_mlp'",
-            "/tied.pt: this is an autoencoder of MLP_OUTPUT of layer 0, and so is FOLDER/inside/topk.pt"));
+            "/tied.pt: this is a dictionary of blocks.0.hook_mlp_out, and so is FOLDER/inside/topk.pt:"
+                + " name one of them, or list both in dictionaries.json with labels"));
   }
 
   @ParameterizedTest
@@ -199,6 +216,20 @@ class TorchAutoencoderTest {
   }
 
   @Test
+  void load_labels_tellDictionariesOfOnePlaceApart() throws IOException {
+    write(
+        "{'files': [{'path': 'tied.pt', 'hook': 'hook_mlp_out', 'layer': 1},"
+            + " {'path': 'inside/topk.pt', 'hook': 'blocks.1.hook_mlp_out', 'label': 'k_three'}]}");
+    try (Scope scope = Scope.open()) {
+      assertEquals(
+          List.of("the mlp dictionary of layer 1", "the mlp k three dictionary of layer 1"),
+          Dictionaries.load(folder, DType.FLOAT, CONFIG).stream()
+              .map(Dictionary::toString)
+              .toList());
+    }
+  }
+
+  @Test
   void load_fileWithoutList_saysThatItIsNeeded() {
     Exception refusal =
         assertThrows(
@@ -206,8 +237,8 @@ class TorchAutoencoderTest {
             () -> Dictionaries.load(folder.resolve("relu.pt"), DType.FLOAT, CONFIG));
     assertEquals(
         folder.resolve("relu.pt")
-            + ": this is not a folder, expected one with autoencoders.json, which says where torch"
-            + " files belong, or cfg.json",
+            + ": this file does not say where it reads, as \"hook_resid_post\": list it in"
+            + " dictionaries.json with \"hook\"",
         refusal.getMessage());
   }
 

@@ -25,7 +25,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
-class AutoencoderFolderTest {
+class DictionarySitesTest {
   /** 2 layers, dModel 4, 6 neurons. */
   private static final TransformerConfig CONFIG =
       TransformerConfig.gpt2(2, 4, 1, 4, 6, 8, 9, 1e-5, true);
@@ -132,12 +132,12 @@ class AutoencoderFolderTest {
         json("{}", ".json: sites is missing, expected an object"),
         json(
             "{'sites': {}}",
-            ".json: sites is {}, expected at least one of resid_delta_attn, mlp_post_act,"
-                + " resid_delta_mlp"),
+            ".json: sites is {}, expected at least one of resid_delta_attn, resid_post_attn,"
+                + " mlp_post_act, resid_delta_mlp, resid_post_mlp"),
         json(
             "{'sites': {'resid': {'activation': 'ReLU'}}}",
-            ".json: sites has the key \"resid\", expected resid_delta_attn, mlp_post_act,"
-                + " resid_delta_mlp"),
+            ".json: sites has the key \"resid\", expected resid_delta_attn, resid_post_attn,"
+                + " mlp_post_act, resid_delta_mlp, resid_post_mlp"),
         json(
             "{'sites': {'mlp_post_act': 'ReLU'}}",
             ".json: sites.mlp_post_act is \"ReLU\", expected an object"),
@@ -173,7 +173,7 @@ class AutoencoderFolderTest {
             ".json: sites.mlp_post_act.tied is 1, expected true or false"),
         json(
             JSON.replace("'n_latents': 5", "'n_latents': 6"),
-            ".json: n_latents is 6, expected 5, as tensor \"resid_delta_mlp.0.encoder.weight\" in"
+            ".json: n_latents is 6, expected 5, as tensor \"mlp_post_act.1.encoder.weight\" in"
                 + " FOLDER/autoencoders.safetensors"),
         json(
             JSON.replace("'tied': true", "'tied': false"),
@@ -189,16 +189,18 @@ class AutoencoderFolderTest {
                 + " FOLDER/autoencoders.json does not have"),
         tensors(
             weights -> put(weights, "resid_delta_mlp.2.pre_bias", 4),
-            "tensor \"resid_delta_mlp.2.pre_bias\" is of a layer that the model does not have: it"
-                + " has 2"),
+            "there is no tensor \"resid_delta_mlp.2.encoder.weight\", and there are others of its"
+                + " layer"),
         tensors(
             weights -> put(weights, "resid_delta_mlp.01.pre_bias", 4),
             "tensor \"resid_delta_mlp.01.pre_bias\" is unknown: names are <site>.<layer>.<part>"
-                + " with a site of resid_delta_attn, mlp_post_act, resid_delta_mlp"),
+                + " with a site of resid_delta_attn, resid_post_attn, mlp_post_act,"
+                + " resid_delta_mlp, resid_post_mlp"),
         tensors(
             weights -> put(weights, "resid.0.pre_bias", 4),
             "tensor \"resid.0.pre_bias\" is unknown: names are <site>.<layer>.<part> with a site of"
-                + " resid_delta_attn, mlp_post_act, resid_delta_mlp"),
+                + " resid_delta_attn, resid_post_attn, mlp_post_act, resid_delta_mlp,"
+                + " resid_post_mlp"),
         tensors(
             weights -> put(weights, "resid_delta_mlp.0.threshold", LATENTS),
             "tensor \"resid_delta_mlp.0.threshold\" is unknown: its site has encoder.weight,"
@@ -218,15 +220,14 @@ class AutoencoderFolderTest {
             "there is no tensor of site resid_delta_mlp, which FOLDER/autoencoders.json has"),
         tensors(
             weights -> put(weights, "mlp_post_act.1.encoder.weight", LATENTS, 4),
-            "tensor \"mlp_post_act.1.encoder.weight\" is [5, 4], and the model needs [latents, 6]"
-                + " at this site"),
+            "tensor \"mlp_post_act.1.pre_bias\" is [6], expected [4]"),
         tensors(
             weights -> put(weights, "mlp_post_act.1.encoder.weight", 0, 6),
-            "tensor \"mlp_post_act.1.encoder.weight\" is [0, 6], and the model needs [latents, 6]"
-                + " at this site"),
+            "tensor \"mlp_post_act.1.encoder.weight\" is [0, 6], and there have to be latents"),
         tensors(
             weights -> put(weights, "resid_delta_mlp.1.decoder.weight", LATENTS, 4),
-            "tensor \"resid_delta_mlp.1.decoder.weight\" is [5, 4], expected [4, 5]"),
+            "tensor \"resid_delta_mlp.1.decoder.weight\" has rows of 4 latents, and tensor"
+                + " \"resid_delta_mlp.1.encoder.weight\" of 5"),
         tensors(
             weights -> put(weights, "mlp_post_act.1.threshold", 1),
             "tensor \"mlp_post_act.1.threshold\" is [1], expected [5]"),
@@ -265,10 +266,11 @@ class AutoencoderFolderTest {
     assertEquals(
         "/nowhere: there is no such file or folder",
         refusal(() -> Dictionaries.load(nowhere, DType.FLOAT, CONFIG)));
+    Files.delete(folder.resolve("autoencoders.json"));
     Path file = Files.writeString(folder.resolve("weights.txt"), "");
     assertEquals(
-        "/weights.txt: this is not a folder, expected one with autoencoders.json, which says where"
-            + " torch files belong, or cfg.json",
+        "/weights.txt: there are no dictionaries here, in any layout that is known, and no"
+            + " dictionaries.json",
         refusal(() -> Dictionaries.load(file, DType.FLOAT, CONFIG)));
   }
 

@@ -36,7 +36,7 @@ import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** The expected numbers are SAELens' formulas in PyTorch: recipe.py beside cases.json. */
-class SaeLensFolderTest {
+class SaeLensTest {
   private static final ObjectMapper JSON = new ObjectMapper();
 
   /** 2 layers, dModel 4, 6 neurons. */
@@ -51,7 +51,7 @@ class SaeLensFolderTest {
 
   private static JsonNode cases() {
     try (InputStream stream =
-        Objects.requireNonNull(SaeLensFolderTest.class.getResourceAsStream("saelens/cases.json"))) {
+        Objects.requireNonNull(SaeLensTest.class.getResourceAsStream("saelens/cases.json"))) {
       return JSON.readTree(stream);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
@@ -159,7 +159,8 @@ class SaeLensFolderTest {
     }
     write(folder.resolve("d"), config("topk_old"), weights("topk_old"));
     assertEquals(
-        "/d/cfg.json: this is an autoencoder of MLP_OUTPUT of layer 1, and so is FOLDER/a/cfg.json",
+        "/d/cfg.json: this is a dictionary of blocks.1.hook_mlp_out, and so is FOLDER/a/cfg.json:"
+            + " name one of them, or list both in dictionaries.json with labels",
         refusal());
   }
 
@@ -199,25 +200,19 @@ class SaeLensFolderTest {
   }
 
   static Stream<Arguments> badFiles() {
-    String hooks =
-        ", expected blocks.<layer>.<hook> with a hook of hook_attn_out, mlp.hook_post,"
-            + " hook_mlp_out";
+    String hooks = ", expected blocks.<layer>.<hook> with a hook of " + Hook.known();
     return Stream.of(
         config("hook_name", "null", "hook_name is null" + hooks),
         config("hook_name", "7", "hook_name is 7, expected a text"),
         config(
             "hook_name",
-            "\"blocks.0.hook_resid_pre\"",
-            "hook_name is \"blocks.0.hook_resid_pre\"" + hooks),
-        config(
-            "hook_name",
-            "\"blocks.0.attn.hook_z\"",
-            "hook_name is \"blocks.0.attn.hook_z\"" + hooks),
-        config(
-            "hook_name",
             "\"blocks.00.hook_mlp_out\"",
             "hook_name is \"blocks.00.hook_mlp_out\"" + hooks),
-        config("hook_name", "\"hook_embed\"", "hook_name is \"hook_embed\"" + hooks),
+        config("hook_name", "\"hook_z\"", "hook_name is \"hook_z\"" + hooks),
+        config(
+            "hook_name",
+            "\"blocks.0.ln1.hook_normalized\"",
+            "hook_name is \"blocks.0.ln1.hook_normalized\"" + hooks),
         config(
             "hook_name",
             "\"blocks.2.hook_mlp_out\"",
@@ -225,50 +220,53 @@ class SaeLensFolderTest {
         config(
             "hook_head_index",
             "3",
-            "hook_head_index is 3, expected none: an autoencoder of one head has no site here"),
+            "hook_head_index is 3, expected none: a dictionary of one head has no place here"),
         config(
             "hook_name_out",
             "\"blocks.1.hook_mlp_out\"",
-            "hook_name_out is \"blocks.1.hook_mlp_out\", expected none: a transcoder is not an"
-                + " autoencoder"),
+            "hook_name_out is \"blocks.1.hook_mlp_out\", expected none: the architecture is no"
+                + " transcoder"),
         config(
             "normalize_activations",
-            "\"layer_norm\"",
-            "normalize_activations is \"layer_norm\", expected none: vectors are encoded as they"
-                + " are"),
+            "\"batch_norm\"",
+            "normalize_activations is \"batch_norm\", expected none, expected_average_only_in,"
+                + " layer_norm or constant_norm_rescale"),
         config(
             "normalize_activations",
             "true",
-            "normalize_activations is true, expected none: vectors are encoded as they are"),
+            "this file does not say what the vectors were multiplied by that it was trained on, as"
+                + " 0.25: list it in dictionaries.json with \"factor\""),
         config(
             "reshape_activations",
             "\"hook_z\"",
-            "reshape_activations is \"hook_z\", expected none: vectors are encoded as they are"),
+            "reshape_activations is \"hook_z\", expected none, or hook_z at a hook of that name"),
         config(
             "architecture",
-            "\"batchtopk\"",
-            "architecture is \"batchtopk\", expected standard, topk, jumprelu, gated"),
+            "\"matching_pursuit\"",
+            "architecture is \"matching_pursuit\", expected standard, topk, jumprelu, gated,"
+                + " abstopk, batchtopk, matryoshka_batchtopk, transcoder, skip_transcoder,"
+                + " jumprelu_transcoder, jumprelu_skip_transcoder"),
         config(
             "activation_fn_str",
-            "\"tanh-relu\"",
-            "activation_fn_str is \"tanh-relu\", expected relu or topk"),
+            "\"tanh\"",
+            "activation_fn_str is \"tanh\", expected relu, topk or tanh-relu"),
         config(
             "activation_fn_str", "\"topk\"", "activation_fn_kwargs is missing, expected an object"),
         config(
             "architecture",
             "\"topk\"",
             "k is missing, expected a whole number from 1 to 2147483647"),
-        config("d_in", "6", "d_in is 6, expected 4, the size of the model's vectors at this site"),
+        config("d_in", "6", "d_in is 6, expected 4, as in tensor \"W_enc\""),
         config("d_in", "null", "d_in is null, expected a whole number from 1 to 2147483647"),
         config("d_sae", "1e3", "d_sae is 1000.0, expected a whole number from 1 to 2147483647"),
         config("d_sae", "8", "d_sae is 8, expected 9, as in tensor \"W_enc\""),
         config("d_sae", "2147483647", "d_sae is 2147483647, expected 9, as in tensor \"W_enc\""),
         tensors(
             weights -> weights.put("W_enc", Shape.of(4, 0)),
-            "tensor \"W_enc\" is [4, 0], expected [4, latents]"),
+            "tensor \"W_enc\" is [4, 0], and there have to be latents"),
         tensors(
             weights -> weights.put("W_dec", Shape.of(4, 9), new float[36]),
-            "tensor \"W_dec\" is [4, 9], expected [9, 4]"),
+            "tensor \"W_dec\" has rows of 4 latents, and tensor \"W_enc\" of 9"),
         config("apply_b_dec_to_input", "1", "apply_b_dec_to_input is 1, expected true or false"),
         config(
             "model_from_pretrained_kwargs",
@@ -279,7 +277,7 @@ class SaeLensFolderTest {
         tensors(weights -> weights.remove("b_enc"), "there is no tensor \"b_enc\""),
         tensors(
             weights -> weights.put("log_threshold", Shape.of(1), 1),
-            "tensor \"log_threshold\" is unknown: a standard autoencoder has W_dec, W_enc, b_dec,"
+            "tensor \"log_threshold\" is unknown: a dictionary of this kind has W_dec, W_enc, b_dec,"
                 + " b_enc"),
         tensors(
             weights -> weights.put("b_dec", Shape.of(4), 1, 2, 3, Float.NaN),
@@ -292,8 +290,8 @@ class SaeLensFolderTest {
             "false",
             (Consumer<SafetensorsBuilder>)
                 weights -> weights.put("scaling_factor", Shape.of(9), new float[9]),
-            "/cfg.json: finetuning_scaling_factor is false, expected true, as there is such a tensor"
-                + " in FOLDER/sae_weights.safetensors"));
+            "/sae_weights.safetensors: tensor \"scaling_factor\" is not all ones, and"
+                + " finetuning_scaling_factor is not true in FOLDER/cfg.json"));
   }
 
   private static Arguments config(String key, String value, String sentence) {
@@ -341,16 +339,14 @@ class SaeLensFolderTest {
         config("topk_rescaled"),
         weights("topk_rescaled").put("W_dec", Shape.of(LATENTS, 6), new float[LATENTS * 6]));
     assertEquals(
-        "/sae_weights.safetensors: tensor \"W_dec\" leads to a number that is infinite or NaN, as"
-            + " FOLDER/cfg.json has it",
+        "/sae_weights.safetensors: tensor \"W_dec\" leads to a number that is infinite or NaN",
         refusal());
   }
 
   @Test
   void load_nothingThere_saysWhatIsExpected() throws IOException {
     assertEquals(
-        ": there are no autoencoders in this folder, expected autoencoders.json, or"
-            + " cfg.json with sae_weights.safetensors",
+        ": there are no dictionaries here, in any layout that is known, and no dictionaries.json",
         refusal());
     Files.writeString(folder.resolve("cfg.json"), config("topk").toString());
     assertEquals("/sae_weights.safetensors: there is no such file", refusal());

@@ -1,0 +1,490 @@
+package dev.tributary.attribution;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.AdjacencyRows.Range;
+import dev.tributary.attribution.AdjacencyRows.Row;
+import dev.tributary.attribution.Embedding.EmbeddingPart;
+import dev.tributary.attribution.ReplacementGraph.LeftOut;
+import dev.tributary.attribution.ReplacementGraph.Settings;
+import dev.tributary.attribution.ReplacementGraph.Sizes;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Tensor;
+import dev.tributary.core.TopK;
+import dev.tributary.transformer.Dictionary;
+import dev.tributary.transformer.Norm;
+import dev.tributary.transformer.Point;
+import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.IntStream;
+
+/**
+ * Makes a {@link ReplacementGraph}: rows of latents and outputs are directions pulled backwards
+ * through the replacement model, those of one point many at once. A direction read at a token needs
+ * the tokens up to its own, and what it meets at the output of an MLP is a product with what is
+ * active there.
+ */
+final class ReplacementGraphBuilder {
+  /** Pairs of a direction and a token that are pulled at once: few, so that no token is late. */
+  private static final int PAIRS = 640;
+
+  /** As many directions are pulled at once at least, if there are so many. */
+  private static final int LEAST = 8;
+
+  private final ReplacementModel model;
+  private final List<ReplacementOutput> outputs;
+  private final Settings settings;
+  private final Progress progress;
+
+  /** Of all active latents; the graph may have fewer. */
+  private final Sizes sizes;
+
+  private final List<Row> rows;
+  private final Certificate[] certificates;
+
+  /** What latents that are left out add to a node, by its index among all. */
+  private final double[] leftOut;
+
+  private int explained;
+
+  ReplacementGraphBuilder(
+      Run run, List<ReplacementOutput> outputs, Settings settings, Progress progress) {
+    requireArgument(!outputs.isEmpty(), "a graph without an output explains nothing");
+    outputs.forEach(output -> output.node().requireIn(run));
+    Scope.requireRoom(() -> ReplacementModel.bytes(run, PAIRS, LEAST), "a replacement graph");
+    this.model = new ReplacementModel(run, settings.firstToken());
+    this.outputs = List.copyOf(outputs);
+    this.settings = settings;
+    this.progress = progress;
+    this.sizes =
+        new Sizes(
+            model.latents(), run.model().layers() * run.length(), run.length(), outputs.size());
+    this.rows = AdjacencyRows.none(sizes.nodes());
+    this.certificates = new Certificate[sizes.nodes()];
+    this.leftOut = new double[sizes.nodes()];
+    requireHeap();
+  }
+
+  /** For the rows, which lie where the garbage collector sees them. */
+  private void requireHeap() {
+    int wanted = Math.min(settings.mostLatents(), sizes.latents());
+    long numbers = 0;
+    int counted = 0;
+    for (int i = model.dictionaries().size() - 1; i >= 0 && counted < wanted; i--) {
+      Point point = model.point(model.dictionaries().get(i));
+      for (int token = model.tokens() - 1; token >= 0 && counted < wanted; token--) {
+        int here = Math.min(wanted - counted, model.start(i, token + 1) - model.start(i, token));
+        numbers += here * size(ranges(point, token)); // those read last have the longest rows
+        counted += here;
+      }
+    }
+    long bytes = numbers * (model.dtype() == DType.FLOAT ? Float.BYTES : Double.BYTES);
+    Runtime heap = Runtime.getRuntime();
+    long room = heap.maxMemory() - (heap.totalMemory() - heap.freeMemory());
+    requireArgument(
+        bytes <= room && numbers < Integer.MAX_VALUE,
+        "the edges into %d of %d active latents need up to %.1f GB of the Java heap, and %.1f GB of"
+            + " it are free: a graph of fewer latents, or more heap (-Xmx)",
+        wanted,
+        sizes.latents(),
+        bytes / 1e9,
+        room / 1e9);
+  }
+
+  private static long size(List<Range> ranges) {
+    return ranges.stream().mapToLong(Range::size).sum();
+  }
+
+  ReplacementGraph graph() {
+    explainOutputs();
+    int wanted = Math.min(settings.mostLatents(), sizes.latents());
+    if (wanted == sizes.latents()) {
+      explain(IntStream.range(0, wanted).toArray());
+      return finished(IntStream.range(0, wanted).toArray());
+    }
+    BitSet chosen = new BitSet();
+    while (chosen.cardinality() < wanted) {
+      int count = Math.min(settings.round(), wanted - chosen.cardinality());
+      int[] next = mostInfluential(chosen, count);
+      explain(next);
+      IntStream.of(next).forEach(chosen::set);
+    }
+    return finished(chosen.stream().toArray());
+  }
+
+  /** Of the latents that are not yet chosen, by the rows of those that are. */
+  private int[] mostInfluential(BitSet chosen, int count) {
+    double[] influence = new WeightedGraph(new AdjacencyRows(rows)).influence(outputWeights());
+    double[] open = Arrays.copyOf(influence, sizes.latents());
+    chosen.stream().forEach(latent -> open[latent] = -1);
+    int[] best = TopK.indices(open, count);
+    Arrays.sort(best);
+    return best;
+  }
+
+  private double[] outputWeights() {
+    double[] weights = new double[sizes.nodes()];
+    for (int i = 0; i < outputs.size(); i++) {
+      weights[sizes.firstOutput() + i] = outputs.get(i).weight();
+    }
+    return weights;
+  }
+
+  // ---- directions --------------------------------------------------------------------------
+
+  /** A direction that is pulled: which node it is of, at which token, and what it reads. */
+  private record Pulled(int node, int token, Tensor direction, double read, double constant) {}
+
+  private void explainOutputs() {
+    try (Scope scope = Scope.open()) {
+      Run run = model.run();
+      for (int i = 0; i < outputs.size(); i++) {
+        int node = sizes.firstOutput() + i;
+        Target target = outputs.get(i).node();
+        if (target instanceof Direction direction) {
+          pull(direction.point(), List.of(direction(run, node, direction)));
+        } else if (target instanceof Logit logit) {
+          pull(run.model().end(), List.of(logit(run, node, logit)));
+        }
+      }
+    }
+  }
+
+  private static Pulled direction(Run run, int node, Direction direction) {
+    int token = direction.token();
+    Tensor along = direction.vector().reshape(1, direction.vector().shape().length());
+    Tensor residual = run.residual(direction.point()).value().slice(0, token, token + 1);
+    return new Pulled(node, token, along, along.matmulTransposed(residual).item(), 0);
+  }
+
+  private static Pulled logit(Run run, int node, Logit logit) {
+    int token = logit.token();
+    Tensor along = run.model().logitDirections(logit.word());
+    Norm norm = run.model().finalNorm();
+    Tensor residual = run.residual(run.model().end()).value().slice(0, token, token + 1);
+    Tensor normalised = norm.apply(Variable.constant(residual), ScaleGradient.DETACHED).value();
+    double bias = run.model().logitBiases(logit.word())[0];
+    double shift =
+        norm.bias()
+            .map(own -> along.matmul(own.reshape(own.shape().length(), 1)).item())
+            .orElse(0.0);
+    return new Pulled(
+        node,
+        token,
+        norm.directions(along).over(norm.scale(residual)),
+        along.matmulTransposed(normalised).item() + bias,
+        shift + bias);
+  }
+
+  /** Explains latents, which are given in their order. */
+  private void explain(int[] latents) {
+    int at = 0;
+    for (int dictionary = 0; dictionary < model.dictionaries().size(); dictionary++) {
+      int end = model.start(dictionary, model.tokens());
+      int from = at;
+      while (at < latents.length && latents[at] < end) {
+        at++;
+      }
+      explain(dictionary, Arrays.copyOfRange(latents, from, at));
+    }
+  }
+
+  private void explain(int dictionary, int[] latents) {
+    Point point = model.point(model.dictionaries().get(dictionary));
+    int at = 0;
+    while (at < latents.length) {
+      EdgeAttribution.requireNotInterrupted("the making of a replacement graph");
+      int from = at;
+      int token = token(dictionary, latents[at]);
+      while (at < latents.length
+          && (at < from + LEAST
+              || (token(dictionary, latents[at]) + 1) * (at + 1 - from) <= PAIRS)) {
+        at++;
+      }
+      try (Scope scope = Scope.open()) {
+        List<Pulled> batch = new ArrayList<>();
+        for (int next = from; next < at; ) {
+          token = token(dictionary, latents[next]);
+          int first = next;
+          while (next < at && token(dictionary, latents[next]) == token) {
+            next++;
+          }
+          batch.addAll(pulled(dictionary, token, Arrays.copyOfRange(latents, first, next)));
+        }
+        pull(point, batch);
+      }
+      explained += at - from;
+      progress.at(explained, Math.min(settings.mostLatents(), sizes.latents()));
+    }
+  }
+
+  private int token(int dictionary, int latent) {
+    int token = 0;
+    while (model.start(dictionary, token + 1) <= latent) {
+      token++;
+    }
+    return token;
+  }
+
+  private List<Pulled> pulled(int dictionary, int token, int[] nodes) {
+    int[] active = model.active(dictionary, token);
+    int first = model.start(dictionary, token);
+    int[] latents = IntStream.of(nodes).map(node -> active[node - first]).toArray();
+    ReplacementModel.Reading reading = model.reading(dictionary, token, latents);
+    List<Pulled> result = new ArrayList<>();
+    for (int i = 0; i < nodes.length; i++) {
+      result.add(
+          new Pulled(
+              nodes[i],
+              token,
+              reading.directions().slice(0, i, i + 1),
+              reading.preActivations()[i],
+              reading.constants()[i]));
+    }
+    return result;
+  }
+
+  // ---- rows --------------------------------------------------------------------------------
+
+  /** Where a row's numbers of each sort begin. */
+  private final class Filling implements ReplacementModel.Sources {
+    private final List<Pulled> batch;
+    private final Row[] filled;
+
+    /** For each direction and dictionary, and then each MLP, and the embeddings. */
+    private final int[][] offsets;
+
+    Filling(Point point, List<Pulled> batch) {
+      this.batch = batch;
+      this.filled = new Row[batch.size()];
+      this.offsets = new int[batch.size()][];
+      for (int i = 0; i < filled.length; i++) {
+        List<Range> ranges = ranges(point, batch.get(i).token);
+        filled[i] = Row.zeros(model.dtype(), ranges);
+        offsets[i] = new int[ranges.size()];
+        for (int j = 1; j < ranges.size(); j++) {
+          offsets[i][j] = offsets[i][j - 1] + ranges.get(j - 1).size();
+        }
+      }
+      dictionaries = model.dictionariesBefore(point);
+    }
+
+    private final int dictionaries;
+
+    @Override
+    public void atMlp(int layer, int token, Tensor products) {
+      int sources = products.shape().size(1);
+      double[] numbers = products.toDoubles();
+      int[] writers = model.writers(layer);
+      for (int i = 0; i < filled.length; i++) {
+        if (batch.get(i).token < token) {
+          continue;
+        }
+        int from = i * sources;
+        for (int writer : writers) {
+          int before = model.start(writer, token);
+          int count = model.start(writer, token + 1) - before;
+          int place = offsets[i][writer] + before - model.start(writer, 0);
+          filled[i].numbers().add(place, numbers, from, count);
+          from += count;
+        }
+        filled[i].numbers().add(offsets[i][dictionaries + layer] + token, numbers[from]);
+      }
+    }
+
+    @Override
+    public void atEmbedding(Tensor products) {
+      double[] numbers = products.toDoubles();
+      for (int i = 0; i < filled.length; i++) {
+        int first = offsets[i][offsets[i].length - 1];
+        for (int token = 0; token <= batch.get(i).token; token++) {
+          filled[i].numbers().add(first + token, numbers[token * filled.length + i]);
+        }
+      }
+    }
+  }
+
+  /** The sources of what is read at a point and token. */
+  private List<Range> ranges(Point point, int token) {
+    List<Range> ranges = new ArrayList<>();
+    for (int i = 0; i < model.dictionariesBefore(point); i++) {
+      ranges.add(new Range(model.start(i, 0), model.start(i, token + 1)));
+    }
+    for (int layer = 0; layer < model.mlpsBefore(point); layer++) {
+      int first = sizes.latents() + layer * model.tokens();
+      ranges.add(new Range(first, first + token + 1));
+    }
+    ranges.add(new Range(sizes.firstEmbedding(), sizes.firstEmbedding() + token + 1));
+    return ranges;
+  }
+
+  /** Pulls directions that are read at one point, in the order of their tokens. */
+  private void pull(Point point, List<Pulled> batch) {
+    int count = batch.size();
+    try (Scope scope = Scope.open()) {
+      Tensor directions = Tensor.concat(0, batch.stream().map(Pulled::direction).toList());
+      int[] own = batch.stream().mapToInt(Pulled::token).toArray();
+      Filling filling = new Filling(point, batch);
+      model.pull(point, directions, own, filling);
+      Tensor residual = model.run().residual(point).value().gather(0, own);
+      Tensor constant = model.constant(point).gather(0, own);
+      double[] whole = directions.times(residual).sum(-1).toDoubles();
+      double[] size = sizes(directions, residual);
+      double[] biases = directions.times(constant).sum(-1).toDoubles();
+      for (int i = 0; i < count; i++) {
+        Pulled one = batch.get(i);
+        rows.set(one.node, filling.filled[i]);
+        certificates[one.node] = certificate(one, filling.filled[i], whole[i], size[i], biases[i]);
+      }
+    }
+  }
+
+  private static double[] sizes(Tensor directions, Tensor residual) {
+    return directions.times(residual).square().sqrt().sum(-1).toDoubles();
+  }
+
+  private static Certificate certificate(
+      Pulled one, Row row, double whole, double size, double biases) {
+    double[] numbers = new double[row.size()];
+    row.numbers().read(numbers);
+    double sum = biases;
+    double magnitude = Math.abs(biases);
+    for (double number : numbers) {
+      sum += number;
+      magnitude += Math.abs(number);
+    }
+    return new Certificate(
+        sum,
+        whole,
+        Math.max(magnitude, size),
+        0,
+        Optional.of(new Certificate.Affine(one.read, one.constant)));
+  }
+
+  // ---- the graph ---------------------------------------------------------------------------
+
+  /** The graph of some latents, given in their order. */
+  private ReplacementGraph finished(int[] latents) {
+    Sizes kept = new Sizes(latents.length, sizes.errors(), sizes.embeddings(), outputs.size());
+    List<Node> nodes = new ArrayList<>();
+    double[] activations = new double[latents.length];
+    int at = 0;
+    for (int i = 0; i < model.dictionaries().size(); i++) {
+      Dictionary.Id id = model.dictionaries().get(i).id();
+      for (int token = 0; token < model.tokens(); token++) {
+        int[] active = model.active(i, token);
+        double[] values = model.values(i, token);
+        int first = model.start(i, token);
+        for (; at < latents.length && latents[at] < model.start(i, token + 1); at++) {
+          nodes.add(new Latent(id, token, active[latents[at] - first]));
+          activations[at] = values[latents[at] - first];
+        }
+      }
+    }
+    for (int layer = 0; layer < model.run().model().layers(); layer++) {
+      for (int token = 0; token < model.tokens(); token++) {
+        nodes.add(new ReconstructionError(model.errorOf(layer), token));
+      }
+    }
+    for (int token = 0; token < model.tokens(); token++) {
+      nodes.add(new Embedding(EmbeddingPart.TOKEN, token));
+    }
+    outputs.forEach(output -> nodes.add(output.node()));
+    List<Row> left = latents.length == sizes.latents() ? rows : chosen(latents, kept);
+    int[] explained =
+        IntStream.concat(IntStream.of(latents), IntStream.range(sizes.firstOutput(), sizes.nodes()))
+            .toArray();
+    return new ReplacementGraph(
+        kept,
+        nodes,
+        activations,
+        outputs.stream().mapToDouble(ReplacementOutput::weight).toArray(),
+        new AdjacencyRows(left),
+        IntStream.of(explained).mapToObj(node -> certificates[node]).toList(),
+        IntStream.of(explained).mapToDouble(node -> leftOut[node]).toArray());
+  }
+
+  /** The rows of a graph of some latents; what others write is left out. */
+  private List<Row> chosen(int[] latents, Sizes kept) {
+    int[] index = new int[sizes.latents()];
+    Arrays.fill(index, -1);
+    for (int i = 0; i < latents.length; i++) {
+      index[latents[i]] = i;
+    }
+    int[] error = errors();
+    List<Row> result = AdjacencyRows.none(kept.nodes());
+    for (int i = 0; i < latents.length; i++) {
+      result.set(i, chosen(latents[i], index, error, kept));
+      rows.set(latents[i], AdjacencyRows.NONE);
+    }
+    for (int i = 0; i < outputs.size(); i++) {
+      result.set(kept.firstOutput() + i, chosen(sizes.firstOutput() + i, index, error, kept));
+    }
+    return result;
+  }
+
+  /** For each latent the error of its layer and token. */
+  private int[] errors() {
+    int[] result = new int[sizes.latents()];
+    for (int i = 0; i < model.dictionaries().size(); i++) {
+      int layer = ReplacementModel.layer(model.dictionaries().get(i));
+      for (int token = 0; token < model.tokens(); token++) {
+        Arrays.fill(
+            result,
+            model.start(i, token),
+            model.start(i, token + 1),
+            layer * model.tokens() + token);
+      }
+    }
+    return result;
+  }
+
+  private Row chosen(int node, int[] index, int[] error, Sizes kept) {
+    Row row = rows.get(node);
+    List<Range> ranges = new ArrayList<>();
+    int first = -1;
+    int last = -1;
+    for (Range range : row.sources()) {
+      for (int source = range.from(); source < range.to(); source++) {
+        int own =
+            source < sizes.latents() ? index[source] : source - sizes.latents() + kept.latents();
+        if (own >= 0 && own != last + 1) {
+          if (first >= 0) {
+            ranges.add(new Range(first, last + 1));
+          }
+          first = own;
+        } else if (own >= 0 && first < 0) {
+          first = own;
+        }
+        last = own >= 0 ? own : last;
+      }
+    }
+    if (first >= 0) {
+      ranges.add(new Range(first, last + 1));
+    }
+    Row result = Row.zeros(model.dtype(), ranges);
+    int at = 0;
+    int place = 0;
+    for (Range range : row.sources()) {
+      for (int source = range.from(); source < range.to(); source++, at++) {
+        double number = row.numbers().get(at);
+        if (source >= sizes.latents() || index[source] >= 0) {
+          result.numbers().add(place++, number);
+        } else if (settings.leftOut() == LeftOut.IN_ERRORS) {
+          result.numbers().add(result.place(kept.latents() + error[source]), number);
+        } else {
+          leftOut[node] += number;
+        }
+      }
+    }
+    return result;
+  }
+}
