@@ -289,6 +289,7 @@ final class ReplacementGraphBuilder {
   /** Where a row's numbers of each sort begin. */
   private final class Filling implements ReplacementModel.Sources {
     private final List<Pulled> batch;
+    private final int dictionaries;
     private final Row[] filled;
 
     /** For each direction and dictionary, and then each MLP, and the embeddings. */
@@ -296,6 +297,7 @@ final class ReplacementGraphBuilder {
 
     Filling(Point point, List<Pulled> batch) {
       this.batch = batch;
+      this.dictionaries = model.dictionariesBefore(point);
       this.filled = new Row[batch.size()];
       this.offsets = new int[batch.size()][];
       for (int i = 0; i < filled.length; i++) {
@@ -306,10 +308,7 @@ final class ReplacementGraphBuilder {
           offsets[i][j] = offsets[i][j - 1] + ranges.get(j - 1).size();
         }
       }
-      dictionaries = model.dictionariesBefore(point);
     }
-
-    private final int dictionaries;
 
     @Override
     public void atMlp(int layer, int token, Tensor products) {
@@ -369,7 +368,7 @@ final class ReplacementGraphBuilder {
       Tensor residual = model.run().residual(point).value().gather(0, own);
       Tensor constant = model.constant(point).gather(0, own);
       double[] whole = directions.times(residual).sum(-1).toDoubles();
-      double[] size = sizes(directions, residual);
+      double[] size = magnitudes(directions, residual);
       double[] biases = directions.times(constant).sum(-1).toDoubles();
       for (int i = 0; i < count; i++) {
         Pulled one = batch.get(i);
@@ -379,7 +378,7 @@ final class ReplacementGraphBuilder {
     }
   }
 
-  private static double[] sizes(Tensor directions, Tensor residual) {
+  private static double[] magnitudes(Tensor directions, Tensor residual) {
     return directions.times(residual).square().sqrt().sum(-1).toDoubles();
   }
 
