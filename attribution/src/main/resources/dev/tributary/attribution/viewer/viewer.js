@@ -13,6 +13,8 @@
   const LABELS = { all: 16, near: 24 };
   const LIT = 200; // edges of one node that are drawn over the others
   const MOST_PIXELS = 48e6; // of the canvas that the other edges are drawn on
+  const LAYERS_WIDTH = 76;
+  const TIP_WIDTH = 280;
   const WIDEST_CANVAS = 16000;
 
   const KINDS = {
@@ -40,6 +42,7 @@
   let elements = new Map(); // of nodes
   let marked = {}; // nodes by class
   let bare = null; // room between nodes
+  let view = null; // where the graph is seen
   const hidden = new Set(); // kinds
   const selected = new Set(); // numbers of nodes in the whole
   let place = null; // what the layout says of columns and rows
@@ -301,24 +304,24 @@
   function arrange(paper) {
     if (circuit === null) return;
     const scroller = byId("scroller");
-    const layersWidth = 76;
     const upright = Math.min(96, Math.max(...labelWidths) + 4) + 20;
     const room = (tokensHeight) => ({
-      width: (paper?.width ?? scroller.clientWidth) - layersWidth,
+      width: (paper?.width ?? scroller.clientWidth) - LAYERS_WIDTH,
       height: (paper?.height ?? scroller.clientHeight) - tokensHeight,
     });
     place = Circuit.layout(circuit, labelWidths, room(46));
     if (!place.horizontal) place = Circuit.layout(circuit, labelWidths, room(upright));
     const tokensHeight = place.horizontal ? 46 : upright;
-    root.style.setProperty("--layers", `${layersWidth}px`);
+    root.style.setProperty("--layers", `${LAYERS_WIDTH}px`);
     root.style.setProperty("--tokens", `${tokensHeight}px`);
 
     d3.select("#plot").style("width", `${place.width}px`).style("height", `${place.height}px`);
     d3.select("#tokens").classed("upright", !place.horizontal).selectAll("div")
       .style("left", (_, t) => `${place.columns[t].x - place.columns[t].width / 2}px`)
       .style("width", (_, t) => `${place.columns[t].width}px`);
-    d3.select("#front").attr("width", place.width).attr("height", place.height);
+    d3.selectAll("#under, #front, #over").attr("width", place.width).attr("height", place.height);
     bare = Circuit.shelf(circuit.nodes.map(({ x, y }) => ({ left: x - 7, right: x + 7, top: y - 7, bottom: y + 7 })));
+    view = scroller.getBoundingClientRect(); // so that pointing at a node measures nothing
     drawLayers();
     drawEdges(paper !== undefined);
     drawNodes();
@@ -433,12 +436,9 @@
   function drawNodes() {
     circuit.mostImportant = Math.max(Number.MIN_VALUE, ...circuit.nodes.map((node) =>
       node.output !== undefined ? 0 : Circuit.importance(node)));
-    if (d3.select("#front .highlight").empty()) {
-      for (const layer of ["highlight", "nodes", "labels"]) d3.select("#front").append("g").attr("class", layer);
-    }
     elements = new Map();
     marked = {};
-    d3.select("#front .nodes").selectAll("g").data(Circuit.readingOrder(circuit), (node) => `${node.index} ${node.name}`)
+    d3.select("#front").selectAll("g").data(Circuit.readingOrder(circuit), (node) => `${node.index} ${node.name}`)
       .join((enter) => {
         const g = enter.append("g").attr("tabindex", 0).attr("role", "button")
           .on("pointerenter", (_, node) => hover(node))
@@ -514,7 +514,7 @@
     const scroller = byId("scroller");
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     scroller.scrollTo({
-      left: node.x - (scroller.clientWidth - 76) / 2,
+      left: node.x - (scroller.clientWidth - LAYERS_WIDTH) / 2,
       top: node.y - (scroller.clientHeight - 46) / 2,
       behavior: calm ? "auto" : "smooth",
     });
@@ -549,10 +549,12 @@
     const edges = node === null ? [] : edgesOf(node);
     const near = new Set(edges.flatMap((edge) => [edge.source, edge.target]));
     const heaviest = edges.length === 0 ? 0 : edges.at(-1).size;
-    drawEdge(d3.select("#front .highlight").selectAll("path").data(edges, (edge) => edge.rank).join("path"))
+    drawEdge(d3.select("#under").selectAll("path").data(edges, (edge) => edge.rank).join("path"))
       .attr("stroke-opacity", (edge) => 0.4 + 0.55 * Math.sqrt(edge.size / heaviest));
     mark("near", near);
     mark("active", new Set(node === null ? [] : [node]));
+    d3.select("#over").selectAll("circle").data(node === null ? [] : [node]).join("circle").attr("class", "ring").attr("r", 9.5)
+      .attr("cx", (other) => other.x).attr("cy", (other) => other.y);
     mark("match", new Set(matches));
     mark("selected", new Set(selected.size === 0 ? []
       : circuit.nodes.filter((other) => indices(other).every((index) => selected.has(index)))));
@@ -595,7 +597,7 @@
         break;
       }
     }
-    d3.select("#front .labels").selectAll("text").data(placed).join("text").attr("class", "label")
+    d3.select("#over").selectAll("text").data(placed).join("text").attr("class", "label")
       .attr("x", (d) => d.x).attr("y", (d) => d.y).attr("text-anchor", (d) => d.anchor).text((d) => d.text);
   }
 
@@ -614,12 +616,12 @@
       element("b", {}, ...heading(node)),
       element("span", { className: "code" }, visible(node.name, 80)),
       other ? readings(node, between.map((edge) => [edgeWords(edge), edge.weight])) : "");
-    const mark = nodeElement(node).getBoundingClientRect();
-    const view = byId("graph").getBoundingClientRect();
-    const { width, height } = tip.getBoundingClientRect();
-    const left = mark.right + 10 + width < view.right ? mark.right + 10 : mark.left - 10 - width;
-    tip.style.left = `${Math.max(4, left)}px`;
-    tip.style.top = `${Math.max(4, Math.min(mark.top - 4, view.bottom - height - 8))}px`;
+    const x = view.left + LAYERS_WIDTH + node.x - byId("scroller").scrollLeft;
+    const y = view.top + node.y - byId("scroller").scrollTop;
+    const leftward = x + 20 + TIP_WIDTH > view.right;
+    tip.style.left = `${leftward ? x - 20 : x + 20}px`;
+    tip.style.top = `${Math.max(4, Math.min(y - 14, view.bottom - (other ? 220 : 90)))}px`;
+    tip.classList.toggle("leftward", leftward);
   }
 
   const edgeWords = (edge) =>
@@ -701,7 +703,7 @@
 
   function emphasise(node, edge, on) {
     mark("emphasised", new Set(on ? [node] : []));
-    d3.select("#front .highlight").selectAll("path").classed("emphasised", (other) => on && other === edge);
+    d3.select("#under").selectAll("path").classed("emphasised", (other) => on && other === edge);
   }
 
   function details(node) {

@@ -551,7 +551,7 @@ class CircuitPageTest {
     }
     try (Page page = open(several)) {
       assertEquals("w5 = 0.5, w3 = 0.3 \u00b7 random", page.text("#metric"));
-      List<String> labels = page.texts("#front .label", "e.textContent");
+      List<String> labels = page.texts("#over .label", "e.textContent");
       assertTrue(labels.containsAll(List.of("w5 50%", "w3 30%")), labels.toString());
       assertPlaced(page, several);
       assertQuiet(page);
