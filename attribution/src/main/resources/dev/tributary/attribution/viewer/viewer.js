@@ -50,6 +50,8 @@
   let drawn = 0; // so many of the strongest edges
   let pinned = null;
   let hovered = null;
+  let toRefresh = null; // requests of animation frames
+  let toDraw = null;
   let focused = null; // by the keyboard
   let matches = [];
   let panelTells = [];
@@ -490,9 +492,13 @@
     event.preventDefault();
   }
 
+  /** Leaving one node and coming to the next is one picture. */
   function hover(node) {
     hovered = node;
-    refresh();
+    toRefresh ??= requestAnimationFrame(() => {
+      toRefresh = null;
+      refresh();
+    });
   }
 
   function focus(node) {
@@ -961,7 +967,6 @@
 
   // What the reader does
 
-  let toDraw = null;
   d3.select("#threshold").on("input", () => {
     chooseEdges();
     if (toDraw === null) {
