@@ -106,7 +106,7 @@ abstract class Kind {
   }
 
   /** Refuses an index that is out of range. */
-  static void requireIndex(Node node, String what, int index, int size) {
+  static void requireIndex(Object node, String what, int index, int size) {
     requireArgument(
         index >= 0 && index < size,
         "%s: %s %d is out of range, there are %d, counted from 0",

@@ -11,6 +11,7 @@ import dev.tributary.transformer.LatentIntervention;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
+import dev.tributary.transformer.Tokens;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.List;
@@ -73,11 +74,11 @@ public record ReplacementIntervention(
     List<Change> changes = new ArrayList<>(held);
     for (Edit edit : edits) {
       changes.add(
-          LatentIntervention.set(
+          LatentIntervention.of(
               model.dictionary(edit.latent.dictionary()),
-              edit.latent.token(),
-              edit.latent.latent(),
-              edit.value));
+              List.of(
+                  new LatentIntervention.Latent(
+                      edit.latent.latent(), Tokens.at(edit.latent.token()), 0, edit.value))));
     }
     try (Scope scope = Scope.open()) {
       Run changed = run.valuesWith(run.sites(), changes.toArray(Change[]::new));

@@ -87,17 +87,22 @@ public final class Attention implements Part {
         entry()
             .map(n -> n.apply(residual, scale -> visitor.at(Site.ATTENTION_SCALE, layer, scale)))
             .orElse(residual);
+    int first = visitor.firstToken();
     Variable q =
         visitor.at(
             Site.QUERY,
             layer,
-            query.apply(x, 0, scale -> visitor.at(Site.QUERY_SCALE, layer, scale)));
+            query.apply(x, first, scale -> visitor.at(Site.QUERY_SCALE, layer, scale)));
     Variable k =
         visitor.at(
-            Site.KEY, layer, key.apply(x, 0, scale -> visitor.at(Site.KEY_SCALE, layer, scale)));
+            Site.KEY,
+            layer,
+            key.apply(x, first, scale -> visitor.at(Site.KEY_SCALE, layer, scale)));
     Variable v = visitor.at(Site.VALUE, layer, value(x));
-    Variable pattern = visitor.at(Site.PATTERN, layer, scores.pattern(q, k, layer, visitor));
-    Variable mixed = visitor.at(Site.HEAD_OUTPUT, layer, headOutput(pattern, v));
+    Variable keys = visitor.fromTheFirst(Site.KEY, layer, k);
+    Variable values = visitor.fromTheFirst(Site.VALUE, layer, v);
+    Variable pattern = visitor.at(Site.PATTERN, layer, scores.pattern(q, keys, layer, visitor));
+    Variable mixed = visitor.at(Site.HEAD_OUTPUT, layer, headOutput(pattern, values));
     return visitor.at(
         Site.ATTENTION_OUTPUT,
         layer,

@@ -53,6 +53,11 @@ public abstract sealed class Change
     }
 
     @Override
+    void requireFitsAnyText(Transformer model) {
+      changes.forEach(change -> change.requireFitsAnyText(model));
+    }
+
+    @Override
     Variable at(Site site, int layer, Variable variable, Run.Recorder run) {
       Variable changed = variable;
       for (Change change : changes) {
@@ -80,6 +85,9 @@ public abstract sealed class Change
 
   /** Refuses a base run that this change does not fit. */
   abstract void requireFits(Run base);
+
+  /** Refuses texts that grow, if this change is of one that does not, or another model. */
+  abstract void requireFitsAnyText(Transformer model);
 
   /**
    * What goes on from a site.

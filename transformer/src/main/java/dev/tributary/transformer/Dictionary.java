@@ -625,6 +625,11 @@ public final class Dictionary {
     }
   }
 
+  /** Numbers of latents, [token, chosen], in the units of what is written where this was read. */
+  Variable inUnits(Variable numbers, Variable x) {
+    return normalisation.of(x, ScaleGradient.LIVE).scale.map(numbers::times).orElse(numbers);
+  }
+
   /**
    * What rows of decoders are multiplied by to be in the units of what is written.
    *
@@ -791,7 +796,7 @@ public final class Dictionary {
         x);
   }
 
-  private void requireLatent(int latent) {
+  void requireLatent(int latent) {
     requireArgument(
         latent >= 0 && latent < latentCount(),
         "latent %d of %s, which has %d, counted from 0",

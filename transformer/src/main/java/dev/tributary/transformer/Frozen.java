@@ -67,6 +67,13 @@ public final class Frozen extends Change {
   }
 
   @Override
+  void requireFitsAnyText(Transformer model) {
+    throw new IllegalArgumentException(
+        "frozen: the run that is held has %d tokens, and a text that grows has more"
+            .formatted(base.length()));
+  }
+
+  @Override
   Variable at(Site site, int layer, Variable variable, Run.Recorder run) {
     if (!changes(site)) {
       return variable;

@@ -9,6 +9,8 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
 
 /**
  * A change of numbers at one {@link Place} of the forward pass. Attention scores that causality
@@ -17,22 +19,53 @@ import java.util.Arrays;
  */
 public final class Intervention extends Change {
   private final Place place;
+  private final Tokens tokens;
 
   /** What replaces the meant entries: factor · old + addend. */
   private final double factor;
 
   private final Addend addend;
 
-  /** What is added to the entries that are meant, row by row. */
+  /** What is added to the entries that are meant of some tokens, row by row. */
   @FunctionalInterface
   private interface Addend {
-    double[] at(Place place, Shape site);
+    /**
+     * Of each entry.
+     *
+     * @param place with no token fixed
+     * @param site shape of all of it
+     * @param tokens whose entries are meant, all of them in the site
+     */
+    double[] at(Place place, Shape site, Tokens tokens);
+  }
+
+  private Intervention(Place place, Tokens tokens, double factor, Addend addend) {
+    this.place = place;
+    this.tokens = tokens;
+    this.factor = factor;
+    this.addend = addend;
   }
 
   private Intervention(Place place, double factor, Addend addend) {
-    this.place = place;
-    this.factor = factor;
-    this.addend = addend;
+    this(place, Tokens.ALL, factor, addend);
+  }
+
+  /** The axis of tokens; of a site with two of them, that of queries. */
+  private static int tokenAxis(Shape site) {
+    return site.rank() - 2;
+  }
+
+  private static Shape of(Tokens tokens, Shape site) {
+    return site.with(tokenAxis(site), tokens.end() - tokens.first());
+  }
+
+  /**
+   * {@return the same at some tokens alone; of what is of two tokens, where these look}
+   *
+   * @param tokens where
+   */
+  public Intervention at(Tokens tokens) {
+    return new Intervention(place, tokens, factor, addend);
   }
 
   /**
@@ -53,14 +86,7 @@ public final class Intervention extends Change {
    * @return the intervention that puts this number there
    */
   public static Intervention set(Place place, double value) {
-    return new Intervention(
-        place,
-        0,
-        (meant, shape) -> {
-          double[] values = new double[meant.shapeIn(shape).length()];
-          Arrays.fill(values, value);
-          return values;
-        });
+    return affine(place, 0, value);
   }
 
   /**
@@ -71,8 +97,26 @@ public final class Intervention extends Change {
    * @return the intervention that multiplies what was there
    */
   public static Intervention scale(Place place, double factor) {
+    return affine(place, factor, 0);
+  }
+
+  /**
+   * A multiple of what was there, and a number on top.
+   *
+   * @param place where
+   * @param factor of what was there
+   * @param addend the number
+   * @return the intervention that puts factor · old + addend there
+   */
+  public static Intervention affine(Place place, double factor, double addend) {
     return new Intervention(
-        place, factor, (meant, shape) -> new double[meant.shapeIn(shape).length()]);
+        place,
+        factor,
+        (meant, shape, tokens) -> {
+          double[] values = new double[meant.shapeIn(of(tokens, shape)).length()];
+          Arrays.fill(values, addend);
+          return values;
+        });
   }
 
   /**
@@ -89,17 +133,20 @@ public final class Intervention extends Change {
     return new Intervention(
         place,
         1,
-        (meant, shape) -> {
+        (meant, shape, tokens) -> {
           requireArgument(
               broadcasts(own, shape),
               "%s: a direction of shape %s does not fit the site's %s",
               place,
               own,
               shape);
-          return meant
-              .entries(Tensor.of(dtype, own, numbers).broadcastTo(shape), shape)
-              .toDoubles();
+          return entries(meant, Tensor.of(dtype, own, numbers).broadcastTo(shape), shape, tokens);
         });
+  }
+
+  private static double[] entries(Place meant, Tensor whole, Shape shape, Tokens tokens) {
+    Tensor rows = whole.slice(tokenAxis(shape), tokens.first(), tokens.end());
+    return meant.entries(rows, of(tokens, shape)).toDoubles();
   }
 
   private static boolean broadcasts(Shape own, Shape shape) {
@@ -126,14 +173,14 @@ public final class Intervention extends Change {
     return new Intervention(
         place,
         0,
-        (meant, shape) -> {
+        (meant, shape, tokens) -> {
           requireArgument(
               own.equals(shape),
               "%s: the run to patch from has %s there and this one %s",
               place,
               own,
               shape);
-          return meant.entries(Tensor.of(dtype, own, numbers), shape).toDoubles();
+          return entries(meant, Tensor.of(dtype, own, numbers), shape, tokens);
         });
   }
 
@@ -157,6 +204,13 @@ public final class Intervention extends Change {
   }
 
   @Override
+  void requireFitsAnyText(Transformer model) {
+    if (place.site().perLayer()) {
+      model.requireLayer(place.layer());
+    }
+  }
+
+  @Override
   boolean changes(Site site) {
     return site == place.site();
   }
@@ -167,11 +221,38 @@ public final class Intervention extends Change {
       return variable;
     }
     Shape shape = variable.shape();
+    int axis = tokenAxis(shape);
+    int before = run.firstToken();
+    int rows = shape.size(axis);
+    Tokens fixed = Optional.ofNullable(place.fixed().get(axis)).map(Tokens::at).orElse(Tokens.ALL);
+    int from = Math.max(Math.max(fixed.first(), tokens.first()) - before, 0);
+    int end = Math.min(Math.min(fixed.end(), tokens.end()) - before, rows);
+    if (from >= end) {
+      return variable;
+    }
+    Place meant = place.without(axis);
+    meant.requireIn(shape);
+    Shape whole = shape.with(axis, before + rows);
+    Tokens own = new Tokens(before + from, before + end);
+    if (end - from == rows) {
+      return changed(meant, variable, whole, own);
+    }
+    return Variable.concat(
+        axis,
+        List.of(
+            variable.slice(axis, 0, from),
+            changed(meant, variable.slice(axis, from, end), whole, own),
+            variable.slice(axis, end, rows)));
+  }
+
+  /** Of tokens all of which are meant. */
+  private Variable changed(Place meant, Variable variable, Shape whole, Tokens own) {
+    Shape shape = variable.shape();
     DType dtype = variable.value().dtype();
     try (Scope scope = Scope.open()) {
-      Tensor meant = place.entries(variable.value(), shape);
-      double[] addends = addend.at(place, shape);
-      double[] values = meant.toDoubles();
+      Tensor entries = meant.entries(variable.value(), shape);
+      double[] addends = addend.at(meant, whole, own);
+      double[] values = entries.toDoubles();
       for (int i = 0; i < values.length; i++) {
         if (values[i] != Double.NEGATIVE_INFINITY) {
           values[i] = sound(factor * values[i] + addends[i], dtype);
@@ -179,12 +260,12 @@ public final class Intervention extends Change {
       }
       requireArgument(isFinite(factor, dtype), "%s: times %s", place, factor);
       Tensor changed =
-          place.withEntries(variable.value(), Tensor.of(dtype, meant.shape(), values), shape);
+          meant.withEntries(variable.value(), Tensor.of(dtype, entries.shape(), values), shape);
       return variable.through(
           LinearMap.selfAdjoint(
               "intervention",
               shape,
-              u -> place.withEntries(u, place.entries(u, shape).times(factor), shape)),
+              u -> meant.withEntries(u, meant.entries(u, shape).times(factor), shape)),
           scope.keep(changed));
     }
   }
@@ -206,6 +287,6 @@ public final class Intervention extends Change {
 
   @Override
   public String toString() {
-    return place.toString();
+    return place + (tokens.equals(Tokens.ALL) ? "" : " at tokens " + tokens);
   }
 }

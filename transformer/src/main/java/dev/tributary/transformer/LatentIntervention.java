@@ -3,101 +3,191 @@ package dev.tributary.transformer;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.autodiff.Variable;
-import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
- * Sets a latent of a transcoder, which the model does not compute with: where its dictionary
- * writes, the difference between the value and what the latent is in the changed run, times the row
- * of its decoder, is added to what the model computes. Derivatives see no latent move.
+ * A change of latents of one dictionary, in whatever text. Each is computed from what the changed
+ * run has where the dictionary reads; what the dictionary writes moves by the difference times the
+ * rows of its decoders, and what it lacks stays. Whether a latent is active afterwards is not
+ * asked.
  */
 public final class LatentIntervention extends Change {
   private final Dictionary dictionary;
-  private final int token;
-  private final int latent;
-  private final double value;
+  private final List<Latent> changed;
 
-  private LatentIntervention(Dictionary dictionary, int token, int latent, double value) {
+  /** Each once. */
+  private final int[] latents;
+
+  /** What has passed when all is there that the dictionary reads. */
+  private final Place read;
+
+  /**
+   * What becomes of a latent: factor · latent + addend.
+   *
+   * @param latent from 0
+   * @param tokens where
+   * @param factor of what it is
+   * @param addend on top
+   */
+  public record Latent(int latent, Tokens tokens, double factor, double addend) {}
+
+  private LatentIntervention(Dictionary dictionary, List<Latent> changed) {
     this.dictionary = dictionary;
-    this.token = token;
-    this.latent = latent;
-    this.value = value;
+    this.changed = List.copyOf(changed);
+    this.latents = changed.stream().mapToInt(Latent::latent).distinct().toArray();
+    Place reads = dictionary.reads();
+    this.read =
+        switch (reads.site()) {
+          case MLP_STANDARDISED, MLP_INPUT -> Place.of(Site.MLP_PRE_ACTIVATION, reads.layer());
+          default -> reads;
+        };
   }
 
   /**
-   * {@return the intervention that sets a latent}
+   * {@return a change of some latents, made together}
    *
-   * @param dictionary a transcoder or cross-layer transcoder
-   * @param token from 0
-   * @param latent from 0
-   * @param value what it is set to
-   * @throws IllegalArgumentException if the dictionary is an autoencoder or has no such latent, or
-   *     the value is not finite
+   * @param dictionary that encodes and decodes them
+   * @param changed several of one latent follow one another
+   * @throws IllegalArgumentException if there is no such latent, or a number is not finite
    */
-  public static LatentIntervention set(Dictionary dictionary, int token, int latent, double value) {
-    requireArgument(
-        !dictionary.isAutoencoder(),
-        "%s writes what it reads: latents of transcoders are set this way",
-        dictionary);
-    requireArgument(
-        latent >= 0 && latent < dictionary.latentCount(),
-        "latent %d of %s, which has %d, counted from 0",
-        latent,
-        dictionary,
-        dictionary.latentCount());
-    requireArgument(Double.isFinite(value), "latent %d is set to %s", latent, value);
-    return new LatentIntervention(dictionary, token, latent, value);
+  public static LatentIntervention of(Dictionary dictionary, List<Latent> changed) {
+    for (Latent one : changed) {
+      dictionary.requireLatent(one.latent);
+      requireArgument(
+          Double.isFinite(one.factor) && Double.isFinite(one.addend),
+          "latent %d of %s: %s times what it is and %s is no number",
+          one.latent,
+          dictionary.id(),
+          one.factor,
+          one.addend);
+    }
+    return new LatentIntervention(dictionary, changed);
   }
 
   @Override
   int firstLayer(Transformer model) {
-    return dictionary.decoders().get(0).place().layer();
+    return read.site().region() == Site.Region.LAYER ? read.layer() : 0;
   }
 
   @Override
   boolean changes(Site site) {
-    return dictionary.decoders().stream().anyMatch(decoder -> decoder.place().site() == site);
+    return site == read.site()
+        || dictionary.decoders().stream().anyMatch(decoder -> decoder.place().site() == site);
   }
 
   @Override
   void requireFits(Run base) {
     dictionary.requireFits(base.model());
-    requireArgument(
-        token >= 0 && token < base.length(),
-        "%s: the run has %d tokens, counted from 0",
-        this,
-        base.length());
+  }
+
+  @Override
+  void requireFitsAnyText(Transformer model) {
+    dictionary.requireFits(model);
   }
 
   @Override
   Variable at(Site site, int layer, Variable variable, Run.Recorder run) {
-    List<Dictionary.Decoder> decoders = dictionary.decoders();
-    Variable changed = variable;
-    for (int i = 0; i < decoders.size(); i++) {
-      Place place = decoders.get(i).place();
-      if (place.site() == site && place.layer() == layer) {
-        changed = changed.plus(Variable.constant(added(i, run, variable.shape().size(0))));
+    if (site == read.site() && layer == read.layer()) {
+      hold(variable, run);
+    }
+    Variable result = variable;
+    for (Dictionary.Decoder decoder : dictionary.decoders()) {
+      if (site == decoder.place().site() && layer == decoder.place().layer()) {
+        Variable before = result;
+        result =
+            run.held(this)
+                .map(
+                    moved ->
+                        before.plus(
+                            byHead(
+                                moved.matmul(Variable.constant(decoder.rows().of(latents))),
+                                before.shape())))
+                .orElse(before);
       }
     }
-    return changed;
+    return result;
   }
 
-  /** What one decoder adds at all tokens, [token, written]. */
-  private Tensor added(int decoder, Run.Recorder run, int tokens) {
-    try (Scope scope = Scope.open()) {
-      Variable read = run.readBy(dictionary).slice(0, token, token + 1);
-      Variable now = dictionary.latent(read, ScaleGradient.DETACHED, latent);
-      Tensor rows = dictionary.decoders().get(decoder).rows().of(latent);
-      Tensor scaled = dictionary.scale(read.value()).map(rows::times).orElse(rows);
-      Tensor row = scaled.times(value - now.value().item());
-      return scope.keep(row.reshape(Shape.of(1, row.shape().length())).pad(0, token, tokens));
+  /** How far latents move, [token, chosen], in the units of what is written. */
+  private void hold(Variable variable, Run.Recorder run) {
+    int rows = variable.shape().size(-2);
+    int first = run.firstToken();
+    double[] factors = new double[rows * latents.length];
+    double[] addends = new double[rows * latents.length];
+    boolean any = false;
+    for (int i = 0; i < factors.length; i++) {
+      int token = first + i / latents.length;
+      factors[i] = 1;
+      for (Latent one : changed) {
+        if (one.latent == latents[i % latents.length]
+            && token >= one.tokens.first()
+            && token < one.tokens.end()) {
+          factors[i] *= one.factor;
+          addends[i] = one.factor * addends[i] + one.addend;
+          any = true;
+        }
+      }
+      factors[i]--;
     }
+    if (!any) {
+      return;
+    }
+    Variable x = vectors(variable, run);
+    Variable now =
+        Variable.concat(
+            -1,
+            IntStream.of(latents)
+                .mapToObj(latent -> dictionary.latent(x, ScaleGradient.LIVE, latent))
+                .toList());
+    Shape shape = Shape.of(rows, latents.length);
+    Variable moved =
+        now.times(Variable.constant(Tensor.of(dictionary.dtype(), shape, factors)))
+            .plus(Variable.constant(Tensor.of(dictionary.dtype(), shape, addends)));
+    run.hold(this, dictionary.inUnits(moved, x));
+  }
+
+  /** What the dictionary reads, [token, n], of what passes and what has passed. */
+  private Variable vectors(Variable variable, Run.Recorder run) {
+    int layer = read.layer();
+    return switch (dictionary.reads().site()) {
+      case HEAD_OUTPUT -> run.model().attention(layer).inRows(variable);
+      case MLP_INPUT -> {
+        Variable residual = residual(run);
+        yield run.model()
+            .mlp(layer)
+            .entry()
+            .map(norm -> norm.apply(residual, scale -> run.recorded(Site.MLP_SCALE, layer)))
+            .orElse(residual);
+      }
+      case MLP_STANDARDISED -> {
+        Variable residual = residual(run);
+        yield run.model()
+            .mlp(layer)
+            .entry()
+            .map(norm -> norm.standardised(residual, scale -> run.recorded(Site.MLP_SCALE, layer)))
+            .orElse(residual);
+      }
+      default -> variable;
+    };
+  }
+
+  private Variable residual(Run.Recorder run) {
+    Place place = run.model().residualAt(run.model().mlp(read.layer()).reads());
+    return run.recorded(place.site(), place.layer());
+  }
+
+  /** Outputs of heads, [head, token, dHead], out of rows; all else as it is. */
+  private static Variable byHead(Variable rows, Shape shape) {
+    return shape.rank() == 2
+        ? rows
+        : rows.reshape(shape.size(1), shape.size(0), shape.size(2)).permute(1, 0, 2);
   }
 
   @Override
   public String toString() {
-    return "latent %d of %s at token %d set to %s".formatted(latent, dictionary, token, value);
+    return "latents of " + dictionary.id();
   }
 }

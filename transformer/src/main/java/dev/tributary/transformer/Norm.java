@@ -77,8 +77,13 @@ public final class Norm {
    * @return [.., n]
    */
   public Variable standardised(Variable x, ScaleGradient scaleGradient) {
+    return standardised(x, scaleGradient::seen);
+  }
+
+  /** The same, each scale going on as another function says. */
+  Variable standardised(Variable x, UnaryOperator<Variable> scale) {
     Variable centred = config.centres() ? x.centred(-1) : x;
-    return centred.over(scaleGradient.seen(centred.rootMeanSquare(config.epsilon())));
+    return centred.over(scale.apply(centred.rootMeanSquare(config.epsilon())));
   }
 
   /**

@@ -75,10 +75,21 @@ public record Place(Site site, int layer, Map<Integer, Integer> fixed) {
     return fixed.isEmpty() ? this : new Place(site, layer, Map.of());
   }
 
+  /** The same whatever the index along an axis. */
+  Place without(int axis) {
+    Map<Integer, Integer> fewer = new TreeMap<>(fixed);
+    fewer.remove(axis);
+    return new Place(site, layer, fewer);
+  }
+
   void requireIn(Run run) {
     Place recorded =
         site == Site.MLP_RESULT && !run.has(this) ? of(Site.MLP_OUTPUT, layer) : this; // alike
-    Shape shape = run.value(recorded).shape();
+    requireIn(run.value(recorded).shape());
+  }
+
+  /** Refuses indices that a site of this shape does not have. */
+  void requireIn(Shape shape) {
     fixed.forEach(
         (axis, index) ->
             requireArgument(

@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -32,6 +33,9 @@ public final class Run {
   /** What is different from the plain run of these tokens, in the order in which it was changed. */
   private final List<Change> changes;
 
+  /** What changes hold for later layers. */
+  private final Map<Change, Variable> held;
+
   /** What it was asked to record. */
   private final Set<Site> sites;
 
@@ -40,11 +44,13 @@ public final class Run {
       int[] tokens,
       Set<Site> sites,
       List<Change> changes,
+      Map<Change, Variable> held,
       Map<Place, Variable> recorded) {
     this.model = model;
     this.tokens = tokens;
     this.sites = sites;
     this.changes = changes;
+    this.held = held;
     this.recorded = recorded;
   }
 
@@ -81,7 +87,17 @@ public final class Run {
     private final Set<Site> wanted;
     private final Derivatives derivatives;
     private final List<Change> changes;
+
+    /** Of the tokens before these. */
+    private final Optional<KeyValueCache> earlier;
+
     private final Map<Place, Variable> recorded = new LinkedHashMap<>();
+
+    /** What changes hold for later layers. */
+    private final Map<Change, Variable> held = new HashMap<>();
+
+    /** In which the model runs. */
+    private final Scope scope = Scope.innermost();
 
     Recorder(
         Transformer model,
@@ -89,15 +105,37 @@ public final class Run {
         Set<Site> wanted,
         Derivatives derivatives,
         List<Change> changes) {
+      this(model, tokens, wanted, derivatives, changes, Optional.empty());
+    }
+
+    /** Of tokens that follow others, without derivatives. */
+    Recorder(
+        Transformer model,
+        int[] tokens,
+        Set<Site> wanted,
+        List<Change> changes,
+        KeyValueCache earlier) {
+      this(model, tokens, wanted, Derivatives.NONE, changes, Optional.of(earlier));
+    }
+
+    private Recorder(
+        Transformer model,
+        int[] tokens,
+        Set<Site> wanted,
+        Derivatives derivatives,
+        List<Change> changes,
+        Optional<KeyValueCache> earlier) {
       this.model = model;
       this.tokens = tokens.clone();
       this.wanted = wanted;
       this.derivatives = derivatives;
       this.changes = changes;
+      this.earlier = earlier;
     }
 
     /** Takes over what another run recorded before a layer. */
     void resume(Run base, int layer) {
+      base.held.forEach((change, variable) -> held.put(change, dependent(variable)));
       base.recorded.forEach(
           (place, variable) -> {
             boolean before =
@@ -142,6 +180,16 @@ public final class Run {
     }
 
     @Override
+    public int firstToken() {
+      return earlier.map(KeyValueCache::length).orElse(0);
+    }
+
+    @Override
+    public Variable fromTheFirst(Site site, int layer, Variable rows) {
+      return earlier.map(cache -> cache.all(site, layer, rows)).orElse(rows);
+    }
+
+    @Override
     public boolean wants(Site site) {
       return wanted.contains(site) || changes.stream().anyMatch(change -> change.changes(site));
     }
@@ -156,28 +204,24 @@ public final class Run {
       return changed;
     }
 
-    /**
-     * What a dictionary of residual streams or inputs of MLPs reads of what has passed, detached.
-     */
-    Variable readBy(Dictionary dictionary) {
-      Place place = dictionary.reads();
-      Mlp mlp = model.mlp(place.site().perLayer() ? place.layer() : 0);
-      Place stream = model.residualAt(mlp.reads());
-      return switch (place.site()) {
-        case MLP_STANDARDISED -> {
-          Tensor read = recorded(stream.site(), stream.layer()).value();
-          yield Variable.constant(mlp.entry().map(norm -> norm.standardised(read)).orElse(read));
-        }
-        case MLP_INPUT ->
-            mlp.normalised(
-                recorded(stream.site(), stream.layer()).detach(), ScaleGradient.DETACHED);
-        default -> recorded(place.site(), place.layer()).detach();
-      };
-    }
-
     /** What has passed a site. */
     Variable recorded(Site site, int layer) {
       return Objects.requireNonNull(recorded.get(at(site, layer)), site::name);
+    }
+
+    /** Keeps for a change what was made of the sites that have passed. */
+    void hold(Change change, Variable variable) {
+      Scope.innermost().keepIn(scope, variable.value());
+      held.put(change, variable);
+    }
+
+    /** What a change holds. */
+    Optional<Variable> held(Change change) {
+      return Optional.ofNullable(held.get(change));
+    }
+
+    Transformer model() {
+      return model;
     }
 
     private static Place at(Site site, int layer) {
@@ -186,7 +230,7 @@ public final class Run {
 
     Run finish() {
       recorded.keySet().removeIf(place -> !keeps(place.site()));
-      return new Run(model, tokens, wanted, changes, recorded);
+      return new Run(model, tokens, wanted, changes, held, recorded);
     }
   }
 

@@ -23,15 +23,19 @@ record Scores(AttentionConfig config) {
     return capped(products(q.times(config.scoreScale()), k));
   }
 
-  /** The pattern of all tokens. Where nobody wants the scores, they are neither masked nor kept. */
+  /**
+   * The pattern of all queries that pass. Where nobody wants the scores, they are neither masked
+   * nor kept.
+   */
   Variable pattern(Variable q, Variable k, int layer, Site.Visitor visitor) {
+    int first = visitor.firstToken();
     if (visitor.wants(Site.SCORES)) {
-      return visitor.at(Site.SCORES, layer, of(q, k, 0)).causalSoftmax(1);
+      return visitor.at(Site.SCORES, layer, of(q, k, first)).causalSoftmax(first + 1);
     }
     Variable scaled = q.times(config.scoreScale());
     return config.cap().isEmpty()
-        ? Variable.resultOf(() -> windowed(products(scaled, k), 0).causalSoftmax(1))
-        : windowed(capped(products(scaled, k)), 0).causalSoftmax(1);
+        ? Variable.resultOf(() -> windowed(products(scaled, k), first).causalSoftmax(first + 1))
+        : windowed(capped(products(scaled, k)), first).causalSoftmax(first + 1);
   }
 
   /** See {@link Attention#sees}. */

@@ -136,6 +136,16 @@ public enum Site {
     /** The layer of a site of the whole model is 0. */
     Variable at(Site site, int layer, Variable variable);
 
+    /** The token of the first row that passes. */
+    default int firstToken() {
+      return 0;
+    }
+
+    /** Keys or values of all tokens up to those whose rows pass. */
+    default Variable fromTheFirst(Site site, int layer, Variable rows) {
+      return rows;
+    }
+
     /** Whether it has a use for a site that need not be computed by itself. */
     default boolean wants(Site site) {
       return false;

@@ -120,7 +120,7 @@ public final class Transformer {
   }
 
   /** This model in texts of one length. */
-  private Transformer in(int tokens) {
+  Transformer in(int tokens) {
     List<Positions> there = config.positions().stream().map(own -> own.in(tokens)).toList();
     return there.equals(config.positions())
         ? this
@@ -514,6 +514,12 @@ public final class Transformer {
     return run.finish();
   }
 
+  /** What follows a text, from keys and values of its tokens; adds those of the new ones. */
+  Run after(KeyValueCache earlier, int[] tokens, List<Change> changes) {
+    Set<Site> last = Set.of(Site.FINAL_NORMALISED);
+    return rerun(new Run.Recorder(this, tokens, last, changes, earlier), tokens, 0);
+  }
+
   private Place residualBefore(int layer) {
     return Place.of(Site.RESIDUAL_AFTER_MLP, layer - 1);
   }
@@ -529,7 +535,8 @@ public final class Transformer {
     if (positionEmbedding.isEmpty()) {
       return visitor.at(Site.EMBEDDING, 0, token);
     }
-    Tensor positions = positionEmbedding.get().slice(0, 0, tokens.length);
+    int first = visitor.firstToken();
+    Tensor positions = positionEmbedding.get().slice(0, first, first + tokens.length);
     Variable position = visitor.at(Site.POSITION_EMBEDDING, 0, Variable.input(positions));
     return visitor.at(Site.EMBEDDING, 0, token.plus(position));
   }
@@ -624,7 +631,7 @@ public final class Transformer {
     return unembedding.biases(words);
   }
 
-  private void requireTokens(int[] tokens) {
+  void requireTokens(int[] tokens) {
     requireArgument(tokens.length > 0, "the prompt is empty: a run needs at least one token");
     requireArgument(
         tokens.length <= config.context(),

@@ -21,6 +21,8 @@
  * dev.tributary.transformer.Frozen}. A {@link dev.tributary.transformer.Dictionary} ({@link
  * dev.tributary.transformer.LatentActivation}, {@link dev.tributary.transformer.DecoderRows}) makes
  * an {@link dev.tributary.transformer.Encoding} of a run, beside the model. A {@link
+ * dev.tributary.transformer.Continuation} is a text that grows token by token, perhaps with
+ * changes, by a {@link dev.tributary.transformer.Sampling}. A {@link
  * dev.tributary.transformer.HeldAttention} is an attention of a run as a linear map.
  */
 @NullMarked

@@ -31,6 +31,10 @@ import picocli.CommandLine.Parameters;
 @Command(
     name = "ablate",
     header = "Runs the model again without some nodes, and says what that changed.",
+    description = {
+      "One prediction, beside what was to be expected. (generate edits parts of the model at any"
+          + " tokens, several together, and says how the text goes on.)"
+    },
     sortOptions = false,
     sortSynopsis = false,
     footer = {"", "Example:", "  ablate \"L0.head1[7<-2]\" \"L0.neuron376[14]\""})

@@ -102,11 +102,7 @@ final class JsonReport {
     ObjectNode json = object();
     json.put("model", subject.model());
     json.put("dtype", Lowercase.of(subject.nodes().run().model().dtype()));
-    ArrayNode tokens = json.putArray("tokens");
-    for (Word word : subject.tokens()) {
-      ObjectNode token = tokens.addObject().put("index", tokens.size() - 1);
-      token.setAll(json(word));
-    }
+    json.set("tokens", tokens(subject.tokens(), 0));
     json.set(
         "attentionSinks",
         list(
@@ -117,7 +113,17 @@ final class JsonReport {
     return json;
   }
 
-  private static String text(ObjectNode json) {
+  /** Tokens of a text from one on. */
+  static ArrayNode tokens(List<Word> words, int first) {
+    ArrayNode tokens = JsonNodeFactory.instance.arrayNode();
+    for (Word word : words) {
+      ObjectNode token = tokens.addObject().put("index", first + tokens.size() - 1);
+      token.setAll(json(word));
+    }
+    return tokens;
+  }
+
+  static String text(ObjectNode json) {
     try {
       return MAPPER.writeValueAsString(json) + System.lineSeparator();
     } catch (JsonProcessingException e) {
@@ -129,7 +135,7 @@ final class JsonReport {
     return json(prediction.word()).put("probability", prediction.probability());
   }
 
-  private static ObjectNode json(Word word) {
+  static ObjectNode json(Word word) {
     return object().put("id", word.id()).put("text", word.text());
   }
 

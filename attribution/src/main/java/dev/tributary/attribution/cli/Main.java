@@ -63,6 +63,7 @@ public final class Main {
         new CommandLine(new Main())
             .addSubcommand(new AttributeCommand(out))
             .addSubcommand(new AblateCommand(out))
+            .addSubcommand(new GenerateCommand(out))
             .addSubcommand(new VerifyCommand(out))
             .addSubcommand(new SearchCommand(out))
             .addSubcommand(new GraphCommand(out, err))

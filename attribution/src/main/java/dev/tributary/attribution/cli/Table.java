@@ -78,13 +78,23 @@ final class Table {
                       case '\n' -> "\\n";
                       case '\r' -> "\\r";
                       case '\t' -> "\\t";
-                      default ->
-                          Character.isISOControl(c)
-                              ? String.format(Locale.ROOT, "\\u%04x", c)
-                              : Character.toString(c);
+                      default -> printed(c);
                     })
             .collect(Collectors.joining());
     return '"' + shortened(visible, WORD_LIMIT) + '"';
+  }
+
+  /** Text that a terminal may be shown as it is, its line breaks and tabs with it. */
+  static String printed(String text) {
+    return text.codePoints()
+        .mapToObj(c -> c == '\n' || c == '\t' ? Character.toString(c) : printed(c))
+        .collect(Collectors.joining());
+  }
+
+  private static String printed(int c) {
+    return Character.isISOControl(c)
+        ? String.format(Locale.ROOT, "\\u%04x", c)
+        : Character.toString(c);
   }
 
   static String shortened(String text, int limit) {

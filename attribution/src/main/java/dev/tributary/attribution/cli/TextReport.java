@@ -100,8 +100,13 @@ final class TextReport {
   }
 
   private void prompt() {
-    List<Word> tokens = subject.tokens();
-    line("Prompt, " + tokens.size() + " tokens");
+    prompt(subject.tokens()).forEach(this::line);
+    line("");
+  }
+
+  /** The tokens of a prompt with their numbers. */
+  static List<String> prompt(List<Word> tokens) {
+    List<String> lines = new ArrayList<>(List.of("Prompt, " + tokens.size() + " tokens"));
     int indexWidth = String.valueOf(tokens.size() - 1).length();
     List<String> cells = new ArrayList<>();
     for (int i = 0; i < tokens.size(); i++) {
@@ -112,12 +117,12 @@ final class TextReport {
         Math.max(
             1, (Table.WIDTH - INDENT.length() + Table.GAP.length()) / (width + Table.GAP.length()));
     for (int i = 0; i < cells.size(); i += columns) {
-      line(
+      lines.add(
           cells.subList(i, Math.min(i + columns, cells.size())).stream()
               .map(cell -> Table.left(cell, width))
               .collect(Collectors.joining(Table.GAP, INDENT, "")));
     }
-    line("");
+    return lines;
   }
 
   /** What to do about tokens that are of large attribution in any prompt. */

@@ -957,7 +957,7 @@ class CommandLineTest {
   }
 
   /** Copies the textbook model to a folder. */
-  private static void copyModel(Path folder) throws IOException {
+  static void copyModel(Path folder) throws IOException {
     for (String name : List.of("config.json", "model.safetensors", "tokenizer.json")) {
       try (InputStream stream =
           Objects.requireNonNull(Models.class.getResourceAsStream("textbook/" + name))) {

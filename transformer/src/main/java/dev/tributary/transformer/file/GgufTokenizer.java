@@ -22,6 +22,11 @@ final class GgufTokenizer {
   private static final String TYPES = PREFIX + "token_type";
   private static final String BEGIN = PREFIX + "bos_token_id";
   private static final String END = PREFIX + "eos_token_id";
+
+  /** What ends a turn of a chat, and a message in it. */
+  private static final List<String> CHAT_ENDS =
+      List.of(PREFIX + "eot_token_id", PREFIX + "eom_token_id");
+
   private static final String UNKNOWN = PREFIX + "unknown_token_id";
   private static final String CHAT = "tokenizer.chat_template";
 
@@ -115,6 +120,11 @@ final class GgufTokenizer {
       if (id.isPresent() && types.get(id.getAsInt()) != SentencePieceModel.NORMAL) {
         root.put(role.getKey(), tokens.get(id.getAsInt()));
       }
+    }
+    ArrayNode ends = root.putArray(TokenizerFolder.ENDS);
+    id(END).ifPresent(ends::add);
+    for (String end : CHAT_ENDS) {
+      id(end).ifPresent(ends::add);
     }
     int unknown = types.indexOf(SentencePieceModel.UNKNOWN);
     if (unknown >= 0) {

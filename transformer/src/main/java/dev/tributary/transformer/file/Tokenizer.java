@@ -21,6 +21,7 @@ import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -74,6 +75,7 @@ public final class Tokenizer {
   private final @Nullable Integer missing;
   private final Set<Byte> lost;
   private final ChatTemplate chat;
+  private final Set<Integer> ends;
 
   Tokenizer(HuggingFaceTokenizer library, TokenizerFile file) {
     this.library = library;
@@ -88,6 +90,7 @@ public final class Tokenizer {
     this.missing = file.missing();
     this.lost = file.lost();
     this.chat = file.chat();
+    this.ends = file.ends();
   }
 
   // ---- text to tokens ------------------------------------------------------------------------
@@ -301,6 +304,39 @@ public final class Tokenizer {
     } finally {
       Reference.reachabilityFence(library);
     }
+  }
+
+  /**
+   * {@return the text that tokens add behind others, special tokens included} It is not tidied, and
+   * bytes at its end that are the beginning of a character are left out, so that the text of more
+   * tokens begins with it. An id that no token has adds nothing: a model may have more ids.
+   *
+   * @param before ids of the tokens before them
+   * @param ids of the tokens
+   */
+  public String continuation(int[] before, int[] ids) {
+    int[] all = IntStream.concat(Arrays.stream(before), Arrays.stream(ids)).toArray();
+    String first = join(known(before), false);
+    String whole = join(known(all), false);
+    int from = 0;
+    while (from < Math.min(first.length(), whole.length())
+        && first.charAt(from) == whole.charAt(from)) {
+      from++;
+    }
+    int end = whole.length();
+    while (end > from && whole.startsWith(NO_TEXT, end - 1)) {
+      end--;
+    }
+    return whole.substring(from, end);
+  }
+
+  private int[] known(int[] ids) {
+    return Arrays.stream(ids).filter(contents::containsKey).toArray();
+  }
+
+  /** {@return ids of the tokens that end a text, or what one says in a chat} */
+  public Set<Integer> ends() {
+    return ends;
   }
 
   /**

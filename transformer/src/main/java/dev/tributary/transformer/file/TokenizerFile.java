@@ -141,6 +141,11 @@ final class TokenizerFile {
     return folder.chat();
   }
 
+  /** Ids of the tokens that end a text. */
+  Set<Integer> ends() {
+    return folder.ends();
+  }
+
   /** The files that were read. */
   List<Path> files() {
     return folder.files();

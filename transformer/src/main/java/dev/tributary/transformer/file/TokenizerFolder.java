@@ -15,9 +15,12 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.function.ToIntFunction;
 import java.util.stream.Stream;
 
@@ -69,6 +72,12 @@ final class TokenizerFolder {
   /** The config of the model, which names its family. */
   private static final String MODEL = "config.json";
 
+  /** How the model is to be run, which says where a text ends. */
+  private static final String GENERATION = "generation_config.json";
+
+  /** Ids of tokens that end a text, where a file has them. */
+  static final String ENDS = "eos_token_id";
+
   /** First line of a merges.txt, as far as it is always the same. */
   private static final String MERGES_VERSION = "#version";
 
@@ -96,6 +105,7 @@ final class TokenizerFolder {
   private final Path merges;
   private final AddedTokens tokens;
   private final ChatTemplate chat;
+  private final Set<Integer> ends;
 
   private TokenizerFolder(Path folder, Path file) throws IOException {
     this.folder = folder;
@@ -142,6 +152,7 @@ final class TokenizerFolder {
     this.model = beside(MODEL);
     this.tokens = fold(specialTokens, addedTokens);
     this.chat = readChat();
+    this.ends = readEnds();
   }
 
   /**
@@ -218,6 +229,11 @@ final class TokenizerFolder {
     return chat;
   }
 
+  /** Ids of the tokens that end a text. */
+  Set<Integer> ends() {
+    return ends;
+  }
+
   // ---- vocab.json and merges.txt -------------------------------------------------------------
 
   private ObjectNode readPair(JsonFile ids) throws IOException {
@@ -287,6 +303,26 @@ final class TokenizerFolder {
     }
     return new ChatTemplate(
         config.path(), Optional.of(template).filter(text -> !text.isEmpty()), tokens.roles());
+  }
+
+  /** What any of the files says: chats end by other tokens than texts. */
+  private Set<Integer> readEnds() throws IOException {
+    Set<Integer> result = new TreeSet<>();
+    String named = tokens.roles().get("eos_token");
+    if (named != null) {
+      result.add(ids().get(named));
+    }
+    for (JsonFile file : List.of(config, model, beside(GENERATION))) {
+      if (file.root().path(ENDS).isArray()) {
+        JsonFile several = file.list(ENDS);
+        for (String key : several.root().properties().stream().map(Map.Entry::getKey).toList()) {
+          result.add(several.id(key));
+        }
+      } else if (file.has(ENDS)) {
+        result.add(file.id(ENDS));
+      }
+    }
+    return Collections.unmodifiableSet(result);
   }
 
   private AddedTokens fold(JsonFile specialTokens, JsonFile addedTokens) throws IOException {

@@ -45,8 +45,9 @@ public final class Tokenizers {
    * spiece.model}, of Llama, Gemma or T5. What {@code tokenizer_config.json}, {@code
    * special_tokens_map.json}, {@code added_tokens.json} and the model's {@code config.json} beside
    * it say is heard: further tokens, which get the next free ids, and how the older files put a
-   * space or a token before a text. Where Hugging Face's readers disagree, the steps are those of
-   * tokenizer.json as it is written and the tokens those of transformers 4.57; where there is no
+   * space or a token before a text. Tokens that end a text are those of {@code config.json} and
+   * {@code generation_config.json} too. Where Hugging Face's readers disagree, the steps are those
+   * of tokenizer.json as it is written and the tokens those of transformers 4.57; where there is no
    * tokenizer.json, both are those of 4.57. What a GGUF file holds is read as llama.cpp reads it.
    *
    * @param path one of these files, or a folder with them; of several the first that is named here
@@ -88,6 +89,7 @@ public final class Tokenizers {
     ObjectNode config = JsonNodeFactory.instance.objectNode();
     config.put("tokenizer_class", "PreTrainedTokenizerFast");
     file.chat().roles().forEach(config::put);
+    file.ends().forEach(config.putArray(TokenizerFolder.ENDS)::add);
     file.chat().template().ifPresent(template -> config.put("chat_template", template));
     List<Path> files = SAVED_NAMES.stream().map(folder::resolve).toList();
     List<String> texts = List.of(file.toJson(), config.toPrettyString());

@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -390,5 +391,25 @@ class TokenizerFolderTest {
     assertEquals(IOException.class, refusal.getClass(), refusal::toString);
     Tampering.requireSentence(folder, (IOException) refusal);
     return String.valueOf(refusal.getMessage()).substring(folder.toString().length() + 1);
+  }
+
+  // ---- where a text ends -------------------------------------------------------------------
+
+  @Test
+  void ends_areWhatAnyFileSays() throws IOException {
+    write(true);
+    assertEquals(Set.of(), Tokenizers.load(folder).ends());
+    beside("config.json", "{'eos_token_id': 7}");
+    assertEquals(Set.of(7), Tokenizers.load(folder).ends());
+    beside("generation_config.json", "{'eos_token_id': [8, 9]}");
+    beside("config.json", "{'eos_token_id': null}");
+    assertEquals(Set.of(8, 9), Tokenizers.load(folder).ends());
+    beside(CONFIG, "{" + ANY + ", 'eos_token': 'ab'}");
+    assertEquals(Set.of(8, 9, 256), Tokenizers.load(folder).ends());
+    for (String wrong : List.of("-1", "1.5", "'</s>'", "[[1]]", "[null]", "{}")) {
+      beside("generation_config.json", "{'eos_token_id': " + wrong + "}");
+      IOException refused = assertThrows(IOException.class, () -> Tokenizers.load(folder));
+      assertTrue(refused.getMessage().contains("eos_token_id"), refused.getMessage());
+    }
   }
 }

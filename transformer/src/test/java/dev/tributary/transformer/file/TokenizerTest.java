@@ -13,6 +13,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -419,5 +420,35 @@ class TokenizerTest {
   @Test
   void load_missing_saysSo() {
     assertEquals("there is no such file", badFile(() -> Tokenizers.load(path())));
+  }
+
+  // ---- text that grows ---------------------------------------------------------------------
+
+  /** Two bytes of a character each, in whatever pieces they come. */
+  @Test
+  void continuation_pieceByPiece_isTheText() throws IOException {
+    Tokenizer tokenizer = load(bytes());
+    int[] ids = tokenizer.tokens("ab \u00e9t\u00e9 tab");
+    for (int prompt = 1; prompt < ids.length; prompt++) {
+      int[] before = Arrays.copyOf(ids, prompt);
+      String said = "";
+      for (int end = prompt; end <= ids.length; end++) {
+        String more = tokenizer.continuation(before, Arrays.copyOfRange(ids, prompt, end));
+        assertTrue(more.startsWith(said) && more.indexOf(0xfffd) < 0, more);
+        said = more;
+      }
+      assertTrue("ab \u00e9t\u00e9 tab".endsWith(said), said);
+      assertEquals(
+          "ab \u00e9t\u00e9 tab", tokenizer.continuation(new int[0], before) + said, "" + prompt);
+    }
+  }
+
+  @Test
+  void continuation_textbook_hasTheSpaceBetweenWords() {
+    Tokenizer words = Tokenizers.textbook();
+    int[] before = words.encode("Mary gave");
+    assertEquals(" a drink", words.continuation(before, words.tokens("a drink")));
+    assertEquals(" a", words.continuation(before, new int[] {words.token("a"), 1 << 20}));
+    assertEquals("", words.continuation(before, new int[0]));
   }
 }
