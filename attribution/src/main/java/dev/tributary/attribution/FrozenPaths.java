@@ -33,18 +33,43 @@ final class FrozenPaths {
   private record Frozen(
       Attention attention, LinearMap values, LinearMap mixing, LinearMap writing) {
     static Frozen of(Run run, Attention attention, int from, int to) {
-      int layer = attention.layer();
       Variable residual =
           Variable.input(run.residual(attention.reads()).value().slice(0, from, to));
-      Variable values = Variable.input(run.value(Site.VALUE, layer).slice(1, from, to));
-      Variable heads = Variable.input(run.value(Site.HEAD_OUTPUT, layer).slice(1, from, to));
-      Variable x = attention.normalised(residual, ScaleGradient.DETACHED);
-      Variable pattern = Variable.constant(pattern(run, layer, from, to));
+      Variable read = attention.value(attention.normalised(residual, ScaleGradient.DETACHED));
+      Variable values = Variable.input(read.value());
+      Variable pattern = Variable.constant(pattern(run, attention.layer(), from, to));
+      Variable mixed = attention.headOutput(pattern, values);
       return new Frozen(
           attention,
-          Jacobian.of(attention.value(x, values.value()), residual).map(),
-          Jacobian.of(attention.headOutput(pattern, values), values).map(),
-          Jacobian.of(attention.output(heads, ScaleGradient.DETACHED), heads).map());
+          Jacobian.of(read, residual).map(),
+          Jacobian.of(mixed, values).map(),
+          LinearMap.of(
+              "attention output",
+              mixed.shape(),
+              residual.shape(),
+              heads ->
+                  attention.outlet().push(run, from, inRows(heads).matmul(attention.outputRows())),
+              rows ->
+                  byHead(
+                      attention
+                          .outlet()
+                          .pull(run, from, rows)
+                          .matmulTransposed(attention.outputRows()),
+                      mixed.shape())));
+    }
+
+    /** [.., head, token, dHead] to [.., token, head · dHead]. */
+    private static Tensor inRows(Tensor heads) {
+      Shape shape = heads.shape();
+      return heads
+          .permute(0, 2, 1, 3)
+          .reshape(shape.size(0), shape.size(2), shape.size(1) * shape.size(3));
+    }
+
+    /** The inverse. */
+    private static Tensor byHead(Tensor rows, Shape heads) {
+      return rows.reshape(rows.shape().size(0), heads.size(1), heads.size(0), heads.size(2))
+          .permute(0, 2, 1, 3);
     }
   }
 

@@ -167,6 +167,14 @@ public final class ReplacementGraph {
   /**
    * {@return the graph of some outputs of a run of a model with transcoders}
    *
+   * <p>Kept are the residual stream at every point, queries and keys or patterns, the weights of
+   * attentions with their gains, errors, what sources write if it takes no more than a quarter of
+   * the room, and the rows of the graph in the Java heap: a number for each source that is read.
+   * Computed anew are patterns that were not recorded, once for at least eight directions, and what
+   * sources write where it is not kept. A row of layer l and token t takes about 2 (l + 1) (t + 1)
+   * products of a vector with a matrix of an attention; {@link Settings#mostLatents} bounds how
+   * many rows there are.
+   *
    * @param run of a model whose dictionaries are transcoders or cross-layer transcoders, at most
    *     one for each layer; a layer without one has errors alone
    * @param outputs what is explained, at least one
@@ -206,7 +214,6 @@ public final class ReplacementGraph {
             Site.RESIDUAL_AFTER_MLP,
             Site.ATTENTION_OUTLET_SCALE,
             Site.MLP_OUTLET_SCALE,
-            Site.MLP_RESULT,
             Site.MLP_OUTPUT,
             Site.FINAL_NORMALISED);
     long heads = 0;
@@ -215,6 +222,9 @@ public final class ReplacementGraph {
     }
     boolean brief = heads * tokens.length * tokens.length <= PROBABILITIES;
     sites.addAll(brief ? Set.of(Site.PATTERN) : Set.of(Site.QUERY, Site.KEY));
+    for (Dictionary dictionary : model.dictionaries()) {
+      dictionary.decoders().forEach(decoder -> sites.add(decoder.place().site()));
+    }
     return model.values(sites, tokens);
   }
 

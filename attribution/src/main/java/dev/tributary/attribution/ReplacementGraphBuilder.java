@@ -19,9 +19,11 @@ import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
@@ -34,7 +36,7 @@ import java.util.stream.IntStream;
  */
 final class ReplacementGraphBuilder {
   /** Pairs of a direction and a token that are pulled at once: few, so that no token is late. */
-  private static final int PAIRS = 640;
+  private static final int PAIRS = 384;
 
   /** As many directions are pulled at once at least, if there are so many. */
   private static final int LEAST = 8;
@@ -144,34 +146,60 @@ final class ReplacementGraphBuilder {
   private record Pulled(int node, int token, Tensor direction, double read, double constant) {}
 
   private void explainOutputs() {
-    try (Scope scope = Scope.open()) {
-      Run run = model.run();
-      for (int i = 0; i < outputs.size(); i++) {
-        int node = sizes.firstOutput() + i;
-        Target target = outputs.get(i).node();
-        if (target instanceof Direction direction) {
-          pull(direction.point(), List.of(direction(run, node, direction)));
-        } else if (target instanceof Logit logit) {
-          pull(run.model().end(), List.of(logit(run, node, logit)));
+    List<Integer> logits = new ArrayList<>();
+    for (int i = 0; i < outputs.size(); i++) {
+      if (outputs.get(i).node() instanceof Direction direction) {
+        try (Scope scope = Scope.open()) {
+          pull(direction.point(), List.of(direction(sizes.firstOutput() + i, direction)));
         }
+      } else {
+        logits.add(i);
+      }
+    }
+    if (!logits.isEmpty()) {
+      logits.sort(Comparator.comparingInt(i -> logit(i).token()));
+      explainLogits(logits);
+    }
+  }
+
+  private Logit logit(int output) {
+    return (Logit) outputs.get(output).node();
+  }
+
+  /** Of outputs, given in the order of their tokens. */
+  private void explainLogits(List<Integer> logits) {
+    int[] words = logits.stream().mapToInt(i -> logit(i).word()).toArray();
+    int[] tokens = logits.stream().mapToInt(i -> logit(i).token()).toArray();
+    try (Scope scope = Scope.open()) {
+      Transformer transformer = model.run().model();
+      Tensor along = transformer.logitDirections(words);
+      double[] biases = transformer.logitBiases(words);
+      for (int from = 0; from < words.length; ) {
+        int to = end(tokens, from);
+        List<Pulled> batch = new ArrayList<>();
+        for (int i = from; i < to; i++) {
+          int node = sizes.firstOutput() + logits.get(i);
+          batch.add(logit(node, tokens[i], along.slice(0, i, i + 1), biases[i]));
+        }
+        pull(transformer.end(), batch);
+        from = to;
       }
     }
   }
 
-  private static Pulled direction(Run run, int node, Direction direction) {
+  private Pulled direction(int node, Direction direction) {
+    Run run = model.run();
     int token = direction.token();
     Tensor along = direction.vector().reshape(1, direction.vector().shape().length());
     Tensor residual = run.residual(direction.point()).value().slice(0, token, token + 1);
     return new Pulled(node, token, along, along.matmulTransposed(residual).item(), 0);
   }
 
-  private static Pulled logit(Run run, int node, Logit logit) {
-    int token = logit.token();
-    Tensor along = run.model().logitDirections(logit.word());
+  private Pulled logit(int node, int token, Tensor along, double bias) {
+    Run run = model.run();
     Norm norm = run.model().finalNorm();
     Tensor residual = run.residual(run.model().end()).value().slice(0, token, token + 1);
     Tensor normalised = norm.apply(Variable.constant(residual), ScaleGradient.DETACHED).value();
-    double bias = run.model().logitBiases(logit.word())[0];
     double shift =
         norm.bias()
             .map(own -> along.matmul(own.reshape(own.shape().length(), 1)).item())
@@ -199,31 +227,35 @@ final class ReplacementGraphBuilder {
 
   private void explain(int dictionary, int[] latents) {
     Point point = model.point(model.dictionaries().get(dictionary));
-    int at = 0;
-    while (at < latents.length) {
+    int[] tokens = IntStream.of(latents).map(latent -> token(dictionary, latent)).toArray();
+    for (int from = 0; from < latents.length; ) {
       EdgeAttribution.requireNotInterrupted("the making of a replacement graph");
-      int from = at;
-      int token = token(dictionary, latents[at]);
-      while (at < latents.length
-          && (at < from + LEAST
-              || (token(dictionary, latents[at]) + 1) * (at + 1 - from) <= PAIRS)) {
-        at++;
-      }
+      int to = end(tokens, from);
       try (Scope scope = Scope.open()) {
         List<Pulled> batch = new ArrayList<>();
-        for (int next = from; next < at; ) {
-          token = token(dictionary, latents[next]);
+        for (int next = from; next < to; ) {
           int first = next;
-          while (next < at && token(dictionary, latents[next]) == token) {
+          while (next < to && tokens[next] == tokens[first]) {
             next++;
           }
-          batch.addAll(pulled(dictionary, token, Arrays.copyOfRange(latents, first, next)));
+          batch.addAll(pulled(dictionary, tokens[first], Arrays.copyOfRange(latents, first, next)));
         }
         pull(point, batch);
       }
-      explained += at - from;
+      explained += to - from;
       progress.at(explained, Math.min(settings.mostLatents(), sizes.latents()));
+      from = to;
     }
+  }
+
+  /** Where a batch ends of directions read at some tokens, ascending. */
+  private static int end(int[] tokens, int from) {
+    int to = from + 1;
+    while (to < tokens.length
+        && (to < from + LEAST || (tokens[to] + 1) * (to + 1 - from) <= PAIRS)) {
+      to++;
+    }
+    return to;
   }
 
   private int token(int dictionary, int latent) {
@@ -257,6 +289,7 @@ final class ReplacementGraphBuilder {
   /** Where a row's numbers of each sort begin. */
   private final class Filling implements ReplacementModel.Sources {
     private final List<Pulled> batch;
+    private final int dictionaries;
     private final Row[] filled;
 
     /** For each direction and dictionary, and then each MLP, and the embeddings. */
@@ -264,6 +297,7 @@ final class ReplacementGraphBuilder {
 
     Filling(Point point, List<Pulled> batch) {
       this.batch = batch;
+      this.dictionaries = model.dictionariesBefore(point);
       this.filled = new Row[batch.size()];
       this.offsets = new int[batch.size()][];
       for (int i = 0; i < filled.length; i++) {
@@ -274,10 +308,7 @@ final class ReplacementGraphBuilder {
           offsets[i][j] = offsets[i][j - 1] + ranges.get(j - 1).size();
         }
       }
-      dictionaries = model.dictionariesBefore(point);
     }
-
-    private final int dictionaries;
 
     @Override
     public void atMlp(int layer, int token, Tensor products) {
@@ -337,7 +368,7 @@ final class ReplacementGraphBuilder {
       Tensor residual = model.run().residual(point).value().gather(0, own);
       Tensor constant = model.constant(point).gather(0, own);
       double[] whole = directions.times(residual).sum(-1).toDoubles();
-      double[] size = sizes(directions, residual);
+      double[] size = magnitudes(directions, residual);
       double[] biases = directions.times(constant).sum(-1).toDoubles();
       for (int i = 0; i < count; i++) {
         Pulled one = batch.get(i);
@@ -347,7 +378,7 @@ final class ReplacementGraphBuilder {
     }
   }
 
-  private static double[] sizes(Tensor directions, Tensor residual) {
+  private static double[] magnitudes(Tensor directions, Tensor residual) {
     return directions.times(residual).square().sqrt().sum(-1).toDoubles();
   }
 

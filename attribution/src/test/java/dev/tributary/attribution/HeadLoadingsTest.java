@@ -183,6 +183,24 @@ class HeadLoadingsTest {
     }
   }
 
+  @Property(tries = 20)
+  void of_runOfReplacementGraph_isTheSame(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      Run run = RandomNodes.drawn(seed).run();
+      Random random = RandomNodes.random(seed);
+      Tensor row = RandomNodes.gaussian(Shape.of(1, RandomNodes.WIDTH), random, 1);
+      ResidualGradient direction = new ResidualGradient(run.model().end(), 3, row);
+      List<Write> writes = List.of(new Write(Point.EMBEDDING, 1, row.reshape(RandomNodes.WIDTH)));
+      Run brief = ReplacementGraph.record(run.model(), run.tokens());
+      double[] differences = new double[RandomNodes.LAYERS * RandomNodes.HEADS];
+      add(differences, HeadLoadings.of(run, writes, direction), 1);
+      add(differences, HeadLoadings.of(brief, writes, direction), -1);
+      for (double difference : differences) {
+        assertClose(0, difference, seed);
+      }
+    }
+  }
+
   private static void add(double[] sums, HeadLoadings loadings, double factor) {
     for (HeadLoadings.LayerSplit layer : loadings.layers()) {
       for (int head = 0; head < layer.heads().size(); head++) {

@@ -307,6 +307,11 @@ class ReplacementGraphTest {
       double[] difference =
           IntStream.range(0, one.length).mapToDouble(i -> one[i] - other[i]).toArray();
       assertClose(difference, graph.into(last));
+      ReplacementGraph alone =
+          ReplacementGraph.of(run, outputs.subList(2, 3), Settings.standard(), Progress.NONE);
+      assertClose(
+          Arrays.copyOf(difference, last - 2),
+          Arrays.copyOf(alone.into(alone.nodes().size() - 1), last - 2));
     }
   }
 

@@ -61,6 +61,7 @@ final class Page {
     edges();
     directions();
     search();
+    replacement();
     matmul();
     kernels();
     Files.writeString(output.resolve("README.md"), text.toString().stripTrailing() + "\n");
@@ -364,6 +365,36 @@ final class Page {
         whole(count),
         whole(scaled(ratio(count, time), 1000)),
         whole(measured.noted(Measured.PEAK, benchmark, at)));
+  }
+
+  private void replacement() throws IOException {
+    Measurements measured = measured("replacement");
+    if (measured.isEmpty()) {
+      return;
+    }
+    heading(
+        "Replacement graphs",
+        "ReplacementGraphBenchmark",
+        """
+        A run of 32 tokens and the whole graph of its replacement model, with 12 random transcoders of 4,096 latents, ten
+        outputs and every active latent. *Plain products* are those alone that it takes if each row passes both
+        projections of every attention below it, at tokens up to its own, and then meets what is active there.
+        """);
+    row("active latents", "seconds", "plain products", "edges", "edges per second", PEAK);
+    rule(6);
+    for (int active : new int[] {1391, 14_708}) {
+      Map<String, ?> at = Map.of("active", active);
+      OptionalDouble time = measured.milliseconds("graph", at);
+      OptionalDouble count = measured.noted(Measured.EDGES, "graph", at);
+      List<String> cells = new ArrayList<>(List.of(String.format(Locale.ROOT, "%,d", active)));
+      cells.add(number(scaled(time, 1e-3)));
+      cells.add(number(scaled(measured.milliseconds("plainProducts", at), 1e-3)));
+      cells.add(whole(count));
+      cells.add(whole(scaled(ratio(count, time), 1000)));
+      cells.add(whole(measured.noted(Measured.PEAK, "graph", at)));
+      present(cells, 1);
+    }
+    text.append("\n");
   }
 
   private void matmul() throws IOException {

@@ -76,10 +76,15 @@ public class RandomModel {
 
   /** Numbers drawn from a normal distribution, always the same. */
   static Tensor gaussian(int... dimensions) {
-    Random random = new Random(1);
+    return gaussian(1, Shape.of(dimensions));
+  }
+
+  /** Numbers drawn from a normal distribution, for each seed others. */
+  static Tensor gaussian(long seed, Shape shape) {
+    Random random = new Random(seed);
     return Tensor.generate(
         DType.FLOAT,
-        Shape.of(dimensions),
+        shape,
         (from, values, count) -> {
           for (int i = 0; i < count; i++) {
             values[i] = random.nextGaussian();

@@ -201,6 +201,13 @@ public final class Report implements Callable<Integer> {
             "EdgeSearchBenchmark.searchAll",
             "tokens=" + Page.SEARCH_TOKENS,
             "shape=" + ModelShape.SMOLLM2_135M));
+    Timing few = new Timing(1, 0, 3, 0);
+    stages.add(
+        stage(
+            "replacement",
+            quick ? once : few,
+            "ReplacementGraphBenchmark",
+            "active=" + (quick ? "1391" : "1391,14708")));
     if (quick) {
       stages.add(stage("matmul", small, "MatmulBenchmark", "rows=64", "weight=768x3072"));
     } else {

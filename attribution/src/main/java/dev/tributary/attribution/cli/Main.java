@@ -67,6 +67,7 @@ public final class Main {
             .addSubcommand(new VerifyCommand(out))
             .addSubcommand(new SearchCommand(out))
             .addSubcommand(new GraphCommand(out, err))
+            .addSubcommand(new ViewCommand(out, err))
             .addSubcommand(new InspectCommand(out))
             .addSubcommand(new ConvertCommand(out))
             .addSubcommand(new CompletionCommand())

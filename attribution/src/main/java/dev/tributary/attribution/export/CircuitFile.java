@@ -14,8 +14,8 @@ public final class CircuitFile {
   /**
    * Reads a circuit.
    *
-   * @param file what {@link CircuitJson} wrote, in UTF-8
-   * @return the circuit that was written
+   * @param file what {@link CircuitJson} or circuit-tracer wrote, in UTF-8
+   * @return the circuit; of an attribution graph, what {@link AttributionGraphJson} says of it
    * @throws IOException if it cannot be read, with its path and what was expected
    */
   public static Circuit read(Path file) throws IOException {
@@ -24,6 +24,8 @@ public final class CircuitFile {
 
   private static Circuit parse(JsonNode json) {
     requireArgument(json.isObject(), "expected one JSON object");
-    return CircuitReader.parse(json);
+    return json.has("metadata") && !json.has("format")
+        ? AttributionGraphReader.parse(json)
+        : CircuitReader.parse(json);
   }
 }

@@ -13,7 +13,7 @@ const Circuit = (() => {
   const CELL_PADDING = 10;
   const ROW_PADDING = 20; // room for edges to turn in
   const EMPTY_ROW = 12;
-  const ROW_WORDS = { embedding: "embed", attention: "attn", mlp: "mlp" };
+  const ROW_WORDS = { embedding: "embed", attention: "attn", mlp: "mlp", output: "resid" };
 
   function require(condition, sentence) {
     if (!condition) throw new Error(sentence);
@@ -41,6 +41,8 @@ const Circuit = (() => {
     } catch (e) {
       throw new Error(`this is not JSON: ${e.message}`);
     }
+    require(json?.metadata === undefined,
+      "this is a graph of circuit-tracer: tributary view FILE --html PAGE makes a page of it");
     require(json !== null && json.format === "tributary-circuit",
       "this JSON is not a circuit: it has no \"format\": \"tributary-circuit\"");
     require(json.version !== 1,
@@ -100,8 +102,75 @@ const Circuit = (() => {
         "an attention pattern is not a lower triangle of numbers");
       patterns.set(`${pattern.layer}.${pattern.head}`, pattern.values.slice(0, tokens.length));
     }
-    return { ...json, tokens, rows, nodes, outputs, edges, certificates, patterns,
+    const grouped = new Set();
+    const groups = (json.groups ?? []).map((group) => {
+      require(typeof group?.name === "string" && list(group.nodes, "nodes").length > 0, "a group has no name or no nodes");
+      for (const node of group.nodes) {
+        require(isIndex(node, nodes.length) && !grouped.has(node), "a group has a node that is not there, or in another");
+        grouped.add(node);
+      }
+      return { name: group.name, nodes: [...group.nodes] };
+    });
+    const parts = new Map();
+    for (const { kind, part } of nodes) parts.set(kind, new Set(parts.get(kind)).add(part));
+    const manyParts = new Set([...parts.keys()].filter((kind) => parts.get(kind).size > 1));
+    return { ...json, source: json, manyParts, tokens, rows, nodes, outputs, edges, groups, certificates, patterns,
       heaviest: edges.length > 0 ? edges[0].size : 0 };
+  }
+
+  /** The text of a circuit that was parsed, with other groups. */
+  function text(circuit, groups) {
+    const value = (of) => (Array.isArray(of) && of.length > 0
+      ? `[\n${of.map((item) => `    ${JSON.stringify(item)}`).join(",\n")}\n  ]` : JSON.stringify(of));
+    const fields = Object.entries({ ...circuit.source, groups });
+    return `{\n${fields.map(([name, of]) => `  ${JSON.stringify(name)}: ${value(of)}`).join(",\n")}\n}\n`;
+  }
+
+  /**
+   * A circuit as the reader wants to see it: without some kinds, and with one node in place of those of
+   * each group, which stands where the one of them stands that matters most. Edges are sums.
+   */
+  function view(circuit, groups, hidden) {
+    const seen = (node) => !hidden.has(node.kind);
+    const standing = new Map();
+    for (const group of groups) {
+      const members = group.nodes.map((index) => circuit.nodes[index]).filter(seen);
+      if (members.length === 0) continue;
+      const first = members.reduce((best, other) => (importance(other) > importance(best) ? other : best));
+      const sum = (field) => (members.some((node) => Number.isFinite(node[field]))
+        ? members.reduce((total, node) => total + (node[field] ?? 0), 0) : undefined);
+      const one = { kind: "group", name: group.name, group, members, index: first.index, component: first.component,
+        layer: first.layer, token: first.token, row: first.row, influence: sum("influence"),
+        attribution: sum("attribution"), direct_effect: sum("direct_effect"), into: [], outOf: [] };
+      for (const node of members) standing.set(node, one);
+    }
+    for (const node of circuit.nodes) {
+      if (seen(node) && !standing.has(node)) standing.set(node, { ...node, into: [], outOf: [] });
+    }
+    const sums = new Map();
+    const edges = [];
+    for (const edge of circuit.edges) {
+      const source = standing.get(edge.source), target = standing.get(edge.target);
+      if (source === undefined || target === undefined || source === target) continue;
+      if (source.members === undefined && target.members === undefined) {
+        edges.push({ ...edge, source, target });
+        continue;
+      }
+      const path = target.members === undefined ? edge.path : undefined;
+      const key = `${source.index} ${target.index} ${path ?? ""}`;
+      const sum = sums.get(key);
+      if (sum === undefined) sums.set(key, { source, target, path, weight: edge.weight });
+      else sum.weight += edge.weight;
+    }
+    for (const edge of sums.values()) edges.push({ ...edge, size: Math.abs(edge.weight) });
+    edges.sort((a, b) => b.size - a.size);
+    edges.forEach((edge, rank) => {
+      edge.rank = rank;
+      edge.source.outOf.push(edge);
+      edge.target.into.push(edge);
+    });
+    const nodes = [...new Set(circuit.nodes.map((node) => standing.get(node)).filter((node) => node !== undefined))];
+    return { ...circuit, nodes, edges, heaviest: edges.length > 0 ? edges[0].size : 0 };
   }
 
   /** The first row, counted from the bottom, in which each layer has nodes, and the last, by layer. */
@@ -122,9 +191,11 @@ const Circuit = (() => {
     return [...words].join(" ");
   }
 
-  /** What a node is of, without the layer and tokens that its place says already. */
-  function component(node) {
-    const words = [node.part, node.kind].filter((word) => typeof word === "string").join(" ").replaceAll("_", " ");
+  /** What a node is of, without the layer and tokens that its place says already, and without what all of its kind have. */
+  function component(circuit, node) {
+    if (node.members !== undefined) return node.name;
+    const words = [circuit.manyParts.has(node.kind) ? node.part : undefined, node.kind].filter((word) => typeof word === "string")
+      .join(" ").replaceAll("_", " ");
     return Number.isInteger(node.number) ? `${words} ${node.number}` : words;
   }
 
@@ -156,7 +227,7 @@ const Circuit = (() => {
     const fullest = circuit.tokens.map(() => 0);
     for (const [first] of cells.values()) {
       const cell = cells.get(first.row * circuit.tokens.length + first.token);
-      cell.sort((a, b) => a.kind.localeCompare(b.kind) || a.name.localeCompare(b.name, "en", { numeric: true }));
+      cell.sort((a, b) => (b.output?.weight ?? 0) - (a.output?.weight ?? 0) || a.kind.localeCompare(b.kind) || a.name.localeCompare(b.name, "en", { numeric: true }));
       fullest[first.token] = Math.max(fullest[first.token], cell.length);
     }
     const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
@@ -217,6 +288,29 @@ const Circuit = (() => {
     return { width: x, height, columns, rows, horizontal };
   }
 
+  /** Boxes on paper, found by the squares that they touch. */
+  function shelf(boxes = []) {
+    const SQUARE = 48;
+    const squares = new Map();
+    const touched = ({ left, right, top, bottom }) => {
+      const keys = [];
+      for (let i = Math.floor(left / SQUARE); i <= Math.floor(right / SQUARE); i++) {
+        for (let j = Math.floor(top / SQUARE); j <= Math.floor(bottom / SQUARE); j++) keys.push(i * 65536 + j);
+      }
+      return keys;
+    };
+    const put = (box) => {
+      for (const key of touched(box)) {
+        if (!squares.has(key)) squares.set(key, []);
+        squares.get(key).push(box);
+      }
+    };
+    const isFree = (box) => touched(box).every((key) => (squares.get(key) ?? []).every((o) =>
+      box.right < o.left || box.left > o.right || box.bottom < o.top || box.top > o.bottom));
+    boxes.forEach(put);
+    return { put, isFree };
+  }
+
   /** Nodes in reading order, top row first. */
   function readingOrder(circuit) {
     return [...circuit.nodes].sort(
@@ -240,5 +334,5 @@ const Circuit = (() => {
         Math.abs(other.x - node.x) < Math.abs(best.x - node.x) ? other : best);
   }
 
-  return { unpack, parse, layerRows, rowWord, component, pattern, importance, layout, readingOrder, neighbour };
+  return { unpack, parse, text, view, shelf, layerRows, rowWord, component, pattern, importance, layout, readingOrder, neighbour };
 })();

@@ -11,6 +11,11 @@
   const STRONGEST = 8; // edges listed, and always drawn, for one node in each direction
   const COMPLETE = 1e-3; // relative residual above which edges do not add up
   const LABELS = { all: 16, near: 24 };
+  const LIT = 200; // edges of one node that are drawn over the others
+  const MOST_PIXELS = 48e6; // of the canvas that the other edges are drawn on
+  const LAYERS_WIDTH = 76;
+  const TIP_WIDTH = 280;
+  const WIDEST_CANVAS = 16000;
 
   const KINDS = {
     metric: { word: "metric", symbol: d3.symbolStar, area: 190, named: true },
@@ -22,6 +27,7 @@
     bias: { word: "bias", symbol: d3.symbolCross },
     error: { word: "error", symbol: d3.symbolWye },
     pre_bias: { word: "pre-bias", symbol: d3.symbolDiamond2, hollow: true },
+    group: { word: "group", symbol: d3.symbolSquare2, area: 200, named: true },
   };
   const READINGS = {
     activation: "activation", attribution: "attribution", direct_effect: "direct effect",
@@ -30,12 +36,22 @@
   const SHORT = { neuron: "n", head: "h", latent: "#" };
   const PATH_SIDE = { query: -4, key: 0, value: 4 };
 
-  let circuit = null;
+  let whole = null; // as it was read
+  let circuit = null; // as the reader wants to see it
+  let groups = [];
+  let elements = new Map(); // of nodes
+  let marked = {}; // nodes by class
+  let bare = null; // room between nodes
+  let view = null; // where the graph is seen
+  const hidden = new Set(); // kinds
+  const selected = new Set(); // numbers of nodes in the whole
   let place = null; // what the layout says of columns and rows
   let labelWidths = [];
   let drawn = 0; // so many of the strongest edges
   let pinned = null;
   let hovered = null;
+  let toRefresh = null; // requests of animation frames
+  let toDraw = null;
   let focused = null; // by the keyboard
   let matches = [];
   let panelTells = [];
@@ -47,6 +63,7 @@
   const SMALL = d3.format(".1~e");
   const PLAIN = d3.format(".4~f");
   const COUNT = d3.format(",");
+  const PERCENT = d3.format(".2~p");
 
   function number(value) {
     if (!Number.isFinite(value)) return "–";
@@ -118,14 +135,15 @@
 
   /** Short name for beside a mark: the place says layer and token. */
   function label(node) {
-    if (node.output !== undefined) return circuit.outputs.length === 1 ? "metric" : visible(node.output.text, 16);
+    if (node.members !== undefined) return visible(node.name, 24).replaceAll("·", " ");
+    if (node.output !== undefined) return circuit.outputs.length === 1 ? "metric" : `${visible(node.output.text.trim(), 16)} ${PERCENT(node.output.weight)}`;
     const short = Object.hasOwn(SHORT, node.kind) ? SHORT[node.kind] : `${node.kind} `;
-    const name = Number.isInteger(node.number) ? `${short}${node.number}` : Circuit.component(node);
+    const name = Number.isInteger(node.number) ? `${short}${node.number}` : Circuit.component(circuit, node);
     return node.key == null ? name : `${name} ← ${visible(circuit.tokens[node.key].text, 10)}`;
   }
 
   function describe(node) {
-    const where = node.output !== undefined ? node.output.text : [
+    const where = node.output !== undefined ? node.output.text : node.members !== undefined ? plural(node.members.length, "node", "nodes") : [
       node.layer == null ? null : `layer ${node.layer}`,
       `token ${node.token} “${visible(circuit.tokens[node.token].text)}”`,
       node.key == null ? null : `looking at token ${node.key} “${visible(circuit.tokens[node.key].text)}”`,
@@ -143,23 +161,38 @@
   // A new circuit
 
   function show(next) {
-    circuit = next;
+    whole = next;
+    groups = next.groups.map(({ name, nodes }) => ({ name, nodes }));
+    hidden.clear();
+    selected.clear();
     pinned = hovered = focused = null;
     matches = [];
     byId("search").value = "";
     byId("matches").textContent = "";
+    circuit = Circuit.view(whole, groups, hidden);
     drawTitle();
     drawTokens();
-    drawLegend();
     byId("threshold").value = position(Math.min(Math.max(80, 1.5 * circuit.nodes.length), 250));
+    measure();
+    look();
+    byId("scroller").scrollLeft = byId("scroller").scrollWidth;
+  }
+
+  /** The whole as the reader wants to see it now; what was pinned stays so, if it is still there. */
+  function look() {
+    const was = pinned;
+    circuit = Circuit.view(whole, groups, hidden);
+    pinned = was === null ? null : circuit.nodes.find((node) => node.index === was.index) ?? null;
+    hovered = focused = null;
+    find();
+    drawLegend();
+    drawGather();
     byId("threshold").disabled = circuit.edges.length === 0;
     byId("nothing").hidden = circuit.nodes.length > 0;
-    byId("nothing").textContent = "This circuit has no nodes.";
-    measure();
-    arrange();
+    byId("nothing").textContent = "Nothing is left to see: all kinds are hidden.";
     chooseEdges();
+    arrange();
     refresh();
-    byId("scroller").scrollLeft = byId("scroller").scrollWidth;
   }
 
   function drawTitle() {
@@ -185,17 +218,79 @@
       });
   }
 
+  /** What marks and colours mean; a kind is hidden and shown by its mark. */
   function drawLegend() {
-    const kinds = Object.keys(KINDS).filter((kind) => circuit.nodes.some((node) => node.kind === kind));
-    const others = new Set(circuit.nodes.map((node) => node.kind).filter((kind) => !Object.hasOwn(KINDS, kind)));
+    const there = (kind) => (kind === "group" ? groups.length > 0 : whole.nodes.some((node) => node.kind === kind));
+    const others = new Set(whole.nodes.map((node) => node.kind).filter((kind) => !Object.hasOwn(KINDS, kind)));
     const line = (className, words) => {
       const svg = d3.create("svg").attr("viewBox", "-9 -9 18 18").attr("aria-hidden", "true");
       svg.append("path").attr("class", `edge ${className}`).attr("d", "M-9 0H9").attr("stroke-width", 3);
       return element("span", {}, svg.node(), words);
     };
-    byId("legend").replaceChildren(
-      ...[...kinds, ...others].map((kind) => element("span", {}, icon(kind), visibleText(kindOf(kind).word, 30))),
+    const kinds = [...Object.keys(KINDS).filter(there), ...others].map((kind) => {
+      const word = visibleText(kindOf(kind).word, 30);
+      if (kind === "group") return element("span", {}, icon(kind), word);
+      const made = element("button", { type: "button", "data-kind": kind, "aria-pressed": String(!hidden.has(kind)),
+        title: `${hidden.has(kind) ? "Show" : "Hide"} every ${word}` }, icon(kind), word);
+      made.addEventListener("click", () => {
+        if (!hidden.delete(kind)) hidden.add(kind);
+        look();
+        byId("legend").querySelector(`[data-kind="${CSS.escape(kind)}"]`)?.focus();
+        say(`${word}: ${hidden.has(kind) ? "hidden" : "shown"}`);
+      });
+      return made;
+    });
+    byId("legend").replaceChildren(...kinds,
       line("plus", "raises"), line("minus", "lowers"), element("span", {}, "larger: matters more"));
+  }
+
+  // Groups
+
+  /** The nodes of the whole that one stands for. */
+  const indices = (node) => (node.members === undefined ? [node.index] : node.members.map(({ index }) => index));
+
+  function select(node) {
+    const all = indices(node);
+    const there = all.every((index) => selected.has(index));
+    for (const index of all) selected[there ? "delete" : "add"](index);
+    drawGather();
+    highlight();
+    say(plural(selected.size, "node is selected", "nodes are selected"));
+  }
+
+  function drawGather() {
+    byId("gather").hidden = selected.size === 0;
+    byId("gathered").textContent = `${selected.size} selected`;
+  }
+
+  function gather() {
+    const name = byId("group-name").value.trim() || `group ${groups.length + 1}`;
+    const nodes = [...selected].sort((a, b) => a - b);
+    groups = groups.map((group) => ({ ...group, nodes: group.nodes.filter((index) => !selected.has(index)) }))
+      .filter((group) => group.nodes.length > 0);
+    groups.push({ name, nodes });
+    selected.clear();
+    byId("group-name").value = "";
+    pinned = null;
+    look();
+    pin(circuit.nodes.find((node) => node.group === groups.at(-1)) ?? null);
+  }
+
+  function scatter(group) {
+    groups = groups.filter((other) => other !== group);
+    pinned = null;
+    look();
+    say(`${visibleText(group.name, 60)} is no group any more`);
+  }
+
+  function save() {
+    const url = URL.createObjectURL(new Blob([Circuit.text(whole, groups)], { type: "application/json" }));
+    const link = element("a", { href: url, download: "circuit.json" });
+    document.body.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(url), 60000);
+    say("the circuit is saved");
   }
 
   // Places
@@ -211,25 +306,26 @@
   function arrange(paper) {
     if (circuit === null) return;
     const scroller = byId("scroller");
-    const layersWidth = 76;
     const upright = Math.min(96, Math.max(...labelWidths) + 4) + 20;
     const room = (tokensHeight) => ({
-      width: (paper?.width ?? scroller.clientWidth) - layersWidth,
+      width: (paper?.width ?? scroller.clientWidth) - LAYERS_WIDTH,
       height: (paper?.height ?? scroller.clientHeight) - tokensHeight,
     });
     place = Circuit.layout(circuit, labelWidths, room(46));
     if (!place.horizontal) place = Circuit.layout(circuit, labelWidths, room(upright));
     const tokensHeight = place.horizontal ? 46 : upright;
-    root.style.setProperty("--layers", `${layersWidth}px`);
+    root.style.setProperty("--layers", `${LAYERS_WIDTH}px`);
     root.style.setProperty("--tokens", `${tokensHeight}px`);
 
     d3.select("#plot").style("width", `${place.width}px`).style("height", `${place.height}px`);
     d3.select("#tokens").classed("upright", !place.horizontal).selectAll("div")
       .style("left", (_, t) => `${place.columns[t].x - place.columns[t].width / 2}px`)
       .style("width", (_, t) => `${place.columns[t].width}px`);
-    d3.selectAll("#edges, #front").attr("width", place.width).attr("height", place.height);
+    d3.selectAll("#under, #front, #over").attr("width", place.width).attr("height", place.height);
+    bare = Circuit.shelf(circuit.nodes.map(({ x, y }) => ({ left: x - 7, right: x + 7, top: y - 7, bottom: y + 7 })));
+    view = scroller.getBoundingClientRect(); // so that pointing at a node measures nothing
     drawLayers();
-    d3.select("#edges").selectAll("path").attr("d", curve);
+    drawEdges(paper !== undefined);
     drawNodes();
     highlight();
   }
@@ -255,8 +351,11 @@
       .style("left", (d) => `${d.x}px`);
   }
 
-  /** From the top of the source to the foot of the target; within one column beside the nodes between. */
-  function curve({ source, target, path }) {
+  /**
+   * Where an edge starts, bends twice and ends: from the top of the source to the foot of the target;
+   * within one column beside the nodes between.
+   */
+  function way({ source, target, path }) {
     const x = target.x + (PATH_SIDE[path] ?? 0);
     const from = source.y - 5;
     const to = target.y + 6;
@@ -264,7 +363,12 @@
     const rows = target.row - source.row;
     const aside = rows > 1 && Math.abs(x - source.x) < 30
       ? Math.min(46, 8 + bend / 8) * (source.token === circuit.tokens.length - 1 ? -1 : 1) : 0;
-    return `M${source.x} ${from}C${source.x + aside} ${from - bend} ${x + aside} ${to + bend} ${x} ${to}`;
+    return [source.x, from, source.x + aside, from - bend, x + aside, to + bend, x, to];
+  }
+
+  function curve(edge) {
+    const [x, y, ...rest] = way(edge);
+    return `M${x} ${y}C${rest.join(" ")}`;
   }
 
   // A few edges outweigh the rest by far: by their square roots the others can be told apart too.
@@ -275,6 +379,36 @@
   function drawEdge(path) {
     return path.attr("class", (edge) => `edge ${sign(edge.weight)}`)
       .attr("d", curve).attr("stroke-width", width);
+  }
+
+  /** All that the slider lets through, the strongest on top. Pointing at nodes does not draw them again. */
+  function drawEdges(onPaper = false) {
+    const canvas = byId("edges");
+    const scale = Math.min(devicePixelRatio || 1, WIDEST_CANVAS / Math.max(place.width, place.height),
+      Math.sqrt(MOST_PIXELS / (place.width * place.height)));
+    const size = [Math.ceil(place.width * scale), Math.ceil(place.height * scale)];
+    if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
+    canvas.style.width = `${place.width}px`;
+    canvas.style.height = `${place.height}px`;
+    const pen = canvas.getContext("2d");
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    pen.setTransform(scale, 0, 0, scale, 0, 0);
+    const style = getComputedStyle(root);
+    const colours = { plus: style.getPropertyValue("--plus"), minus: style.getPropertyValue("--minus") };
+    for (let i = drawn - 1; i >= 0; i--) {
+      const edge = circuit.edges[i];
+      const [x, y, ...rest] = way(edge);
+      pen.strokeStyle = colours[sign(edge.weight)];
+      pen.lineWidth = width(edge);
+      pen.globalAlpha = opacity(edge);
+      pen.lineCap = onPaper && edge.weight < 0 ? "butt" : "round";
+      pen.setLineDash(onPaper && edge.weight < 0 ? [7, 4] : []);
+      pen.beginPath();
+      pen.moveTo(x, y);
+      pen.bezierCurveTo(...rest);
+      pen.stroke();
+    }
   }
 
   // Which edges
@@ -290,24 +424,23 @@
     byId("count").textContent = words;
     byId("limit").textContent = drawn > 0 ? `|weight| ≥ ${number(circuit.edges[drawn - 1].size)}` : "none drawn";
     byId("threshold").setAttribute("aria-valuetext", words);
-    const strongestOnTop = circuit.edges.slice(0, drawn).reverse();
-    d3.select("#edges").selectAll("path").data(strongestOnTop, (edge) => edge.rank)
-      .join((enter) => drawEdge(enter.append("path")).attr("stroke-opacity", opacity));
   }
 
   // Nodes
 
   function area(node) {
+    if (node.output !== undefined && circuit.outputs.length > 1) {
+      return 60 + 150 * Math.sqrt(node.output.weight / Math.max(...circuit.outputs.map(({ output }) => output.weight)));
+    }
     return kindOf(node.kind).area ?? 60 + 110 * Math.sqrt(Math.min(1, Circuit.importance(node) / circuit.mostImportant));
   }
 
   function drawNodes() {
     circuit.mostImportant = Math.max(Number.MIN_VALUE, ...circuit.nodes.map((node) =>
       node.output !== undefined ? 0 : Circuit.importance(node)));
-    if (d3.select("#front .highlight").empty()) {
-      for (const layer of ["highlight", "nodes", "labels"]) d3.select("#front").append("g").attr("class", layer);
-    }
-    d3.select("#front .nodes").selectAll("g").data(Circuit.readingOrder(circuit), (node) => `${node.index} ${node.name}`)
+    elements = new Map();
+    marked = {};
+    d3.select("#front").selectAll("g").data(Circuit.readingOrder(circuit), (node) => `${node.index} ${node.name}`)
       .join((enter) => {
         const g = enter.append("g").attr("tabindex", 0).attr("role", "button")
           .on("pointerenter", (_, node) => hover(node))
@@ -316,29 +449,40 @@
           .on("blur", (event) => {
             if (!byId("panel").contains(event.relatedTarget)) focus(null); // the reader goes to what is told of it
           })
-          .on("click", (_, node) => pin(node === pinned ? null : node))
+          .on("click", (event, node) => (event.shiftKey ? select(node) : pin(node === pinned ? null : node)))
           .on("keydown", keyOnNode);
-        g.append("circle").attr("class", "reach").attr("r", 10);
-        g.append("circle").attr("class", "ring").attr("r", (node) => (node.kind === "metric" ? 13 : 9.5));
+        g.append("circle").attr("class", "reach").attr("r", 9.5);
         g.append("path").attr("class", "mark");
         return g;
       })
-      .order()
       .attr("class", (node) => `node ${kindClass(node.kind)}`)
       .classed("hollow", (node) => kindOf(node.kind).hollow === true)
       .attr("data-name", (node) => node.name)
       .attr("aria-label", describe)
+      .attr("aria-pressed", "false")
       .attr("transform", (node) => `translate(${node.x} ${node.y})`)
+      .each(function (node) {
+        elements.set(node, this);
+      })
       .select(".mark").attr("d", (node) => d3.symbol(kindOf(node.kind).symbol, area(node))());
   }
 
-  const nodeElement = (node) =>
-    d3.select("#front .nodes").selectAll("g").filter((other) => other === node).node();
+  const nodeElement = (node) => elements.get(node);
+
+  /** Gives a class to some nodes, and takes it from those that had it. Thousands have none. */
+  function mark(className, nodes) {
+    const had = marked[className] ?? new Set();
+    for (const node of had) if (!nodes.has(node)) elements.get(node)?.classList.remove(className);
+    for (const node of nodes) if (!had.has(node)) elements.get(node)?.classList.add(className);
+    marked[className] = nodes;
+  }
 
   function keyOnNode(event, node) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Enter" || event.key === " ") {
       pin(node === pinned ? null : node);
+    } else if (event.key === "s") {
+      select(node);
     } else if (event.key.startsWith("Arrow")) {
       const next = Circuit.neighbour(circuit, node, event.key);
       if (next !== undefined) nodeElement(next).focus();
@@ -348,9 +492,13 @@
     event.preventDefault();
   }
 
+  /** Leaving one node and coming to the next is one picture. */
   function hover(node) {
     hovered = node;
-    refresh();
+    toRefresh ??= requestAnimationFrame(() => {
+      toRefresh = null;
+      refresh();
+    });
   }
 
   function focus(node) {
@@ -359,6 +507,8 @@
   }
 
   function pin(node) {
+    if (pinned !== null) elements.get(pinned)?.setAttribute("aria-pressed", "false");
+    if (node !== null) elements.get(node)?.setAttribute("aria-pressed", "true");
     pinned = node;
     say(node === null ? "nothing is pinned" : `pinned ${node.name}`);
     refresh();
@@ -370,7 +520,7 @@
     const scroller = byId("scroller");
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     scroller.scrollTo({
-      left: node.x - (scroller.clientWidth - 76) / 2,
+      left: node.x - (scroller.clientWidth - LAYERS_WIDTH) / 2,
       top: node.y - (scroller.clientHeight - 46) / 2,
       behavior: calm ? "auto" : "smooth",
     });
@@ -391,9 +541,9 @@
     }
   }
 
-  /** Edges drawn for one node: those that the slider lets through, and its strongest anyway. */
+  /** Edges drawn for one node: its strongest, and of the others those that the slider lets through. */
   function edgesOf(node) {
-    const some = (edges) => edges.filter((edge, i) => i < STRONGEST || edge.rank < drawn);
+    const some = (edges) => edges.filter((edge, i) => i < STRONGEST || (edge.rank < drawn && i < LIT / 2));
     return [...some(node.into), ...some(node.outOf)].sort((a, b) => b.rank - a.rank);
   }
 
@@ -404,15 +554,17 @@
     root.classList.toggle("searching", matches.length > 0);
     const edges = node === null ? [] : edgesOf(node);
     const near = new Set(edges.flatMap((edge) => [edge.source, edge.target]));
-    const matching = new Set(matches);
     const heaviest = edges.length === 0 ? 0 : edges.at(-1).size;
-    drawEdge(d3.select("#front .highlight").selectAll("path").data(edges, (edge) => edge.rank).join("path"))
+    drawEdge(d3.select("#under").selectAll("path").data(edges, (edge) => edge.rank).join("path"))
       .attr("stroke-opacity", (edge) => 0.4 + 0.55 * Math.sqrt(edge.size / heaviest));
-    d3.select("#front .nodes").selectAll("g")
-      .classed("near", (other) => near.has(other))
-      .classed("active", (other) => other === node)
-      .classed("match", (other) => matching.has(other))
-      .attr("aria-pressed", (other) => other === pinned);
+    mark("near", near);
+    mark("active", new Set(node === null ? [] : [node]));
+    d3.select("#over").selectAll("circle").data(node === null ? [] : [node]).join("circle").attr("class", "ring").attr("r", 9.5)
+      .attr("cx", (other) => other.x).attr("cy", (other) => other.y);
+    mark("match", new Set(matches));
+    mark("selected", new Set(selected.size === 0 ? []
+      : circuit.nodes.filter((other) => indices(other).every((index) => selected.has(index)))));
+    if (pinned !== null) elements.get(pinned)?.setAttribute("aria-pressed", "true");
     d3.selectAll("#tokens div").classed("on", (_, t) => node !== null && (t === node.token || t === node.key));
     d3.selectAll("#bands .stream").classed("on", (_, t) => node !== null && t === node.token);
     drawLabels(node, near);
@@ -432,9 +584,9 @@
     }
     const rank = (other) => other.output !== undefined && node === null ? Infinity
       : nearness.get(other) ?? Circuit.importance(other);
-    const taken = circuit.nodes.map(({ x, y }) => ({ left: x - 7, right: x + 7, top: y - 7, bottom: y + 7 }));
+    const taken = Circuit.shelf();
     const free = (box) => box.left > 0 && box.right < place.width && box.top > 0 && box.bottom < place.height
-      && taken.every((o) => box.right < o.left || box.left > o.right || box.bottom < o.top || box.top > o.bottom);
+      && bare.isFree(box) && taken.isFree(box);
     const placed = [];
     const most = node === null ? LABELS.all : LABELS.near;
     for (const other of candidates.sort((a, b) => rank(b) - rank(a))) {
@@ -446,12 +598,12 @@
         const left = other.x + dx - (anchor === "end" ? wide : anchor === "middle" ? wide / 2 : 0);
         const box = { left: left - 1, right: left + wide + 1, top: other.y + dy - 10, bottom: other.y + dy + 3 };
         if (!free(box)) continue;
-        taken.push(box);
+        taken.put(box);
         placed.push({ x: other.x + dx, y: other.y + dy, anchor, text });
         break;
       }
     }
-    d3.select("#front .labels").selectAll("text").data(placed).join("text").attr("class", "label")
+    d3.select("#over").selectAll("text").data(placed).join("text").attr("class", "label")
       .attr("x", (d) => d.x).attr("y", (d) => d.y).attr("text-anchor", (d) => d.anchor).text((d) => d.text);
   }
 
@@ -470,12 +622,12 @@
       element("b", {}, ...heading(node)),
       element("span", { className: "code" }, visible(node.name, 80)),
       other ? readings(node, between.map((edge) => [edgeWords(edge), edge.weight])) : "");
-    const mark = nodeElement(node).getBoundingClientRect();
-    const view = byId("graph").getBoundingClientRect();
-    const { width, height } = tip.getBoundingClientRect();
-    const left = mark.right + 10 + width < view.right ? mark.right + 10 : mark.left - 10 - width;
-    tip.style.left = `${Math.max(4, left)}px`;
-    tip.style.top = `${Math.max(4, Math.min(mark.top - 4, view.bottom - height - 8))}px`;
+    const x = view.left + LAYERS_WIDTH + node.x - byId("scroller").scrollLeft;
+    const y = view.top + node.y - byId("scroller").scrollTop;
+    const leftward = x + 20 + TIP_WIDTH > view.right;
+    tip.style.left = `${leftward ? x - 20 : x + 20}px`;
+    tip.style.top = `${Math.max(4, Math.min(y - 14, view.bottom - (other ? 220 : 90)))}px`;
+    tip.classList.toggle("leftward", leftward);
   }
 
   const edgeWords = (edge) =>
@@ -485,7 +637,8 @@
 
   function heading(node) {
     if (node.output !== undefined) return [visibleText(node.output.text, 120)];
-    return [`${visibleText(Circuit.component(node), 60)} `, token(node.token, 16, "token"),
+    if (node.members !== undefined) return [visibleText(node.name, 60)];
+    return [`${visibleText(Circuit.component(circuit, node), 60)} `, token(node.token, 16, "token"),
       ...(node.key == null ? [] : [" ← ", token(node.key, 16, "token")])];
   }
 
@@ -555,11 +708,12 @@
   }
 
   function emphasise(node, edge, on) {
-    d3.select("#front .nodes").selectAll("g").classed("emphasised", (other) => on && other === node);
-    d3.select("#front .highlight").selectAll("path").classed("emphasised", (other) => on && other === edge);
+    mark("emphasised", new Set(on ? [node] : []));
+    d3.select("#under").selectAll("path").classed("emphasised", (other) => on && other === edge);
   }
 
   function details(node) {
+    if (node.members !== undefined) return groupDetails(node);
     const close = element("button", { type: "button" }, pinned === null ? "click to pin" : "unpin");
     close.addEventListener("click", () => pin(pinned === null ? node : null));
     const pattern = Circuit.pattern(circuit, node);
@@ -576,6 +730,27 @@
         : [["value", node.output.value], ["weight", node.output.weight]].filter(([, value]) => Number.isFinite(value))),
       pattern === undefined ? null : fold("Attention pattern", () => heatMap(node, pattern)),
       certificates.length === 0 ? null : fold("Certificate", () => certificates.map(certificateOf)),
+      ...edgeList(node, "into", "Strongest edges in", (edge) => edge.source),
+      ...edgeList(node, "outOf", "Strongest edges out", (edge) => edge.target),
+    ].filter((part) => part !== null);
+  }
+
+  function groupDetails(node) {
+    const name = element("input", { type: "text", value: node.name, "aria-label": "Name of the group", maxLength: 200 });
+    name.addEventListener("change", () => {
+      node.group.name = name.value.trim() || node.group.name;
+      look();
+    });
+    const apart = element("button", { type: "button", className: "more" }, "ungroup");
+    apart.addEventListener("click", () => scatter(node.group));
+    const members = [...node.members].sort((a, b) => Circuit.importance(b) - Circuit.importance(a));
+    return [
+      element("h2", {}, icon("group"), pinned === null ? element("span", {}, ...heading(node)) : name),
+      element("p", { className: "note" }, plural(members.length, "node", "nodes"), pinned === null ? " · click it to pin" : ""),
+      readings(node),
+      element("ul", { className: "members" }, ...members.map((member) => element("li", {}, icon(member.kind), " ",
+        element("span", { className: "place" }, member.layer == null ? "" : `L${member.layer} `), ...heading(member)))),
+      pinned === null ? null : apart,
       ...edgeList(node, "into", "Strongest edges in", (edge) => edge.source),
       ...edgeList(node, "outOf", "Strongest edges out", (edge) => edge.target),
     ].filter((part) => part !== null);
@@ -640,7 +815,7 @@
     const size = Math.min(22 * count, byId("panel").clientWidth - 96);
     const side = size / count;
     const canvas = element("canvas", { role: "img", "aria-label":
-      `Attention pattern of ${Circuit.component(node)} of layer ${node.layer}: query tokens downward, key tokens to the right` });
+      `Attention pattern of ${Circuit.component(circuit, node)} of layer ${node.layer}: query tokens downward, key tokens to the right` });
     const scale = devicePixelRatio || 1;
     canvas.width = canvas.height = Math.round(size * scale);
     canvas.style.width = `${size}px`;
@@ -690,13 +865,17 @@
   // Search
 
   function search() {
+    find();
+    highlight();
+  }
+
+  function find() {
     const wanted = byId("search").value.trim().toLowerCase();
-    const texts = (node) => [node.name, kindOf(node.kind).word, circuit.tokens[node.token].text,
+    const texts = (node) => [node.name, ...(node.members ?? []).map((member) => member.name), kindOf(node.kind).word, circuit.tokens[node.token].text,
       node.key == null ? "" : circuit.tokens[node.key].text];
     matches = wanted === "" ? []
       : Circuit.readingOrder(circuit).filter((node) => texts(node).some((text) => text.toLowerCase().includes(wanted)));
     byId("matches").textContent = wanted === "" ? "" : matches.length === 0 ? "none" : plural(matches.length, "match", "matches");
-    highlight();
   }
 
   function keyOnSearch(event) {
@@ -709,6 +888,8 @@
 
   function clear() {
     byId("search").value = "";
+    selected.clear();
+    drawGather();
     search();
     const was = pinned;
     if (was === null) document.activeElement.blur();
@@ -718,10 +899,10 @@
 
   function keyOnPage(event) {
     if (byId("manual").open || event.ctrlKey || event.metaKey || event.altKey) return;
-    const typing = document.activeElement === byId("search");
+    const typing = document.activeElement.matches("input:not([type=range])");
     if (event.key === "Escape") {
       clear();
-      if (typing) byId("search").blur();
+      if (typing) document.activeElement.blur();
     } else if (typing) {
       return;
     } else if (event.key === "/") {
@@ -730,6 +911,9 @@
       event.preventDefault();
     } else if (event.key === "?") {
       byId("manual").showModal();
+    } else if (event.key.toLowerCase() === "g" && selected.size > 0) {
+      byId("group-name").focus();
+      event.preventDefault();
     } else if (event.key.toLowerCase() === "d" && subject() !== null) {
       pin(subject());
       byId("panel").focus();
@@ -763,7 +947,9 @@
     const theme = chosenTheme ?? (dark.matches ? "dark" : "light");
     root.dataset.theme = theme;
     byId("theme").setAttribute("aria-pressed", theme === "dark");
-    if (circuit !== null) drawPanel(); // canvases keep the colours they were painted with
+    if (circuit === null) return;
+    drawEdges(); // canvases keep the colours they were painted with
+    drawPanel();
   }
 
   addEventListener("beforeprint", () => {
@@ -783,8 +969,24 @@
 
   d3.select("#threshold").on("input", () => {
     chooseEdges();
+    if (toDraw === null) {
+      toDraw = requestAnimationFrame(() => {
+        toDraw = null;
+        drawEdges();
+        highlight();
+      });
+    }
+  });
+  d3.select("#gather").on("submit", (event) => {
+    event.preventDefault();
+    gather();
+  });
+  d3.select("#let-go").on("click", () => {
+    selected.clear();
+    drawGather();
     highlight();
   });
+  d3.select("#save").on("click", save);
   d3.select("#search").on("input", search).on("keydown", keyOnSearch);
   d3.select("#help").on("click", () => byId("manual").showModal());
   d3.select("#theme").on("click", () => {

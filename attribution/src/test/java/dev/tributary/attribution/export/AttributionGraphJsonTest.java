@@ -15,12 +15,14 @@ import dev.tributary.attribution.Node;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.junit.jupiter.api.Test;
@@ -37,6 +39,34 @@ class AttributionGraphJsonTest {
 
   private static JsonNode graph(Circuit circuit) throws IOException {
     return new ObjectMapper().readTree(AttributionGraphJson.of(circuit));
+  }
+
+  /** The nodes of a graph in the order of a circuit. */
+  private static List<JsonNode> nodes(Circuit circuit, JsonNode graph) {
+    int size = circuit.nodes().size();
+    List<Integer> order =
+        IntStream.range(0, size)
+            .boxed()
+            .sorted(Comparator.comparing(i -> rank(circuit, i)))
+            .toList();
+    JsonNode[] result = new JsonNode[size];
+    for (int at = 0; at < size; at++) {
+      result[order.get(at)] = graph.get("nodes").get(at);
+    }
+    return List.of(result);
+  }
+
+  /** Features, biases, errors, embeddings, logits. */
+  private static int rank(Circuit circuit, int i) {
+    Node node = circuit.nodes().get(i).node();
+    if (circuit.nodes().get(i).output().isPresent()) {
+      return 4;
+    } else if (node.isInput()) {
+      return 3;
+    } else if (node.isError()) {
+      return 2;
+    }
+    return node.coordinates().index().isPresent() ? 0 : 1;
   }
 
   // ---- the schema --------------------------------------------------------------------------
@@ -112,10 +142,11 @@ class AttributionGraphJsonTest {
       assertFalse(links.containsKey(ends));
       links.put(ends, link.get("weight").doubleValue());
     }
+    List<JsonNode> nodes = nodes(circuit, graph);
     Map<List<String>, Double> expected = new HashMap<>();
     for (Circuit.Edge edge : circuit.edges()) {
-      String source = graph.at("/nodes/" + edge.source() + "/node_id").asText();
-      String target = graph.at("/nodes/" + edge.target() + "/node_id").asText();
+      String source = nodes.get(edge.source()).get("node_id").asText();
+      String target = nodes.get(edge.target()).get("node_id").asText();
       expected.merge(List.of(source, target), edge.weight(), Double::sum);
     }
     assertEquals(expected, links);
@@ -130,7 +161,7 @@ class AttributionGraphJsonTest {
     JsonNode graph = graph(circuit);
     Set<String> types = new HashSet<>();
     for (int i = 0; i < circuit.nodes().size(); i++) {
-      JsonNode json = graph.get("nodes").get(i);
+      JsonNode json = nodes(circuit, graph).get(i);
       Node node = circuit.nodes().get(i).node();
       types.add(json.get("feature_type").asText());
       long feature = json.get("feature").longValue();
@@ -241,7 +272,7 @@ class AttributionGraphJsonTest {
   @Test
   void of_circuit_influenceIsCumulative() throws IOException {
     Circuit circuit = CircuitJsonTest.circuit(EdgeMeasure.ATTRIBUTION);
-    JsonNode nodes = graph(circuit).get("nodes");
+    List<JsonNode> nodes = nodes(circuit, graph(circuit));
     double[] influence = circuit.influence();
     double all = Arrays.stream(influence).sum();
     for (int i = 0; i < influence.length - 1; i++) {

@@ -12,7 +12,9 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.Circuit.Group;
 import dev.tributary.attribution.Circuit.Labels;
+import dev.tributary.attribution.export.CircuitFile;
 import dev.tributary.attribution.export.CircuitJson;
 import dev.tributary.attribution.viewer.Chromium.Page;
 import java.io.IOException;
@@ -162,8 +164,22 @@ class CircuitPageTest {
     return page.texts(list + " li button", "e.dataset.name");
   }
 
-  private static int drawn(Page page) {
-    return page.evaluate("document.querySelectorAll('#edges path').length").asInt();
+  /** Colour and width of each line that the page draws from now on, when it begins anew alone. */
+  private static void record(Page page) {
+    page.evaluate(
+        """
+        (pen => {
+          const {stroke, clearRect} = pen;
+          pen.stroke = function () {
+            window.lines?.push([this.strokeStyle, this.lineWidth]);
+            stroke.call(this);
+          };
+          pen.clearRect = function (...box) {
+            window.lines = [];
+            clearRect.apply(this, box);
+          };
+        })(CanvasRenderingContext2D.prototype)
+        """);
   }
 
   private static double opacity(Page page, String name) {
@@ -381,12 +397,16 @@ class CircuitPageTest {
   @Test
   void slider_moved_drawsAsManyOfTheStrongestEdgesAsItSays() throws IOException {
     try (Page page = open(SMALL)) {
-      int atFirst = drawn(page);
+      String counted = page.text("#count").replaceAll("showing (\\d+) of.*", "$1");
+      int atFirst = Integer.parseInt(counted);
       assertTrue(atFirst > 50 && atFirst < 900);
+      record(page);
+      page.resize(1281, 800);
+      page.await("window.lines !== undefined");
       assertCounts(page, atFirst);
       page.evaluate("document.querySelector('#threshold').focus()");
       page.press("ArrowLeft");
-      int fewer = drawn(page);
+      int fewer = page.evaluate("window.lines.length").asInt();
       assertTrue(fewer < atFirst);
       assertCounts(page, fewer);
       page.press("End");
@@ -400,18 +420,141 @@ class CircuitPageTest {
   private static void assertCounts(Page page, int count) {
     assertEquals("showing " + count + " of 900 edges", page.text("#count"));
     List<Double> weights = edges(SMALL, edge -> true).map(e -> e.get("weight").asDouble()).toList();
-    JsonNode shown =
-        page.evaluate(
-            "[...document.querySelectorAll('#edges path')].reverse().map(e =>"
-                + " [e.classList.contains('minus'), parseFloat(getComputedStyle(e).strokeWidth)])");
+    String minus =
+        page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--minus')")
+            .asText();
+    JsonNode shown = page.evaluate("window.lines.toReversed()");
     assertEquals(count, shown.size());
     double wider = Double.POSITIVE_INFINITY;
     for (int i = 0; i < count; i++) {
-      assertEquals(weights.get(i) < 0, shown.get(i).get(0).asBoolean());
+      assertEquals(weights.get(i) < 0, shown.get(i).get(0).asText().equals(minus));
       double width = shown.get(i).get(1).asDouble();
       assertTrue(width <= wider && width > 0.5);
       assertTrue(width < wider || i > 10, "the strongest can be told apart");
       wider = width;
+    }
+  }
+
+  // ---- groups and kinds --------------------------------------------------------------------
+
+  private static void select(Page page, String name) {
+    page.evaluate(
+        "document.querySelector('"
+            + mark(name)
+            + "').dispatchEvent(new MouseEvent('click', {bubbles: true, shiftKey: true}))");
+  }
+
+  private static List<Integer> ofKind(JsonNode circuit, String kind) {
+    return IntStream.range(0, circuit.get("nodes").size())
+        .filter(node -> circuit.get("nodes").get(node).get("kind").asText().equals(kind))
+        .boxed()
+        .toList();
+  }
+
+  /** What is saved is the circuit with its groups, and opens as it was left. */
+  @Test
+  void group_selectedNodes_standAsOneAndAreSaved() throws IOException {
+    List<Integer> latents = ofKind(SMALL, "latent").subList(2, 5);
+    Path saved = folder.resolve("saved.json");
+    try (Page page = open(SMALL)) {
+      latents.forEach(latent -> select(page, name(SMALL, latent)));
+      assertEquals("3 selected", page.text("#gathered"));
+      page.press("g");
+      page.type("say <Mary>");
+      page.press("Enter");
+      assertEquals("[true,118]", groups(page).toString());
+      double into = 0;
+      for (JsonNode edge : SMALL.get("edges")) {
+        boolean inside = latents.contains(edge.get("source").asInt());
+        into +=
+            inside || !latents.contains(edge.get("target").asInt())
+                ? 0
+                : edge.get("weight").asDouble();
+      }
+      JsonNode sums =
+          page.evaluate(
+              "(c => c.view(c.parse(%s), [{name: 'g', nodes: %s}], new Set()).nodes.find(n => n.members).into.map(e => e.weight))(Circuit)"
+                  .formatted(new ObjectMapper().writeValueAsString(SMALL.toString()), latents));
+      double sum = 0;
+      for (JsonNode one : sums) {
+        sum += one.asDouble();
+      }
+      assertEquals(into, sum, 1e-9);
+      page.evaluate(
+          "(make => { URL.createObjectURL = b => { window.saved = b.text(); return make(b); }; })"
+              + "(URL.createObjectURL.bind(URL))");
+      page.click("#save");
+      Files.writeString(saved, page.evaluate("window.saved").asText());
+      assertQuiet(page);
+    }
+    Circuit read = CircuitFile.read(saved);
+    assertEquals(List.of(new Group("say <Mary>", latents)), read.groups());
+    assertEquals(SMALL.get("edges"), json(read).get("edges"));
+    assertEquals(SMALL.get("nodes"), json(read).get("nodes"));
+    try (Page page = open(json(read))) {
+      assertEquals("[true,118]", groups(page).toString());
+      page.click("#front .kind-group");
+      assertEquals("3 nodes", page.text("#panel .note").replaceAll("\\|.*", ""));
+      page.evaluate("document.querySelector('#panel button.more').click()");
+      page.settle();
+      assertEquals("[false,120]", groups(page).toString());
+      assertQuiet(page);
+    }
+  }
+
+  private static JsonNode groups(Page page) {
+    return page.evaluate(
+        "[document.querySelector('#front .kind-group')?.dataset.name === 'say <Mary>',"
+            + " document.querySelectorAll('#front .node').length]");
+  }
+
+  @Test
+  void legend_clickedKind_isHiddenAndShownAgain() throws IOException {
+    try (Page page = open(SMALL)) {
+      int heads = ofKind(SMALL, "head").size();
+      page.click("#legend [data-kind=head]");
+      assertEquals(0, page.texts("#front .kind-head", "e.dataset.name").size());
+      assertEquals(120 - heads, page.texts("#front .node", "e.dataset.name").size());
+      long left =
+          edges(
+                  SMALL,
+                  edge ->
+                      Stream.of("source", "target")
+                          .noneMatch(
+                              end ->
+                                  SMALL
+                                      .get("nodes")
+                                      .get(edge.get(end).asInt())
+                                      .get("kind")
+                                      .asText()
+                                      .equals("head")))
+              .count();
+      assertTrue(page.text("#count").endsWith(" of " + left + " edges"), page.text("#count"));
+      page.click("#legend [data-kind=head]");
+      assertEquals(120, page.texts("#front .node", "e.dataset.name").size());
+      assertPlaced(page, SMALL);
+      assertQuiet(page);
+    }
+  }
+
+  @Test
+  void outputs_several_standAboveAllWithTheirWeights() throws IOException {
+    ObjectNode several = SMALL.deepCopy();
+    ArrayNode nodes = (ArrayNode) several.get("nodes");
+    ObjectNode metric = (ObjectNode) nodes.remove(119);
+    for (int word : new int[] {5, 3}) {
+      ObjectNode logit =
+          metric.deepCopy().put("name", "logit" + word + "[14]").put("kind", "logit");
+      logit.put("index", word).put("token", 14);
+      ((ObjectNode) logit.get("output")).put("text", " w" + word).put("weight", word / 10.0);
+      nodes.add(logit);
+    }
+    try (Page page = open(several)) {
+      assertEquals("w5 = 0.5, w3 = 0.3 \u00b7 random", page.text("#metric"));
+      List<String> labels = page.texts("#over .label", "e.textContent");
+      assertTrue(labels.containsAll(List.of("w5 50%", "w3 30%")), labels.toString());
+      assertPlaced(page, several);
+      assertQuiet(page);
     }
   }
 
