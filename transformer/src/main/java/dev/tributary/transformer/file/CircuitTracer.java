@@ -1,7 +1,6 @@
 package dev.tributary.transformer.file;
 
 import dev.tributary.transformer.LatentActivation;
-import dev.tributary.transformer.file.StoredDictionary.Activation;
 import dev.tributary.transformer.file.StoredDictionary.Latents;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -139,10 +138,7 @@ final class CircuitTracer {
       case "topk" -> {
         int count = config.positive("k");
         one.requireCount(count);
-        one.activation(
-            new Activation(
-                "TopK of %d of any sign".formatted(count),
-                reading -> new LatentActivation.SignedTopK(count)));
+        one.activation(new LatentActivation.SignedTopK(count));
       }
       default -> throw config.wrong("activation", "relu, jump_relu or topk");
     }

@@ -2,6 +2,7 @@ package dev.tributary.transformer.file;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.transformer.AttentionConfig;
 import dev.tributary.transformer.LayerConfig;
 import dev.tributary.transformer.OutletConfig;
 import dev.tributary.transformer.Place;
@@ -81,6 +82,18 @@ enum Hook {
   /** Its point in a layer; the layer of embeddings is 0. */
   Point in(int layer) {
     return new Point(this, perLayer() ? layer : 0);
+  }
+
+  /** The size of the vectors of a place. */
+  static int width(Place place, TransformerConfig config) {
+    return switch (place.site()) {
+      case MLP_ACTIVATION -> config.layers().get(place.layer()).mlp().neurons();
+      case HEAD_OUTPUT -> {
+        AttentionConfig attention = config.layers().get(place.layer()).attention();
+        yield attention.heads() * attention.dHead();
+      }
+      default -> config.dModel();
+    };
   }
 
   /** Whether every layer has one. */

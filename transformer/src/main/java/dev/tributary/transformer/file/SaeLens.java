@@ -2,7 +2,6 @@ package dev.tributary.transformer.file;
 
 import dev.tributary.transformer.Dictionary.Normalisation;
 import dev.tributary.transformer.LatentActivation;
-import dev.tributary.transformer.file.StoredDictionary.Activation;
 import dev.tributary.transformer.file.StoredDictionary.Latents;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -158,15 +157,12 @@ final class SaeLens {
       boolean flat = architecture.equals("topk") && json.has("k");
       result.topK(count(result, flat ? json : json.object("activation_fn_kwargs")));
     } else if (function.equals("tanh-relu")) {
-      result.activation(new Activation("tanh of ReLU", reading -> new LatentActivation.TanhRelu()));
+      result.activation(new LatentActivation.TanhRelu());
     } else if (architecture.equals("topk")) {
       result.topK(count(result, json));
     } else if (architecture.equals("abstopk")) {
       int count = count(result, json);
-      result.activation(
-          new Activation(
-              "TopK of %d by magnitude".formatted(count),
-              reading -> new LatentActivation.AbsTopK(count)));
+      result.activation(new LatentActivation.AbsTopK(count));
     } else if (architecture.endsWith("batchtopk")) {
       result.jumpRelu(TRAINED_THRESHOLD);
     } else if (architecture.startsWith("jumprelu")) {
@@ -191,7 +187,20 @@ final class SaeLens {
       result.latentScale(name);
       // Version 2 does not say whether it applies: it always does.
       if (!json.flag(FINE_TUNED, name.equals(OLDER_FINE_TUNED) && !json.has(FINE_TUNED))) {
-        result.requireOnes(name, FINE_TUNED + " is not true in " + json.path());
+        requireOnes(name, result.latents());
+      }
+    }
+  }
+
+  private void requireOnes(String name, int size) throws IOException {
+    for (double value : weights.numbers(name, size)) {
+      if (value != 1) {
+        throw StoredTensor.because(
+            weights.path(),
+            name,
+            "is not all ones, and %s is not true in %s",
+            FINE_TUNED,
+            json.path());
       }
     }
   }

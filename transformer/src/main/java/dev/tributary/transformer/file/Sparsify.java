@@ -1,7 +1,6 @@
 package dev.tributary.transformer.file;
 
 import dev.tributary.transformer.LatentActivation;
-import dev.tributary.transformer.file.StoredDictionary.Activation;
 import dev.tributary.transformer.file.StoredDictionary.Latents;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -72,10 +71,7 @@ final class Sparsify {
         if (result.latents() % count != 0) {
           throw json.wrong("k", "a divisor of " + result.latents() + ", the number of latents");
         }
-        result.activation(
-            new Activation(
-                "largest of each of %d groups".formatted(count),
-                reading -> new LatentActivation.GroupMax(count)));
+        result.activation(new LatentActivation.GroupMax(count));
       }
       default -> throw json.wrong("activation", "topk or groupmax");
     }

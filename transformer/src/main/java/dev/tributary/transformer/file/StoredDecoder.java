@@ -27,12 +27,7 @@ record StoredDecoder(StoredTensor stored, DType dtype) implements DecoderRows {
   @Override
   public Tensor of(int... latents) {
     try (Scope scope = Scope.open()) {
-      Tensor rows = stored.rows(dtype, latents);
-      if (!rows.isFinite()) {
-        throw StoredTensor.because(
-            stored.path(), stored.name(), "holds a number that is infinite or NaN");
-      }
-      return scope.keep(rows);
+      return scope.keep(Finite.rows(stored, dtype, latents));
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

@@ -42,7 +42,7 @@ final class StoredDictionary {
   private Optional<StoredTensor> inputBias = Optional.empty();
   private Optional<StoredTensor> skip = Optional.empty();
   private Optional<StoredTensor> latentScale = Optional.empty();
-  private Activation activation = Activation.RELU;
+  private StoredActivation activation = StoredActivation.of(new LatentActivation.Relu());
   private Normalisation normalisation = Normalisation.NONE;
   private boolean centred;
   private boolean rescaled;
@@ -62,29 +62,6 @@ final class StoredDictionary {
 
   /** What latents write at one point, [latent, n], and the bias there. */
   private record Written(Hook.Point point, StoredTensor rows, Optional<StoredTensor> bias) {}
-
-  /**
-   * What parameters of an activation are read with.
-   *
-   * @param scope in which they stay
-   * @param shift what products with the encoder lack where vectors are centred, [latent]
-   */
-  record Reading(DType dtype, Scope scope, Optional<Tensor> shift) {}
-
-  /**
-   * How latents follow from pre-activations.
-   *
-   * @param name for people
-   */
-  record Activation(String name, Reader reader) {
-    static final Activation RELU = new Activation("ReLU", reading -> new LatentActivation.Relu());
-
-    /** Reads its parameters. */
-    @FunctionalInterface
-    interface Reader {
-      LatentActivation read(Reading reading) throws IOException;
-    }
-  }
 
   /**
    * A dictionary that is a rectified linear function of what it reads, without biases.
@@ -236,15 +213,6 @@ final class StoredDictionary {
     return this;
   }
 
-  /** Refuses numbers that are not all 1. */
-  void requireOnes(String name, String reason) throws IOException {
-    for (double value : weights.numbers(name, latents())) {
-      if (value != 1) {
-        throw StoredTensor.because(weights.path(), name, "is not all ones, and %s", reason);
-      }
-    }
-  }
-
   /** How what it reads is normalised. */
   StoredDictionary normalised(Normalisation how) {
     normalisation = how;
@@ -279,16 +247,15 @@ final class StoredDictionary {
   }
 
   /** How latents follow from pre-activations; without that they are rectified. */
-  StoredDictionary activation(Activation how) {
-    activation = how;
+  StoredDictionary activation(LatentActivation how) {
+    activation = StoredActivation.of(how);
     return this;
   }
 
   /** The largest of each token, rectified. */
   StoredDictionary topK(int count) throws IOException {
     requireCount(count);
-    return activation(
-        new Activation("TopK of " + count, reading -> new LatentActivation.TopK(count)));
+    return activation(new LatentActivation.TopK(count));
   }
 
   /** Refuses to keep more than there are. */
@@ -309,47 +276,30 @@ final class StoredDictionary {
     if (stored.shape().length() != 1) {
       vector(threshold, latents());
     }
-    return jumpRelu(dtype -> tensor(stored, dtype));
+    activation = StoredActivation.jumpRelu(latents(), dtype -> Finite.read(stored, dtype));
+    return this;
   }
 
   /** The same with the logarithms of thresholds. */
   StoredDictionary jumpReluOfLogarithm(String threshold) throws IOException {
     StoredTensor stored = vector(threshold, latents());
-    return jumpRelu(dtype -> tensor(stored, dtype).exp());
+    activation =
+        StoredActivation.jumpRelu(
+            latents(), dtype -> Finite.require(stored, Finite.read(stored, dtype).exp()));
+    return this;
   }
 
   /** The same with one threshold. */
   StoredDictionary jumpRelu(double threshold) {
-    return jumpRelu(dtype -> Tensor.full(dtype, Shape.of(1), threshold));
-  }
-
-  /** Reads thresholds, in the innermost scope. */
-  @FunctionalInterface
-  private interface Thresholds {
-    Tensor read(DType dtype) throws IOException;
-  }
-
-  private StoredDictionary jumpRelu(Thresholds thresholds) {
-    return activation(
-        new Activation(
-            "JumpReLU",
-            reading -> {
-              // A latent is positive and above its threshold.
-              Tensor own = thresholds.read(reading.dtype).relu();
-              Tensor all = own.reshape(own.shape().length()).broadcastTo(Shape.of(latents()));
-              return new LatentActivation.JumpRelu(
-                  reading.scope.keep(finite(all.plus(0), "threshold")));
-            }));
+    activation =
+        StoredActivation.jumpRelu(latents(), dtype -> Tensor.full(dtype, Shape.of(1), threshold));
+    return this;
   }
 
   /** Latents above their thresholds, be they positive or not. */
   StoredDictionary signedJumpRelu(String threshold) throws IOException {
-    StoredTensor stored = vector(threshold, latents());
-    return activation(
-        new Activation(
-            "JumpReLU",
-            reading ->
-                new LatentActivation.JumpRelu(reading.scope.keep(tensor(stored, reading.dtype)))));
+    activation = StoredActivation.signedJumpRelu(vector(threshold, latents()));
+    return this;
   }
 
   /**
@@ -357,19 +307,8 @@ final class StoredDictionary {
    */
   StoredDictionary gated(String gateBias, String magnitudeBias, String logScale)
       throws IOException {
-    StoredTensor gate = vector(gateBias, latents());
-    StoredTensor scale = vector(logScale, latents());
-    return latentBias(magnitudeBias)
-        .activation(
-            new Activation(
-                "Gated",
-                reading -> {
-                  Tensor bias = tensor(gate, reading.dtype);
-                  return new LatentActivation.Gated(
-                      reading.scope.keep(
-                          finite(reading.shift.map(bias::plus).orElse(bias), gateBias)),
-                      reading.scope.keep(tensor(scale, reading.dtype)));
-                }));
+    activation = StoredActivation.gated(vector(gateBias, latents()), vector(logScale, latents()));
+    return latentBias(magnitudeBias);
   }
 
   /**
@@ -420,7 +359,7 @@ final class StoredDictionary {
   /** Such as "SAELens, TopK of 32, 24576 latents of 768, F32". */
   String description() {
     return "%s, %s, %d latents of %d, %s"
-        .formatted(origin, activation.name, latents(), width(), encoder.type());
+        .formatted(origin, activation.name(), latents(), width(), encoder.type());
   }
 
   /** Where it reads in a model. */
@@ -447,7 +386,7 @@ final class StoredDictionary {
   private void requireWidth(String does, Hook.Point point, int width, TransformerConfig config)
       throws IOException {
     Place place = place(point, config);
-    int there = width(place, config);
+    int there = Hook.width(place, config);
     if (width != there) {
       throw BadFile.because(
           path,
@@ -459,38 +398,26 @@ final class StoredDictionary {
     }
   }
 
-  private static int width(Place place, TransformerConfig config) {
-    return switch (place.site()) {
-      case MLP_ACTIVATION -> config.layers().get(place.layer()).mlp().neurons();
-      case HEAD_OUTPUT -> {
-        var attention = config.layers().get(place.layer()).attention();
-        yield attention.heads() * attention.dHead();
-      }
-      default -> config.dModel();
-    };
-  }
-
   /** The dictionary, in the innermost open scope. */
   Dictionary read(DType dtype, TransformerConfig config) throws IOException {
     Place where = place(config);
     try (Scope scope = Scope.open()) {
       boolean folded = encoderFactor != 1 || rescaled || centred;
-      Tensor rows =
-          folded ? tensor(encoder, dtype) : finite(encoder.keep(dtype), encoder.name(), "holds");
+      Tensor rows = folded ? Finite.read(encoder, dtype) : Finite.keep(encoder, dtype);
       Tensor bias =
           latentBias.isPresent()
-              ? tensor(latentBias.get(), dtype)
+              ? Finite.read(latentBias.get(), dtype)
               : Tensor.zeros(dtype, Shape.of(latents()));
       Optional<Tensor> norm = Optional.empty();
       if (rescaled) {
-        norm = Optional.of(tensor(written.get(0).rows, dtype).norm(-1));
+        norm = Optional.of(Finite.read(written.get(0).rows, dtype).norm(-1));
         rows = rows.times(norm.get());
         bias = bias.times(norm.get().reshape(latents()));
       }
       rows = encoderFactor == 1 ? rows : rows.times(encoderFactor);
       Optional<Tensor> subtracted = Optional.empty();
       if (inputBias.isPresent()) {
-        subtracted = Optional.of(tensor(inputBias.get(), dtype).times(1 / encoderFactor));
+        subtracted = Optional.of(Finite.read(inputBias.get(), dtype).times(1 / encoderFactor));
       }
       Optional<Tensor> shift = Optional.empty();
       if (centred && subtracted.isPresent()) {
@@ -499,14 +426,15 @@ final class StoredDictionary {
         subtracted = Optional.empty();
       }
       rows = centred ? rows.centred(-1) : rows;
-      LatentActivation how = activation.reader.read(new Reading(dtype, scope, shift));
+      LatentActivation how =
+          activation.reader().read(new StoredActivation.Reading(dtype, scope, shift));
       if (shift.isPresent()) {
         bias = bias.plus(how.slope().map(shift.get()::times).orElse(shift.get()));
       }
       if (subtracted.isPresent()) {
-        subtracted = Optional.of(scope.keep(finite(subtracted.get(), "b_dec")));
+        subtracted = Optional.of(scope.keep(Finite.require(inputBias.get(), subtracted.get())));
       }
-      Tensor kept = scope.keep(finite(rows, encoder.name()));
+      Tensor kept = scope.keep(Finite.require(encoder, rows));
       List<Dictionary.Decoder> decoders = new ArrayList<>();
       for (Written each : written) {
         boolean tied = each.rows == encoder && !folded && decoderFactor == 1;
@@ -518,14 +446,14 @@ final class StoredDictionary {
       }
       Dictionary result =
           Dictionary.of(
-                  origin, where, how, kept, scope.keep(finite(bias, encoder.name())), decoders)
+                  origin, where, how, kept, scope.keep(Finite.require(encoder, bias)), decoders)
               .withNormalisation(normalisation)
               .labelled(label);
       if (subtracted.isPresent()) {
         result = result.withInputBias(subtracted.get());
       }
       if (skip.isPresent()) {
-        result = result.withSkip(scope.keep(tensor(skip.get(), dtype)));
+        result = result.withSkip(scope.keep(Finite.read(skip.get(), dtype)));
       }
       return crossLayer ? result.crossLayer() : result;
     } catch (IllegalArgumentException e) {
@@ -546,37 +474,21 @@ final class StoredDictionary {
     if (onDisk) {
       return new StoredDecoder(each.rows, dtype);
     }
-    Tensor rows = tensor(each.rows, dtype);
+    Tensor rows = Finite.read(each.rows, dtype);
     rows = norm.isPresent() ? rows.over(norm.get()) : rows;
     if (latentScale.isPresent()) {
-      rows = rows.times(tensor(latentScale.get(), dtype).reshape(latents(), 1));
+      rows = rows.times(Finite.read(latentScale.get(), dtype).reshape(latents(), 1));
     }
     rows = decoderFactor == 1 ? rows : rows.times(1 / decoderFactor);
-    return DecoderRows.of(scope.keep(finite(rows, each.rows.name())));
+    return DecoderRows.of(scope.keep(Finite.require(each.rows, rows)));
   }
 
   private Optional<Tensor> bias(Written each, DType dtype, Scope scope) throws IOException {
     if (each.bias.isEmpty()) {
       return Optional.empty();
     }
-    Tensor bias = tensor(each.bias.get(), dtype);
+    Tensor bias = Finite.read(each.bias.get(), dtype);
     bias = biasFactor == 1 ? bias : bias.times(1 / biasFactor);
-    return Optional.of(scope.keep(finite(bias, each.bias.get().name())));
-  }
-
-  private Tensor tensor(StoredTensor stored, DType dtype) throws IOException {
-    return finite(stored.read(dtype), stored.name(), "holds");
-  }
-
-  /** What has been worked into a tensor may have become too large. */
-  private Tensor finite(Tensor tensor, String name) throws IOException {
-    return finite(tensor, name, "leads to");
-  }
-
-  private Tensor finite(Tensor tensor, String name, String does) throws IOException {
-    if (!tensor.isFinite()) {
-      throw StoredTensor.because(weights.path(), name, "%s a number that is infinite or NaN", does);
-    }
-    return tensor;
+    return Optional.of(scope.keep(Finite.require(each.bias.get(), bias)));
   }
 }

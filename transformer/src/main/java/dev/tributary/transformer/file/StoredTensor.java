@@ -157,28 +157,21 @@ final class StoredTensor {
 
   /** A matrix, rows for columns. */
   StoredTensor transposed() {
-    return new StoredTensor(
-        storage,
-        name,
-        Shape.of(shape.size(1), shape.size(0)),
-        first,
-        new int[] {shape.size(1), shape.size(0)},
-        new long[] {strides[1], strides[0]},
-        added);
+    int[] turned = {shape.size(1), shape.size(0)};
+    return view(Shape.of(turned), first, turned, strides[1], strides[0]);
+  }
+
+  /** The same numbers in another order, or some of them. */
+  private StoredTensor view(Shape seen, long from, int[] axes, long... steps) {
+    return new StoredTensor(storage, name, seen, from, axes, steps, added);
   }
 
   /** What has one index along an axis, without that axis. */
   StoredTensor along(int axis, int index) {
     int[] rest = IntStream.range(0, strides.length).filter(i -> i != axis).toArray();
-    int[] otherSizes = Arrays.stream(rest).map(i -> sizes[i]).toArray();
-    return new StoredTensor(
-        storage,
-        name,
-        Shape.of(otherSizes),
-        first + index * strides[axis],
-        otherSizes,
-        Arrays.stream(rest).mapToLong(i -> strides[i]).toArray(),
-        added);
+    int[] axes = Arrays.stream(rest).map(i -> sizes[i]).toArray();
+    long[] steps = Arrays.stream(rest).mapToLong(i -> strides[i]).toArray();
+    return view(Shape.of(axes), first + index * strides[axis], axes, steps);
   }
 
   /** One of the weights that lie here, as we have it. */
@@ -196,7 +189,7 @@ final class StoredTensor {
     }
     Shape rest = shape.with(0, shape.size(0) - rows);
     long start = first + rows * strides[0];
-    return new StoredTensor(storage, name, rest, start, rest.dimensions(), strides, added);
+    return view(rest, start, rest.dimensions(), strides);
   }
 
   private StoredTensor plus(double number) {
@@ -220,14 +213,8 @@ final class StoredTensor {
     long[] steps = Arrays.copyOf(strides, last + 2);
     steps[last] = strides[last] * (shape.size(-1) / groups);
     steps[last + 1] = strides[last];
-    return new StoredTensor(
-        storage,
-        name,
-        shape.with(-1, columns),
-        first + entry.column(slot) * strides[last],
-        grouped,
-        steps,
-        added);
+    long from = first + entry.column(slot) * strides[last];
+    return view(shape.with(-1, columns), from, grouped, steps);
   }
 
   /** Columns of heads, those first of which the next one was the other of a pair. */
@@ -241,7 +228,7 @@ final class StoredTensor {
     steps[last] = dHead * strides[last];
     steps[last + 1] = strides[last];
     steps[last + 2] = 2 * strides[last];
-    return new StoredTensor(storage, name, shape, first, byHalf, steps, added);
+    return view(shape, first, byHalf, steps);
   }
 
   /**
@@ -279,36 +266,12 @@ final class StoredTensor {
     requireReadable();
     Shape wanted = shape.with(0, chosen.length);
     BlockFormat format = type().format();
-    if (format == null || strides[1] != 1 || wanted.length() == 0) {
-      return inFile(access -> Tensor.generate(dtype, wanted, new Rows(access, chosen)));
+    if (format == null || format.elements() > 1 || strides[1] != 1 || wanted.length() == 0) {
+      return read(dtype).gather(0, chosen); // no such file is large
     }
     long[] starts = Arrays.stream(chosen).mapToLong(row -> first + row * strides[0]).toArray();
     StoredRows rows = new StoredRows(storage, format, wanted, false, starts);
     return inFile(access -> rows.decoded(dtype, access));
-  }
-
-  /** Numbers of some rows of a matrix. */
-  private final class Rows implements Tensor.Source {
-    private final Numbers numbers;
-    private final int[] chosen;
-
-    Rows(FileBytes.Access access, int... chosen) {
-      this.numbers = new Numbers(access, 0, 1);
-      this.chosen = chosen;
-    }
-
-    @Override
-    public void read(int from, double[] values, int count) {
-      int width = shape.size(1);
-      double[] row = new double[width];
-      for (int done = 0; done < count; ) {
-        int column = (from + done) % width;
-        int run = Math.min(count - done, width - column);
-        numbers.read(chosen[(from + done) / width] * width + column, row, run);
-        System.arraycopy(row, 0, values, done, run);
-        done += run;
-      }
-    }
   }
 
   /** What is made of an open file. */

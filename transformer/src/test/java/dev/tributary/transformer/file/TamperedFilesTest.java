@@ -17,6 +17,7 @@ import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -399,6 +400,40 @@ class TamperedFilesTest {
                   : list.toString().getBytes(StandardCharsets.UTF_8));
           Files.write(file, first ? valid : Tampering.bytes(valid, random));
           encode(Dictionaries.load(folder, DType.FLOAT, MODEL));
+        });
+  }
+
+  /**
+   * A folder of circuit-tracer's, Gemma Scope's archive of arrays, and files with their configs.
+   */
+  @Test
+  void publishedDictionaries_loadOrAreRefused() throws IOException {
+    List<Map<String, byte[]>> valid = PublishedDictionaries.all();
+    Tampering.check(
+        folder,
+        random -> {
+          int at = random.nextInt(valid.size());
+          Path inside = folder.resolve("gemma-scope-2b-pt-res/layer_0").resolve("d" + at);
+          Files.createDirectories(inside);
+          List<String> names = valid.get(at).keySet().stream().sorted().toList();
+          String tampered = names.get(random.nextInt(names.size()));
+          for (String name : names) {
+            byte[] content = Objects.requireNonNull(valid.get(at).get(name));
+            if (name.equals(tampered)) {
+              content =
+                  name.endsWith(".json")
+                      ? Tampering.json(JSON.readTree(content), random)
+                      : name.endsWith(".safetensors")
+                          ? Tampering.safetensors(content, random)
+                          : Tampering.bytes(content, random);
+            }
+            Files.write(inside.resolve(name), content);
+          }
+          try {
+            encode(Dictionaries.load(inside, DType.FLOAT, PublishedDictionaries.MODEL));
+          } catch (UncheckedIOException e) { // of rows that lie on disk
+            throw Objects.requireNonNull(e.getCause());
+          }
         });
   }
 
