@@ -112,7 +112,8 @@ public final class Continuation {
     boolean goesOn = true;
     while (goesOn && tokens.length < before + most && room() > 0) {
       int token = sampling.choose(next);
-      goesOn = heard.test(token) & !ends.contains(token);
+      boolean enough = !heard.test(token);
+      goesOn = !enough && !ends.contains(token);
       append(token);
     }
     return Arrays.copyOfRange(tokens, before, tokens.length);
