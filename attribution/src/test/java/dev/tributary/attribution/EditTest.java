@@ -459,7 +459,7 @@ class EditTest {
     IllegalArgumentException refused =
         assertThrows(IllegalArgumentException.class, () -> Edit.changes(model, List.of(edit)));
     for (String part : parts) {
-      assertTrue(String.valueOf(refused.getMessage()).contains(part), refused.getMessage());
+      assertTrue(String.valueOf(refused.getMessage()).contains(part), part);
     }
   }
 }

@@ -409,7 +409,7 @@ class TokenizerFolderTest {
     for (String wrong : List.of("-1", "1.5", "'</s>'", "[[1]]", "[null]", "{}")) {
       beside("generation_config.json", "{'eos_token_id': " + wrong + "}");
       IOException refused = assertThrows(IOException.class, () -> Tokenizers.load(folder));
-      assertTrue(refused.getMessage().contains("eos_token_id"), refused.getMessage());
+      assertTrue(String.valueOf(refused.getMessage()).contains("eos_token_id"), wrong);
     }
   }
 }
