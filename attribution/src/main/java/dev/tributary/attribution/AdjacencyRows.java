@@ -22,58 +22,62 @@ final class AdjacencyRows implements WeightedGraph.Rows {
 
     void read(double[] into);
 
-    record Floats(float[] numbers) implements Numbers {
-      @Override
-      public double get(int at) {
-        return numbers[at];
-      }
-
-      @Override
-      public void add(int at, double number) {
-        numbers[at] += (float) number;
-      }
-
-      @Override
-      public void add(int at, double[] others, int from, int count) {
-        for (int i = 0; i < count; i++) {
-          numbers[at + i] += (float) others[from + i];
-        }
-      }
-
-      @Override
-      public void read(double[] into) {
-        for (int i = 0; i < numbers.length; i++) {
-          into[i] = numbers[i];
-        }
-      }
-    }
-
-    record Doubles(double[] numbers) implements Numbers {
-      @Override
-      public double get(int at) {
-        return numbers[at];
-      }
-
-      @Override
-      public void add(int at, double number) {
-        numbers[at] += number;
-      }
-
-      @Override
-      public void add(int at, double[] others, int from, int count) {
-        for (int i = 0; i < count; i++) {
-          numbers[at + i] += others[from + i];
-        }
-      }
-
-      @Override
-      public void read(double[] into) {
-        System.arraycopy(numbers, 0, into, 0, numbers.length);
-      }
+    static Numbers of(double... numbers) {
+      return new Doubles(numbers);
     }
 
     static Numbers zeros(DType dtype, int count) {
       return dtype == DType.FLOAT ? new Floats(new float[count]) : new Doubles(new double[count]);
+    }
+  }
+
+  private record Floats(float[] numbers) implements Numbers {
+    @Override
+    public double get(int at) {
+      return numbers[at];
+    }
+
+    @Override
+    public void add(int at, double number) {
+      numbers[at] += (float) number;
+    }
+
+    @Override
+    public void add(int at, double[] others, int from, int count) {
+      for (int i = 0; i < count; i++) {
+        numbers[at + i] += (float) others[from + i];
+      }
+    }
+
+    @Override
+    public void read(double[] into) {
+      for (int i = 0; i < numbers.length; i++) {
+        into[i] = numbers[i];
+      }
+    }
+  }
+
+  private record Doubles(double[] numbers) implements Numbers {
+    @Override
+    public double get(int at) {
+      return numbers[at];
+    }
+
+    @Override
+    public void add(int at, double number) {
+      numbers[at] += number;
+    }
+
+    @Override
+    public void add(int at, double[] others, int from, int count) {
+      for (int i = 0; i < count; i++) {
+        numbers[at + i] += others[from + i];
+      }
+    }
+
+    @Override
+    public void read(double[] into) {
+      System.arraycopy(numbers, 0, into, 0, numbers.length);
     }
   }
 
@@ -108,7 +112,7 @@ final class AdjacencyRows implements WeightedGraph.Rows {
   }
 
   /** Of a node that reads nothing, or is not explained. */
-  static final Row NONE = new Row(List.of(), new Numbers.Doubles(new double[0]));
+  static final Row NONE = new Row(List.of(), Numbers.of());
 
   private final List<Row> rows;
   private final int[] first;

@@ -16,6 +16,7 @@ import dev.tributary.transformer.Dictionary.Normalisation;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
@@ -297,6 +298,32 @@ class DictionaryLawsTest {
             assertEquals(pulled, differenced, DIFFERENCE * Math.max(1, size), what);
           }
         }
+      }
+    }
+  }
+
+  @Property(tries = 40)
+  void attention_explainedByDictionaries_isWhole(
+      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = edges(sets, seed);
+      Run run = edges.nodes().run();
+      Random random = new Random(seed);
+      HeadPair head =
+          new HeadPair(
+              random.nextInt(LAYERS), random.nextInt(HEADS), TOKENS - 1, random.nextInt(TOKENS));
+      ScoreAttribution score = ScoreAttribution.of(run, head);
+      assertTrue(score.relativeResidual() < EXACT, () -> head + " " + sets + " " + seed);
+      Basis basis = new Basis(run.model());
+      Point read = run.model().attention(head.layer()).reads();
+      for (ScoreAttribution.Share share : score.queries(Integer.MAX_VALUE)) {
+        assertTrue(share.source().stream().allMatch(one -> basis.has(one.family(), read)));
+      }
+      for (Source source : sources(run, random, 4)) {
+        HeadLoadings loadings = HeadLoadings.of(edges, source, new Explained());
+        assertTrue(loadings.relativeResidual() < EXACT, () -> source + " " + sets + " " + seed);
+        assertClose(
+            edges.into(new Explained()).of(source), loadings.direct(), 1, source + " " + seed);
       }
     }
   }

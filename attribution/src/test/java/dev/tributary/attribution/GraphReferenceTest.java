@@ -12,17 +12,18 @@ import dev.tributary.attribution.AdjacencyRows.Row;
 import dev.tributary.attribution.ReplacementGraph.Kept;
 import dev.tributary.attribution.ReplacementGraph.Settings;
 import dev.tributary.attribution.ReplacementGraph.Sizes;
+import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.DecoderRows;
 import dev.tributary.transformer.Dictionary;
-import dev.tributary.transformer.LatentActivation;
-import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Dictionaries;
 import dev.tributary.transformer.file.Models;
 import dev.tributary.transformer.file.Safetensors;
 import java.io.IOException;
@@ -31,7 +32,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import java.util.function.Supplier;
 import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
@@ -199,7 +199,7 @@ class GraphReferenceTest {
       for (int target = 0; target < nodes; target++) {
         if (target < sizes.latents() || target >= sizes.firstOutput()) {
           double[] row = Arrays.copyOfRange(adjacency, target * nodes, (target + 1) * nodes);
-          rows.set(target, new Row(List.of(new Range(0, nodes)), new Numbers.Doubles(row)));
+          rows.set(target, new Row(List.of(new Range(0, nodes)), Numbers.of(row)));
         }
       }
       return new ReplacementGraph(
@@ -226,7 +226,8 @@ class GraphReferenceTest {
     Case(Path path, DType dtype) throws IOException {
       json = new ObjectMapper().readTree(path.resolve("case.json").toFile());
       Transformer plain = Models.load(path, dtype, Progress.NONE);
-      model = plain.with(Transcoders.load(path.resolve("transcoders"), json, dtype));
+      model =
+          plain.with(Dictionaries.load(path.resolve("transcoders"), dtype, plain.config()));
       run = model.run(ExpectedTensors.ids(json.get("token_ids")));
       replaced = new ReplacementModel(run, ReplacementGraph.FirstToken.CONSTANT);
       graph = graph(logits(), Settings.ofCircuitTracer());
@@ -363,7 +364,7 @@ class GraphReferenceTest {
       return model.dictionaries().get(layer);
     }
 
-    private dev.tributary.transformer.Encoding encoded(int layer) {
+    private Encoding encoded(int layer) {
       return run.encoding(dictionary(layer));
     }
 
@@ -371,8 +372,8 @@ class GraphReferenceTest {
       return withoutFirst(
           dictionary(layer)
               .preActivations(
-                  dev.tributary.autodiff.Variable.constant(encoded(layer).input()),
-                  dev.tributary.transformer.ScaleGradient.DETACHED)
+                  Variable.constant(encoded(layer).input()),
+                  ScaleGradient.DETACHED)
               .value());
     }
 
@@ -406,86 +407,6 @@ class GraphReferenceTest {
           .mapToObj(target -> Arrays.copyOf(of.into(target), first))
           .flatMapToDouble(Arrays::stream)
           .toArray();
-    }
-  }
-
-  /** Transcoders in circuit-tracer's layout. */
-  private static final class Transcoders {
-    private Transcoders() {}
-
-    static List<Dictionary> load(Path folder, JsonNode json, DType dtype) throws IOException {
-      JsonNode kind = json.get("transcoder");
-      boolean cross = kind.get("kind").asText().equals("clt");
-      int layers = json.get("layers").asInt();
-      List<Dictionary> result = new ArrayList<>();
-      for (int layer = 0; layer < layers; layer++) {
-        String suffix = cross ? "_" + layer : "";
-        Safetensors file =
-            Safetensors.open(
-                folder.resolve((cross ? "W_enc_" : "layer_") + layer + ".safetensors"));
-        Optional<Tensor> threshold =
-            Optional.of(cross ? "threshold" + suffix : "activation_function.threshold")
-                .filter(file.names()::contains)
-                .map(name -> tensor(file, name, dtype));
-        LatentActivation activation =
-            kind.get("activation").asText().equals("TopK")
-                ? new LatentActivation.SignedTopK(kind.get("k").asInt())
-                : threshold
-                    .<LatentActivation>map(LatentActivation.JumpRelu::new)
-                    .orElseGet(LatentActivation.Relu::new);
-        List<Dictionary.Decoder> decoders = new ArrayList<>();
-        for (int to = layer; to < (cross ? layers : layer + 1); to++) {
-          Tensor rows;
-          Tensor bias;
-          if (cross) {
-            Safetensors decoder =
-                Safetensors.open(folder.resolve("W_dec_" + layer + ".safetensors"));
-            Tensor all = tensor(decoder, "W_dec_" + layer, dtype);
-            rows =
-                all.slice(1, to - layer, to - layer + 1)
-                    .reshape(all.shape().size(0), all.shape().size(2));
-          } else {
-            rows = tensor(file, "W_dec", dtype);
-          }
-          bias = tensor(file, "b_dec" + suffix, dtype);
-          decoders.add(
-              new Dictionary.Decoder(
-                  Place.of(site(kind.get("feature_output").asText()), to),
-                  DecoderRows.of(rows),
-                  to == layer ? Optional.of(bias) : Optional.empty()));
-        }
-        Dictionary made =
-            Dictionary.of(
-                "circuit-tracer",
-                Place.of(site(kind.get("feature_input").asText()), layer),
-                activation,
-                tensor(file, "W_enc" + suffix, dtype),
-                tensor(file, "b_enc" + suffix, dtype),
-                decoders);
-        made = cross ? made.crossLayer() : made;
-        result.add(
-            kind.get("skip").asBoolean() ? made.withSkip(tensor(file, "W_skip", dtype)) : made);
-      }
-      return result;
-    }
-
-    private static Tensor tensor(Safetensors file, String name, DType dtype) {
-      try {
-        return file.tensor(name, dtype);
-      } catch (IOException e) {
-        throw new java.io.UncheckedIOException(e);
-      }
-    }
-
-    private static Site site(String hook) {
-      return switch (hook) {
-        case "hook_resid_mid" -> Site.RESIDUAL_AFTER_ATTENTION;
-        case "ln2.hook_normalized" -> Site.MLP_STANDARDISED;
-        case "mlp.hook_in" -> Site.MLP_INPUT;
-        case "mlp.hook_out" -> Site.MLP_RESULT;
-        case "hook_mlp_out" -> Site.MLP_OUTPUT;
-        default -> throw new AssertionError(hook);
-      };
     }
   }
 }

@@ -27,6 +27,7 @@ import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Random;
@@ -323,7 +324,7 @@ class ReplacementGraphTest {
       int[] tokens = tokens(random);
       Run brief = ReplacementGraph.record(model, tokens);
       Run lasting =
-          model.values(java.util.EnumSet.complementOf(java.util.EnumSet.of(Site.PATTERN)), tokens);
+          model.values(EnumSet.complementOf(EnumSet.of(Site.PATTERN)), tokens);
       ReplacementGraph one = graph(brief, Settings.standard());
       ReplacementGraph other = graph(lasting, Settings.standard());
       for (int target : targets(one)) {

@@ -98,7 +98,7 @@ final class JsonReport {
     return text(json);
   }
 
-  private static ObjectNode json(Subject subject) {
+  static ObjectNode json(Subject subject) {
     ObjectNode json = object();
     json.put("model", subject.model());
     json.put("dtype", Lowercase.of(subject.nodes().run().model().dtype()));
@@ -200,11 +200,11 @@ final class JsonReport {
     return json;
   }
 
-  private static <T> ArrayNode list(Collection<T> items, Function<T, ObjectNode> json) {
+  static <T> ArrayNode list(Collection<T> items, Function<T, ObjectNode> json) {
     return JsonNodeFactory.instance.arrayNode().addAll(items.stream().map(json).toList());
   }
 
-  private static ObjectNode object() {
+  static ObjectNode object() {
     return JsonNodeFactory.instance.objectNode();
   }
 }

@@ -65,6 +65,7 @@ public final class Main {
             .addSubcommand(new AblateCommand(out))
             .addSubcommand(new GenerateCommand(out))
             .addSubcommand(new VerifyCommand(out))
+            .addSubcommand(new AttentionCommand(out))
             .addSubcommand(new SearchCommand(out))
             .addSubcommand(new GraphCommand(out, err))
             .addSubcommand(new ViewCommand(out, err))

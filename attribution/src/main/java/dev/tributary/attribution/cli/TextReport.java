@@ -84,6 +84,23 @@ final class TextReport {
     return report.text.toString();
   }
 
+  /** What every report begins with. */
+  static String heading(Subject subject) {
+    TextReport report = new TextReport(subject);
+    report.heading();
+    return report.text.toString();
+  }
+
+  /** A node and the words at its tokens. */
+  static String described(Subject subject, Node node) {
+    return new TextReport(subject).described(node).replaceAll(",$", "");
+  }
+
+  /** The word at the token of a node, or the two of a head. */
+  static String where(Subject subject, Node node) {
+    return new TextReport(subject).where(node);
+  }
+
   /** A circuit, from the metric backwards. */
   static String of(Subject subject, Circuit circuit, List<String> steps) {
     TextReport report = new TextReport(subject);

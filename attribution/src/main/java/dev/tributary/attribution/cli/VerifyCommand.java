@@ -1,11 +1,8 @@
 package dev.tributary.attribution.cli;
 
-import static dev.tributary.core.Checks.requireArgument;
-
 import dev.tributary.attribution.Certificate;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.EdgePatch;
-import dev.tributary.attribution.Node;
 import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.attribution.Source;
 import dev.tributary.attribution.Target;
@@ -27,8 +24,6 @@ import picocli.CommandLine.Parameters;
     sortSynopsis = false,
     footer = {"", "Example:", "  verify \"L0.head1[7<-2]->L2.head5.value[14<-7]\""})
 final class VerifyCommand implements Callable<Integer> {
-  private static final String ARROW = "->";
-
   private final PrintWriter out;
 
   @Mixin private final SubjectOptions options = new SubjectOptions();
@@ -56,24 +51,13 @@ final class VerifyCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    int arrow = edge.indexOf(ARROW);
-    requireArgument(arrow > 0, "\"%s\" is not an edge: write SOURCE->TARGET", edge);
-    Node from = Node.parse(edge.substring(0, arrow));
-    Node to = Node.parse(edge.substring(arrow + ARROW.length()));
-    requireArgument(
-        from.asSource().isPresent(), "%s writes nothing into the residual stream", from);
-    requireArgument(
-        to.targets().contains(to),
-        "%s is no target: it needs a neuron (or its gate or up), an input of a head (query, key or"
-            + " value), a latent, a logit or metric",
-        to);
+    NamedEdge named = NamedEdge.of(edge);
     String report;
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Subject subject = options.open(progress);
-      subject.requireUpstream(from);
-      subject.requireUpstream(to);
-      Verified verified = verify(subject, from.asSource().orElseThrow(), to.targets().get(0));
+      named.requireUpstream(subject);
+      Verified verified = verify(subject, named.source(), named.target());
       report = options.json() ? JsonReport.of(subject, verified) : TextReport.of(subject, verified);
     }
     out.print(report);

@@ -1,0 +1,148 @@
+package dev.tributary.attribution.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.ReplacementGraph;
+import dev.tributary.attribution.ReplacementGraph.Settings;
+import dev.tributary.attribution.ReplacementOutput;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Progress;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Dictionaries;
+import dev.tributary.transformer.file.ElementType;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.SafetensorsWriter;
+import dev.tributary.transformer.file.Tokenizer;
+import dev.tributary.transformer.file.Tokenizers;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What {@code graph --transcoders} prints, of random transcoders for the shipped model. */
+class TranscodersTest {
+  private static final int LATENTS = 50;
+  private static final String PROMPT = "The keys near the cabinet";
+
+  @TempDir static Path folder;
+
+  /** Transcoders in circuit-tracer's layout. */
+  @BeforeAll
+  static void write() throws IOException {
+    Files.writeString(
+        folder.resolve("config.yaml"),
+        """
+        model_name: textbook
+        model_kind: transcoder_set
+        feature_input_hook: hook_resid_mid
+        feature_output_hook: hook_mlp_out
+        scan: random
+        """);
+    try (Scope scope = Scope.open()) {
+      Transformer model = Models.textbook(DType.FLOAT);
+      int width = model.config().dModel();
+      Random random = new Random(1);
+      for (int layer = 0; layer < model.layers(); layer++) {
+        new SafetensorsWriter()
+            .put("W_enc", ElementType.F32, gaussian(random, LATENTS, width))
+            .put("b_enc", ElementType.F32, gaussian(random, LATENTS))
+            .put("W_dec", ElementType.F32, gaussian(random, LATENTS, width).times(0.1))
+            .put("b_dec", ElementType.F32, gaussian(random, width))
+            .write(folder.resolve("layer_" + layer + ".safetensors"));
+      }
+    }
+  }
+
+  private static Tensor gaussian(Random random, int... dimensions) {
+    Shape shape = Shape.of(dimensions);
+    double[] numbers = random.doubles(shape.length(), -1, 1).toArray();
+    return Tensor.of(DType.FLOAT, shape, numbers);
+  }
+
+  private record Output(int exitCode, String out, String err) {
+    static Output of(String... args) {
+      StringWriter out = new StringWriter();
+      StringWriter err = new StringWriter();
+      try (PrintWriter outWriter = new PrintWriter(out);
+          PrintWriter errWriter = new PrintWriter(err)) {
+        return new Output(Main.run(outWriter, errWriter, args), out.toString(), err.toString());
+      }
+    }
+  }
+
+  private static Output graph(String... options) {
+    List<String> all = new ArrayList<>(List.of("graph", "--transcoders", folder.toString()));
+    all.addAll(List.of("--prompt", PROMPT, "--dtype", "double"));
+    all.addAll(List.of(options));
+    return Output.of(all.toArray(String[]::new));
+  }
+
+  @Test
+  void graph_transcoders_isTheCircuitOfTheLibrary() throws IOException {
+    Output output = graph("--json", "--nodes", "200");
+    assertEquals(0, output.exitCode, output.err);
+    JsonNode json = new ObjectMapper().readTree(output.out);
+    try (Scope scope = Scope.open()) {
+      Tokenizer words = Tokenizers.textbook();
+      Transformer plain = Models.textbook(DType.DOUBLE);
+      Transformer model =
+          plain.with(Dictionaries.load(folder, DType.DOUBLE, plain.config()));
+      int[] tokens = words.encode(PROMPT);
+      Run run = ReplacementGraph.record(model, tokens);
+      ReplacementGraph graph =
+          ReplacementGraph.of(
+              run,
+              ReplacementOutput.mostProbable(run, 10, 0.95),
+              Settings.standard().withMostLatents(200),
+              Progress.NONE);
+      assertEquals(200, graph.latentCount());
+      Circuit circuit =
+          graph.circuit(
+              run,
+              new Circuit.Labels(
+                  "textbook",
+                  List.of(),
+                  PROMPT,
+                  IntStream.of(tokens).mapToObj(words::text).toList()),
+              IntStream.range(0, graph.outputCount()).mapToObj(i -> "o" + i).toList(),
+              0.8,
+              0.98);
+      assertEquals(circuit.nodes().size(), json.get("nodes").size());
+      assertEquals(circuit.edges().size(), json.get("edges").size());
+    }
+  }
+
+  @Test
+  void graph_targetAndDistractor_explainTheirDifference() {
+    Output output = graph("--target", "are", "--distractor", "is");
+    assertEquals(0, output.exitCode, output.err);
+    assertTrue(output.out.contains("logit(\"are\") - logit(\"is\")"), output.out);
+  }
+
+  @Test
+  void graph_whatDoesNotGoTogether_isRefused() {
+    assertEquals(2, graph("--largest").exitCode);
+    assertEquals(2, graph("--logits", "0").exitCode);
+    assertEquals(2, graph("--trace", "L1.neuron1[2]").exitCode);
+    assertEquals(2, graph("--target", "are", "is", "--distractor", "was").exitCode);
+    Output alone = Output.of("graph", "--as-circuit-tracer");
+    assertEquals(2, alone.exitCode);
+    assertTrue(alone.err.contains("--transcoders"), alone.err);
+  }
+}
