@@ -31,7 +31,13 @@ final class AdjacencyRows implements WeightedGraph.Rows {
     }
   }
 
-  private record Floats(float[] numbers) implements Numbers {
+  private static final class Floats implements Numbers {
+    private final float[] numbers;
+
+    Floats(float... numbers) {
+      this.numbers = numbers;
+    }
+
     @Override
     public double get(int at) {
       return numbers[at];
@@ -57,7 +63,13 @@ final class AdjacencyRows implements WeightedGraph.Rows {
     }
   }
 
-  private record Doubles(double[] numbers) implements Numbers {
+  private static final class Doubles implements Numbers {
+    private final double[] numbers;
+
+    Doubles(double... numbers) {
+      this.numbers = numbers;
+    }
+
     @Override
     public double get(int at) {
       return numbers[at];
