@@ -485,8 +485,7 @@ final class ReplacementModel {
   private static List<Double> product(Dictionary own, Tensor rows, Tensor x, Tensor biases) {
     Tensor centred = own.inputBias().map(bias -> x.minus(bias.reshape(1, own.width()))).orElse(x);
     Tensor products = centred.matmulTransposed(rows);
-    return DoubleStream.of(
-            products.plus(biases.reshape(1, biases.shape().length())).toDoubles())
+    return DoubleStream.of(products.plus(biases.reshape(1, biases.shape().length())).toDoubles())
         .boxed()
         .toList();
   }

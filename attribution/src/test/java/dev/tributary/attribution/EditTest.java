@@ -132,7 +132,7 @@ class EditTest {
             gaussian(random, 1, LATENTS, model.width(reads)),
             gaussian(random, 0.3, LATENTS).plus(0.5),
             decoders)
-        .withNormalisation(Dictionary.Normalisation.values()[random.nextInt(3)]);
+        .withNormalisation(List.of(Dictionary.Normalisation.values()).get(random.nextInt(3)));
   }
 
   private static Transformer model(long seed) {

@@ -255,8 +255,7 @@ final class GenerateCommand implements Callable<Integer> {
       Change... changes) {
     try (Scope scope = Scope.open()) {
       Continuation text = Continuation.of(model, prompt.tokens(), changes);
-      double[] next = SubjectOptions.probabilities(text.nextLogits());
-      report.beginText();
+      report.beginText(SubjectOptions.probabilities(text.nextLogits()));
       List<Integer> said = new ArrayList<>();
       int[] tokens =
           text.generate(
@@ -274,8 +273,7 @@ final class GenerateCommand implements Callable<Integer> {
               ? Ending.TOKEN
               : tokens.length == most ? Ending.LENGTH : Ending.CONTEXT;
       List<Word> words = Arrays.stream(tokens).mapToObj(prompt::word).toList();
-      return new Continued(
-          prompt.tokenizer().continuation(prompt.tokens(), tokens), words, next, ending);
+      return new Continued(prompt.tokenizer().continuation(prompt.tokens(), tokens), words, ending);
     }
   }
 }

@@ -30,12 +30,8 @@ final class GenerationReport {
     CONTEXT
   }
 
-  /**
-   * What followed a prompt.
-   *
-   * @param next probability of each word right behind the prompt
-   */
-  record Continued(String text, List<Word> tokens, double[] next, Ending ending) {}
+  /** What followed a prompt. */
+  record Continued(String text, List<Word> tokens, Ending ending) {}
 
   private final PrintWriter out;
   private final boolean json;
@@ -46,6 +42,9 @@ final class GenerationReport {
 
   /** As the model is, then edited. */
   private final List<Continued> all = new ArrayList<>();
+
+  /** Of each, the probability of every word right behind the prompt. */
+  private final List<double[]> next = new ArrayList<>();
 
   /** What has been printed of the text that is being said. */
   private String printed = "";
@@ -86,7 +85,8 @@ final class GenerationReport {
   }
 
   /** What follows is said by the model as it is, or by the edited one. */
-  void beginText() {
+  void beginText(double[] probabilities) {
+    next.add(probabilities);
     printed = "";
     if (json) {
       return;
@@ -95,15 +95,13 @@ final class GenerationReport {
       out.println("The model goes on");
     } else {
       List<String> pieces = new ArrayList<>(List.of("Edited:"));
-      edits.forEach(edit -> pieces.add(words(edit) + (edit == last() ? "" : ",")));
+      for (Edit edit : edits) {
+        pieces.add(words(edit) + (pieces.size() < edits.size() ? "," : ""));
+      }
       Table.wrapped(pieces).forEach(out::println);
     }
     out.print(INDENT);
     out.flush();
-  }
-
-  private Edit last() {
-    return edits.get(edits.size() - 1);
   }
 
   /** An edit, such as "L1.neuron77[9] set to 2". */
@@ -157,12 +155,12 @@ final class GenerationReport {
       table.row("", "", "edited", "change");
     }
     for (int id : likely()) {
-      double before = all.get(0).next()[id];
+      double before = next.get(0)[id];
       String word = Table.quoted(prompt.word(id));
       if (all.size() == 1) {
         table.row(word, Table.number(before));
       } else {
-        double after = all.get(1).next()[id];
+        double after = next.get(1)[id];
         table.row(word, Table.number(before), Table.number(after), Table.number(after - before));
       }
     }
@@ -172,8 +170,8 @@ final class GenerationReport {
   /** The most probable words of each text. */
   private Set<Integer> likely() {
     Set<Integer> ids = new LinkedHashSet<>();
-    for (Continued continued : all) {
-      for (int id : TopK.indices(continued.next(), SubjectOptions.PREDICTIONS)) {
+    for (double[] probabilities : next) {
+      for (int id : TopK.indices(probabilities, SubjectOptions.PREDICTIONS)) {
         ids.add(id);
       }
     }
@@ -209,9 +207,9 @@ final class GenerationReport {
     for (int id : likely()) {
       ObjectNode word = root.withArray("predictions").addObject();
       word.setAll(JsonReport.json(prompt.word(id)));
-      word.put("probability", all.get(0).next()[id]);
+      word.put("probability", next.get(0)[id]);
       if (all.size() > 1) {
-        word.put("edited", all.get(1).next()[id]);
+        word.put("edited", next.get(1)[id]);
       }
     }
     return root;

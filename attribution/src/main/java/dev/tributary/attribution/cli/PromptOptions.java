@@ -109,7 +109,12 @@ final class PromptOptions {
       Optional<Checkpoint> checkpoint,
       Tokenizer tokenizer,
       String text,
-      int[] tokens) {
+      List<Integer> ids) {
+    /** Ids of its tokens. */
+    int[] tokens() {
+      return ids.stream().mapToInt(Integer::intValue).toArray();
+    }
+
     /** A token of the model, which may have more ids than its tokenizer has words. */
     Word word(int id) {
       try {
@@ -121,7 +126,7 @@ final class PromptOptions {
 
     /** Its tokens. */
     List<Word> words() {
-      return Arrays.stream(tokens).mapToObj(this::word).toList();
+      return ids.stream().map(this::word).toList();
     }
   }
 
@@ -151,7 +156,8 @@ final class PromptOptions {
                 .flatMap(Checkpoint::adapter)
                 .map(merged -> " with adapter " + merged.folder())
                 .orElse("");
-    return new Prompt(called, checkpoint, tokenizer, text, tokenizer.encode(text, !noBos && !chat));
+    int[] ids = tokenizer.encode(text, !noBos && !chat);
+    return new Prompt(called, checkpoint, tokenizer, text, Arrays.stream(ids).boxed().toList());
   }
 
   /** What a model is called: as it was named, unless that is no name. */
