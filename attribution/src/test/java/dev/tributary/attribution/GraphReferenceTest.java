@@ -226,8 +226,7 @@ class GraphReferenceTest {
     Case(Path path, DType dtype) throws IOException {
       json = new ObjectMapper().readTree(path.resolve("case.json").toFile());
       Transformer plain = Models.load(path, dtype, Progress.NONE);
-      model =
-          plain.with(Dictionaries.load(path.resolve("transcoders"), dtype, plain.config()));
+      model = plain.with(Dictionaries.load(path.resolve("transcoders"), dtype, plain.config()));
       run = model.run(ExpectedTensors.ids(json.get("token_ids")));
       replaced = new ReplacementModel(run, ReplacementGraph.FirstToken.CONSTANT);
       graph = graph(logits(), Settings.ofCircuitTracer());
@@ -371,9 +370,7 @@ class GraphReferenceTest {
     private double[] preActivations(int layer) {
       return withoutFirst(
           dictionary(layer)
-              .preActivations(
-                  Variable.constant(encoded(layer).input()),
-                  ScaleGradient.DETACHED)
+              .preActivations(Variable.constant(encoded(layer).input()), ScaleGradient.DETACHED)
               .value());
     }
 

@@ -323,8 +323,7 @@ class ReplacementGraphTest {
       Transformer model = withTranscoders(model(random), random);
       int[] tokens = tokens(random);
       Run brief = ReplacementGraph.record(model, tokens);
-      Run lasting =
-          model.values(EnumSet.complementOf(EnumSet.of(Site.PATTERN)), tokens);
+      Run lasting = model.values(EnumSet.complementOf(EnumSet.of(Site.PATTERN)), tokens);
       ReplacementGraph one = graph(brief, Settings.standard());
       ReplacementGraph other = graph(lasting, Settings.standard());
       for (int target : targets(one)) {

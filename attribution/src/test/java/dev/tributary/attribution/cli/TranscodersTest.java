@@ -101,8 +101,7 @@ class TranscodersTest {
     try (Scope scope = Scope.open()) {
       Tokenizer words = Tokenizers.textbook();
       Transformer plain = Models.textbook(DType.DOUBLE);
-      Transformer model =
-          plain.with(Dictionaries.load(folder, DType.DOUBLE, plain.config()));
+      Transformer model = plain.with(Dictionaries.load(folder, DType.DOUBLE, plain.config()));
       int[] tokens = words.encode(PROMPT);
       Run run = ReplacementGraph.record(model, tokens);
       ReplacementGraph graph =
