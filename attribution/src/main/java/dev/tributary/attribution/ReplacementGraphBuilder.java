@@ -278,8 +278,8 @@ final class ReplacementGraphBuilder {
               nodes[i],
               token,
               reading.directions().slice(0, i, i + 1),
-              reading.preActivations()[i],
-              reading.constants()[i]));
+              reading.preActivations().get(i),
+              reading.constants().get(i)));
     }
     return result;
   }

@@ -24,6 +24,7 @@ import java.util.Comparator;
 import java.util.Deque;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 
 /**
@@ -449,7 +450,7 @@ final class ReplacementModel {
    * @param preActivations of each
    * @param constants of each, what it reads of a stream of zeros
    */
-  record Reading(Tensor directions, double[] preActivations, double[] constants) {}
+  record Reading(Tensor directions, List<Double> preActivations, List<Double> constants) {}
 
   /** Of some latents of a dictionary, in the innermost scope. */
   Reading reading(int dictionary, int token, int... latents) {
@@ -481,12 +482,13 @@ final class ReplacementModel {
     }
   }
 
-  private static double[] product(Dictionary own, Tensor rows, Tensor x, Tensor biases) {
+  private static List<Double> product(Dictionary own, Tensor rows, Tensor x, Tensor biases) {
     Tensor centred = own.inputBias().map(bias -> x.minus(bias.reshape(1, own.width()))).orElse(x);
-    return centred
-        .matmulTransposed(rows)
-        .plus(biases.reshape(1, biases.shape().length()))
-        .toDoubles();
+    Tensor products = centred.matmulTransposed(rows);
+    return DoubleStream.of(
+            products.plus(biases.reshape(1, biases.shape().length())).toDoubles())
+        .boxed()
+        .toList();
   }
 
   // ---- pushes ------------------------------------------------------------------------------
@@ -695,7 +697,7 @@ final class ReplacementModel {
     int width = model.config().dModel();
     long numbers = (long) model.layers() * tokens * width;
     for (int i = 0; i < dictionaries.size(); i++) {
-      long latents = start(i, tokens) - start(i, 0);
+      long latents = (long) start(i, tokens) - start(i, 0);
       numbers += latents * dictionaries.get(i).decoders().size() * width;
     }
     long bytes = numbers * (model.dtype() == DType.FLOAT ? Float.BYTES : Double.BYTES);

@@ -74,9 +74,22 @@ final class WeightedGraph {
   }
 
   /** Edges in any order, sorted by target, then source. */
-  private record Listed(
-      int[] sources, double[] magnitudes, int[] first, int[] sorted, int[] backwards)
-      implements Rows {
+  private static final class Listed implements Rows {
+    private final int[] sources;
+    private final double[] magnitudes;
+    private final int[] first;
+    private final int[] sorted;
+    private final int[] backwards;
+
+    private Listed(
+        int[] sources, double[] magnitudes, int[] first, int[] sorted, int... backwards) {
+      this.sources = sources;
+      this.magnitudes = magnitudes;
+      this.first = first;
+      this.sorted = sorted;
+      this.backwards = backwards;
+    }
+
     static Listed of(int nodes, int[] sources, int[] targets, double[] weights) {
       requireArgument(
           sources.length == targets.length && sources.length == weights.length,
@@ -149,6 +162,11 @@ final class WeightedGraph {
       requireArgument(
           size == nodes, "the edges among %d of %d nodes form a cycle", nodes - size, nodes);
       return result;
+    }
+
+    @Override
+    public int[] backwards() {
+      return backwards;
     }
 
     @Override

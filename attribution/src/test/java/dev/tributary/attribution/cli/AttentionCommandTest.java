@@ -166,7 +166,8 @@ class AttentionCommandTest {
   @Test
   void readme_printedLines_arePrinted() throws IOException {
     String readme = Files.readString(Path.of("..", "README.md"));
-    String section = readme.split("## Attention explained")[1].split("\n## ")[0];
+    String section = readme.substring(readme.indexOf("## Attention explained"));
+    section = section.substring(0, section.indexOf("\n## "));
     List<String> blocks =
         Pattern.compile("(?ms)^```\n(.*?)^```$")
             .matcher(section)
@@ -176,7 +177,8 @@ class AttentionCommandTest {
     assertEquals(2, blocks.size());
     StringBuilder printed = new StringBuilder();
     for (String command : blocks.get(0).lines().toList()) {
-      String[] words = command.split("tributary.jar ")[1].replace("\"", "").split(" ");
+      String[] words =
+          command.substring(command.indexOf("attention ")).replace("\"", "").split(" ", -1);
       Object[] arguments = new Object[words.length + 2];
       System.arraycopy(words, 0, arguments, 0, words.length);
       arguments[words.length] = "--dtype";
