@@ -10,6 +10,7 @@ import dev.tributary.transformer.NormConfig;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.file.Adapter;
 import dev.tributary.transformer.file.Checkpoint;
+import dev.tributary.transformer.file.Dictionaries;
 import dev.tributary.transformer.file.Gguf;
 import dev.tributary.transformer.file.LocalModel;
 import dev.tributary.transformer.file.TensorFile;
@@ -48,7 +49,7 @@ import picocli.CommandLine.Parameters;
     },
     sortOptions = false,
     sortSynopsis = false,
-    footer = {"", "Example:", "  inspect gpt2-folder", "  inspect autoencoders/0.pt"})
+    footer = {"", "Example:", "  inspect gpt2-folder", "  inspect dictionaries/0.pt"})
 final class InspectCommand implements Callable<Integer> {
   /** How far below a folder tensors are looked for. */
   private static final int DEPTH = 2;
@@ -129,6 +130,9 @@ final class InspectCommand implements Callable<Integer> {
     }
     if (Tokenizers.isOne(path)) {
       attempt(this::tokenizer);
+    }
+    if (!model && Dictionaries.areIn(path)) {
+      dictionaries();
     }
     attempt(
         () -> {
@@ -234,6 +238,23 @@ final class InspectCommand implements Callable<Integer> {
         ? Optional.empty()
         : Optional.of(
             those == layers ? what : "%s in %d of %d layers".formatted(what, those, layers));
+  }
+
+  /** What they cannot be read without does not hide their tensors. */
+  private void dictionaries() {
+    try {
+      for (Dictionaries.Found one : Dictionaries.find(path)) {
+        boolean same = one.writes().equals(List.of(one.reads()));
+        lines.add(one.file() + ": " + shown(one.description()));
+        lines.add(
+            shown(
+                "  reads %s, writes %s"
+                    .formatted(
+                        one.reads(), same ? "what it reads" : String.join(", ", one.writes()))));
+      }
+    } catch (IOException e) {
+      lines.add(shown("no dictionaries can be read here: " + e.getMessage()));
+    }
   }
 
   private void adapter(Adapter found, Set<Path> described) throws IOException {

@@ -77,14 +77,14 @@ final class PromptOptions {
   private DType dtype = DType.FLOAT;
 
   @Option(
-      names = "--autoencoders",
+      names = "--dictionaries",
       paramLabel = "DIR",
       description =
-          "Folder with autoencoders.json (beside autoencoders.safetensors, or with a list of torch"
-              + " files), or with what SAELens saves (cfg.json and sae_weights.safetensors, or"
-              + " folders of these), its name in the cache of Hugging Face, or \"shipped\" for those of the model that comes with the"
-              + " program.")
-  private Optional<String> autoencoders = Optional.empty();
+          "Folder with sparse dictionaries or transcoders as SAELens, dictionary_learning, sparsify,"
+              + " Gemma Scope, Llama Scope and others publish them, or with dictionaries.json, which"
+              + " lists them; its name in the cache of Hugging Face; or \"shipped\" for those of the"
+              + " model that comes with the program.")
+  private Optional<String> dictionaries = Optional.empty();
 
   @Option(names = "--json", description = "Print one JSON object.")
   private boolean json;
@@ -138,8 +138,8 @@ final class PromptOptions {
     requireArgument(
         adapter.isEmpty() || model.isPresent(), "--adapter needs the --model that it adapts");
     requireArgument(
-        model.isEmpty() || autoencoders.isEmpty() || !autoencoders.get().equals(SHIPPED),
-        "the shipped autoencoders belong to the shipped model, not to --model");
+        model.isEmpty() || dictionaries.isEmpty() || !dictionaries.get().equals(SHIPPED),
+        "the shipped dictionaries belong to the shipped model, not to --model");
   }
 
   /** The prompt in tokens of its model. */
@@ -183,10 +183,10 @@ final class PromptOptions {
         read.checkpoint.isEmpty()
             ? Models.textbook(dtype)
             : Models.load(read.checkpoint.get(), dtype, progress);
-    if (autoencoders.isEmpty()) {
+    if (dictionaries.isEmpty()) {
       return transformer;
     }
-    String folder = autoencoders.get();
+    String folder = dictionaries.get();
     return transformer.with(
         folder.equals(SHIPPED)
             ? Dictionaries.textbook(dtype)

@@ -129,7 +129,7 @@ class AttentionCommandTest {
   void text_withDictionaries_namesLatentsAndBias() {
     Invocation ran =
         Invocation.of(
-            "attention", "L1.head3[14<-2]", EDGE, "--top", "400", "--autoencoders", "shipped");
+            "attention", "L1.head3[14<-2]", EDGE, "--top", "400", "--dictionaries", "shipped");
     assertEquals(0, ran.exitCode(), ran.err());
     assertTrue(ran.out().contains("latent"), ran.out());
     assertTrue(ran.out().lines().anyMatch(line -> line.startsWith("  bias ")), ran.out());

@@ -271,7 +271,7 @@ class CommandLineTest {
   @Test
   void json_describesNodesByTypedFields() throws IOException {
     List<JsonNode> nodes = new ArrayList<>(items(json("--top", "40").get("nodes")));
-    nodes.addAll(items(json("--top", "2000", "--autoencoders", "shipped").get("nodes")));
+    nodes.addAll(items(json("--top", "2000", "--dictionaries", "shipped").get("nodes")));
     Set<String> kinds = new HashSet<>();
     for (JsonNode json : nodes) {
       kinds.add(json.get("kind").textValue());
@@ -558,11 +558,11 @@ class CommandLineTest {
   static Stream<List<String>> mistakesOfOtherCommands() {
     return Stream.of(
         List.of(
-            "nowhere: there is no such file or folder", "attribute", "--autoencoders", "nowhere"),
+            "nowhere: there is no such file or folder", "attribute", "--dictionaries", "nowhere"),
         List.of(
             "belong to the shipped model",
             "attribute",
-            "--autoencoders",
+            "--dictionaries",
             "shipped",
             "--model",
             ".",
@@ -611,7 +611,7 @@ class CommandLineTest {
         List.of("logit5[9] is no node of a circuit", "graph", "--include", "logit5[9]"),
         List.of("layer 9 is out of range", "graph", "--include", "L9.neuron1[2]"),
         List.of("not upstream", "graph", "--include", "L3.neuron1[2]", "--trace", "L2.neuron5[9]"),
-        List.of("spoken for", "graph", "--autoencoders", "shipped", "--include", "L0.neuron1[2]"),
+        List.of("spoken for", "graph", "--dictionaries", "shipped", "--include", "L0.neuron1[2]"),
         List.of("EDGE", "verify"),
         List.of("is not an edge", "verify", "L0.neuron1[2]"),
         List.of("not the name of a node", "verify", "L0.neuron1[2]->"),
@@ -749,7 +749,7 @@ class CommandLineTest {
   @Test
   void completion_knowsCommandsAndOptions() {
     String script = Output.of("generate-completion").result();
-    for (String word : List.of("attribute", "search", "graph", "--into-layers", "--autoencoders")) {
+    for (String word : List.of("attribute", "search", "graph", "--into-layers", "--dictionaries")) {
       assertTrue(script.contains(word), word);
     }
     assertTrue(Output.of("generate-completion", "--help").result().contains("bash and zsh"));
@@ -792,7 +792,7 @@ class CommandLineTest {
       assertTrue(Math.abs(edge.get("score").asDouble()) >= 0.01, edge.toString());
     }
     assertTrue(few.get("searched").asLong() < search.get("searched").asLong());
-    String text = Output.of("search", "--autoencoders", "shipped", "--detach").result();
+    String text = Output.of("search", "--dictionaries", "shipped", "--detach").result();
     assertTrue(text.lines().allMatch(line -> line.length() <= SCREEN_WIDTH), text);
     assertTrue(text.contains("say once more"), text);
     assertTrue(Output.of("search", "--at-least", "1e6").result().contains("there is none"));
@@ -933,7 +933,7 @@ class CommandLineTest {
 
   @Test
   void autoencoders_shipped_areAmongNodesAndEdges(@TempDir Path folder) throws IOException {
-    JsonNode json = jsonOf("attribute", "--autoencoders", "shipped", "--top", "60");
+    JsonNode json = jsonOf("attribute", "--dictionaries", "shipped", "--top", "60");
     assertTrue(
         items(json.get("nodes")).stream().anyMatch(n -> n.get("kind").asText().equals("latent")));
     for (String name : List.of("autoencoders.json", "autoencoders.safetensors")) {
@@ -942,9 +942,9 @@ class CommandLineTest {
         Files.copy(stream, folder.resolve(name));
       }
     }
-    assertEquals(json, jsonOf("attribute", "--autoencoders", folder.toString(), "--top", "60"));
+    assertEquals(json, jsonOf("attribute", "--dictionaries", folder.toString(), "--top", "60"));
     String edges =
-        Output.attribute("--autoencoders", "shipped", "--from", "L0.neuron376[14]", "--top", "40")
+        Output.attribute("--dictionaries", "shipped", "--from", "L0.neuron376[14]", "--top", "40")
             .result();
     assertTrue(edges.contains("_latent"), edges);
     assertTrue(edges.contains("say once more"), edges);

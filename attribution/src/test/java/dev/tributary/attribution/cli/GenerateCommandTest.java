@@ -68,7 +68,7 @@ class GenerateCommandTest {
   void json_edited_isWhatTheLibraryMakes() throws IOException {
     JsonNode json =
         generate(
-                "--autoencoders=shipped",
+                "--dictionaries=shipped",
                 "--remove",
                 "L2.head5",
                 "--set",

@@ -150,7 +150,7 @@ class PlatformTextTest {
       {"inspect", "\u00e9"},
       {"convert", ".", "\u00e9"},
       {"attribute", "--model", "\u00e9", "--prompt", "the"},
-      {"attribute", "--autoencoders", "\u00e9"},
+      {"attribute", "--dictionaries", "\u00e9"},
       {"graph", "--csv", "\u00e9.csv"}
     };
     for (String[] arguments : named) {

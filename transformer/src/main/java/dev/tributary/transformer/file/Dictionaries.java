@@ -102,6 +102,57 @@ public final class Dictionaries {
   }
 
   /**
+   * What a dictionary is by its files alone, for people.
+   *
+   * @param file that says what it is
+   * @param description such as "SAELens, 4 latents of 7"
+   * @param reads where it reads
+   * @param writes where it writes
+   */
+  public record Found(Path file, String description, String reads, List<String> writes) {
+    /**
+     * Keeps a copy of the list.
+     *
+     * @param file {@link #file()}
+     * @param description {@link #description()}
+     * @param reads {@link #reads()}
+     * @param writes {@link #writes()}
+     */
+    public Found {
+      writes = List.copyOf(writes);
+    }
+  }
+
+  /**
+   * {@return what dictionaries there are in a folder, for whatever model; their numbers are not
+   * read}
+   *
+   * @param folder as for {@link #load}
+   * @throws IOException as there
+   */
+  public static List<Found> find(Path folder) throws IOException {
+    return DictionaryFiles.find(folder).stream()
+        .map(
+            one ->
+                new Found(
+                    one.path(),
+                    one.description(),
+                    one.reads().toString(),
+                    one.points().stream().map(Object::toString).toList()))
+        .toList();
+  }
+
+  /**
+   * {@return whether a folder holds dictionaries in a layout that is known}
+   *
+   * @param folder in which, or in a folder of which, they may lie
+   * @throws IOException if it cannot be listed
+   */
+  public static boolean areIn(Path folder) throws IOException {
+    return DictionaryFiles.areIn(folder);
+  }
+
+  /**
    * {@return the autoencoders of the small trained model that comes with the library: three per
    * layer}
    *

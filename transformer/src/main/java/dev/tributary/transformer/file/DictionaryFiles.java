@@ -125,6 +125,12 @@ final class DictionaryFiles {
     return result;
   }
 
+  static boolean areIn(Path folder) throws IOException {
+    return !FileTree.find(
+            folder, DEPTH, file -> DictionaryList.isOne(file) || layout(file).isPresent())
+        .isEmpty();
+  }
+
   private static Path folder(Path path) {
     return Files.isDirectory(path) ? path : path.resolveSibling("");
   }
