@@ -263,7 +263,7 @@ class GraphReferenceTest {
         }
       }
       if (name.startsWith("intervention/")) {
-        String[] parts = name.split("/");
+        String[] parts = name.split("/", 3);
         return () -> changed(parts[1], parts[2]);
       }
       if (name.startsWith("targets/")) {
