@@ -110,7 +110,7 @@ final class ReplacementOptions {
             .map(
                 output ->
                     output.node() instanceof Logit logit
-                        ? "logit(\"" + subject.word().apply(logit.word()).text() + "\")"
+                        ? subject.word().apply(logit.word()).text()
                         : TextReport.explained(subject))
             .toList();
     return graph.circuit(run, labels, texts, nodeShare, edgeShare);

@@ -58,7 +58,7 @@ class GenerateCommandTest {
     assertEquals(
         Arrays.stream(tokens).mapToObj(words::text).collect(Collectors.joining(" ", " ", "")),
         said.get("text").asText());
-    String key = said == root.get("edited") ? "edited" : "probability";
+    String key = said.equals(root.get("edited")) ? "edited" : "probability";
     for (JsonNode prediction : root.get("predictions")) {
       assertEquals(next[prediction.get("id").asInt()], prediction.get(key).asDouble(), SAME, key);
     }
