@@ -24,9 +24,9 @@ import java.util.stream.IntStream;
  * explained, its outputs: a metric, or several logits. It holds numbers and names alone, needs no
  * scope, and is equal to what was read back from a file.
  *
- * <p>Where the model has autoencoders, their latents, errors and pre-biases are nodes in place of
+ * <p>Where the model has dictionaries, their latents, errors and pre-biases are nodes in place of
  * the neurons or heads (and output biases) that they encode, so that nothing is counted twice; of
- * two autoencoders of one layer's MLP, that of its output.
+ * two dictionaries of one layer's MLP, that of its output.
  *
  * <p>The <em>influence</em> of a node is that of a graph whose rows are targets: with A the matrix
  * of |edge|, those of the three inputs of a head added, each row divided by its sum, and w the

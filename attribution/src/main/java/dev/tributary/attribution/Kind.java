@@ -50,7 +50,7 @@ abstract class Kind {
     return all().stream().filter(kind -> kind.type == node.getClass()).findFirst().orElseThrow();
   }
 
-  /** All sources of a model: its own in the order of writing, then those of autoencoders. */
+  /** All sources of a model: its own in the order of writing, then those of dictionaries. */
   static List<SourceFamily> sourcesOf(Transformer model) {
     return all().stream()
         .<SourceFamily>flatMap(kind -> kind.sources(model).stream())

@@ -39,7 +39,7 @@ public record MemoryPlan(long weights, long recording, long gradients) {
       Collections.synchronizedMap(new WeakHashMap<>());
 
   /**
-   * {@return what a model without autoencoders needs, and a run of it}
+   * {@return what a model without dictionaries needs, and a run of it}
    *
    * @param config sizes of the model
    * @param dtype in which it computes

@@ -18,15 +18,17 @@ import java.util.OptionalDouble;
  * L2.head5[14&lt;-3]          head 5 of layer 2, token 14 looking at token 3
  * L2.head5.query[14&lt;-3]    entered through its query (or key, or value)
  * L1.attention_bias[9]     output bias of the attention (or mlp) of layer 1 at token 9
- * L1.mlp_latent12[9]       latent 12 of the autoencoder of the MLP's output of layer 1 at token 9
+ * L1.mlp_latent12[9]       latent 12 of the dictionary of the MLP's output of layer 1 at token 9
  * L1.mlp_error[9]          what its reconstruction lacks there
  * L1.mlp_pre_bias[9]       what it adds whatever the latents
  * logit5[9]                the logit of word 5 at token 9
  * metric                   the scalar that is explained
  * </pre>
  *
- * <p>Autoencoders are called by what they encode: {@code mlp} and {@code attention} outputs, or
- * {@code activation} for the activations of MLP neurons.
+ * <p>Dictionaries are called by what they are to the model ({@link
+ * dev.tributary.transformer.Dictionary.Kind}): {@code mlp}, {@code attention}, {@code activation},
+ * {@code heads}, {@code residual}, {@code middle_residual}, {@code embedding}, {@code transcoder} or
+ * {@code cross_layer}, and by their label, if they have one: {@code L1.mlp_wide_latent12[9]}.
  *
  * <p>A kind of node is one file: its record and its {@link Kind}, the nodes of a run that are of
  * this kind.
