@@ -27,8 +27,8 @@ import java.util.OptionalDouble;
  *
  * <p>Dictionaries are called by what they are to the model ({@link
  * dev.tributary.transformer.Dictionary.Kind}): {@code mlp}, {@code attention}, {@code activation},
- * {@code heads}, {@code residual}, {@code middle_residual}, {@code embedding}, {@code transcoder} or
- * {@code cross_layer}, and by their label, if they have one: {@code L1.mlp_wide_latent12[9]}.
+ * {@code heads}, {@code residual}, {@code middle_residual}, {@code embedding}, {@code transcoder}
+ * or {@code cross_layer}, and by their label, if they have one: {@code L1.mlp_wide_latent12[9]}.
  *
  * <p>A kind of node is one file: its record and its {@link Kind}, the nodes of a run that are of
  * this kind.

@@ -77,7 +77,7 @@ final class PromptOptions {
   private DType dtype = DType.FLOAT;
 
   @Option(
-      names = "--dictionaries",
+      names = {"--dictionaries", "--autoencoders"},
       paramLabel = "DIR",
       description =
           "Folder with sparse dictionaries or transcoders as SAELens, dictionary_learning, sparsify,"
