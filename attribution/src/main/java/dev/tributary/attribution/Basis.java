@@ -38,6 +38,9 @@ final class Basis {
 
   private final Transformer model;
 
+  /** All that could speak, what goes before others first. */
+  private final List<Split> splits;
+
   /** What speaks for a part. */
   private final Map<Part, Split> speaking = new HashMap<>();
 
@@ -46,14 +49,14 @@ final class Basis {
 
   Basis(Transformer model) {
     this.model = model;
-    List<Split> all =
+    this.splits =
         Split.of(model).stream()
             .sorted(Comparator.comparingInt(split -> PRECEDENCE.indexOf(split.kind())))
             .toList();
     Map<Point, Split> streams = new HashMap<>();
-    all.forEach(split -> split.ofStream(model).ifPresent(at -> streams.putIfAbsent(at, split)));
+    splits.forEach(split -> split.ofStream(model).ifPresent(at -> streams.putIfAbsent(at, split)));
     streams.keySet().stream().sorted().map(streams::get).forEach(ofStream::add);
-    for (Split split : all) {
+    for (Split split : splits) {
       if (streams.isEmpty() || split.kind() != Dictionary.Kind.CROSS_LAYER) {
         split.parts(model).forEach(part -> speaking.putIfAbsent(part, split));
       }
@@ -62,7 +65,7 @@ final class Basis {
 
   /** What speaks for a node of the model itself, or of another dictionary, wherever it is read. */
   Optional<Split> replacing(SourceFamily family) {
-    Optional<Split> own = Split.of(model).stream().filter(one -> one.owns(family)).findFirst();
+    Optional<Split> own = splits.stream().filter(one -> one.owns(family)).findFirst();
     if (own.isEmpty()) {
       return speaking.values().stream().filter(one -> one.repeats(model, family)).findFirst();
     }

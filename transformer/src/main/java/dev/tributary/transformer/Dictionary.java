@@ -345,17 +345,7 @@ public final class Dictionary {
    */
   public Dictionary withInputBias(Tensor bias) {
     requireShape("inputBias", bias, encoder, Shape.of(width()));
-    return new Dictionary(
-        origin,
-        id,
-        reads,
-        activation,
-        encoder,
-        latentBias,
-        decoders,
-        Optional.of(bias),
-        normalisation,
-        skip);
+    return with(id, Optional.of(bias), normalisation, skip);
   }
 
   /**
@@ -364,8 +354,7 @@ public final class Dictionary {
    * @param how in place of how it was
    */
   public Dictionary withNormalisation(Normalisation how) {
-    return new Dictionary(
-        origin, id, reads, activation, encoder, latentBias, decoders, inputBias, how, skip);
+    return with(id, inputBias, how, skip);
   }
 
   /**
@@ -377,17 +366,7 @@ public final class Dictionary {
    */
   public Dictionary withSkip(Tensor map) {
     requireShape("skip", map, encoder, Shape.of(decoders.get(0).width(), width()));
-    return new Dictionary(
-        origin,
-        id,
-        reads,
-        activation,
-        encoder,
-        latentBias,
-        decoders,
-        inputBias,
-        normalisation,
-        Optional.of(map));
+    return with(id, inputBias, normalisation, Optional.of(map));
   }
 
   /**
@@ -396,7 +375,7 @@ public final class Dictionary {
    * @param label see {@link Id#label}
    */
   public Dictionary labelled(String label) {
-    return with(new Id(id.kind, label, id.layer));
+    return with(new Id(id.kind, label, id.layer), inputBias, normalisation, skip);
   }
 
   /**
@@ -410,21 +389,14 @@ public final class Dictionary {
         id.kind == Kind.TRANSCODER || id.kind == Kind.CROSS_LAYER,
         "%s is an autoencoder, and no part of a cross-layer transcoder",
         id);
-    return with(new Id(Kind.CROSS_LAYER, id.label, id.layer));
+    return with(new Id(Kind.CROSS_LAYER, id.label, id.layer), inputBias, normalisation, skip);
   }
 
-  private Dictionary with(Id other) {
+  /** The same of other parts round the latents. */
+  private Dictionary with(
+      Id other, Optional<Tensor> bias, Normalisation how, Optional<Tensor> map) {
     return new Dictionary(
-        origin,
-        other,
-        reads,
-        activation,
-        encoder,
-        latentBias,
-        decoders,
-        inputBias,
-        normalisation,
-        skip);
+        origin, other, reads, activation, encoder, latentBias, decoders, bias, how, map);
   }
 
   /** {@return which dictionary of its model it is} */
