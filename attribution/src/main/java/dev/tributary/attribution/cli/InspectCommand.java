@@ -77,6 +77,9 @@ final class InspectCommand implements Callable<Integer> {
   private final List<String> lines = new ArrayList<>();
   private Optional<IOException> problem = Optional.empty();
 
+  /** Why there are no dictionaries in what may hold some. */
+  private Optional<String> unreadable = Optional.empty();
+
   InspectCommand(PrintWriter out) {
     this.out = out;
   }
@@ -122,7 +125,12 @@ final class InspectCommand implements Callable<Integer> {
 
   private void folder() throws IOException {
     Set<Path> described = new HashSet<>();
-    boolean model = adapter.isPresent() || Files.exists(path.resolve("config.json"));
+    Path config = path.resolve("config.json"); // of a model, or of a dictionary
+    boolean model =
+        !dictionaries().contains(config) && (adapter.isPresent() || Files.exists(config));
+    if (!model) {
+      unreadable.ifPresent(lines::add);
+    }
     if (model) {
       attempt(() -> model(described));
     } else if (Files.exists(path.resolve("adapter_config.json"))) {
@@ -130,9 +138,6 @@ final class InspectCommand implements Callable<Integer> {
     }
     if (Tokenizers.isOne(path)) {
       attempt(this::tokenizer);
-    }
-    if (!model && Dictionaries.areIn(path)) {
-      dictionaries();
     }
     attempt(
         () -> {
@@ -240,8 +245,12 @@ final class InspectCommand implements Callable<Integer> {
             those == layers ? what : "%s in %d of %d layers".formatted(what, those, layers));
   }
 
-  /** What they cannot be read without does not hide their tensors. */
-  private void dictionaries() {
+  /** What they cannot be read without does not hide the rest; the files that say what they are. */
+  private Set<Path> dictionaries() throws IOException {
+    Set<Path> files = new HashSet<>();
+    if (!Dictionaries.areIn(path)) {
+      return files;
+    }
     try {
       for (Dictionaries.Found one : Dictionaries.find(path)) {
         boolean same = one.writes().equals(List.of(one.reads()));
@@ -251,10 +260,14 @@ final class InspectCommand implements Callable<Integer> {
                 "  reads %s, writes %s"
                     .formatted(
                         one.reads(), same ? "what it reads" : String.join(", ", one.writes()))));
+        files.add(one.file());
       }
     } catch (IOException e) {
-      lines.add(shown("no dictionaries can be read here: " + e.getMessage()));
+      unreadable =
+          Optional.of(
+              "no dictionaries can be read here: " + printable(String.valueOf(e.getMessage())));
     }
+    return files;
   }
 
   private void adapter(Adapter found, Set<Path> described) throws IOException {
@@ -296,6 +309,10 @@ final class InspectCommand implements Callable<Integer> {
   /** Out of a file that may be anybody's: nothing in it moves the cursor or fills the screen. */
   private static String shown(String text) {
     String start = text.length() > LONGEST ? text.substring(0, LONGEST) + "..." : text;
-    return start.isEmpty() ? "(nothing)" : start.replaceAll("\\p{Cntrl}", "?");
+    return start.isEmpty() ? "(nothing)" : printable(start);
+  }
+
+  private static String printable(String text) {
+    return text.replaceAll("\\p{Cntrl}", "?");
   }
 }
