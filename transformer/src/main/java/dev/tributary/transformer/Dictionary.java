@@ -148,21 +148,24 @@ public final class Dictionary {
         Variable centred = x.centred(-1);
         Variable deviation =
             scaleGradient.seen(
-                centred.rootMeanSquare(0).times(Math.sqrt(n / (double) Math.max(1, n - 1))));
+                centred.rootMeanSquare(OF_ZEROS).times(Math.sqrt(n / (double) Math.max(1, n - 1))));
         return new Normalised(
             centred.over(deviation.plus(EPSILON)), Optional.of(deviation), Optional.of(x.mean(-1)));
       }
     },
-    /** x √n / |x|; back: times |x| / √n. */
+    /** x √n / |x|, and zeros where all are 0; back: times |x| / √n. */
     CONSTANT_NORM {
       @Override
       Normalised of(Variable x, ScaleGradient scaleGradient) {
-        Variable scale = scaleGradient.seen(x.rootMeanSquare(0));
+        Variable scale = scaleGradient.seen(x.rootMeanSquare(OF_ZEROS));
         return new Normalised(x.over(scale), Optional.of(scale), Optional.empty());
       }
     };
 
     private static final double EPSILON = 1e-5;
+
+    /** Keeps quotients and derivatives finite where all of x is 0, and changes no other number. */
+    private static final double OF_ZEROS = Float.MIN_NORMAL;
 
     abstract Normalised of(Variable x, ScaleGradient scaleGradient);
   }

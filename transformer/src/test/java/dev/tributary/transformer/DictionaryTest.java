@@ -45,6 +45,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 class DictionaryTest {
   /** Relative to the largest entry: rounding of one product of short vectors. */
@@ -475,6 +477,43 @@ class DictionaryTest {
   }
 
   // ---- refusals ----------------------------------------------------------------------------
+
+  /** Which an MLP of rectified neurons often is. */
+  @ParameterizedTest
+  @EnumSource
+  void normalisation_ofZeros_isFiniteWithItsDerivatives(Dictionary.Normalisation normalisation) {
+    for (DType dtype : DType.values()) {
+      for (ScaleGradient scaleGradient : ScaleGradient.values()) {
+        try (Scope scope = Scope.open()) {
+          Place place = Place.of(Site.MLP_OUTPUT, 0);
+          Dictionary dictionary =
+              Dictionary.autoencoder(
+                      "random",
+                      place,
+                      new LatentActivation.Relu(),
+                      gaussian(dtype, Shape.of(5, 3), 1),
+                      gaussian(dtype, Shape.of(5, 3), 2),
+                      Tensor.zeros(dtype, Shape.of(3)),
+                      Tensor.of(dtype, Shape.of(5), 1, -1, 2, -2, 3))
+                  .withNormalisation(normalisation);
+          Variable zeros = Variable.input(Tensor.zeros(dtype, Shape.of(1, 3)));
+          Variable latents = dictionary.latents(zeros, scaleGradient);
+          assertArrayEquals(new double[] {1, 0, 2, 0, 3}, latents.value().toDoubles(), 0);
+          Variable result = dictionary.reconstruction(latents, zeros, scaleGradient, 0);
+          if (normalisation != Dictionary.Normalisation.NONE) {
+            assertArrayEquals(new double[3], result.value().toDoubles(), 1e-17);
+          }
+          Jacobian map = Jacobian.of(result, zeros);
+          Tensor ones = Tensor.zeros(dtype, Shape.of(1, 1, 3)).plus(1);
+          for (Tensor derivative : List.of(map.pull(ones).get(0), map.push(ones))) {
+            assertTrue(
+                Arrays.stream(derivative.toDoubles()).allMatch(Double::isFinite),
+                () -> dtype + " " + scaleGradient + ": " + derivative);
+          }
+        }
+      }
+    }
+  }
 
   private static Tensor zeros(int... shape) {
     return Tensor.zeros(DType.FLOAT, Shape.of(shape));
