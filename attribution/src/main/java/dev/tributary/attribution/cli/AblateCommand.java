@@ -4,14 +4,17 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Ablation;
 import dev.tributary.attribution.Effect;
+import dev.tributary.attribution.Latent;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.attribution.Readings;
+import dev.tributary.attribution.ReplacementIntervention;
 import dev.tributary.attribution.Source;
 import dev.tributary.attribution.cli.Subject.Prediction;
 import dev.tributary.attribution.cli.SubjectOptions.NodeConverter;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Change;
+import dev.tributary.transformer.Run;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.ArrayList;
@@ -37,8 +40,15 @@ import picocli.CommandLine.Parameters;
     },
     sortOptions = false,
     sortSynopsis = false,
-    footer = {"", "Example:", "  ablate \"L0.head1[7<-2]\" \"L0.neuron376[14]\""})
+    footer = {
+      "",
+      "Examples:",
+      "  ablate \"L0.head1[7<-2]\" \"L0.neuron376[14]\"",
+      "  ablate \"L0.transcoder_latent5[3]\" --transcoders DIR"
+    })
 final class AblateCommand implements Callable<Integer> {
+  private static final int TOP = 10;
+
   private final PrintWriter out;
 
   @Mixin private final SubjectOptions options = new SubjectOptions();
@@ -61,6 +71,21 @@ final class AblateCommand implements Callable<Integer> {
       paramLabel = "A",
       description = "Give them this activation instead (neurons, heads and latents).")
   private Optional<Double> set = Optional.empty();
+
+  @Option(
+      names = "--transcoders",
+      paramLabel = "DIR",
+      description =
+          "The nodes are latents of these transcoders, a folder as for graph: say what changing them"
+              + " does with attention patterns, scales of norms and other latents held, as graph"
+              + " --transcoders has it, beside what it does when less is held, and the difference.")
+  private Optional<String> transcoders = Optional.empty();
+
+  @Option(
+      names = "--top",
+      paramLabel = "N",
+      description = "With --transcoders: how many other latents to tell of. Default: " + TOP + ".")
+  private Optional<Integer> top = Optional.empty();
 
   AblateCommand(PrintWriter out) {
     this.out = out;
@@ -89,19 +114,63 @@ final class AblateCommand implements Callable<Integer> {
       requireArgument(
           node.asSource().isPresent(), "%s writes nothing that could be taken out", node);
     }
+    requireArgument(
+        transcoders.isPresent() || top.isEmpty(), "--top says how much of --transcoders to tell");
+    top.ifPresent(count -> requireArgument(count >= 1, "--top is %d, it must be 1 or more", count));
+    List<Latent> latents = transcoders.isPresent() ? latents() : List.of();
     String report;
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Subject subject = options.open(progress);
-      named.forEach(subject::requireUpstream);
-      List<Outcome> outcomes = outcomes(subject);
-      report =
-          options.json()
-              ? JsonReport.of(subject, outcomes)
-              : TextReport.of(subject, outcomes, what());
+      if (transcoders.isPresent()) {
+        report = held(subject, latents);
+      } else {
+        named.forEach(subject::requireUpstream);
+        List<Outcome> outcomes = outcomes(subject);
+        report =
+            options.json()
+                ? JsonReport.of(subject, outcomes)
+                : TextReport.of(subject, outcomes, what());
+      }
     }
     out.print(report);
     return ExitCode.OK;
+  }
+
+  private List<Latent> latents() {
+    List<Latent> latents = new ArrayList<>();
+    for (Node node : named) {
+      requireArgument(
+          node instanceof Latent,
+          "%s is no latent of --transcoders, such as L0.transcoder_latent5[3]",
+          node);
+      latents.add((Latent) node);
+    }
+    return latents;
+  }
+
+  /** Each latent alone, then all together. */
+  private String held(Subject subject, List<Latent> latents) throws IOException {
+    requireArgument(
+        subject.metric().trace().isEmpty(),
+        "--transcoders change logits, and no node is traced through them: leave out --trace");
+    Run run = HeldEffects.run(subject, transcoders.orElseThrow());
+    List<ReplacementIntervention.Edit> edits = new ArrayList<>();
+    for (Latent latent : latents) {
+      latent.requireIn(run);
+      double before = latent.activation(run).orElseThrow();
+      edits.add(new ReplacementIntervention.Edit(latent, set.orElse(scale * before)));
+    }
+    List<HeldEffects> effects = new ArrayList<>();
+    for (ReplacementIntervention.Edit edit : edits) {
+      effects.add(HeldEffects.of(subject, run, List.of(edit), top.orElse(TOP)));
+    }
+    if (edits.size() > 1) {
+      effects.add(HeldEffects.of(subject, run, edits, top.orElse(TOP)));
+    }
+    return options.json()
+        ? HeldEffects.json(subject, run, effects)
+        : HeldEffects.text(subject, run, effects);
   }
 
   private String what() {

@@ -90,12 +90,8 @@ final class ReplacementOptions {
     MetricReading metric = subject.metric();
     int end = metric.ofLogits().position() + 1;
     String folder = transcoders.orElseThrow();
-    Transformer model =
-        base.model()
-            .with(
-                Dictionaries.load(
-                    LocalModel.find(folder).path(), base.model().dtype(), base.model().config()));
-    Run run = ReplacementGraph.record(model, Arrays.copyOf(base.tokens(), end));
+    Run run =
+        ReplacementGraph.record(replaced(base.model(), folder), Arrays.copyOf(base.tokens(), end));
     List<ReplacementOutput> outputs = outputs(run, metric);
     ReplacementGraph graph =
         ReplacementGraph.of(run, outputs, settings().withMostLatents(mostLatents(nodes)), progress);
@@ -114,6 +110,12 @@ final class ReplacementOptions {
                         : TextReport.explained(subject))
             .toList();
     return graph.circuit(run, labels, texts, nodeShare, edgeShare);
+  }
+
+  /** A model with the transcoders of a folder, and no other dictionaries. */
+  static Transformer replaced(Transformer model, String folder) throws IOException {
+    return model.with(
+        Dictionaries.load(LocalModel.find(folder).path(), model.dtype(), model.config()));
   }
 
   private List<ReplacementOutput> outputs(Run run, MetricReading metric) {

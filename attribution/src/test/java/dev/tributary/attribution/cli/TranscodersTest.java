@@ -5,7 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.tributary.attribution.Ablation;
 import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.Latent;
 import dev.tributary.attribution.ReplacementGraph;
 import dev.tributary.attribution.ReplacementGraph.Settings;
 import dev.tributary.attribution.ReplacementOutput;
@@ -13,6 +15,7 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Transformer;
@@ -28,6 +31,7 @@ import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
@@ -143,5 +147,81 @@ class TranscodersTest {
     Output alone = Output.of("graph", "--as-circuit-tracer");
     assertEquals(2, alone.exitCode);
     assertTrue(alone.err.contains("--transcoders"), alone.err);
+  }
+
+  private static Output ablate(String... options) {
+    List<String> all = new ArrayList<>(List.of("ablate"));
+    all.addAll(List.of(options));
+    all.addAll(List.of("--transcoders", folder.toString()));
+    all.addAll(List.of("--prompt", PROMPT, "--dtype", "double"));
+    return Output.of(all.toArray(String[]::new));
+  }
+
+  /** All held is linear, nothing held is another run of the model. */
+  @Test
+  void ablate_latents_showsWhatIsHeldBesideTheOpenRun() throws IOException {
+    try (Scope scope = Scope.open()) {
+      Tokenizer words = Tokenizers.textbook();
+      Transformer plain = Models.textbook(DType.DOUBLE);
+      Transformer model = plain.with(Dictionaries.load(folder, DType.DOUBLE, plain.config()));
+      Run run = model.run(words.encode(PROMPT));
+      Dictionary first = model.dictionaries().get(0);
+      double[] row = run.encoding(first).latents().slice(0, 2, 3).toDoubles();
+      int strongest =
+          IntStream.range(0, LATENTS).boxed().max(Comparator.comparing(i -> row[i])).orElseThrow();
+      Latent latent = new Latent(first.id(), 2, strongest);
+      JsonNode removed = interventions(ablate(latent.toString(), "--json")).get(0);
+      JsonNode doubled = interventions(ablate(latent.toString(), "--json", "--scale", "2")).get(0);
+      assertEquals(row[strongest], removed.get("edits").get(0).get("before").asDouble(), 1e-12);
+      assertEquals(0, removed.get("edits").get(0).get("value").asDouble());
+      int logits = 0;
+      Tensor open = run.with(Ablation.set(run, latent, 0)).logits(run.length() - 1);
+      Tensor before = run.logits(run.length() - 1);
+      for (JsonNode change : removed.get("changes")) {
+        double all = change.get("held").asDouble();
+        double nothing = change.get("open").asDouble();
+        assertEquals(nothing - all, change.get("unseen").asDouble(), 1e-12);
+        String name = change.get("of").asText();
+        for (JsonNode other : doubled.get("changes")) {
+          if (other.get("of").asText().equals(name) && !name.equals("metric")) {
+            assertEquals(-all, other.get("held").asDouble(), 1e-9, name);
+          }
+        }
+        if (name.startsWith("logit of ")) {
+          int id = words.token(name.substring(10, name.length() - 1));
+          assertEquals(before.toDoubles()[id], change.get("before").asDouble(), 1e-9);
+          assertEquals(open.toDoubles()[id] - before.toDoubles()[id], nothing, 1e-9, name);
+          logits++;
+        }
+      }
+      assertEquals(SubjectOptions.PREDICTIONS, logits);
+      assertEquals(1 + logits + 10, removed.get("changes").size());
+
+      String second = new Latent(model.dictionaries().get(1).id(), 3, 7).toString();
+      assertEquals(
+          3, interventions(ablate(latent.toString(), second, "--json", "--set", "1")).size());
+      Output text = ablate(latent.toString(), "--top", "1");
+      assertEquals(0, text.exitCode, text.err);
+      assertTrue(text.out.contains("Open: nothing"), text.out);
+    }
+  }
+
+  private static JsonNode interventions(Output output) throws IOException {
+    assertEquals(0, output.exitCode, output.err);
+    return new ObjectMapper().readTree(output.out).get("interventions");
+  }
+
+  @Test
+  void ablate_whatIsNoLatentOfTheTranscoders_isRefused() {
+    assertRefused("L0.neuron3[1] is no latent of --transcoders", ablate("L0.neuron3[1]"));
+    assertRefused("50", ablate("L0.transcoder_latent50[1]"));
+    assertRefused("--top is 0", ablate("L0.transcoder_latent5[1]", "--top", "0"));
+    assertRefused("--trace", ablate("L0.transcoder_latent5[1]", "--trace", "L2.neuron1[2]"));
+    assertRefused("--top says", Output.of("ablate", "L0.neuron3[1]", "--top", "3"));
+  }
+
+  private static void assertRefused(String sentence, Output output) {
+    assertEquals(2, output.exitCode, output.out);
+    assertTrue(output.err.contains(sentence), output.err);
   }
 }
