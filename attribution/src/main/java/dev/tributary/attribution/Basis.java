@@ -63,6 +63,16 @@ final class Basis {
     }
   }
 
+  /** The dictionaries that speak for MLPs and read what these read. */
+  List<Dictionary> transcoders() {
+    return speaking.values().stream()
+        .distinct()
+        .flatMap(split -> split.members().stream())
+        .map(one -> model.dictionary(one.id()))
+        .filter(one -> !one.isAutoencoder())
+        .toList();
+  }
+
   /** What speaks for a node of the model itself, or of another dictionary, wherever it is read. */
   Optional<Split> replacing(SourceFamily family) {
     Optional<Split> own = splits.stream().filter(one -> one.owns(family)).findFirst();

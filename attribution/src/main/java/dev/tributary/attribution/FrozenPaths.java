@@ -1,15 +1,13 @@
 package dev.tributary.attribution;
 
-import dev.tributary.autodiff.Jacobian;
-import dev.tributary.autodiff.LinearMap;
-import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
+import dev.tributary.transformer.Dictionary;
+import dev.tributary.transformer.HeldAttention;
+import dev.tributary.transformer.HeldSkip;
 import dev.tributary.transformer.Run;
-import dev.tributary.transformer.ScaleGradient;
-import dev.tributary.transformer.Site;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -17,77 +15,26 @@ import java.util.Objects;
 import java.util.TreeMap;
 
 /**
- * What is written, a direction along which it is read, and the frozen attention between: one pull
- * down and one push up, at the tokens from the first that is written to the last that is read.
+ * What is written, a direction along which it is read, and the {@link FrozenStream} between: one
+ * pull down and one push up, at the tokens from the first that is written to the last that is read.
  */
 final class FrozenPaths {
   /**
-   * What an attention makes of changes in the residual stream, its pattern and the scales of its
-   * norms held.
+   * What was pushed and what was pulled, where an attention reads and where it writes.
    *
-   * @param attention of the run's model
-   * @param values from the residual stream, [token, dModel], to values, [key head, token, dHead]
-   * @param mixing from values to what each head takes of them, [head, token, dHead]
-   * @param writing from there to what the attention adds, [token, dModel]
-   */
-  private record Frozen(
-      Attention attention, LinearMap values, LinearMap mixing, LinearMap writing) {
-    static Frozen of(Run run, Attention attention, int from, int to) {
-      Variable residual =
-          Variable.input(run.residual(attention.reads()).value().slice(0, from, to));
-      Variable read = attention.value(attention.normalised(residual, ScaleGradient.DETACHED));
-      Variable values = Variable.input(read.value());
-      Variable pattern = Variable.constant(pattern(run, attention.layer(), from, to));
-      Variable mixed = attention.headOutput(pattern, values);
-      return new Frozen(
-          attention,
-          Jacobian.of(read, residual).map(),
-          Jacobian.of(mixed, values).map(),
-          LinearMap.of(
-              "attention output",
-              mixed.shape(),
-              residual.shape(),
-              heads ->
-                  attention.outlet().push(run, from, inRows(heads).matmul(attention.outputRows())),
-              rows ->
-                  byHead(
-                      attention
-                          .outlet()
-                          .pull(run, from, rows)
-                          .matmulTransposed(attention.outputRows()),
-                      mixed.shape())));
-    }
-
-    /** [.., head, token, dHead] to [.., token, head · dHead]. */
-    private static Tensor inRows(Tensor heads) {
-      Shape shape = heads.shape();
-      return heads
-          .permute(0, 2, 1, 3)
-          .reshape(shape.size(0), shape.size(2), shape.size(1) * shape.size(3));
-    }
-
-    /** The inverse. */
-    private static Tensor byHead(Tensor rows, Shape heads) {
-      return rows.reshape(rows.shape().size(0), heads.size(1), heads.size(0), heads.size(2))
-          .permute(0, 2, 1, 3);
-    }
-  }
-
-  /**
-   * What was pushed and what was pulled, in the heads of a layer.
-   *
-   * @param values of what was written, [key head, token, dHead]
-   * @param cotangents at what heads take of values, [head, token, dHead]
+   * @param tangents what is in the stream that it reads, [token, 1, dModel]
+   * @param cotangents the direction where it writes, [token, 1, dModel]
    * @param heads what passes each
    * @param passing what passes the layer by
    */
-  record Meeting(Tensor values, Tensor cotangents, List<Double> heads, double passing) {
+  record Meeting(Tensor tangents, Tensor cotangents, List<Double> heads, double passing) {
     void keptBy(Scope scope) {
-      scope.keep(values);
+      scope.keep(tangents);
       scope.keep(cotangents);
     }
   }
 
+  private final Run run;
   private final List<Write> writes;
   private final ResidualGradient direction;
 
@@ -97,22 +44,27 @@ final class FrozenPaths {
   /** The token after the last that is read. */
   private final int to;
 
-  /** By the point that each reads, of those that may be between. */
-  private final Map<Integer, Frozen> attentions = new TreeMap<>();
+  private final List<HeldSkip> skips;
 
-  /** The direction pulled down, by point, [1, token, dModel]. */
+  /** The direction pulled down, by point. */
   private final Map<Integer, Tensor> cotangents = new TreeMap<>();
 
-  /** The same at what heads take of values, by layer, [1, head, token, dHead]. */
-  private final Map<Integer, Tensor> atHeads = new TreeMap<>();
+  /** What is in the stream of what is written, by point. */
+  private final Map<Integer, Tensor> tangents = new TreeMap<>();
 
   /** By layer. */
   private final Map<Integer, Meeting> meetings = new TreeMap<>();
 
   private final double pushed;
 
-  /** Pulls and pushes, in the innermost scope. */
-  FrozenPaths(Run run, List<Write> written, ResidualGradient direction) {
+  /**
+   * Pulls and pushes, in the innermost scope.
+   *
+   * @param transcoders that let something pass MLPs
+   */
+  FrozenPaths(
+      Run run, List<Dictionary> transcoders, List<Write> written, ResidualGradient direction) {
+    this.run = run;
     this.direction = direction;
     this.to = direction.endToken();
     this.writes =
@@ -120,110 +72,98 @@ final class FrozenPaths {
             .filter(write -> write.point().reaches(direction.point()) && write.token() < to)
             .toList();
     this.from = writes.stream().mapToInt(Write::token).min().orElse(to - 1);
+    this.skips = FrozenStream.skips(run, transcoders, from);
     int last = direction.point().index();
     int first = writes.stream().mapToInt(write -> write.point().index()).min().orElse(last);
-    for (int layer = 0; layer < run.model().layers(); layer++) {
-      Attention attention = run.model().attention(layer);
-      int reads = attention.reads().index();
-      if (first <= reads && attention.writes().reaches(direction.point())) {
-        attentions.put(reads, Frozen.of(run, attention, from, to));
-      }
-    }
-    pull(first, last);
-    this.pushed = dot(push(first, last), cotangent(last));
-  }
-
-  private void pull(int first, int last) {
+    FrozenStream stream = FrozenStream.once(run, skips, from, to);
     cotangents.put(last, rows());
     for (int point = last - 1; point >= first; point--) {
-      Tensor here = cotangent(point + 1);
-      Frozen frozen = attentions.get(point);
-      if (frozen != null) {
-        Tensor heads = frozen.writing.pull(cotangent(frozen.attention.writes().index()));
-        atHeads.put(frozen.attention.layer(), heads);
-        here = here.plus(frozen.values.pull(frozen.mixing.pull(heads)));
+      cotangents.put(point, stream.pulled(point, cotangents));
+    }
+    tangents.put(first, writtenAt(first));
+    for (int point = first + 1; point <= last; point++) {
+      tangents.put(point, stream.pushed(point, tangents).plus(writtenAt(point)));
+    }
+    this.pushed = dot(tangent(last), cotangent(last));
+    for (int layer = 0; layer < run.model().layers(); layer++) {
+      Attention attention = run.model().attention(layer);
+      if (first <= attention.reads().index() && attention.writes().index() <= last) {
+        meetings.put(layer, meeting(attention));
       }
-      cotangents.put(point, here);
     }
   }
 
-  /** An attention that was passed, on the way to where it writes. */
-  private record Passed(Attention attention, Tensor values, Tensor heads, Tensor written) {}
+  private Meeting meeting(Attention attention) {
+    int writes = attention.writes().index();
+    Tensor read = tangent(attention.reads().index());
+    Tensor along = cotangent(writes);
+    double passing = dot(tangent(writes - 1), along) + passed(writes) + writtenAfter(writes - 1);
+    try (Scope scope = Scope.open()) {
+      double[] heads =
+          HeldAttention.of(run, attention.layer(), from, to)
+              .pairs(read, along)
+              .sum(-1)
+              .sum(-2)
+              .toDoubles();
+      return new Meeting(read, along, Arrays.stream(heads).boxed().toList(), passing);
+    }
+  }
 
-  /** What of the writes arrives at the last point. */
-  private Tensor push(int first, int last) {
-    Map<Integer, Passed> underWay = new TreeMap<>(); // by the point that each writes
-    Tensor here = nothing();
-    for (int point = first; point <= last; point++) {
-      here = here.plus(writtenAt(point));
-      Passed passed = underWay.get(point);
-      if (passed != null) {
-        meet(passed, dot(here, cotangent(point)) + after(point));
-        here = here.plus(passed.written);
-      }
-      Frozen frozen = attentions.get(point);
-      if (frozen != null) {
-        Tensor values = frozen.values.push(here);
-        Tensor heads = frozen.mixing.push(values);
-        Tensor written = frozen.writing.push(heads);
-        underWay.put(
-            frozen.attention.writes().index(),
-            new Passed(frozen.attention, values, heads, written));
+  /** What transcoders let pass from before a point to there or after it. */
+  private double passed(int point) {
+    double sum = 0;
+    for (HeldSkip skip : skips) {
+      int reads = skip.reads().index();
+      int writes = skip.writes().index();
+      if (reads < point
+          && point <= writes
+          && tangents.containsKey(reads)
+          && cotangents.containsKey(writes)) {
+        try (Scope scope = Scope.open()) {
+          sum += dot(skip.push(tangent(reads)), cotangent(writes));
+        }
       }
     }
-    return here;
-  }
-
-  private void meet(Passed passed, double passing) {
-    int layer = passed.attention.layer();
-    Tensor read = Objects.requireNonNull(atHeads.get(layer));
-    double[] heads = passed.heads.times(read).sum(-1).sum(-2).toDoubles();
-    meetings.put(
-        layer,
-        new Meeting(
-            withoutDirections(passed.values),
-            withoutDirections(read),
-            Arrays.stream(heads).boxed().toList(),
-            passing));
-  }
-
-  private static Tensor withoutDirections(Tensor one) {
-    return one.reshape(one.shape().subShape(1, one.shape().rank()));
+    return sum;
   }
 
   private Tensor cotangent(int point) {
     return Objects.requireNonNull(cotangents.get(point));
   }
 
-  /** The direction at these tokens, [1, token, dModel]. */
+  private Tensor tangent(int point) {
+    return Objects.requireNonNull(tangents.get(point));
+  }
+
+  /** The direction at these tokens, [token, 1, dModel]. */
   private Tensor rows() {
     int first = direction.firstToken();
     Tensor rows =
         first < from
             ? direction.rows().slice(0, from - first, to - first)
             : direction.rows().pad(0, first - from, to - from);
-    return rows.reshape(rows.shape().prepend(1));
+    return nothing().plus(rows.reshape(nothing().shape()));
   }
 
   private Tensor nothing() {
     Tensor rows = direction.rows();
-    return Tensor.zeros(rows.dtype(), Shape.of(1, to - from, rows.shape().size(1)));
+    return Tensor.zeros(rows.dtype(), Shape.of(to - from, 1, rows.shape().size(1)));
   }
 
-  /** What is written at a point, [1, token, dModel]. */
+  /** What is written at a point, [token, 1, dModel]. */
   private Tensor writtenAt(int point) {
     Tensor sum = nothing();
     for (Write write : writes) {
       if (write.point().index() == point) {
         Tensor row = write.vector().reshape(write.vector().shape().prepend(1).prepend(1));
-        sum = sum.plus(row.pad(1, write.token() - from, to - from));
+        sum = sum.plus(row.pad(0, write.token() - from, to - from));
       }
     }
     return sum;
   }
 
   /** What is written after a point, times the direction pulled down to there. */
-  private double after(int point) {
+  private double writtenAfter(int point) {
     return writes.stream()
         .filter(write -> write.point().index() > point)
         .mapToDouble(write -> Arrays.stream(products(write)).sum())
@@ -233,16 +173,11 @@ final class FrozenPaths {
   /** A write times the direction pulled down to it, [dModel]. */
   private double[] products(Write write) {
     int at = write.token() - from;
-    return cotangent(write.point().index()).slice(1, at, at + 1).times(write.vector()).toDoubles();
+    return cotangent(write.point().index()).slice(0, at, at + 1).times(write.vector()).toDoubles();
   }
 
   private static double dot(Tensor a, Tensor b) {
     return a.times(b).sumTo(Shape.of()).item();
-  }
-
-  /** The pattern among some tokens, [head, query, key]. */
-  static Tensor pattern(Run run, int layer, int from, int to) {
-    return run.value(Site.PATTERN, layer).slice(1, from, to).slice(2, from, to);
   }
 
   /** The first token of the rows of a {@link Meeting}. */
@@ -257,7 +192,7 @@ final class FrozenPaths {
 
   /** The writes times the direction pulled down to each. */
   double pulled() {
-    return after(-1);
+    return writtenAfter(-1);
   }
 
   /** What arrives, times the direction. */

@@ -2,12 +2,12 @@ package dev.tributary.attribution;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.core.TopK;
-import dev.tributary.transformer.Attention;
+import dev.tributary.transformer.Dictionary;
+import dev.tributary.transformer.HeldAttention;
 import dev.tributary.transformer.Run;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -18,7 +18,8 @@ import java.util.Objects;
 /**
  * Through which heads an edge passes that goes through frozen attention: patterns and the scales of
  * norms are as the run has them and what MLPs add is constant, so what a source writes reaches a
- * target along the residual stream and through the values of heads alone.
+ * target along the residual stream and through the values of heads alone. Where transcoders speak
+ * for MLPs, it passes their skip maps too: so the edges of a {@link ReplacementGraph} are split.
  *
  * <p>At each layer the edge is what passes each of its heads and what passes the layer by. The
  * source's write is pushed up once and the target's direction pulled down once; the two meet in
@@ -131,7 +132,9 @@ public final class HeadLoadings {
         Tensor row = write.vector().reshape(write.vector().shape().prepend(1));
         requireIn(run, new ResidualGradient(write.point(), write.token(), row));
       }
-      return new HeadLoadings(run, new FrozenPaths(run, writes, direction)).keptBy(scope);
+      List<Dictionary> transcoders = new Basis(run.model()).transcoders();
+      return new HeadLoadings(run, new FrozenPaths(run, transcoders, writes, direction))
+          .keptBy(scope);
     }
   }
 
@@ -223,12 +226,10 @@ public final class HeadLoadings {
   /** What passes the heads of a layer at all pairs. */
   private NodeArray pairs(int layer) {
     FrozenPaths.Meeting meeting = Objects.requireNonNull(meetings.get(layer));
-    Attention attention = run.model().attention(layer);
-    Variable read = Variable.constant(meeting.cotangents());
-    Tensor products = attention.valuesAlong(read, Variable.constant(meeting.values())).value();
-    int end = firstToken + products.shape().size(1);
-    Tensor pattern = FrozenPaths.pattern(run, layer, firstToken, end);
-    Family family = new HeadPair(layer, 0, 0, 0).family();
-    return NodeArray.of(family, products.times(pattern), 0, firstToken, firstToken);
+    int end = firstToken + meeting.tangents().shape().size(0);
+    Tensor pairs =
+        HeldAttention.of(run, layer, firstToken, end)
+            .pairs(meeting.tangents(), meeting.cotangents());
+    return NodeArray.of(new HeadPair(layer, 0, 0, 0).family(), pairs, 0, firstToken, firstToken);
   }
 }

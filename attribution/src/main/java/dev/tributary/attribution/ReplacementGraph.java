@@ -25,9 +25,9 @@ import java.util.stream.IntStream;
 /**
  * What explains some outputs of a run in the replacement model: the transformer with the output of
  * each MLP put together from the active latents of its transcoders and a recorded error, attention
- * patterns and the scales of norms held. That model is linear in its parts, so the graph is whole:
- * the weight of an edge is what its source adds to its target, and all sources of a target, biases
- * included, add up to what it reads.
+ * patterns and the scales of norms held, also of those in transcoders. That model is linear in its
+ * parts, so the graph is whole: the weight of an edge is what its source adds to its target, and
+ * all sources of a target, biases included, add up to what it reads.
  *
  * <p>Nodes, in this order: latents that are active, by layer, token and number; errors, of each
  * layer at each token; embeddings of tokens; outputs. A latent reads its pre-activation. Errors and
@@ -180,9 +180,8 @@ public final class ReplacementGraph {
    * @param outputs what is explained, at least one
    * @param settings how
    * @param progress hears how many latents have been explained
-   * @throws IllegalArgumentException if the model has no transcoders or others beside them, one
-   *     normalises what it reads, there is no output or an output is not of the run, or there is no
-   *     memory for the graph
+   * @throws IllegalArgumentException if the model has no transcoders or others beside them, there
+   *     is no output or an output is not of the run, or there is no memory for the graph
    * @throws java.util.concurrent.CancellationException if the thread is interrupted, which it stays
    */
   public static ReplacementGraph of(

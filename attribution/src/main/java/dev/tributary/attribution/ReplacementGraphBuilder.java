@@ -81,7 +81,7 @@ final class ReplacementGraphBuilder {
     long numbers = 0;
     int counted = 0;
     for (int i = model.dictionaries().size() - 1; i >= 0 && counted < wanted; i--) {
-      Point point = model.point(model.dictionaries().get(i));
+      Point point = model.point(i);
       for (int token = model.tokens() - 1; token >= 0 && counted < wanted; token--) {
         int here = Math.min(wanted - counted, model.start(i, token + 1) - model.start(i, token));
         numbers += here * size(ranges(point, token)); // those read last have the longest rows
@@ -226,7 +226,7 @@ final class ReplacementGraphBuilder {
   }
 
   private void explain(int dictionary, int[] latents) {
-    Point point = model.point(model.dictionaries().get(dictionary));
+    Point point = model.point(dictionary);
     int[] tokens = IntStream.of(latents).map(latent -> token(dictionary, latent)).toArray();
     for (int from = 0; from < latents.length; ) {
       EdgeAttribution.requireNotInterrupted("the making of a replacement graph");

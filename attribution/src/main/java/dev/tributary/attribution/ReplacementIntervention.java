@@ -86,7 +86,9 @@ public record ReplacementIntervention(
           scope,
           model,
           changed.value(Site.FINAL_NORMALISED),
-          model.dictionaries().stream().map(one -> changed.vectors(one.reads())).toList());
+          model.dictionaries().stream()
+              .map(one -> one.encoded(changed.vectors(one.reads())))
+              .toList());
     }
   }
 
@@ -111,22 +113,23 @@ public record ReplacementIntervention(
               .finalNorm()
               .moved(changes.get(model.end().index()))
               .over(model.finalNorm().scale(residual));
-      List<Tensor> inputs =
-          model.dictionaries().stream()
-              .map(one -> run.vectors(one.reads()).plus(replaced.changeRead(one, changes)))
-              .toList();
-      return kept(scope, model, run.value(Site.FINAL_NORMALISED).plus(moved), inputs);
+      return kept(
+          scope,
+          model,
+          run.value(Site.FINAL_NORMALISED).plus(moved),
+          model.dictionaries().stream().map(one -> replaced.encoded(one, changes)).toList());
     }
   }
 
   private static ReplacementIntervention kept(
-      Scope scope, Transformer model, Tensor normalised, List<Tensor> inputs) {
+      Scope scope, Transformer model, Tensor normalised, List<Tensor> encoded) {
     Variable end = Variable.constant(normalised);
     List<Tensor> preActivations = new ArrayList<>();
     List<Tensor> latents = new ArrayList<>();
-    for (int i = 0; i < inputs.size(); i++) {
-      Dictionary dictionary = model.dictionaries().get(i);
-      Variable x = Variable.constant(inputs.get(i));
+    for (int i = 0; i < encoded.size(); i++) {
+      Dictionary dictionary =
+          model.dictionaries().get(i).withNormalisation(Dictionary.Normalisation.NONE);
+      Variable x = Variable.constant(encoded.get(i));
       preActivations.add(scope.keep(dictionary.preActivations(x, ScaleGradient.DETACHED).value()));
       latents.add(scope.keep(dictionary.latents(x, ScaleGradient.DETACHED).value()));
     }

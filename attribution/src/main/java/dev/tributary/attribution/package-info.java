@@ -13,8 +13,8 @@
  * {@link dev.tributary.attribution.MemoryPlan} says beforehand what memory all that takes.
  *
  * <p>Of attention: {@link dev.tributary.attribution.HeadLoadings} split an edge through frozen
- * attention over the heads of each layer, along {@code FrozenPaths}; {@link
- * dev.tributary.attribution.ScoreAttribution} has the score of a head as a sum over pairs of
+ * attention over the heads of each layer, along {@code FrozenPaths} of a {@code FrozenStream};
+ * {@link dev.tributary.attribution.ScoreAttribution} has the score of a head as a sum over pairs of
  * writes, a {@code ScoreSide} at the query's token and one at the key's.
  *
  * <p>Which nodes there are: a {@link dev.tributary.attribution.Source} writes to the residual
@@ -36,11 +36,11 @@
  * source. {@code CircuitBuilder} makes circuits out of the nodes of a {@code Basis}, in which
  * nothing is said twice; {@code WeightedGraph} knows which part of a graph matters, and nothing of
  * transformers. A {@link dev.tributary.attribution.ReplacementGraph} is the whole graph of a model
- * whose MLPs are transcoders: {@code ReplacementModel} pulls directions through it, {@code
- * ReplacementGraphBuilder} makes {@code AdjacencyRows} of them, and a {@link
- * dev.tributary.attribution.ReplacementIntervention} does what edges say. {@code SearchSources} and
- * {@code SearchTargets} are the nodes of a family as lists at each token, which a {@code NormJoin}
- * multiplies as far as {@code Norms} allow it.
+ * whose MLPs are transcoders: {@code ReplacementModel} pulls directions through the {@code
+ * FrozenStream} past each {@code ReplacedMlp}, {@code ReplacementGraphBuilder} makes {@code
+ * AdjacencyRows} of them, and a {@link dev.tributary.attribution.ReplacementIntervention} does what
+ * edges say. {@code SearchSources} and {@code SearchTargets} are the nodes of a family as lists at
+ * each token, which a {@code NormJoin} multiplies as far as {@code Norms} allow it.
  *
  * <p>Whether: a {@link dev.tributary.attribution.Certificate} says that the edges into a target are
  * complete, an {@link dev.tributary.attribution.EdgePatch} how well an edge predicts what happens,

@@ -16,12 +16,14 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.DecoderRows;
 import dev.tributary.transformer.Dictionary;
+import dev.tributary.transformer.Dictionary.Normalisation;
 import dev.tributary.transformer.HeldAttention;
 import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
+import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
@@ -92,6 +94,7 @@ class ReplacementGraphTest {
               decoders);
       made = cross ? made.crossLayer() : made;
       made = random.nextBoolean() ? made.withInputBias(gaussian(random, WIDTH)) : made;
+      made = made.withNormalisation(normalisation(random));
       dictionaries.add(random.nextBoolean() ? made.withSkip(gaussian(random, WIDTH, WIDTH)) : made);
     }
     return model.with(dictionaries);
@@ -112,6 +115,12 @@ class ReplacementGraphTest {
       case 2 -> new LatentActivation.JumpRelu(gaussian(random, LATENTS).square());
       default -> new LatentActivation.Gated(gaussian(random, LATENTS), gaussian(random, LATENTS));
     };
+  }
+
+  private static Normalisation normalisation(Random random) {
+    return random.nextBoolean()
+        ? Normalisation.NONE
+        : random.nextBoolean() ? Normalisation.LAYER_NORM : Normalisation.CONSTANT_NORM;
   }
 
   private static ReplacementGraph graph(Run run, Settings settings) {
@@ -234,6 +243,45 @@ class ReplacementGraphTest {
       Transformer model, ReplacementIntervention intervention, Latent at) {
     int dictionary = model.dictionaries().indexOf(model.dictionary(at.dictionary()));
     return intervention.preActivations().get(dictionary).get(at.token(), at.latent());
+  }
+
+  /** At each layer an edge is what passes the heads and what passes by, skip maps among it. */
+  @Property(tries = 60)
+  void weight_anyEdge_isSplitOverHeadsOfEveryLayer(@ForAll long seed) {
+    try (Scope scope = Scope.open()) {
+      Random random = RandomNodes.random(seed);
+      Transformer model = withTranscoders(model(random), random);
+      Run run = model.run(tokens(random));
+      ReplacementGraph graph = graph(run, Settings.standard());
+      EdgeAttribution edges =
+          EdgeAttribution.of(
+              NodeAttribution.of(run, Metric.logitDifference(TOKENS - 1, 1, 2)),
+              ScaleGradient.DETACHED,
+              EdgeMeasure.ACTIVATION);
+      int[] sources =
+          IntStream.range(0, graph.nodes().size() - graph.outputCount())
+              .filter(node -> isOf(model, graph.nodes().get(node)))
+              .toArray();
+      for (int i = 0; i < 20 && graph.latentCount() > 0; i++) {
+        int from = sources[random.nextInt(sources.length)];
+        int to = random.nextInt(graph.latentCount());
+        List<Write> writes = ((Source) graph.nodes().get(from)).writes(run);
+        HeadLoadings loadings =
+            HeadLoadings.of(run, writes, edges.gradient((Target) graph.nodes().get(to)));
+        double size = Math.max(1, graph.certificate(to).magnitude());
+        assertEquals(graph.weight(to, from), loadings.edge(), ROUNDING * size);
+        assertTrue(loadings.relativeResidual() < ROUNDING, loadings::toString);
+        for (HeadLoadings.LayerSplit layer : loadings.layers()) {
+          assertEquals(graph.weight(to, from), layer.sum(), ROUNDING * size, layer::toString);
+        }
+      }
+    }
+  }
+
+  /** Not the output of an MLP that no dictionary replaces. */
+  private static boolean isOf(Transformer model, Node node) {
+    return !(node instanceof ReconstructionError error)
+        || model.dictionaries().stream().anyMatch(one -> one.id().equals(error.dictionary()));
   }
 
   /** Nothing that is set changes nothing, whatever is held. */

@@ -13,6 +13,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.function.BinaryOperator;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
@@ -168,6 +169,11 @@ public final class Dictionary {
     private static final double OF_ZEROS = Float.MIN_NORMAL;
 
     abstract Normalised of(Variable x, ScaleGradient scaleGradient);
+
+    /** Whether the mean of what is read is added to what is decoded. */
+    boolean bringsMeanBack() {
+      return this == LAYER_NORM;
+    }
   }
 
   /** What is encoded, and what brings back what is decoded, each [.., token, 1]. */
@@ -600,6 +606,50 @@ public final class Dictionary {
     }
   }
 
+  /**
+   * {@return whether something of what it reads passes its latents by on the way to a place}
+   *
+   * @param decoder which of {@link #decoders}, from 0
+   */
+  public boolean passes(int decoder) {
+    return normalisation.bringsMeanBack() || (decoder == 0 && skip.isPresent());
+  }
+
+  /**
+   * What passes its latents by on the way to a place, a linear map: its skip map, and the mean that
+   * its normalisation takes out and brings back.
+   *
+   * @param x what it reads, or how that moves, [.., n]
+   * @param decoder which of {@link #decoders}, from 0
+   * @return [.., written]
+   */
+  public Tensor passing(Tensor x, int decoder) {
+    return passing(x, decoder, decoders.get(decoder).width(), Tensor::matmulTransposed);
+  }
+
+  /**
+   * The adjoint of {@link #passing}.
+   *
+   * @param cotangents in what it writes, [.., written]
+   * @param decoder which of {@link #decoders}, from 0
+   * @return [.., n]
+   */
+  public Tensor passingPulled(Tensor cotangents, int decoder) {
+    return passing(cotangents, decoder, width(), Tensor::matmul);
+  }
+
+  private Tensor passing(Tensor rows, int decoder, int into, BinaryOperator<Tensor> product) {
+    try (Scope scope = Scope.open()) {
+      Shape shape = rows.shape().with(rows.shape().rank() - 1, into);
+      Tensor sum =
+          decoder == 0 && skip.isPresent()
+              ? product.apply(rows, skip.get())
+              : Tensor.zeros(dtype(), shape);
+      return scope.keep(
+          normalisation.bringsMeanBack() ? sum.plus(rows.sum(-1).times(1.0 / width())) : sum);
+    }
+  }
+
   /** Numbers of latents, [token, chosen], in the units of what is written where this was read. */
   Variable inUnits(Variable numbers, Variable x) {
     return normalisation.of(x, ScaleGradient.LIVE).scale.map(numbers::times).orElse(numbers);
@@ -639,6 +689,21 @@ public final class Dictionary {
       Tensor z = preActivation(z0).value();
       Tensor active = activation.derivative(z, activation.active(z0.value(), z));
       return scope.keep(activation.slope().map(active::times).orElse(active));
+    }
+  }
+
+  /**
+   * {@return what is encoded: what it read, normalised}
+   *
+   * @param x what it read, [.., token, n]
+   */
+  public Tensor encoded(Tensor x) {
+    if (normalisation == Normalisation.NONE) {
+      return x;
+    }
+    try (Scope scope = Scope.open()) {
+      return scope.keep(
+          normalisation.of(Variable.constant(x), ScaleGradient.DETACHED).vectors.value());
     }
   }
 

@@ -8,12 +8,17 @@ import java.util.Optional;
 /**
  * An attention whose pattern and scales of norms are held as a run has them: an affine map of the
  * residual stream that it reads. Gains, means and multipliers are in its weights and scales in its
- * pattern, so that many directions pass it as products of matrices alone. Lives in the scope in
- * which it was made.
+ * pattern, so that many directions pass it as products of matrices alone.
  */
-public final class HeldAttention {
+public final class HeldAttention implements HeldPath {
   private final Attention attention;
   private final Run run;
+
+  /** The token of the first row. */
+  private final int from;
+
+  /** The number of tokens from there on. */
+  private final int length;
 
   /** Values from the stream, transposed, the entry's gain and mean included, [kv · dHead, d]. */
   private final Tensor values;
@@ -25,9 +30,17 @@ public final class HeldAttention {
   private final Optional<Tensor> kept;
 
   private HeldAttention(
-      Attention attention, Run run, Tensor values, Tensor output, Optional<Tensor> kept) {
+      Attention attention,
+      Run run,
+      int from,
+      int length,
+      Tensor values,
+      Tensor output,
+      Optional<Tensor> kept) {
     this.attention = attention;
     this.run = run;
+    this.from = from;
+    this.length = length;
     this.values = values;
     this.output = output;
     this.kept = kept;
@@ -42,6 +55,19 @@ public final class HeldAttention {
    * @throws IllegalArgumentException if there is no such layer, or the run did not record these
    */
   public static HeldAttention of(Run run, int layer) {
+    return of(run, layer, 0, run.length());
+  }
+
+  /**
+   * {@return an attention as it was in a run among some tokens}
+   *
+   * @param run as without them
+   * @param layer from 0
+   * @param from the first token
+   * @param to the token after the last
+   * @throws IllegalArgumentException as without them
+   */
+  public static HeldAttention of(Run run, int layer, int from, int to) {
     Attention attention = run.model().attention(layer);
     try (Scope scope = Scope.open()) {
       Tensor turned = attention.projection(InputPath.VALUE).weight().permute(1, 0);
@@ -49,38 +75,39 @@ public final class HeldAttention {
       Tensor output = attention.outlet().fixed(attention.outputRows()).permute(1, 0);
       Optional<Tensor> kept =
           run.has(Place.of(Site.PATTERN, layer))
-              ? Optional.of(scope.keep(scaled(run, attention, run.length())))
+              ? Optional.of(scope.keep(scaled(run, attention, from, to)))
               : Optional.empty();
-      return new HeldAttention(attention, run, scope.keep(values), scope.keep(output), kept);
+      return new HeldAttention(
+          attention, run, from, to - from, scope.keep(values), scope.keep(output), kept);
     }
   }
 
-  /** The pattern of the first tokens over the scales of the norms at its queries and keys. */
-  private static Tensor scaled(Run run, Attention attention, int tokens) {
+  /** The pattern among some tokens over the scales of the norms at its queries and keys. */
+  private static Tensor scaled(Run run, Attention attention, int from, int to) {
     int layer = attention.layer();
     try (Scope scope = Scope.open()) {
       Tensor pattern =
           run.has(Place.of(Site.PATTERN, layer))
-              ? run.value(Site.PATTERN, layer).slice(1, 0, tokens).slice(2, 0, tokens)
+              ? run.value(Site.PATTERN, layer).slice(1, from, to)
               : attention
                   .pattern(
                       attention.scores(
-                          run.variable(Site.QUERY, layer).detach().slice(1, 0, tokens),
-                          run.variable(Site.KEY, layer).detach().slice(1, 0, tokens),
-                          0),
-                      0)
+                          run.variable(Site.QUERY, layer).detach().slice(1, from, to),
+                          run.variable(Site.KEY, layer).detach().slice(1, 0, to),
+                          from),
+                      from)
                   .value();
-      Tensor outer = attention.outlet().perToken(run, 0, pattern);
-      Tensor residual = run.residual(attention.reads()).value().slice(0, 0, tokens);
+      Tensor outer = attention.outlet().perToken(run, from, pattern.slice(2, from, to));
+      Tensor residual = run.residual(attention.reads()).value().slice(0, from, to);
       Optional<Tensor> scales = attention.entry().map(norm -> norm.scale(residual));
-      Tensor whole = scales.map(own -> outer.over(own.reshape(1, 1, tokens))).orElse(outer);
+      Tensor whole = scales.map(own -> outer.over(own.reshape(1, 1, to - from))).orElse(outer);
       return scope.keep(whole);
     }
   }
 
   private Tensor pattern(int tokens) {
     return kept.map(all -> all.slice(1, 0, tokens).slice(2, 0, tokens))
-        .orElseGet(() -> scaled(run, attention, tokens));
+        .orElseGet(() -> scaled(run, attention, from, from + tokens));
   }
 
   /** {@return the attention that is held} */
@@ -88,26 +115,25 @@ public final class HeldAttention {
     return attention;
   }
 
-  /**
-   * Cotangents where it writes as cotangents where it reads.
-   *
-   * @param cotangents of several directions at the first tokens, [token, direction, dModel]
-   * @return of the same shape
-   */
+  @Override
+  public Point reads() {
+    return attention.reads();
+  }
+
+  @Override
+  public Point writes() {
+    return attention.writes();
+  }
+
+  @Override
   public Tensor pull(Tensor cotangents) {
     try (Scope scope = Scope.open()) {
       return scope.keep(atValues(cotangents).matmul(values));
     }
   }
 
-  /**
-   * The same of directions that are each at one token alone, for less.
-   *
-   * @param cotangents [direction, dModel]
-   * @param at the token of each
-   * @param tokens how many of the first tokens are wanted, those of all directions among them
-   * @return [token, direction, dModel]
-   */
+  /** For less than that of directions at all tokens. */
+  @Override
   public Tensor pull(Tensor cotangents, int[] at, int tokens) {
     int directions = cotangents.shape().size(0);
     int heads = attention.heads();
@@ -131,13 +157,8 @@ public final class HeldAttention {
     }
   }
 
-  /**
-   * Products of {@link #pull} with a row of each token, for the cost of half of it.
-   *
-   * @param cotangents as there
-   * @param rows of the stream that it reads, [token, dModel]
-   * @return [token, direction, 1]
-   */
+  /** For half of what it costs to pull. */
+  @Override
   public Tensor pullAlong(Tensor cotangents, Tensor rows) {
     try (Scope scope = Scope.open()) {
       Tensor seen = rows.matmulTransposed(values);
@@ -170,12 +191,7 @@ public final class HeldAttention {
     }
   }
 
-  /**
-   * What it writes of what is added to the stream that it reads: the adjoint of {@link #pull}.
-   *
-   * @param tangents of several directions at all tokens, [token, direction, dModel]
-   * @return of the same shape
-   */
+  @Override
   public Tensor push(Tensor tangents) {
     int tokens = tangents.shape().size(0);
     int directions = tangents.shape().size(1);
@@ -200,9 +216,35 @@ public final class HeldAttention {
     }
   }
 
+  /**
+   * {@return what of one direction passes each head at each pair of tokens, [head, query, key]; the
+   * sum of all is that of what is pushed, times the cotangents}
+   *
+   * @param tangents where it reads, [token, 1, dModel]
+   * @param cotangents where it writes, of the same shape
+   */
+  public Tensor pairs(Tensor tangents, Tensor cotangents) {
+    int tokens = tangents.shape().size(0);
+    int heads = attention.heads();
+    int keyHeads = attention.keyHeads();
+    int dHead = attention.dHead();
+    try (Scope scope = Scope.open()) {
+      Tensor atValues =
+          tangents.matmulTransposed(values).reshape(tokens, keyHeads, dHead).permute(1, 0, 2);
+      Tensor atHeads =
+          cotangents
+              .matmul(output)
+              .reshape(tokens, heads, dHead)
+              .permute(1, 0, 2)
+              .reshape(keyHeads, heads / keyHeads * tokens, dHead);
+      Tensor products = atHeads.matmulTransposed(atValues).reshape(heads, tokens, tokens);
+      return scope.keep(products.times(pattern(tokens)));
+    }
+  }
+
   /** {@return what it writes of a residual stream of zeros: its biases, [token, dModel]} */
   public Tensor constant() {
-    int tokens = run.length();
+    int tokens = length;
     int heads = attention.heads();
     int width = run.model().config().dModel();
     try (Scope scope = Scope.open()) {
@@ -222,7 +264,7 @@ public final class HeldAttention {
       Tensor computed = mixed.matmul(attention.outputRows());
       Tensor biased =
           attention.bias().map(bias -> computed.plus(bias.reshape(1, width))).orElse(computed);
-      Tensor written = attention.outlet().push(run, 0, biased);
+      Tensor written = attention.outlet().push(run, from, biased);
       Optional<Tensor> shift = attention.outlet().bias();
       return scope.keep(shift.map(bias -> written.plus(bias.reshape(1, width))).orElse(written));
     }

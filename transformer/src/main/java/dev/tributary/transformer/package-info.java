@@ -23,7 +23,10 @@
  * an {@link dev.tributary.transformer.Encoding} of a run, beside the model. A {@link
  * dev.tributary.transformer.Continuation} is a text that grows token by token, perhaps with
  * changes, by a {@link dev.tributary.transformer.Sampling}. A {@link
- * dev.tributary.transformer.HeldAttention} is an attention of a run as a linear map.
+ * dev.tributary.transformer.HeldPath} is a way through the residual stream of a run as a linear
+ * map: an attention ({@link dev.tributary.transformer.HeldAttention}), or what a transcoder lets
+ * pass ({@link dev.tributary.transformer.HeldSkip}) of what it reads ({@link
+ * dev.tributary.transformer.HeldInput}).
  */
 @NullMarked
 package dev.tributary.transformer;
