@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -22,7 +23,10 @@ final class CircuitTracer {
   static final String CONFIG = "config.yaml";
 
   private static final Pattern LAYER = Pattern.compile("layer_(0|[1-9]\\d{0,8})\\.safetensors");
-  private static final Pattern ENCODER = Pattern.compile("W_enc_(0|[1-9]\\d{0,8})\\.safetensors");
+
+  /** Of a cross-layer transcoder each layer has both. */
+  private static final Pattern PART =
+      Pattern.compile("W_(?:enc|dec)_(0|[1-9]\\d{0,8})\\.safetensors");
 
   private final JsonFile config;
   private final Given given;
@@ -63,9 +67,9 @@ final class CircuitTracer {
   }
 
   /** The layers of which there is such a file. */
-  private List<Integer> layers(Pattern pattern) throws IOException {
+  private Set<Integer> layers(Pattern pattern) throws IOException {
     Path folder = config.path().resolveSibling("");
-    List<Integer> layers = new ArrayList<>();
+    Set<Integer> layers = new TreeSet<>();
     for (Path file : FileTree.find(folder, 0, each -> Names.of(each, pattern).isPresent())) {
       Matcher name = Names.of(file, pattern).orElseThrow();
       layers.add(Integer.valueOf(name.group(1)));
@@ -75,7 +79,6 @@ final class CircuitTracer {
           "there are no files named %s beside this one",
           pattern == LAYER ? "layer_<layer>.safetensors" : "W_enc_<layer>.safetensors");
     }
-    layers.sort(null);
     return layers;
   }
 
@@ -107,7 +110,7 @@ final class CircuitTracer {
 
   private List<StoredDictionary> crossLayer() throws IOException {
     List<StoredDictionary> result = new ArrayList<>();
-    for (int layer : layers(ENCODER)) {
+    for (int layer : layers(PART)) {
       Path file = config.path().resolveSibling("W_enc_" + layer + ".safetensors");
       Path decoder = config.path().resolveSibling("W_dec_" + layer + ".safetensors");
       Safetensors weights = Safetensors.open(file);

@@ -23,10 +23,10 @@ final class DictionaryFiles {
   /** How deep below a folder its dictionaries may lie. */
   private static final int DEPTH = 4;
 
-  private static final String TEMPORAL = "conf.yaml";
+  static final String TEMPORAL = "conf.yaml";
 
   /** In this order: what a file is by its neighbours comes before what it is by itself. */
-  private static final List<Layout> LAYOUTS =
+  static final List<Layout> LAYOUTS =
       List.of(
           new Layout(SaeLens::isOne, SaeLens::read),
           new Layout(Sparsify::isOne, Sparsify::read),
@@ -42,11 +42,11 @@ final class DictionaryFiles {
    *
    * @param isOne whether a file is that by which one is known, by its name and its neighbours'
    */
-  private record Layout(Predicate<Path> isOne, Reader reader) {}
+  record Layout(Predicate<Path> isOne, Reader reader) {}
 
   /** Reads what a file of a layout says, not yet the numbers. */
   @FunctionalInterface
-  private interface Reader {
+  interface Reader {
     List<StoredDictionary> read(Path file, Given given) throws IOException;
   }
 
@@ -135,7 +135,8 @@ final class DictionaryFiles {
     return Files.isDirectory(path) ? path : path.resolveSibling("");
   }
 
-  private static Optional<Layout> layout(Path file) {
+  /** The layout by whose file this one is known. */
+  static Optional<Layout> layout(Path file) {
     return LAYOUTS.stream().filter(layout -> layout.isOne.test(file)).findFirst();
   }
 

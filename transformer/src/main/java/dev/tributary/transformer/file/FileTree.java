@@ -81,14 +81,18 @@ final class FileTree {
     }
   }
 
-  /** Git writes the target of a link into a file where it cannot, or may not, make links. */
+  /**
+   * Git writes the target of a link into a file where it cannot, or may not, make links. One that
+   * begins at the root is followed only where it is a link: no text should lead everywhere.
+   */
   private static Path followed(Path path) {
     try {
       if (!Files.isRegularFile(path) || Files.size(path) > LINK_LIMIT || Files.size(path) == 0) {
         return path;
       }
-      Path target = path.resolveSibling(Files.readString(path));
-      return Files.isDirectory(target) ? target.normalize() : path;
+      Path said = path.getFileSystem().getPath(Files.readString(path));
+      Path target = path.resolveSibling(said);
+      return !said.isAbsolute() && Files.isDirectory(target) ? target.normalize() : path;
     } catch (IOException | InvalidPathException e) {
       return path; // not a path, so not a link
     }

@@ -45,6 +45,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Folders of transcoders as circuit-tracer reads them, and what it computed with them: the oracle
@@ -202,6 +203,17 @@ class CircuitTracerTest {
               + ": tensor \"W_dec_0\" holds a number that is infinite or NaN",
           Objects.requireNonNull(refusal.getCause()).getMessage());
     }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"W_enc_0", "W_dec_0", "W_enc_1", "W_dec_1"})
+  void load_halfOfALayer_isRefused(String name) throws IOException {
+    write();
+    Path missing = folder.resolve(name + ".safetensors");
+    Files.delete(missing);
+    IOException refusal =
+        assertThrows(IOException.class, () -> Dictionaries.load(folder, DType.FLOAT, CONFIG));
+    assertEquals(missing + ": there is no such file", refusal.getMessage());
   }
 
   static Stream<Arguments> badConfigs() {

@@ -14,7 +14,6 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.databind.node.TextNode;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
-import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -64,7 +63,7 @@ class HostileFilesTest {
     }
 
     boolean isText() {
-      return isJson() || name.endsWith(".txt");
+      return isJson() || name.endsWith(".txt") || name.endsWith(".yaml");
     }
 
     @Override
@@ -99,21 +98,21 @@ class HostileFilesTest {
             genuine("legacy-bin"),
             Models::load,
             genuine("debugger"),
-            Models::load,
-            Map.of(
-                "autoencoders.json", utf8(DictionarySitesTest.JSON.replace('\'', '"')),
-                "autoencoders.safetensors", DictionarySitesTest.weights().build()),
-            HostileFilesTest::loadAutoencoders,
-            Map.of(
-                "cfg.json", utf8(SaeLensTest.config("topk_rescaled")),
-                "sae_weights.safetensors", SaeLensTest.weights("topk_rescaled").build()),
-            HostileFilesTest::loadAutoencoders);
-    return folders.entrySet().stream()
-        .flatMap(
-            folder ->
-                folder.getKey().keySet().stream()
-                    .filter(name -> !name.startsWith("model_pieces/xf_layers"))
-                    .map(name -> new Format(name, folder.getValue(), folder.getKey())));
+            Models::load);
+    return Stream.concat(
+        folders.entrySet().stream()
+            .flatMap(folder -> formats(folder.getValue(), folder.getKey()))
+            .filter(format -> !format.name.startsWith("model_pieces/xf_layers")),
+        PublishedDictionaries.all().stream()
+            .flatMap(
+                one ->
+                    formats(
+                        folder -> Dictionaries.load(folder, DType.FLOAT, one.model()),
+                        one.files())));
+  }
+
+  private static Stream<Format> formats(Loader loader, Map<String, byte[]> files) {
+    return files.keySet().stream().sorted().map(name -> new Format(name, loader, files));
   }
 
   /** The files of a checkpoint, by their paths within it. */
@@ -136,11 +135,6 @@ class HostileFilesTest {
     return formats().filter(format -> format.name.equals(name)).findFirst().orElseThrow();
   }
 
-  private static void loadAutoencoders(Path folder) throws IOException {
-    TransformerConfig model = TransformerConfig.gpt2(2, 4, 1, 4, 6, 8, 9, 1e-5, true);
-    Dictionaries.load(folder, DType.FLOAT, model);
-  }
-
   private void write(Format format, byte[] content) throws IOException {
     for (Map.Entry<String, byte[]> file : format.files.entrySet()) {
       Path path = folder.resolve(file.getKey());
@@ -153,6 +147,14 @@ class HostileFilesTest {
   private void load(Format format) throws IOException {
     try (Scope scope = Scope.open()) {
       format.loader.load(folder);
+    }
+  }
+
+  private void loadOrRefuse(Format format) throws IOException {
+    try {
+      load(format);
+    } catch (IOException e) {
+      Tampering.requireSentence(folder, e);
     }
   }
 
@@ -320,11 +322,7 @@ class HostileFilesTest {
     broken[broken.length / 2 + 1] = (byte) 0xff;
     write(format, broken);
     if (!format.isText()) { // a number like any other, or part of the header
-      try {
-        load(format);
-      } catch (IOException e) {
-        Tampering.requireSentence(folder, e);
-      }
+      loadOrRefuse(format);
     } else {
       requireRefused(format);
     }
@@ -339,6 +337,8 @@ class HostileFilesTest {
       write(format, Arrays.copyOf(valid, length));
       if (format.name.equals("merges.txt") && (length == 0 || wholeLines(valid, length))) {
         load(format);
+      } else if (format.name.endsWith(".yaml")) { // what is cut off was perhaps not needed
+        loadOrRefuse(format);
       } else {
         requireRefused(format);
       }
@@ -382,11 +382,7 @@ class HostileFilesTest {
             .collect(Collectors.joining(","));
     String open = vocabulary.toString().replaceFirst("}$", "");
     write(format("vocab.json"), (open + "," + tokens + "}").getBytes(UTF_8));
-    try {
-      load(format("vocab.json"));
-    } catch (IOException e) {
-      Tampering.requireSentence(folder, e);
-    }
+    loadOrRefuse(format("vocab.json"));
   }
 
   /**

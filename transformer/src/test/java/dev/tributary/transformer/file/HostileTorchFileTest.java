@@ -11,6 +11,7 @@ import static org.junit.jupiter.params.provider.Arguments.arguments;
 import com.sun.management.ThreadMXBean;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
@@ -77,7 +78,7 @@ class HostileTorchFileTest {
     return archive("a/data.pkl", pickle(operations), "a/data/0", new byte[16]);
   }
 
-  private static String text(String text) {
+  static String text(String text) {
     return "X" + little(text.length(), 4) + text;
   }
 
@@ -86,7 +87,7 @@ class HostileTorchFileTest {
     return new String(buffer.array(), 0, bytes, ISO_8859_1);
   }
 
-  private static String whole(long number) {
+  static String whole(long number) {
     return "\u008a\u0008" + little(number, 8);
   }
 
@@ -117,6 +118,19 @@ class HostileTorchFileTest {
         + sizes
         + strides
         + "\u0089}tR";
+  }
+
+  /** A tensor row by row in a storage of its own. */
+  static String floats(String key, Shape shape) {
+    long[] sizes = new long[shape.rank()];
+    long[] strides = new long[shape.rank()];
+    long stride = 1;
+    for (int axis = shape.rank() - 1; axis >= 0; axis--) {
+      sizes[axis] = shape.size(axis);
+      strides[axis] = stride;
+      stride *= shape.size(axis);
+    }
+    return tensor(storage("FloatStorage", key, shape.length()), 0, tuple(sizes), tuple(strides));
   }
 
   private static final String FOUR = storage("FloatStorage", "0", 4);

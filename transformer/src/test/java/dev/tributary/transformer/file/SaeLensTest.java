@@ -164,7 +164,10 @@ class SaeLensTest {
         refusal());
   }
 
-  /** Links to folders are followed, each folder is read once, and no circle is endless. */
+  /**
+   * Links to folders are followed, each folder is read once, and no circle is endless. A text that
+   * begins at the root is none.
+   */
   @Test
   void load_linkedFolders_areThereOnce(@TempDir Path elsewhere) throws IOException {
     write(folder.resolve("a"), config("topk"), weights("topk"));
@@ -177,6 +180,8 @@ class SaeLensTest {
     // So Git writes a link where it makes none.
     Files.writeString(folder.resolve("c"), folder.relativize(elsewhere.resolve("c")).toString());
     Files.writeString(folder.resolve("notes"), "a\n");
+    write(elsewhere.resolve("e"), config("topk"), weights("topk"));
+    Files.writeString(folder.resolve("e"), elsewhere.resolve("e").toString());
     try (Scope scope = Scope.open()) {
       requireAllThree();
     }
