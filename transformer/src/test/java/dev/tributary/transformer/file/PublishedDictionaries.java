@@ -224,9 +224,11 @@ record PublishedDictionaries(String layout, TransformerConfig model, Map<String,
 
   private static List<PublishedDictionaries> transcoderSets() {
     String config =
-        "model_kind: transcoder_set\n"
-            + "feature_input_hook: mlp.hook_in\n"
-            + "feature_output_hook: mlp.hook_out\n";
+        """
+        model_kind: transcoder_set
+        feature_input_hook: mlp.hook_in
+        feature_output_hook: mlp.hook_out
+        """;
     Map<String, Shape> tensors =
         Map.of(
             "W_enc", Shape.of(LATENTS, 2),
