@@ -26,7 +26,7 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /** A file of tensors that another system computed, each of which has to be computed here too. */
-final class ExpectedTensors {
+public final class ExpectedTensors {
   /**
    * Tensors of smaller numbers than this are sums that cancel; their rounding is that of the terms.
    */
@@ -40,7 +40,7 @@ final class ExpectedTensors {
    * @param computed how to compute a tensor, or null if nothing is called that
    * @param tolerance of the largest magnitude of a tensor
    */
-  static void compare(
+  public static void compare(
       Path file, Function<String, @Nullable Supplier<double[]>> computed, double tolerance)
       throws IOException {
     compare(file, name -> true, computed, tolerance);
@@ -51,7 +51,7 @@ final class ExpectedTensors {
    *
    * @param wanted which, by their names
    */
-  static void compare(
+  public static void compare(
       Path file,
       Predicate<String> wanted,
       Function<String, @Nullable Supplier<double[]>> computed,
@@ -142,12 +142,12 @@ final class ExpectedTensors {
   }
 
   /** Numbers of each of some layers or points, one after the other. */
-  static double[] stack(int count, IntFunction<double[]> of) {
+  public static double[] stack(int count, IntFunction<double[]> of) {
     return IntStream.range(0, count).mapToObj(of).flatMapToDouble(Arrays::stream).toArray();
   }
 
   /** The numbers of an array. */
-  static List<Integer> integers(JsonNode array) {
+  public static List<Integer> integers(JsonNode array) {
     return IntStream.range(0, array.size()).mapToObj(i -> array.get(i).asInt()).toList();
   }
 

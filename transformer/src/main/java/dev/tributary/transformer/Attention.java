@@ -2,6 +2,7 @@ package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Tensor;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.UnaryOperator;
@@ -87,18 +88,9 @@ public final class Attention implements Part {
         entry()
             .map(n -> n.apply(residual, scale -> visitor.at(Site.ATTENTION_SCALE, layer, scale)))
             .orElse(residual);
-    int first = visitor.firstToken();
-    Variable q =
-        visitor.at(
-            Site.QUERY,
-            layer,
-            query.apply(x, first, scale -> visitor.at(Site.QUERY_SCALE, layer, scale)));
-    Variable k =
-        visitor.at(
-            Site.KEY,
-            layer,
-            key.apply(x, first, scale -> visitor.at(Site.KEY_SCALE, layer, scale)));
-    Variable v = visitor.at(Site.VALUE, layer, value(x));
+    Variable q = input(InputPath.QUERY, Site.QUERY, Site.QUERY_SCALE, residual, x, visitor);
+    Variable k = input(InputPath.KEY, Site.KEY, Site.KEY_SCALE, residual, x, visitor);
+    Variable v = input(InputPath.VALUE, Site.VALUE, Site.VALUE, residual, x, visitor);
     Variable keys = visitor.fromTheFirst(Site.KEY, layer, k);
     Variable values = visitor.fromTheFirst(Site.VALUE, layer, v);
     Variable pattern = visitor.at(Site.PATTERN, layer, scores.pattern(q, keys, layer, visitor));
@@ -107,6 +99,34 @@ public final class Attention implements Part {
         Site.ATTENTION_OUTPUT,
         layer,
         output(mixed, scale -> visitor.at(Site.ATTENTION_OUTLET_SCALE, layer, scale)));
+  }
+
+  /** Queries, keys or values; where heads read copies of their own, of each head. */
+  private Variable input(
+      InputPath path, Site site, Site scales, Variable residual, Variable x, Site.Visitor visitor) {
+    Projection projection = projection(path);
+    int first = visitor.firstToken();
+    Optional<StreamReader.Differences> own = visitor.differences(site, layer);
+    return visitor.at(
+        site,
+        layer,
+        own.isEmpty()
+            ? projection.apply(x, first, scale -> visitor.at(scales, layer, scale))
+            : ofEach(path, residual, x, own.get(), first));
+  }
+
+  private Variable ofEach(
+      InputPath path, Variable residual, Variable x, StreamReader.Differences own, int first) {
+    Projection projection = projection(path);
+    Variable copies = normalised(own.of(residual), ScaleGradient.LIVE);
+    List<Variable> heads = new ArrayList<>();
+    for (int head = 0; head < config.heads(); head++) {
+      int copy = own.heads().indexOf(head);
+      Variable read = copy < 0 ? x : copies.slice(0, copy, copy + 1).reshape(x.shape());
+      int column = path == InputPath.QUERY ? head : keyHead(head);
+      heads.add(projection.apply(read, first, ScaleGradient.LIVE::seen, column));
+    }
+    return Variable.concat(0, heads);
   }
 
   /** {@return the number of heads, of queries and patterns} */
@@ -404,6 +424,21 @@ public final class Attention implements Part {
   private Variable output(Variable headOutput, UnaryOperator<Variable> scale) {
     Variable computed = Variable.resultOf(() -> output.apply(inRows(headOutput)));
     return outlet().apply(computed, scale);
+  }
+
+  /**
+   * What each head adds to the residual stream, [head, token, dModel], see {@link Outlet#share}.
+   */
+  Variable writes(Variable headOutput, Optional<Variable> scale) {
+    return outlet().share(headOutput.matmul(Variable.constant(outputWeight())), scale);
+  }
+
+  /** The same of one head, [1, token, dModel]. */
+  Variable write(int head, Variable headOutput, Optional<Variable> scale) {
+    return outlet()
+        .share(
+            headOutput.slice(0, head, head + 1).matmul(Variable.constant(outputWeight(head))),
+            scale);
   }
 
   /**

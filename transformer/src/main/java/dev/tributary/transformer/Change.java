@@ -2,14 +2,22 @@ package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Variable;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Collectors;
 
 /**
  * What is different in a run that is run again: an {@link Intervention}, a {@link
- * LatentIntervention}, or that it is {@link Frozen}. See {@link Run#with}.
+ * LatentIntervention}, a {@link WriteIntervention}, a {@link ReadIntervention}, an {@link
+ * EdgeIntervention}, or that it is {@link Frozen}. See {@link Run#with}.
  */
 public abstract sealed class Change
-    permits Intervention, LatentIntervention, Frozen, Change.Together {
+    permits Intervention,
+        LatentIntervention,
+        WriteIntervention,
+        ReadIntervention,
+        EdgeIntervention,
+        Frozen,
+        Change.Together {
   Change() {}
 
   /**
@@ -67,6 +75,11 @@ public abstract sealed class Change
     }
 
     @Override
+    Optional<StreamReader.Differences> differences(Site site, int layer, Run.Recorder run) {
+      return run.differences(changes, site, layer);
+    }
+
+    @Override
     public String toString() {
       return changes.stream().map(Change::toString).collect(Collectors.joining(", "));
     }
@@ -82,6 +95,11 @@ public abstract sealed class Change
 
   /** Whether something else may go on from a site than what arrived there. */
   abstract boolean changes(Site site);
+
+  /** How copies that readers of a site have differ from the residual stream, if they do. */
+  Optional<StreamReader.Differences> differences(Site site, int layer, Run.Recorder run) {
+    return Optional.empty();
+  }
 
   /** Refuses a base run that this change does not fit. */
   abstract void requireFits(Run base);

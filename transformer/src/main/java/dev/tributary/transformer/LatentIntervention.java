@@ -98,7 +98,7 @@ public final class LatentIntervention extends Change {
       if (site == decoder.place().site() && layer == decoder.place().layer()) {
         Variable before = result;
         result =
-            run.held(this)
+            run.held(this, read.site(), read.layer())
                 .map(
                     moved ->
                         before.plus(
@@ -146,7 +146,7 @@ public final class LatentIntervention extends Change {
     Variable moved =
         now.times(Variable.constant(Tensor.of(dictionary.dtype(), shape, factors)))
             .plus(Variable.constant(Tensor.of(dictionary.dtype(), shape, addends)));
-    run.hold(this, dictionary.inUnits(moved, x));
+    run.hold(this, read.site(), read.layer(), dictionary.inUnits(moved, x));
   }
 
   /** What the dictionary reads, [token, n], of what passes and what has passed. */

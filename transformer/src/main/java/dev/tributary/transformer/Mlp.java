@@ -40,7 +40,9 @@ public final class Mlp implements Part {
     this.output = weights.linear(Weight.MLP_OUTPUT, Weight.MLP_OUTPUT_BIAS);
   }
 
-  Variable apply(Variable residual, Site.Visitor visitor) {
+  Variable apply(Variable stream, Site.Visitor visitor) {
+    Variable residual =
+        visitor.differences(Site.MLP_INPUT, layer).map(own -> own.ofOne(stream)).orElse(stream);
     Variable x =
         entry()
             .map(n -> n.apply(residual, scale -> visitor.at(Site.MLP_SCALE, layer, scale)))

@@ -48,6 +48,12 @@ public final class Norm {
     return centred.rescaled(scale.apply(centred.rootMeanSquare(config.epsilon())), gain, shift);
   }
 
+  /** What shares of rows make of a sum without the bias, divided by the scale of the sum. */
+  Variable share(Variable shares, Variable scaleOfSum) {
+    Variable centred = config.centres() ? shares.centred(-1) : shares;
+    return centred.over(scaleOfSum).times(Variable.constant(gain));
+  }
+
   /**
    * What rows are divided by.
    *

@@ -45,6 +45,17 @@ public final class Outlet {
   }
 
   /**
+   * What shares of what the part computes add to the residual stream.
+   *
+   * @param shares [.., token, dModel]
+   * @param scaleOfAll that of the norm of all that the part computes, [token, 1], if there is one
+   */
+  Variable share(Variable shares, Optional<Variable> scaleOfAll) {
+    Variable normalised = norm.map(n -> n.share(shares, scaleOfAll.orElseThrow())).orElse(shares);
+    return multiplier == 1 ? normalised : normalised.times(multiplier);
+  }
+
+  /**
    * Gradients in the residual stream as gradients in what the part computes, the adjoint of {@link
    * #push}.
    *

@@ -34,17 +34,20 @@ public final class Run {
   private final List<Change> changes;
 
   /** What changes hold for later layers. */
-  private final Map<Change, Variable> held;
+  private final Map<Held, Variable> held;
 
   /** What it was asked to record. */
   private final Set<Site> sites;
+
+  /** What a change made of a site that passed. */
+  private record Held(Change change, Place place) {}
 
   private Run(
       Transformer model,
       int[] tokens,
       Set<Site> sites,
       List<Change> changes,
-      Map<Change, Variable> held,
+      Map<Held, Variable> held,
       Map<Place, Variable> recorded) {
     this.model = model;
     this.tokens = tokens;
@@ -94,7 +97,7 @@ public final class Run {
     private final Map<Place, Variable> recorded = new LinkedHashMap<>();
 
     /** What changes hold for later layers. */
-    private final Map<Change, Variable> held = new HashMap<>();
+    private final Map<Held, Variable> held = new HashMap<>();
 
     /** In which the model runs. */
     private final Scope scope = Scope.innermost();
@@ -135,7 +138,7 @@ public final class Run {
 
     /** Takes over what another run recorded before a layer. */
     void resume(Run base, int layer) {
-      base.held.forEach((change, variable) -> held.put(change, dependent(variable)));
+      base.held.forEach((of, variable) -> held.put(of, dependent(variable)));
       base.recorded.forEach(
           (place, variable) -> {
             boolean before =
@@ -148,6 +151,11 @@ public final class Run {
               recorded.put(place, dependent(variable));
             }
           });
+    }
+
+    /** What depends on nothing, and what follows on it if derivatives are kept. */
+    Variable leaf(Tensor value) {
+      return dependent(Variable.input(value));
     }
 
     private Variable dependent(Variable variable) {
@@ -209,15 +217,42 @@ public final class Run {
       return Objects.requireNonNull(recorded.get(at(site, layer)), site::name);
     }
 
-    /** Keeps for a change what was made of the sites that have passed. */
-    void hold(Change change, Variable variable) {
-      Scope.innermost().keepIn(scope, variable.value());
-      held.put(change, variable);
+    @Override
+    public Optional<StreamReader.Differences> differences(Site site, int layer) {
+      return differences(changes, site, layer);
     }
 
-    /** What a change holds. */
-    Optional<Variable> held(Change change) {
-      return Optional.ofNullable(held.get(change));
+    /** Of some changes, no more than one of which may say what is read. */
+    Optional<StreamReader.Differences> differences(List<Change> some, Site site, int layer) {
+      List<StreamReader.Differences> all = new ArrayList<>();
+      some.forEach(change -> change.differences(site, layer, this).ifPresent(all::add));
+      requireArgument(
+          all.size() <= 1, "%d changes of what is read for %s", all.size(), at(site, layer));
+      for (Site scale : List.of(Site.ATTENTION_SCALE, Site.QUERY_SCALE, Site.KEY_SCALE)) {
+        requireArgument(
+            all.isEmpty() || changes.stream().noneMatch(change -> change.changes(scale)),
+            "%s is changed, and heads that read streams of their own have scales of their own",
+            scale);
+      }
+      return all.stream().findFirst();
+    }
+
+    /** What has passed a site, if the model has it. */
+    Optional<Variable> ifRecorded(Site site, int layer) {
+      return Optional.ofNullable(recorded.get(at(site, layer)));
+    }
+
+    /**
+     * Keeps for a change what was made of the sites that have passed, the last of which is this.
+     */
+    void hold(Change change, Site site, int layer, Variable variable) {
+      Scope.innermost().keepIn(scope, variable.value());
+      held.put(new Held(change, at(site, layer)), variable);
+    }
+
+    /** What a change holds of a site. */
+    Optional<Variable> held(Change change, Site site, int layer) {
+      return Optional.ofNullable(held.get(new Held(change, at(site, layer))));
     }
 
     Transformer model() {

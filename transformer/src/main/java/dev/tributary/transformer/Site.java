@@ -136,6 +136,11 @@ public enum Site {
     /** The layer of a site of the whole model is 0. */
     Variable at(Site site, int layer, Variable variable);
 
+    /** How copies that readers of a site have differ from the residual stream, if they do. */
+    default Optional<StreamReader.Differences> differences(Site site, int layer) {
+      return Optional.empty();
+    }
+
     /** The token of the first row that passes. */
     default int firstToken() {
       return 0;

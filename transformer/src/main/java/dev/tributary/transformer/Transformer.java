@@ -503,11 +503,14 @@ public final class Transformer {
     for (Layer layer : layers.subList(firstLayer, layers.size())) {
       x = run.layer(layer, x);
     }
+    Variable last = x;
+    Variable read =
+        run.differences(Site.FINAL_NORMALISED, 0).map(own -> own.ofOne(last)).orElse(last);
     Variable normalised =
         run.at(
             Site.FINAL_NORMALISED,
             0,
-            finalNorm.apply(x, scale -> run.at(Site.FINAL_SCALE, 0, scale)));
+            finalNorm.apply(read, scale -> run.at(Site.FINAL_SCALE, 0, scale)));
     if (run.wants(Site.LOGITS)) {
       run.at(Site.LOGITS, 0, unembed(normalised));
     }

@@ -1,0 +1,61 @@
+package dev.tributary.attribution.dataset;
+
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.StreamWriter;
+
+/** What is heard of a source where an edge from it is missing. */
+public abstract class AblationValues {
+  /** What it writes in the plain run of the corrupted prompt, token by token. */
+  public static final AblationValues PATCHING =
+      new AblationValues("patching") {
+        @Override
+        Tensor heard(ComponentGraph graph, Tensor written, Run corrupted) {
+          return StreamWriter.written(corrupted, graph.input());
+        }
+      };
+
+  /** Nothing. */
+  public static final AblationValues ZERO =
+      new AblationValues("zero") {
+        @Override
+        Tensor heard(ComponentGraph graph, Tensor written, Run corrupted) {
+          return Tensor.zeros(written.dtype(), written.shape());
+        }
+      };
+
+  private final String name;
+
+  AblationValues(String name) {
+    this.name = name;
+  }
+
+  /**
+   * {@return what it writes in the mean}
+   *
+   * @param means over clean prompts
+   */
+  public static AblationValues of(WriteMeans means) {
+    return new AblationValues(means.toString()) {
+      @Override
+      Tensor heard(ComponentGraph graph, Tensor written, Run corrupted) {
+        return means.at(written.dtype(), written.shape());
+      }
+    };
+  }
+
+  /**
+   * What is heard of each source of a pair.
+   *
+   * @param graph of the model
+   * @param written in the clean run, [source, token, dModel]
+   * @param corrupted the plain run of the corrupted prompt
+   * @return of the shape of {@code written}
+   */
+  abstract Tensor heard(ComponentGraph graph, Tensor written, Run corrupted);
+
+  @Override
+  public String toString() {
+    return name;
+  }
+}

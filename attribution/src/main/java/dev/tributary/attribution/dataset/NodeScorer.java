@@ -1,0 +1,260 @@
+package dev.tributary.attribution.dataset;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.dataset.NodeScores.Kind;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Attention;
+import dev.tributary.transformer.Change;
+import dev.tributary.transformer.InputPath;
+import dev.tributary.transformer.ReadIntervention;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.StreamReader;
+import dev.tributary.transformer.StreamWriter;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.WriteIntervention;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Function;
+
+/**
+ * Scores of all nodes of a model over pairs of prompts: estimates of the metric of a run in which a
+ * node is as in the corrupted run, less that of the clean run; magnitudes of these, where a method
+ * drops layers.
+ *
+ * @param model that runs
+ * @param method how nodes are scored
+ */
+public record NodeScorer(Transformer model, NodeMethod method) {
+  private static final StreamWriter.Input INPUT = new StreamWriter.Input(Site.TOKEN_EMBEDDING);
+
+  /**
+   * Refuses to drop the only layer.
+   *
+   * @param model {@link #model()}
+   * @param method {@link #method()}
+   */
+  public NodeScorer {
+    requireArgument(
+        !method.dropsLayers() || model.layers() > 1,
+        "%s is a mean over other layers than that of a node, and this model has one",
+        method);
+  }
+
+  /**
+   * {@return the scores of one pair}
+   *
+   * @param pair of prompts
+   * @throws IllegalArgumentException if the model cannot run it, or its metric reads what does not
+   *     exist
+   */
+  public NodeScores score(Pair pair) {
+    try (Scope scope = Scope.open()) {
+      Run clean = model.run(NodeGradients.sites(), Pair.ids(pair.clean()));
+      Run corrupted = model.values(NodeGradients.sites(), Pair.ids(pair.corrupted()));
+      Function<Run, Variable> metric = pair.metric().against(clean);
+      Runs runs =
+          new Runs(
+              clean,
+              corrupted,
+              metric,
+              StreamWriter.written(clean, INPUT),
+              StreamWriter.written(corrupted, INPUT));
+      return method == NodeMethod.EXACT ? exact(runs) : estimated(runs);
+    }
+  }
+
+  /**
+   * Of a pair.
+   *
+   * @param cleanWrites what each source writes, [source, token, dModel]
+   * @param corruptedWrites the same of the other run
+   */
+  private record Runs(
+      Run clean,
+      Run corrupted,
+      Function<Run, Variable> metric,
+      Tensor cleanWrites,
+      Tensor corruptedWrites) {}
+
+  // ---- estimates ---------------------------------------------------------------------------
+
+  private NodeScores estimated(Runs runs) {
+    NodeGradients gradients = NodeGradients.of(runs.clean, runs.metric);
+    if (!method.dropsLayers()) {
+      return estimated(runs, gradients);
+    }
+    NodeScores sum = new NodeScores(model, runs.clean.length());
+    for (int layer = 0; layer < model.layers(); layer++) {
+      try (Scope scope = Scope.open()) {
+        int others = model.layers() - 1;
+        sum.combine(
+            estimated(runs, gradients.without(layer)), (all, own) -> all + Math.abs(own) / others);
+      }
+    }
+    return sum;
+  }
+
+  private NodeScores estimated(Runs runs, NodeGradients gradients) {
+    NodeScores scores = new NodeScores(model, runs.clean.length());
+    Tensor moved = runs.corruptedWrites.minus(runs.cleanWrites);
+    int source = 1;
+    for (int layer = 0; layer < model.layers(); layer++) {
+      try (Scope scope = Scope.open()) {
+        int heads = model.attention(layer).heads();
+        put(
+            scores.at(Kind.HEAD, layer),
+            moved
+                .slice(0, source, source + heads)
+                .times(gradients.at(Site.ATTENTION_OUTPUT, layer))
+                .sum(-1));
+        source += heads;
+        put(
+            scores.at(Kind.MLP, layer),
+            moved.slice(0, source, source + 1).times(gradients.at(Site.MLP_OUTPUT, layer)).sum(-1));
+        source++;
+        ofInputs(scores, runs, layer, gradients.at(Site.HEAD_OUTPUT, layer));
+      }
+    }
+    return scores;
+  }
+
+  private static void put(double[] scores, Tensor sums) {
+    System.arraycopy(sums.toDoubles(), 0, scores, 0, scores.length);
+  }
+
+  private void ofInputs(NodeScores scores, Runs runs, int layer, Tensor atHeads) {
+    Attention attention = model.attention(layer);
+    List<Tensor> gradients = ReaderGradients.atInputs(runs.clean, layer, atHeads);
+    Tensor q = runs.clean.value(Site.QUERY, layer);
+    Tensor k = attention.perHead(runs.clean.value(Site.KEY, layer));
+    Tensor v = attention.perHead(runs.clean.value(Site.VALUE, layer));
+    Tensor otherQ = runs.corrupted.value(Site.QUERY, layer);
+    Tensor otherK = attention.perHead(runs.corrupted.value(Site.KEY, layer));
+    Tensor otherV = attention.perHead(runs.corrupted.value(Site.VALUE, layer));
+    put(scores.at(Kind.VALUE, layer), otherV.minus(v).times(gradients.get(2)).sum(-1));
+    if (method.fixesPatterns()) {
+      Tensor slopes =
+          attention.valuesAlong(Variable.constant(atHeads), Variable.constant(v)).value();
+      Tensor clean = scores(attention, q, k);
+      Tensor pattern = pattern(attention, clean);
+      Tensor moved = pattern(attention, scores(attention, otherQ, k)).minus(pattern);
+      put(scores.at(Kind.QUERY, layer), moved.times(slopes).sum(-1));
+      ofKeys(scores.at(Kind.KEY, layer), attention, clean, scores(attention, q, otherK), slopes);
+    } else {
+      put(scores.at(Kind.QUERY, layer), otherQ.minus(q).times(gradients.get(0)).sum(-1));
+      put(scores.at(Kind.KEY, layer), otherK.minus(k).times(gradients.get(1)).sum(-1));
+    }
+  }
+
+  private static Tensor scores(Attention attention, Tensor q, Tensor k) {
+    return attention.scores(Variable.constant(q), Variable.constant(k), 0).value();
+  }
+
+  private static Tensor pattern(Attention attention, Tensor scores) {
+    return attention.pattern(Variable.constant(scores), 0).value();
+  }
+
+  /** How patterns move with one key after the other. */
+  private static void ofKeys(
+      double[] all, Attention attention, Tensor clean, Tensor corrupted, Tensor slopes) {
+    int heads = attention.heads();
+    int tokens = clean.shape().size(2);
+    Tensor pattern = pattern(attention, clean);
+    for (int token = 0; token < tokens; token++) {
+      try (Scope scope = Scope.open()) {
+        Tensor moved =
+            Tensor.concat(
+                2,
+                List.of(
+                    clean.slice(2, 0, token),
+                    corrupted.slice(2, token, token + 1),
+                    clean.slice(2, token + 1, tokens)));
+        double[] sums =
+            pattern(attention, moved)
+                .minus(pattern)
+                .times(slopes)
+                .reshape(heads, tokens * tokens)
+                .sum(-1)
+                .toDoubles();
+        for (int head = 0; head < heads; head++) {
+          all[head * tokens + token] = sums[head];
+        }
+      }
+    }
+  }
+
+  // ---- exact -------------------------------------------------------------------------------
+
+  private NodeScores exact(Runs runs) {
+    NodeScores scores = new NodeScores(model, runs.clean.length());
+    int source = 1;
+    for (int layer = 0; layer < model.layers(); layer++) {
+      Attention attention = model.attention(layer);
+      Tensor stream = runs.clean.residual(attention.reads()).value();
+      Tensor moved = runs.corrupted.residual(attention.reads()).value().minus(stream);
+      for (int head = 0; head < attention.heads(); head++) {
+        for (InputPath path : StreamReader.Head.PATHS) {
+          Kind kind =
+              switch (path) {
+                case QUERY -> Kind.QUERY;
+                case KEY -> Kind.KEY;
+                default -> Kind.VALUE;
+              };
+          StreamReader reader = new StreamReader.Head(layer, head, path);
+          Tensor nothing = Tensor.zeros(moved.dtype(), moved.shape());
+          exact(
+              scores.at(kind, layer),
+              head,
+              runs,
+              token -> ReadIntervention.add(reader, withRow(nothing, moved, token)));
+        }
+        exactWrite(
+            scores.at(Kind.HEAD, layer), head, runs, new StreamWriter.Head(layer, head), source++);
+      }
+      exactWrite(scores.at(Kind.MLP, layer), 0, runs, new StreamWriter.OfMlp(layer), source++);
+    }
+    return scores;
+  }
+
+  private static void exactWrite(
+      double[] scores, int head, Runs runs, StreamWriter writer, int source) {
+    Tensor clean = PairRuns.of(runs.cleanWrites, source);
+    Tensor corrupted = PairRuns.of(runs.corruptedWrites, source);
+    exact(
+        scores,
+        head,
+        runs,
+        token -> WriteIntervention.put(Map.of(writer, withRow(clean, corrupted, token))));
+  }
+
+  /** A change at one token. */
+  @FunctionalInterface
+  private interface AtToken {
+    Change change(int token);
+  }
+
+  private static void exact(double[] scores, int head, Runs runs, AtToken at) {
+    double clean = PairRuns.value(runs.metric, runs.clean);
+    int tokens = runs.clean.length();
+    for (int token = 0; token < tokens; token++) {
+      try (Scope scope = Scope.open()) {
+        Run patched = runs.clean.valuesWith(PairRuns.LAST, at.change(token));
+        scores[head * tokens + token] = PairRuns.value(runs.metric, patched) - clean;
+      }
+    }
+  }
+
+  /** Rows of one tensor but for one, which is another's. */
+  private static Tensor withRow(Tensor rows, Tensor other, int row) {
+    return Tensor.concat(
+        0,
+        List.of(
+            rows.slice(0, 0, row),
+            other.slice(0, row, row + 1),
+            rows.slice(0, row + 1, rows.shape().size(0))));
+  }
+}

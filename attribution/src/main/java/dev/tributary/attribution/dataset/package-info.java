@@ -1,0 +1,31 @@
+/**
+ * What edges among components say over a data set, and circuits that are tested.
+ *
+ * <p>In reading order: a {@link dev.tributary.attribution.dataset.Pair} is two prompts and what is
+ * measured of them, its {@link dev.tributary.attribution.dataset.PairMetric}; a {@link
+ * dev.tributary.attribution.dataset.ComponentGraph} has the components of a model as sources and
+ * readers and every edge among them. An {@link dev.tributary.attribution.dataset.EdgeScorer} scores
+ * all edges of a pair by an {@link dev.tributary.attribution.dataset.EdgeMethod}, where missing
+ * edges are heard as {@link dev.tributary.attribution.dataset.AblationValues} say, perhaps {@link
+ * dev.tributary.attribution.dataset.WriteMeans}; {@link
+ * dev.tributary.attribution.dataset.EdgeTotals} are sums over pairs.
+ *
+ * <p>An {@link dev.tributary.attribution.dataset.Importance} chooses edges for a {@link
+ * dev.tributary.attribution.dataset.ComponentCircuit}; a {@link
+ * dev.tributary.attribution.dataset.CircuitEvaluator} runs it, all else missing, {@link
+ * dev.tributary.attribution.dataset.CircuitTotals} say how faithful it is and a {@link
+ * dev.tributary.attribution.dataset.FaithfulnessCurve} how that grows with its size. {@link
+ * dev.tributary.attribution.dataset.Agreement} compares scores with a truth.
+ *
+ * <p>Single tokens: a {@link dev.tributary.attribution.dataset.NodeScorer} scores queries, keys,
+ * values and writes of a pair by a {@link dev.tributary.attribution.dataset.NodeMethod}; {@link
+ * dev.tributary.attribution.dataset.NodeScores} hold them.
+ *
+ * <p>How: {@code PairRuns} are the two plain runs of a pair, {@code ReaderGradients} the gradients
+ * at the copies of the residual stream that readers have, {@code NodeGradients} those at what parts
+ * compute.
+ */
+@NullMarked
+package dev.tributary.attribution.dataset;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,332 @@
+package dev.tributary.attribution.dataset;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.DynamicContainer.dynamicContainer;
+import static org.junit.jupiter.api.DynamicTest.dynamicTest;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import dev.tributary.attribution.ExpectedTensors;
+import dev.tributary.attribution.Oracles;
+import dev.tributary.core.Scope;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumMap;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.IntFunction;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.DynamicNode;
+import org.junit.jupiter.api.TestFactory;
+
+/**
+ * What independent programs computed in 64 bits of edges over pairs of prompts: every case of the
+ * oracle {@code reference-datasets}. An expected tensor that is not compared is a failure.
+ */
+class DatasetReferenceTest {
+  /** Of the largest magnitude of a tensor; both sides compute in 64 bits. */
+  private static final double TOLERANCE = 1e-9;
+
+  private static final String PAIRS = ".pairs";
+
+  @TestFactory
+  Stream<? extends DynamicNode> everyCase() throws IOException {
+    return Oracles.tests(
+        "reference-datasets",
+        folder -> {
+          List<Path> cases;
+          try (Stream<Path> files = Files.list(folder)) {
+            cases = files.filter(Files::isDirectory).sorted().toList();
+          }
+          assertEquals(7, cases.size());
+          return cases.stream()
+              .filter(path -> !path.getFileName().toString().startsWith("tracr"))
+              .map(path -> dynamicContainer(path.getFileName().toString(), tests(path)));
+        });
+  }
+
+  private static Stream<DynamicNode> tests(Path path) {
+    List<DynamicNode> tests = new ArrayList<>();
+    tests.add(dynamicTest("graph", () -> in(path, DatasetReferenceTest::compareGraph)));
+    tests.add(dynamicTest("tensors", () -> in(path, DatasetReferenceTest::compareTensors)));
+    tests.add(dynamicTest("circuits", () -> in(path, DatasetReferenceTest::compareCircuits)));
+    tests.add(dynamicTest("areas", () -> in(path, DatasetReferenceTest::compareAreas)));
+    return tests.stream();
+  }
+
+  private interface Comparison {
+    void of(ReferenceCase expected) throws IOException;
+  }
+
+  private static void in(Path path, Comparison comparison) throws IOException {
+    try (Scope scope = Scope.open()) {
+      comparison.of(ReferenceCase.read(path));
+    }
+  }
+
+  private static void compareGraph(ReferenceCase expected) {
+    ComponentGraph graph = expected.graph();
+    assertNames(expected, "sources", graph.sources());
+    assertNames(expected, "readers", graph.readers());
+    assertNames(expected, "edges", graph.edges());
+  }
+
+  private static void assertNames(ReferenceCase expected, String key, List<?> own) {
+    List<String> names = new ArrayList<>();
+    expected.expected().get(key).forEach(name -> names.add(name.asText()));
+    assertEquals(names, own.stream().map(Object::toString).toList());
+  }
+
+  private static void compareTensors(ReferenceCase expected) throws IOException {
+    Tensors tensors = new Tensors(expected);
+    ExpectedTensors.compare(
+        expected.folder().resolve("expected.safetensors"), tensors::computed, TOLERANCE);
+  }
+
+  private static void compareCircuits(ReferenceCase expected) {
+    JsonNode circuits = expected.expected().get("circuits");
+    Set<String> compared = new HashSet<>();
+    for (String metric : List.of("logit_difference", "kl")) {
+      double[] scores = scores(expected, metric, "patching", EdgeMethod.eapIgInputs(5));
+      JsonNode own = circuits.get(metric);
+      compare(
+          expected,
+          metric,
+          "patching",
+          own.get("top_absolute"),
+          true,
+          count -> Importance.ABSOLUTE.top(expected.graph(), scores, count));
+      compare(
+          expected,
+          metric,
+          "patching",
+          own.get("top_signed"),
+          true,
+          count -> Importance.SIGNED.top(expected.graph(), scores, count));
+      compare(
+          expected,
+          metric,
+          "patching",
+          own.get("greedy_absolute"),
+          true,
+          count -> Importance.ABSOLUTE.greedy(expected.graph(), scores, count));
+      compared.add(metric);
+    }
+    for (String ablation : List.of("zero", "mean", "mean_positional")) {
+      String metric = "logit_difference";
+      JsonNode own = circuits.get(metric + "/" + ablation);
+      if (own != null) {
+        double[] scores = scores(expected, metric, ablation, EdgeMethod.EAP);
+        double empty =
+            evaluator(expected, ablation).evaluate(expected.pairs(metric), List.of()).empty();
+        assertNear(own.get("empty_metric").asDouble(), empty);
+        for (String pruned : List.of("pruned", "not_pruned")) {
+          compare(
+              expected,
+              metric,
+              ablation,
+              own.get(pruned),
+              pruned.equals("pruned"),
+              count -> Importance.ABSOLUTE.top(expected.graph(), scores, count));
+        }
+        compared.add(metric + "/" + ablation);
+      }
+    }
+    Set<String> all = new HashSet<>();
+    circuits.fieldNames().forEachRemaining(all::add);
+    assertEquals(all, compared);
+  }
+
+  private static double[] scores(
+      ReferenceCase expected, String metric, String ablation, EdgeMethod method) {
+    return new EdgeScorer(expected.model(), expected.graph(), expected.ablation(ablation), method)
+        .score(expected.pairs(metric))
+        .means();
+  }
+
+  private static CircuitEvaluator evaluator(ReferenceCase expected, String ablation) {
+    return new CircuitEvaluator(expected.model(), expected.graph(), expected.ablation(ablation));
+  }
+
+  /** Circuits of some numbers of edges. */
+  private static void compare(
+      ReferenceCase expected,
+      String metric,
+      String ablation,
+      JsonNode circuits,
+      boolean pruned,
+      IntFunction<ComponentCircuit> chosen) {
+    List<ComponentCircuit> own = new ArrayList<>();
+    for (JsonNode circuit : circuits) {
+      int count = FaithfulnessCurve.count(expected.graph(), circuit.get("fraction").asDouble());
+      ComponentCircuit all = chosen.apply(count);
+      if (pruned) {
+        assertEquals(circuit.get("n").asInt(), count);
+        assertEquals(ExpectedTensors.integers(circuit.get("edges")), all.edges());
+        assertEquals(
+            ExpectedTensors.integers(circuit.get("edges_after_pruning")), all.pruned().edges());
+      }
+      own.add(pruned ? all.pruned() : all);
+    }
+    CircuitTotals totals = evaluator(expected, ablation).evaluate(expected.pairs(metric), own);
+    for (int i = 0; i < own.size(); i++) {
+      assertNear(circuits.get(i).get("metric").asDouble(), totals.metric(i));
+      assertNear(circuits.get(i).get("faithfulness").asDouble(), totals.faithfulness(i));
+    }
+  }
+
+  private static void compareAreas(ReferenceCase expected) {
+    Map<String, double[]> scores = new HashMap<>();
+    for (Map.Entry<String, JsonNode> area : expected.expected().get("areas").properties()) {
+      List<String> names = List.of(area.getKey().split("/", -1));
+      double[] own =
+          scores.computeIfAbsent(
+              names.get(0),
+              any ->
+                  scores(expected, "logit_difference", "patching", Tensors.method(names.get(0))));
+      compareArea(
+          expected,
+          area.getValue(),
+          own,
+          Importance.valueOf(names.get(1).toUpperCase(Locale.ROOT)));
+    }
+  }
+
+  private static void compareArea(
+      ReferenceCase expected, JsonNode area, double[] scores, Importance importance) {
+    List<ComponentCircuit> circuits = new ArrayList<>();
+    for (double fraction : FaithfulnessCurve.FRACTIONS) {
+      int count = FaithfulnessCurve.count(expected.graph(), fraction);
+      assertEquals(area.get("n").get(circuits.size()).asInt(), count);
+      circuits.add(importance.top(expected.graph(), scores, count).pruned());
+    }
+    FaithfulnessCurve curve =
+        FaithfulnessCurve.of(
+            FaithfulnessCurve.FRACTIONS,
+            evaluator(expected, "patching").evaluate(expected.pairs("logit_difference"), circuits));
+    assertEquals(FaithfulnessCurve.FRACTIONS.size(), area.get("fractions").size());
+    for (int i = 0; i < circuits.size(); i++) {
+      assertEquals(area.get("fractions").get(i).asDouble(), curve.fractions().get(i));
+      assertNear(area.get("faithfulness").get(i).asDouble(), curve.faithfulness().get(i));
+    }
+    assertNear(area.get("cpr").asDouble(), curve.cpr());
+    assertNear(area.get("cmd").asDouble(), curve.cmd());
+    assertNear(area.get("average").asDouble(), curve.average());
+  }
+
+  private static void assertNear(double expected, double actual) {
+    assertEquals(expected, actual, TOLERANCE * Math.max(1, Math.abs(expected)));
+  }
+
+  /** What a case computes, by the names of the oracle. */
+  private record Tensors(
+      ReferenceCase of,
+      Map<String, List<double[]>> byPair,
+      Map<NodeMethod, List<NodeScores>> nodes) {
+    Tensors(ReferenceCase of) {
+      this(of, new HashMap<>(), new EnumMap<>(NodeMethod.class));
+    }
+
+    @Nullable Supplier<double[]> computed(String name) {
+      String[] parts = name.replace(PAIRS, "").split("/", -1);
+      if (name.startsWith("nodes/")) {
+        NodeMethod method = NodeMethod.valueOf(parts[1].toUpperCase(Locale.ROOT));
+        return () -> ofNodes(method, parts[2]);
+      }
+      if (parts.length == 2) {
+        return () ->
+            flat(
+                scores(parts[0], "patching", EdgeMethod.EAP, false).stream()
+                    .map(
+                        own ->
+                            new double[] {parts[1].equals("clean") ? own.clean() : own.corrupted()})
+                    .toList());
+      }
+      if (parts[2].equals("means")) {
+        return () -> of.means(parts[1]).toDoubles();
+      }
+      return () -> {
+        List<double[]> pairs =
+            byPair.computeIfAbsent(
+                name.replace(PAIRS, ""), any -> ofPairs(parts[0], parts[1], parts[2]));
+        return name.endsWith(PAIRS) ? flat(pairs) : mean(pairs);
+      };
+    }
+
+    private List<double[]> ofPairs(String metric, String ablation, String method) {
+      boolean nodes = method.startsWith("node_");
+      return scores(metric, ablation, method(method.replace("node_", "")), nodes).stream()
+          .map(PairScores::toArray)
+          .toList();
+    }
+
+    private List<PairScores> scores(
+        String metric, String ablation, EdgeMethod method, boolean nodes) {
+      EdgeScorer scorer = new EdgeScorer(of.model(), of.graph(), of.ablation(ablation), method);
+      return of.pairs(metric).stream()
+          .map(pair -> nodes ? scorer.scoreSources(pair) : scorer.score(pair))
+          .toList();
+    }
+
+    private static EdgeMethod method(String name) {
+      return switch (name) {
+        case "eap" -> EdgeMethod.EAP;
+        case "eap_ig_inputs" -> EdgeMethod.eapIgInputs(5);
+        case "eap_ig_inputs_50" -> EdgeMethod.eapIgInputs(50);
+        case "eap_ig_activations" -> EdgeMethod.eapIgActivations(5);
+        case "eap_ig_activations_pooled" -> EdgeMethod.eapIgPooledActivations(5);
+        case "clean_corrupted" -> EdgeMethod.CLEAN_CORRUPTED;
+        case "eap_qk_fix" -> EdgeMethod.QK_FIX;
+        case "exact" -> EdgeMethod.EXACT;
+        default -> throw new AssertionError(name);
+      };
+    }
+
+    private double[] ofNodes(NodeMethod method, String name) {
+      NodeScores.Kind kind =
+          switch (name) {
+            case "q" -> NodeScores.Kind.QUERY;
+            case "k" -> NodeScores.Kind.KEY;
+            case "v" -> NodeScores.Kind.VALUE;
+            case "head" -> NodeScores.Kind.HEAD;
+            case "mlp" -> NodeScores.Kind.MLP;
+            default -> throw new AssertionError(name);
+          };
+      List<NodeScores> pairs =
+          nodes.computeIfAbsent(
+              method,
+              any -> {
+                NodeScorer scorer = new NodeScorer(of.model(), method);
+                return of.pairs("logit_difference").stream().map(scorer::score).toList();
+              });
+      return pairs.stream()
+          .flatMapToDouble(
+              pair ->
+                  Arrays.stream(
+                      ExpectedTensors.stack(of.model().layers(), layer -> pair.of(kind, layer))))
+          .toArray();
+    }
+
+    private static double[] flat(List<double[]> pairs) {
+      return pairs.stream().flatMapToDouble(Arrays::stream).toArray();
+    }
+
+    private static double[] mean(List<double[]> pairs) {
+      double[] mean = new double[pairs.get(0).length];
+      for (double[] pair : pairs) {
+        for (int i = 0; i < mean.length; i++) {
+          mean[i] += pair[i] / pairs.size();
+        }
+      }
+      return mean;
+    }
+  }
+}
