@@ -18,6 +18,7 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Encoding;
+import dev.tributary.transformer.Oracles;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;

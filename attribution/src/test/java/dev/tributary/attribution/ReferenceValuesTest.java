@@ -16,6 +16,7 @@ import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.LatentActivation;
+import dev.tributary.transformer.Oracles;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;

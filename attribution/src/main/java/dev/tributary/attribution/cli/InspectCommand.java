@@ -128,12 +128,13 @@ final class InspectCommand implements Callable<Integer> {
     Path config = path.resolve("config.json"); // of a model, or of a dictionary
     boolean model =
         !dictionaries().contains(config) && (adapter.isPresent() || Files.exists(config));
-    if (!model) {
-      unreadable.ifPresent(lines::add);
-    }
     if (model) {
       attempt(() -> model(described));
-    } else if (Files.exists(path.resolve("adapter_config.json"))) {
+    }
+    if (!model || problem.isPresent()) { // then the config may be that of a dictionary
+      unreadable.ifPresent(lines::add);
+    }
+    if (!model && Files.exists(path.resolve("adapter_config.json"))) {
       attempt(() -> adapter(Adapter.open(path), described));
     }
     if (Tokenizers.isOne(path)) {

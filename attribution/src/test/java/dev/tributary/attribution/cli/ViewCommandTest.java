@@ -2,16 +2,14 @@ package dev.tributary.attribution.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import dev.tributary.attribution.Oracles;
+import dev.tributary.transformer.Oracles;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -35,9 +33,7 @@ class ViewCommandTest {
 
   @Test
   void view_graphOfCircuitTracer_isShown() throws IOException {
-    Optional<Path> exports = Oracles.find("reference-graphs/llama-relu/export");
-    assumeTrue(exports.isPresent(), "no folder reference-graphs where tributary.oracles points");
-    Path graph = exports.get().resolve("llama-relu.json");
+    Path graph = Oracles.folder("reference-graphs/llama-relu/export").resolve("llama-relu.json");
     Path page = folder.resolve("page.html");
     Invocation shown = Invocation.of("view", graph, "--html", page, "--json");
     JsonNode json = new ObjectMapper().readTree(shown.out());

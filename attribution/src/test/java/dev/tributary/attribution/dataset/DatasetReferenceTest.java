@@ -6,8 +6,8 @@ import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.tributary.attribution.ExpectedTensors;
-import dev.tributary.attribution.Oracles;
 import dev.tributary.core.Scope;
+import dev.tributary.transformer.Oracles;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -13,14 +12,13 @@ import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Circuit.Edge;
 import dev.tributary.attribution.Circuit.Group;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Oracles;
 import dev.tributary.transformer.InputPath;
+import dev.tributary.transformer.Oracles;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
-import java.util.Optional;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -38,9 +36,7 @@ class AttributionGraphReaderTest {
   }
 
   private static Path reference() {
-    Optional<Path> folder = Oracles.find("reference-graphs/llama-relu/export");
-    assumeTrue(folder.isPresent(), "no folder reference-graphs where tributary.oracles points");
-    return folder.get().resolve("llama-relu.json");
+    return Oracles.folder("reference-graphs/llama-relu/export").resolve("llama-relu.json");
   }
 
   /** All but what is its own: slug, threshold, and influence, which is of what was not pruned. */

@@ -17,6 +17,7 @@ import dev.tributary.core.Tensor;
 import dev.tributary.transformer.DecoderRows;
 import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.MlpActivation;
+import dev.tributary.transformer.Oracles;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
@@ -37,7 +38,6 @@ import java.util.Objects;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.DynamicNode;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
@@ -70,18 +70,10 @@ class CircuitTracerTest {
 
   @TempDir private Path folder;
 
-  private static Path oracle() {
-    Path oracles = Path.of(System.getProperty("tributary.oracles", "../shared"));
-    Path found = Path.of("..").resolve(oracles).resolve("reference-graphs");
-    Assumptions.assumeTrue(
-        Files.isDirectory(found), "no folder reference-graphs where tributary.oracles points");
-    return found.toAbsolutePath().normalize();
-  }
-
   @TestFactory
   Stream<DynamicNode> everyCase() throws IOException {
     List<Path> cases;
-    try (Stream<Path> files = Files.list(oracle())) {
+    try (Stream<Path> files = Files.list(Oracles.folder("reference-graphs"))) {
       cases = files.filter(path -> Files.exists(path.resolve("transcoders"))).sorted().toList();
     }
     assertTrue(!cases.isEmpty(), "no cases");

@@ -19,6 +19,7 @@ import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.MlpActivation;
+import dev.tributary.transformer.Oracles;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
@@ -38,7 +39,6 @@ import java.util.Set;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
-import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.DynamicNode;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
@@ -90,17 +90,8 @@ class DictionaryReferenceTest {
 
   @TempDir Path temporary;
 
-  private static Optional<Path> oracle(String name) {
-    Path oracles = Path.of(System.getProperty("tributary.oracles", "../shared"));
-    return Optional.of(Path.of("..").resolve(oracles).resolve(name).toAbsolutePath().normalize())
-        .filter(Files::isDirectory);
-  }
-
   private static Path folder(String name) {
-    Optional<Path> found = oracle(ORACLE);
-    Assumptions.assumeTrue(
-        found.isPresent(), "no folder " + ORACLE + " where tributary.oracles points");
-    return found.orElseThrow().resolve(name);
+    return Oracles.folder(ORACLE).resolve(name);
   }
 
   private static JsonNode json(String name) throws IOException {

@@ -1,4 +1,4 @@
-package dev.tributary.attribution;
+package dev.tributary.transformer;
 
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
@@ -27,6 +27,15 @@ public final class Oracles {
     return Optional.of(ROOT.resolve(oracles).resolve(name).normalize()).filter(Files::isDirectory);
   }
 
+  /** The oracle of this name; where it is missing the test is skipped. */
+  public static Path folder(String name) {
+    return find(name).orElseGet(() -> Assumptions.abort(missing(name)));
+  }
+
+  private static String missing(String name) {
+    return "no folder " + name + " where tributary.oracles points";
+  }
+
   /** The file that the system property {@code tributary.NAME} names, seen from there too. */
   public static Optional<Path> file(String name) {
     return Optional.ofNullable(System.getProperty("tributary." + name))
@@ -39,10 +48,7 @@ public final class Oracles {
     if (folder.isPresent()) {
       return tests.of(folder.get());
     }
-    return Stream.of(
-        dynamicTest(
-            name,
-            () -> Assumptions.abort("no folder " + name + " where tributary.oracles points")));
+    return Stream.of(dynamicTest(name, () -> Assumptions.abort(missing(name))));
   }
 
   /** The tests of one oracle's folder. */
