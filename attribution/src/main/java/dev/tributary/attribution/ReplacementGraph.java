@@ -4,21 +4,13 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Dictionary;
-import dev.tributary.transformer.InputPath;
-import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
-import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.BitSet;
-import java.util.Comparator;
 import java.util.EnumSet;
 import java.util.List;
-import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.stream.IntStream;
 
@@ -234,6 +226,11 @@ public final class ReplacementGraph {
     return List.copyOf(nodes);
   }
 
+  /** How many nodes there are of each sort. */
+  Sizes sizes() {
+    return sizes;
+  }
+
   /** {@return how many of the nodes are latents: the first} */
   public int latentCount() {
     return sizes.latents;
@@ -445,88 +442,6 @@ public final class ReplacementGraph {
       Run run, Circuit.Labels labels, List<String> texts, double nodeShare, double edgeShare) {
     requireArgument(
         texts.size() == sizes.outputs, "%d texts of %d outputs", texts.size(), sizes.outputs);
-    Kept kept = prune(nodeShare, edgeShare);
-    BitSet linked = new BitSet();
-    linked.set(sizes.firstOutput(), sizes.nodes());
-    forEachKept(
-        kept,
-        (target, source, weight) -> {
-          linked.set(target);
-          linked.set(source);
-        });
-    int[] order =
-        linked.stream()
-            .boxed()
-            .sorted(
-                Comparator.<Integer, Point>comparing(node -> point(run.model(), node))
-                    .thenComparing(Comparator.naturalOrder()))
-            .mapToInt(Integer::intValue)
-            .toArray();
-    int[] index = new int[sizes.nodes()];
-    List<Circuit.Member> members = new ArrayList<>();
-    List<Circuit.Input> inputs = new ArrayList<>();
-    for (int node : order) {
-      index[node] = members.size();
-      if (node < sizes.latents || node >= sizes.firstOutput()) {
-        inputs.add(new Circuit.Input(members.size(), InputPath.ALL, certificate(node)));
-      }
-      members.add(member(run, texts, node));
-    }
-    List<Circuit.Edge> edges = new ArrayList<>();
-    forEachKept(
-        kept,
-        (target, source, weight) ->
-            edges.add(new Circuit.Edge(index[source], index[target], InputPath.ALL, weight)));
-    edges.sort(
-        Comparator.comparingInt(Circuit.Edge::target).thenComparingInt(Circuit.Edge::source));
-    return new Circuit(
-        new Circuit.Origin(
-            labels,
-            Arrays.stream(run.tokens()).boxed().toList(),
-            run.model().layers(),
-            ScaleGradient.DETACHED,
-            EdgeMeasure.ACTIVATION),
-        members,
-        edges,
-        inputs,
-        List.of(),
-        List.of());
-  }
-
-  /** Where a node writes; of an output, the point after all. */
-  private Point point(Transformer model, int node) {
-    if (node < sizes.latents) {
-      Latent latent = (Latent) nodes.get(node);
-      Dictionary dictionary = model.dictionary(latent.dictionary());
-      return model.mlp(ReplacementModel.layer(dictionary)).writes();
-    }
-    if (node < sizes.firstEmbedding()) {
-      int tokens = sizes.errors / model.layers();
-      return model.mlp((node - sizes.latents) / tokens).writes();
-    }
-    return node < sizes.firstOutput() ? Point.EMBEDDING : model.end().next();
-  }
-
-  private Circuit.Member member(Run run, List<String> texts, int node) {
-    OptionalDouble none = OptionalDouble.empty();
-    int output = node - sizes.firstOutput();
-    return new Circuit.Member(
-        nodes.get(node),
-        point(run.model(), node),
-        node < sizes.latents ? OptionalDouble.of(activations[node]) : none,
-        none,
-        output >= 0 || sizes.outputs > 1
-            ? none
-            : OptionalDouble.of(rows.get(sizes.firstOutput(), node)),
-        output < 0
-            ? Optional.empty()
-            : Optional.of(
-                new Circuit.Output(
-                    texts.get(output),
-                    nodes.get(node).coordinates().token().orElse(run.lastToken()),
-                    certificate(node).affine().stream()
-                        .mapToDouble(Certificate.Affine::recorded)
-                        .findFirst(),
-                    outputWeights[output])));
+    return new ReplacementCircuit(this, run, texts).of(labels, prune(nodeShare, edgeShare));
   }
 }

@@ -5,7 +5,6 @@ import static dev.tributary.core.Checks.requireArgument;
 import dev.tributary.attribution.AdjacencyRows.Range;
 import dev.tributary.attribution.AdjacencyRows.Row;
 import dev.tributary.attribution.Embedding.EmbeddingPart;
-import dev.tributary.attribution.ReplacementGraph.LeftOut;
 import dev.tributary.attribution.ReplacementGraph.Settings;
 import dev.tributary.attribution.ReplacementGraph.Sizes;
 import dev.tributary.autodiff.Variable;
@@ -404,7 +403,7 @@ final class ReplacementGraphBuilder {
 
   /** The graph of some latents, given in their order. */
   private ReplacementGraph finished(int[] latents) {
-    Sizes kept = new Sizes(latents.length, sizes.errors(), sizes.embeddings(), outputs.size());
+    ChosenLatents chosen = new ChosenLatents(model, sizes, latents, settings.leftOut());
     List<Node> nodes = new ArrayList<>();
     double[] activations = new double[latents.length];
     int at = 0;
@@ -429,12 +428,12 @@ final class ReplacementGraphBuilder {
       nodes.add(new Embedding(EmbeddingPart.TOKEN, token));
     }
     outputs.forEach(output -> nodes.add(output.node()));
-    List<Row> left = latents.length == sizes.latents() ? rows : chosen(latents, kept);
+    List<Row> left = latents.length == sizes.latents() ? rows : chosen(chosen);
     int[] explained =
         IntStream.concat(IntStream.of(latents), IntStream.range(sizes.firstOutput(), sizes.nodes()))
             .toArray();
     return new ReplacementGraph(
-        kept,
+        chosen.sizes(),
         nodes,
         activations,
         outputs.stream().mapToDouble(ReplacementOutput::weight).toArray(),
@@ -444,77 +443,15 @@ final class ReplacementGraphBuilder {
   }
 
   /** The rows of a graph of some latents; what others write is left out. */
-  private List<Row> chosen(int[] latents, Sizes kept) {
-    int[] index = new int[sizes.latents()];
-    Arrays.fill(index, -1);
-    for (int i = 0; i < latents.length; i++) {
-      index[latents[i]] = i;
-    }
-    int[] error = errors();
-    List<Row> result = AdjacencyRows.none(kept.nodes());
-    for (int i = 0; i < latents.length; i++) {
-      result.set(i, chosen(latents[i], index, error, kept));
-      rows.set(latents[i], AdjacencyRows.NONE);
-    }
-    for (int i = 0; i < outputs.size(); i++) {
-      result.set(kept.firstOutput() + i, chosen(sizes.firstOutput() + i, index, error, kept));
-    }
-    return result;
-  }
-
-  /** For each latent the error of its layer and token. */
-  private int[] errors() {
-    int[] result = new int[sizes.latents()];
-    for (int i = 0; i < model.dictionaries().size(); i++) {
-      int layer = ReplacementModel.layer(model.dictionaries().get(i));
-      for (int token = 0; token < model.tokens(); token++) {
-        Arrays.fill(
-            result,
-            model.start(i, token),
-            model.start(i, token + 1),
-            layer * model.tokens() + token);
+  private List<Row> chosen(ChosenLatents chosen) {
+    List<Row> result = AdjacencyRows.none(chosen.sizes().nodes());
+    for (int node = 0; node < sizes.nodes(); node++) {
+      if (chosen.has(node)) {
+        ChosenLatents.Rest rest = chosen.of(rows.get(node));
+        result.set(chosen.index(node), rest.row());
+        leftOut[node] = rest.leftOut();
       }
-    }
-    return result;
-  }
-
-  private Row chosen(int node, int[] index, int[] error, Sizes kept) {
-    Row row = rows.get(node);
-    List<Range> ranges = new ArrayList<>();
-    int first = -1;
-    int last = -1;
-    for (Range range : row.sources()) {
-      for (int source = range.from(); source < range.to(); source++) {
-        int own =
-            source < sizes.latents() ? index[source] : source - sizes.latents() + kept.latents();
-        if (own >= 0 && own != last + 1) {
-          if (first >= 0) {
-            ranges.add(new Range(first, last + 1));
-          }
-          first = own;
-        } else if (own >= 0 && first < 0) {
-          first = own;
-        }
-        last = own >= 0 ? own : last;
-      }
-    }
-    if (first >= 0) {
-      ranges.add(new Range(first, last + 1));
-    }
-    Row result = Row.zeros(model.dtype(), ranges);
-    int at = 0;
-    int place = 0;
-    for (Range range : row.sources()) {
-      for (int source = range.from(); source < range.to(); source++, at++) {
-        double number = row.numbers().get(at);
-        if (source >= sizes.latents() || index[source] >= 0) {
-          result.numbers().add(place++, number);
-        } else if (settings.leftOut() == LeftOut.IN_ERRORS) {
-          result.numbers().add(result.place(kept.latents() + error[source]), number);
-        } else {
-          leftOut[node] += number;
-        }
-      }
+      rows.set(node, AdjacencyRows.NONE);
     }
     return result;
   }

@@ -1,13 +1,9 @@
 package dev.tributary.attribution;
 
-import static dev.tributary.core.Checks.requireArgument;
-
 import dev.tributary.core.TopK;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.function.DoubleConsumer;
-import java.util.function.IntUnaryOperator;
-import java.util.stream.IntStream;
 
 /**
  * A directed graph without cycles whose edges have weights, and what of it matters to some of its
@@ -38,6 +34,11 @@ final class WeightedGraph {
 
     /** Edges into a node: from where, ascending, and |weight|. */
     void read(int node, int[] sources, double[] magnitudes);
+
+    /** What others call an edge, which lies at some place, row by row. */
+    default int number(int place) {
+      return place;
+    }
   }
 
   private final Rows rows;
@@ -45,22 +46,9 @@ final class WeightedGraph {
   /** Nodes, each after all that it has edges to. */
   private final int[] backwards;
 
-  /** The number of an edge for others, by its place in rows. */
-  private final IntUnaryOperator number;
-
-  /** Edges that lie in rows; they are numbered row by row. */
   WeightedGraph(Rows rows) {
-    this(rows, IntUnaryOperator.identity());
-  }
-
-  private WeightedGraph(Rows rows, IntUnaryOperator number) {
     this.rows = rows;
     this.backwards = rows.backwards();
-    this.number = number;
-  }
-
-  private WeightedGraph(Listed rows) {
-    this(rows, place -> rows.sorted[place]);
   }
 
   /**
@@ -70,116 +58,7 @@ final class WeightedGraph {
    *     a cycle
    */
   WeightedGraph(int nodes, int[] sources, int[] targets, double[] weights) {
-    this(Listed.of(nodes, sources, targets, weights));
-  }
-
-  /** Edges in any order, sorted by target, then source. */
-  private static final class Listed implements Rows {
-    private final int[] sources;
-    private final double[] magnitudes;
-    private final int[] first;
-    private final int[] sorted;
-    private final int[] backwards;
-
-    private Listed(
-        int[] sources, double[] magnitudes, int[] first, int[] sorted, int... backwards) {
-      this.sources = sources;
-      this.magnitudes = magnitudes;
-      this.first = first;
-      this.sorted = sorted;
-      this.backwards = backwards;
-    }
-
-    static Listed of(int nodes, int[] sources, int[] targets, double[] weights) {
-      requireArgument(
-          sources.length == targets.length && sources.length == weights.length,
-          "edges with %d sources, %d targets and %d weights",
-          sources.length,
-          targets.length,
-          weights.length);
-      for (int edge = 0; edge < weights.length; edge++) {
-        requireArgument(
-            Math.min(sources[edge], targets[edge]) >= 0
-                && Math.max(sources[edge], targets[edge]) < nodes,
-            "edge %d leads from node %d to node %d of %d nodes",
-            edge,
-            sources[edge],
-            targets[edge],
-            nodes);
-        requireArgument(
-            Double.isFinite(weights[edge]), "edge %d has weight %s", edge, weights[edge]);
-      }
-      int[] first = offsets(nodes, targets);
-      int[] every = IntStream.range(0, sources.length).toArray();
-      int[] sorted = sorted(sorted(every, sources, offsets(nodes, sources)), targets, first);
-      int[] sortedSources = IntStream.of(sorted).map(edge -> sources[edge]).toArray();
-      return new Listed(
-          sortedSources,
-          IntStream.of(sorted).mapToDouble(edge -> Math.abs(weights[edge])).toArray(),
-          first,
-          sorted,
-          backwards(nodes, sortedSources, first));
-    }
-
-    private static int[] offsets(int nodes, int[] ends) {
-      int[] result = new int[nodes + 1];
-      for (int end : ends) {
-        result[end + 1]++;
-      }
-      Arrays.parallelPrefix(result, Integer::sum);
-      return result;
-    }
-
-    /** A pass of a counting sort. */
-    private static int[] sorted(int[] edges, int[] keys, int[] offsets) {
-      int[] next = offsets.clone();
-      int[] result = new int[edges.length];
-      for (int edge : edges) {
-        result[next[keys[edge]]++] = edge;
-      }
-      return result;
-    }
-
-    private static int[] backwards(int nodes, int[] sources, int[] first) {
-      int[] unmet = new int[nodes];
-      for (int source : sources) {
-        unmet[source]++;
-      }
-      int[] result = new int[nodes];
-      int size = 0;
-      for (int node = 0; node < nodes; node++) {
-        if (unmet[node] == 0) {
-          result[size++] = node;
-        }
-      }
-      for (int at = 0; at < size; at++) {
-        for (int i = first[result[at]]; i < first[result[at] + 1]; i++) {
-          if (--unmet[sources[i]] == 0) {
-            result[size++] = sources[i];
-          }
-        }
-      }
-      requireArgument(
-          size == nodes, "the edges among %d of %d nodes form a cycle", nodes - size, nodes);
-      return result;
-    }
-
-    @Override
-    public int[] backwards() {
-      return backwards;
-    }
-
-    @Override
-    public int first(int node) {
-      return first[node];
-    }
-
-    @Override
-    public void read(int node, int[] into, double[] numbers) {
-      int count = first[node + 1] - first[node];
-      System.arraycopy(sources, first[node], into, 0, count);
-      System.arraycopy(magnitudes, first[node], numbers, 0, count);
-    }
+    this(ListedEdges.of(nodes, sources, targets, weights));
   }
 
   /** The edges into one node at a time. */
@@ -287,7 +166,7 @@ final class WeightedGraph {
     for (int node : backwards) {
       row.read(node);
       for (int i = 0; i < row.count; i++) {
-        scores[number.applyAsInt(row.first + i)] *= influence[node] + outputs[node];
+        scores[rows.number(row.first + i)] *= influence[node] + outputs[node];
       }
     }
     return scores;
@@ -301,7 +180,7 @@ final class WeightedGraph {
     for (int node : backwards) {
       row.readShares(node, all);
       for (int i = 0; i < row.count; i++) {
-        shares[number.applyAsInt(row.first + i)] = row.numbers[i];
+        shares[rows.number(row.first + i)] = row.numbers[i];
       }
     }
     return shares;
@@ -511,7 +390,7 @@ final class WeightedGraph {
       for (int i = 0; i < row.count; i++) {
         if (edges.get(row.first + i) && left.get(row.sources[i])) {
           fed = true;
-          kept.set(number.applyAsInt(row.first + i));
+          kept.set(rows.number(row.first + i));
         }
       }
       left.set(node, fed);

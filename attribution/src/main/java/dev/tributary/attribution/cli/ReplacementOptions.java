@@ -16,6 +16,8 @@ import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.file.Dictionaries;
 import dev.tributary.transformer.file.LocalModel;
 import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
@@ -98,7 +100,7 @@ final class ReplacementOptions {
     Labels labels =
         new Labels(
             subject.model(),
-            List.of(folder),
+            called(folder),
             subject.prompt(),
             subject.tokens().subList(0, end).stream().map(Word::text).toList());
     List<String> texts =
@@ -116,6 +118,16 @@ final class ReplacementOptions {
   static Transformer replaced(Transformer model, String folder) throws IOException {
     return model.with(
         Dictionaries.load(LocalModel.find(folder).path(), model.dtype(), model.config()));
+  }
+
+  /** What transcoders are called: as feature pages know them, else as their folder. */
+  private static List<String> called(String folder) throws IOException {
+    Path path = LocalModel.find(folder).path();
+    List<String> scan = Dictionaries.scan(path);
+    Path last = path.toRealPath().getFileName();
+    return !scan.isEmpty()
+        ? scan
+        : List.of(Files.exists(Path.of(folder)) && last != null ? last.toString() : folder);
   }
 
   private List<ReplacementOutput> outputs(Run run, MetricReading metric) {

@@ -35,6 +35,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -129,6 +130,30 @@ class TranscodersTest {
       assertEquals(circuit.nodes().size(), json.get("nodes").size());
       assertEquals(circuit.edges().size(), json.get("edges").size());
     }
+  }
+
+  @Test
+  void graph_neuronpedia_hasTheScanOfTheConfig(@TempDir Path other) throws IOException {
+    Path file = other.resolve("graph.json");
+    assertEquals("random", scan(folder, file));
+    Path unnamed = Files.createDirectory(other.resolve("unnamed"));
+    try (Stream<Path> files = Files.list(folder)) {
+      for (Path one : files.toList()) {
+        Files.copy(one, unnamed.resolve(one.getFileName()));
+      }
+    }
+    Path config = unnamed.resolve("config.yaml");
+    Files.writeString(config, Files.readString(config).replace("scan: random", ""));
+    assertEquals("unnamed", scan(unnamed, file));
+  }
+
+  private static String scan(Path transcoders, Path file) throws IOException {
+    Output output =
+        Output.of(
+            "graph", "--transcoders", transcoders.toString(), "--prompt", PROMPT, "--nodes", "20",
+            "--neuronpedia", file.toString());
+    assertEquals(0, output.exitCode, output.err);
+    return new ObjectMapper().readTree(file.toFile()).get("metadata").get("scan").textValue();
   }
 
   @Test

@@ -58,6 +58,16 @@ final class CircuitTracer {
     };
   }
 
+  /** What feature pages call the transcoders beside a config: one name, several, or none. */
+  static List<String> scan(Path file) throws IOException {
+    JsonFile config = JsonFile.readYaml(file, DictionaryFiles.CONFIG_LIMIT);
+    List<String> names =
+        config.root().path("scan").isArray()
+            ? config.texts("scan")
+            : List.of(config.text("scan", ""));
+    return names.stream().filter(name -> !name.isBlank()).toList();
+  }
+
   private Hook hook(String key) throws IOException {
     Optional<Hook> hook = Hook.named(config.text(key, ""));
     if (hook.isEmpty()) {

@@ -5,6 +5,7 @@ import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 
@@ -140,6 +141,18 @@ public final class Dictionaries {
                     one.reads().toString(),
                     one.points().stream().map(Object::toString).toList()))
         .toList();
+  }
+
+  /**
+   * {@return what feature pages such as Neuronpedia's call the transcoders of a folder: the {@code
+   * scan} of circuit-tracer's config.yaml, which may be several; nothing where no file says it}
+   *
+   * @param path a folder, or the config
+   * @throws IOException if the config is broken
+   */
+  public static List<String> scan(Path path) throws IOException {
+    Path config = CircuitTracer.isOne(path) ? path : path.resolve(CircuitTracer.CONFIG);
+    return Files.isRegularFile(config) ? CircuitTracer.scan(config) : List.of();
   }
 
   /**

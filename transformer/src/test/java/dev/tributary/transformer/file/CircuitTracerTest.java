@@ -208,6 +208,26 @@ class CircuitTracerTest {
     assertEquals(missing + ": there is no such file", refusal.getMessage());
   }
 
+  @Test
+  void scan_ofConfig_isOneNameSeveralOrNone() throws IOException {
+    assertEquals(List.of(), Dictionaries.scan(folder));
+    write();
+    assertEquals(List.of("a/model"), Dictionaries.scan(folder));
+    assertEquals(List.of("a/model"), Dictionaries.scan(folder.resolve("config.yaml")));
+    assertEquals(List.of("a", "b"), scan("scan: [a, b]"));
+    assertEquals(List.of(), scan(""));
+    assertEquals(List.of(), scan("scan: ''"));
+    IOException refusal = assertThrows(IOException.class, () -> scan("scan: {a: b}"));
+    assertEquals(
+        folder.resolve("config.yaml") + ": scan is {\"a\":\"b\"}, expected a text",
+        refusal.getMessage());
+  }
+
+  private List<String> scan(String line) throws IOException {
+    Files.writeString(folder.resolve("config.yaml"), YAML.replace("scan: a/model", line));
+    return Dictionaries.scan(folder);
+  }
+
   static Stream<Arguments> badConfigs() {
     return Stream.of(
         arguments("scan: a/model", "scan: [", "this file is not valid YAML, or nests too deeply"),
