@@ -1,28 +1,27 @@
 package dev.tributary.attribution;
 
+import static dev.tributary.core.Checks.requireArgument;
+
 import dev.tributary.transformer.Dictionary;
-import dev.tributary.transformer.Part;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Comparator;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * The sources that together write the residual stream once: sums in place of their parts, of every
  * part of the model either its own nodes or those of one dictionary, and of the residual stream
  * where a dictionary splits it, the nodes of that in place of all that was written before.
- *
- * <p>Where several dictionaries are of one part, transcoders go before autoencoders of its output,
- * and these before autoencoders of what makes the output; of several of one kind the first goes. A
- * cross-layer transcoder writes before and after a point of the residual stream: beside a
- * dictionary of that it is not used.
  */
-final class Basis {
+public final class Basis {
   /** Which kinds go before others of the same part. */
   private static final List<Dictionary.Kind> PRECEDENCE =
       List.of(
@@ -38,77 +37,181 @@ final class Basis {
 
   private final Transformer model;
 
-  /** All that could speak, what goes before others first. */
+  /** What splits something. */
   private final List<Split> splits;
 
-  /** What speaks for a part. */
-  private final Map<Part, Split> speaking = new HashMap<>();
+  /** Where the residual stream is split, and by what, in the order of the forward pass. */
+  private final Map<Point, Split> ofStream = new LinkedHashMap<>();
 
-  /** What speaks for the residual stream, in the order of the forward pass. */
-  private final List<Split> ofStream = new ArrayList<>();
-
-  Basis(Transformer model) {
+  private Basis(Transformer model, List<Split> splits) {
     this.model = model;
-    this.splits =
-        Split.of(model).stream()
-            .sorted(Comparator.comparingInt(split -> PRECEDENCE.indexOf(split.kind())))
-            .toList();
-    Map<Point, Split> streams = new HashMap<>();
-    splits.forEach(split -> split.ofStream(model).ifPresent(at -> streams.putIfAbsent(at, split)));
-    streams.keySet().stream().sorted().map(streams::get).forEach(ofStream::add);
-    for (Split split : splits) {
-      if (streams.isEmpty() || split.kind() != Dictionary.Kind.CROSS_LAYER) {
-        split.parts(model).forEach(part -> speaking.putIfAbsent(part, split));
-      }
-    }
+    this.splits = List.copyOf(splits);
+    splits.stream()
+        .filter(split -> split.ofStream(model).isPresent())
+        .sorted(Comparator.comparing(split -> split.ofStream(model).orElseThrow()))
+        .forEach(split -> ofStream.put(split.ofStream(model).orElseThrow(), split));
   }
 
-  /** The dictionaries that speak for MLPs and read what these read. */
+  /**
+   * {@return the basis of all dictionaries of a model, as far as they go together} Where several
+   * are of one part, transcoders go before autoencoders of its output, and these before
+   * autoencoders of what makes the output; of several of one kind the first goes. A cross-layer
+   * transcoder writes before and after a point of the residual stream: beside a dictionary of that
+   * it is not used.
+   *
+   * @param model with or without dictionaries
+   */
+  public static Basis of(Transformer model) {
+    List<Split> chosen = new ArrayList<>();
+    Split.of(model).stream()
+        .sorted(
+            Comparator.<Split, Boolean>comparing(split -> split.ofStream(model).isEmpty())
+                .thenComparingInt(split -> PRECEDENCE.indexOf(split.kind())))
+        .filter(split -> chosen.stream().allMatch(other -> clash(model, other, split).isEmpty()))
+        .forEach(chosen::add);
+    return new Basis(model, chosen);
+  }
+
+  /**
+   * {@return the basis in which some dictionaries of a model split what they write, and no others}
+   *
+   * @param model with these dictionaries
+   * @param dictionaries which; the layers of a cross-layer transcoder go together, and one of them
+   *     stands for all. None at all is the basis of the model's own nodes
+   * @throws IllegalArgumentException if the model has no such dictionary, or two of them would
+   *     split the same
+   */
+  public static Basis of(Transformer model, Collection<Dictionary.Id> dictionaries) {
+    Set<Split> chosen = new LinkedHashSet<>();
+    for (Dictionary.Id id : dictionaries) {
+      model.dictionary(id);
+      Optional<Split> split =
+          Split.of(model).stream()
+              .filter(one -> one.members().contains(new Encoded(id)))
+              .findFirst();
+      requireArgument(
+          split.isPresent(),
+          "%s splits token embeddings without their positions, which is no part of a basis",
+          id);
+      chosen.add(split.get());
+    }
+    List<Split> all = List.copyOf(chosen);
+    for (int i = 0; i < all.size(); i++) {
+      for (int j = 0; j < i; j++) {
+        Optional<String> clash = clash(model, all.get(j), all.get(i));
+        requireArgument(clash.isEmpty(), "%s", clash.orElse(""));
+      }
+    }
+    return new Basis(model, all);
+  }
+
+  /** Why two would say something twice, if they would. */
+  private static Optional<String> clash(Transformer model, Split one, Split other) {
+    Optional<Point> stream = one.ofStream(model);
+    if (stream.isPresent() && stream.equals(other.ofStream(model))) {
+      return Optional.of(
+          "%s and %s both split the residual stream at %s"
+              .formatted(one.name(), other.name(), stream.get()));
+    }
+    for (Split crossing : List.of(one, other)) {
+      Split beside = crossing.equals(one) ? other : one;
+      if (crossing.kind() == Dictionary.Kind.CROSS_LAYER && beside.ofStream(model).isPresent()) {
+        return Optional.of(
+            "%s writes before and after a point of the residual stream, which %s splits"
+                .formatted(crossing.name(), beside.name()));
+      }
+    }
+    return one.parts(model).stream()
+        .filter(other.parts(model)::contains)
+        .findFirst()
+        .map(
+            part ->
+                "%s and %s both split %s"
+                    .formatted(one.name(), other.name(), Place.of(part.output(), part.layer())));
+  }
+
+  /** {@return the dictionaries that split something, all layers of cross-layer transcoders} */
+  public List<Dictionary.Id> dictionaries() {
+    return splits.stream().flatMap(split -> split.members().stream()).map(Encoded::id).toList();
+  }
+
+  /**
+   * {@return whether a node is one of the basis; what writes nothing is, unless it is of a
+   * dictionary that is not}
+   *
+   * @param node of the model or of one of its dictionaries
+   */
+  public boolean has(Node node) {
+    return !(node.family() instanceof SourceFamily family) || has(family);
+  }
+
+  /**
+   * {@return whether a node is one that a reader of a point of the residual stream sees}
+   *
+   * @param source of the model or of one of its dictionaries
+   * @param read the point
+   */
+  public boolean has(Source source, Point read) {
+    return has(source.family(), read);
+  }
+
+  /** The dictionaries that split what MLPs write and read what these read. */
   List<Dictionary> transcoders() {
-    return speaking.values().stream()
-        .distinct()
-        .flatMap(split -> split.members().stream())
-        .map(one -> model.dictionary(one.id()))
+    return dictionaries().stream()
+        .map(model::dictionary)
         .filter(one -> !one.isAutoencoder())
         .toList();
   }
 
-  /** What speaks for a node of the model itself, or of another dictionary, wherever it is read. */
-  Optional<Split> replacing(SourceFamily family) {
-    Optional<Split> own = splits.stream().filter(one -> one.owns(family)).findFirst();
-    if (own.isEmpty()) {
-      return speaking.values().stream().filter(one -> one.repeats(model, family)).findFirst();
-    }
-    Split of = own.get();
-    return of.ofStream(model).isPresent()
-        ? ofStream.stream()
-            .filter(one -> !one.equals(of) && one.ofStream(model).equals(of.ofStream(model)))
-            .findFirst()
-        : of.parts(model).stream()
-            .flatMap(part -> Optional.ofNullable(speaking.get(part)).stream())
-            .filter(one -> !one.equals(of))
-            .findFirst();
+  /** What splits a part of the model in place of its own nodes, wherever these are read. */
+  private Optional<Split> replacing(SourceFamily family) {
+    return splits.stream()
+        .filter(one -> one.ofStream(model).isEmpty() && one.repeats(model, family))
+        .findFirst();
   }
 
-  /** Whether nodes are what a reader of a point sees, and no others say what they say. */
+  /** Refuses a node that is not of the basis. */
+  void requireHas(Source source) {
+    SourceFamily family = source.family();
+    replacing(family)
+        .ifPresent(
+            split -> {
+              throw new IllegalArgumentException(
+                  "%s is spoken for by %s: choose its latents, error or pre-bias"
+                      .formatted(source, split.name()));
+            });
+    requireArgument(has(family), "%s is of a dictionary that splits nothing in this basis", source);
+  }
+
+  /** Refuses a model that has not these dictionaries. */
+  void requireOf(Transformer other) {
+    dictionaries().forEach(other::dictionary);
+  }
+
+  /** Whether nodes are of the basis. */
+  boolean has(SourceFamily family) {
+    return family.encoded().isEmpty()
+        ? replacing(family).isEmpty()
+        : splits.stream().anyMatch(one -> one.owns(family));
+  }
+
+  /** Where the residual stream is next split, so that others say from there on what nodes wrote. */
+  Optional<Point> end(SourceFamily family) {
+    int written = family.point(model).index();
+    return ofStream.entrySet().stream()
+        .filter(split -> split.getKey().index() >= written && !split.getValue().owns(family))
+        .map(Map.Entry::getKey)
+        .findFirst();
+  }
+
+  /** Whether nodes are what a reader of a point sees. */
   boolean has(SourceFamily family, Point read) {
-    if (replacing(family).isPresent()) {
-      return false;
-    }
-    Optional<Split> last =
-        ofStream.stream()
-            .filter(split -> split.reaches(model, read))
-            .reduce((earlier, later) -> later);
-    return last.map(
-            split ->
-                split.owns(family)
-                    || family.point(model).index() > split.ofStream(model).orElseThrow().index())
-        .orElse(true);
+    return has(family) && end(family).filter(end -> end.reaches(read)).isEmpty();
   }
 
   /** The numbers of these nodes alone, of all there are. */
   List<NodeArray> of(List<NodeArray> all) {
-    return sums(all.stream().filter(array -> replacing(array.source()).isEmpty()).toList());
+    return sums(all.stream().filter(array -> has(array.source())).toList());
   }
 
   /** The numbers of what a reader of a point sees; numbers that add up. */

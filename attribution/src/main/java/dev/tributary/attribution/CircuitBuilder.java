@@ -56,14 +56,15 @@ public final class CircuitBuilder {
 
   private record Pulled(ResidualGradient gradient, Certificate certificate) {}
 
-  private CircuitBuilder(EdgeAttribution edges, Labels labels, String metric, Progress progress) {
+  private CircuitBuilder(
+      EdgeAttribution edges, Labels labels, String metric, Progress progress, Basis basis) {
     this.edges = edges;
     this.nodes = edges.nodes();
     this.run = nodes.run();
     this.labels = labels;
     this.metric = metric;
     this.progress = progress;
-    this.basis = new Basis(run.model());
+    this.basis = basis;
     requireArgument(
         labels.tokens().size() == run.length(),
         "texts of %d tokens for a run of %d",
@@ -82,7 +83,19 @@ public final class CircuitBuilder {
    */
   public static CircuitBuilder of(
       EdgeAttribution edges, Labels labels, String metric, Progress progress) {
-    return new CircuitBuilder(edges, labels, metric, progress);
+    Basis all = Basis.of(edges.nodes().run().model());
+    return new CircuitBuilder(edges, labels, metric, progress, all);
+  }
+
+  /**
+   * {@return the same, of the nodes of another basis than that of all dictionaries}
+   *
+   * @param other of the model of the run
+   * @throws IllegalArgumentException if the model has not the dictionaries of the basis
+   */
+  public CircuitBuilder in(Basis other) {
+    other.requireOf(run.model());
+    return new CircuitBuilder(edges, labels, metric, progress, other);
   }
 
   // ---- which nodes -------------------------------------------------------------------------
@@ -136,14 +149,7 @@ public final class CircuitBuilder {
             + " biases",
         node);
     Source source = node.asSource().get();
-    basis
-        .replacing(source.family())
-        .ifPresent(
-            split -> {
-              throw new IllegalArgumentException(
-                  "%s is spoken for by %s: choose its latents, error or pre-bias"
-                      .formatted(node, split.members().get(0).id()));
-            });
+    basis.requireHas(source);
     requireArgument(
         point(source).reaches(nodes.residualGradient().point()),
         "%s is not upstream of what is explained",

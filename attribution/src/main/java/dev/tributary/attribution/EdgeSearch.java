@@ -4,6 +4,7 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Attention;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Transformer;
@@ -11,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.PriorityQueue;
 import java.util.concurrent.CancellationException;
 
@@ -60,19 +62,22 @@ public final class EdgeSearch {
   private final NodeFilter into;
   private final double smallest;
   private final NormJoin.Steps steps;
+  private final Optional<Basis> basis;
 
   private EdgeSearch(
       EdgeAttribution edges,
       NodeFilter from,
       NodeFilter into,
       double smallest,
-      NormJoin.Steps steps) {
+      NormJoin.Steps steps,
+      Optional<Basis> basis) {
     this.edges = edges;
     this.run = edges.nodes().run();
     this.from = from;
     this.into = into;
     this.smallest = smallest;
     this.steps = steps;
+    this.basis = basis;
   }
 
   /**
@@ -81,7 +86,7 @@ public final class EdgeSearch {
    * @param edges how an edge is defined
    */
   public static EdgeSearch of(EdgeAttribution edges) {
-    return new EdgeSearch(edges, NodeFilter.ALL, NodeFilter.ALL, 0, STEPS);
+    return new EdgeSearch(edges, NodeFilter.ALL, NodeFilter.ALL, 0, STEPS, Optional.empty());
   }
 
   /**
@@ -93,7 +98,7 @@ public final class EdgeSearch {
    */
   public EdgeSearch from(NodeFilter sources) {
     sources.requireKinds(Source.class);
-    return new EdgeSearch(edges, sources, into, smallest, steps);
+    return new EdgeSearch(edges, sources, into, smallest, steps, basis);
   }
 
   /**
@@ -106,7 +111,7 @@ public final class EdgeSearch {
    */
   public EdgeSearch into(NodeFilter targets) {
     targets.requireKinds(Target.class);
-    return new EdgeSearch(edges, from, targets, smallest, steps);
+    return new EdgeSearch(edges, from, targets, smallest, steps, basis);
   }
 
   /**
@@ -119,13 +124,25 @@ public final class EdgeSearch {
   public EdgeSearch atLeast(double magnitude) {
     requireArgument(
         magnitude >= 0, "an edge of magnitude %s or more: it must be 0 or more", magnitude);
-    return new EdgeSearch(edges, from, into, magnitude, steps);
+    return new EdgeSearch(edges, from, into, magnitude, steps, basis);
+  }
+
+  /**
+   * Only edges in a basis: into its nodes, and from those that a target sees.
+   *
+   * @param nodes of the run's model
+   * @return the narrower search
+   * @throws IllegalArgumentException if the model has not the dictionaries of the basis
+   */
+  public EdgeSearch in(Basis nodes) {
+    nodes.requireOf(run.model());
+    return new EdgeSearch(edges, from, into, smallest, steps, Optional.of(nodes));
   }
 
   /** The same search in other steps, which must not change what it finds. */
   EdgeSearch inStepsOf(int elements, long bytes) {
     NormJoin.Steps other = new NormJoin.Steps(elements, bytes, bytes);
-    return new EdgeSearch(edges, from, into, smallest, other);
+    return new EdgeSearch(edges, from, into, smallest, other, basis);
   }
 
   /**
@@ -189,19 +206,26 @@ public final class EdgeSearch {
     List<SearchSources> sources = new ArrayList<>();
     for (Kind kind : Kind.all()) {
       for (SourceFamily family : kind.sources(run.model())) {
-        if (!family.isWhole() && from.wants(kind, family)) {
-          sources.addAll(family.lists(run));
+        if (!family.isWhole() && from.wants(kind, family) && has(family)) {
+          Optional<Point> end = basis.flatMap(one -> one.end(family));
+          family.lists(run).stream()
+              .map(list -> end.isEmpty() ? list : list.until(end.get()))
+              .forEach(sources::add);
         }
       }
     }
     return sources;
   }
 
+  private boolean has(Family family) {
+    return basis.filter(one -> family instanceof SourceFamily source && !one.has(source)).isEmpty();
+  }
+
   private List<SearchTargets> targets() {
     List<SearchTargets> targets = new ArrayList<>();
     for (Kind kind : Kind.all()) {
       for (TargetFamily family : kind.targets(run.model())) {
-        if (into.wants(kind, family)) {
+        if (into.wants(kind, family) && has(family)) {
           targets.add(family.lists(edges, into));
         }
       }

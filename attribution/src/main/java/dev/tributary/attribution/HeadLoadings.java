@@ -102,6 +102,20 @@ public final class HeadLoadings {
    *     target has read
    */
   public static HeadLoadings of(EdgeAttribution edges, Source source, Target target) {
+    return of(edges, source, target, Basis.of(edges.nodes().run().model()));
+  }
+
+  /**
+   * {@return how the edge between two nodes passes, where a basis says which transcoders let
+   * something pass MLPs}
+   *
+   * @param edges which say how the target reads
+   * @param source what writes
+   * @param target what reads
+   * @param basis of the run's model
+   * @throws IllegalArgumentException as without a basis, or if the model has not its dictionaries
+   */
+  public static HeadLoadings of(EdgeAttribution edges, Source source, Target target, Basis basis) {
     Run run = edges.nodes().run();
     source.requireIn(run);
     try (Scope scope = Scope.open()) {
@@ -111,7 +125,7 @@ public final class HeadLoadings {
           "no edge from %s to %s: the source writes after the target has read",
           source,
           target);
-      return of(run, source.writes(run), direction).keptBy(scope);
+      return of(run, source.writes(run), direction, basis).keptBy(scope);
     }
   }
 
@@ -125,6 +139,12 @@ public final class HeadLoadings {
    *     or token, or its residual stream is not as wide
    */
   public static HeadLoadings of(Run run, List<Write> writes, ResidualGradient direction) {
+    return of(run, writes, direction, Basis.of(run.model()));
+  }
+
+  private static HeadLoadings of(
+      Run run, List<Write> writes, ResidualGradient direction, Basis basis) {
+    basis.requireOf(run.model());
     run.requireComputed();
     requireIn(run, direction);
     try (Scope scope = Scope.open()) {
@@ -132,7 +152,7 @@ public final class HeadLoadings {
         Tensor row = write.vector().reshape(write.vector().shape().prepend(1));
         requireIn(run, new ResidualGradient(write.point(), write.token(), row));
       }
-      List<Dictionary> transcoders = new Basis(run.model()).transcoders();
+      List<Dictionary> transcoders = basis.transcoders();
       return new HeadLoadings(run, new FrozenPaths(run, transcoders, writes, direction))
           .keptBy(scope);
     }

@@ -21,7 +21,7 @@ import java.util.Optional;
  *
  * <p>The score is the product of query and key times the model's scale, before a cap c, which makes
  * c · tanh(score / c) of it, and before the softmax. Where latents speak for what the model writes,
- * these are the members. Lives in the scope in which it was made.
+ * these are the members, as a {@link Basis} has it. Lives in the scope in which it was made.
  */
 public final class ScoreAttribution {
   /** Members on either side that are multiplied at a time. */
@@ -69,7 +69,19 @@ public final class ScoreAttribution {
    *     embeddings
    */
   public static ScoreAttribution of(Run run, HeadPair pair) {
-    return of(run, pair, List.of(new At(pair.key(), 1)));
+    return of(run, pair, Basis.of(run.model()));
+  }
+
+  /**
+   * {@return the score of a head at a pair of tokens, in the nodes of a basis}
+   *
+   * @param run that recorded queries and keys
+   * @param pair the head and its tokens
+   * @param basis of the run's model
+   * @throws IllegalArgumentException as without a basis, or if the model has not its dictionaries
+   */
+  public static ScoreAttribution of(Run run, HeadPair pair, Basis basis) {
+    return of(run, pair, basis, List.of(new At(pair.key(), 1)));
   }
 
   /**
@@ -83,16 +95,31 @@ public final class ScoreAttribution {
    * @throws IllegalArgumentException as without, or if both are the same key
    */
   public static ScoreAttribution difference(Run run, HeadPair pair, int other) {
-    new HeadPair(pair.layer(), pair.head(), pair.query(), other).requireIn(run);
-    requireArgument(other != pair.key(), "%s against the same key %d", pair, other);
-    return of(run, pair, List.of(new At(pair.key(), 1), new At(other, -1)));
+    return difference(run, pair, other, Basis.of(run.model()));
   }
 
-  private static ScoreAttribution of(Run run, HeadPair pair, List<At> keys) {
+  /**
+   * {@return how much higher a head scores a key than another key, in the nodes of a basis}
+   *
+   * @param run that recorded queries and keys
+   * @param pair the head, the query and the first key
+   * @param other the token of the other key
+   * @param basis of the run's model
+   * @throws IllegalArgumentException as without a basis, or if the model has not its dictionaries
+   */
+  public static ScoreAttribution difference(Run run, HeadPair pair, int other, Basis basis) {
+    new HeadPair(pair.layer(), pair.head(), pair.query(), other).requireIn(run);
+    requireArgument(other != pair.key(), "%s against the same key %d", pair, other);
+    return of(run, pair, basis, List.of(new At(pair.key(), 1), new At(other, -1)));
+  }
+
+  private static ScoreAttribution of(Run run, HeadPair pair, Basis basis, List<At> keys) {
     run.requireComputed();
+    basis.requireOf(run.model());
     pair.requireIn(run);
     double scale = run.model().config().layers().get(pair.layer()).attention().scoreScale();
-    List<SearchSources> lists = ScoreSide.lists(run, run.model().attention(pair.layer()).reads());
+    List<SearchSources> lists =
+        ScoreSide.lists(run, basis, run.model().attention(pair.layer()).reads());
     try (Scope scope = Scope.open()) {
       double score = 0;
       for (At key : keys) {

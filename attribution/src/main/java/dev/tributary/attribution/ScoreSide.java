@@ -99,8 +99,7 @@ final class ScoreSide {
   }
 
   /** What together writes the residual stream up to a point. */
-  static List<SearchSources> lists(Run run, Point read) {
-    Basis basis = new Basis(run.model());
+  static List<SearchSources> lists(Run run, Basis basis, Point read) {
     return Kind.sourcesOf(run.model()).stream()
         .filter(family -> !family.isWhole() && basis.has(family, read))
         .flatMap(family -> family.lists(run).stream())

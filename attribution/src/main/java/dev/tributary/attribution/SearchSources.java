@@ -42,6 +42,42 @@ interface SearchSources {
   /** The node at a place in the list of a token. */
   Source node(int token, int place);
 
+  /** The same up to a point, from which on another list says what they write. */
+  default SearchSources until(Point last) {
+    SearchSources whole = this;
+    return new SearchSources() {
+      @Override
+      public Point point() {
+        return whole.point();
+      }
+
+      @Override
+      public boolean isSeen(Point read) {
+        return whole.isSeen(read) && !last.reaches(read);
+      }
+
+      @Override
+      public long count(int token) {
+        return whole.count(token);
+      }
+
+      @Override
+      public double[] norms(int token) {
+        return whole.norms(token);
+      }
+
+      @Override
+      public Tensor writes(int token, int... chosen) {
+        return whole.writes(token, chosen);
+      }
+
+      @Override
+      public Source node(int token, int place) {
+        return whole.node(token, place);
+      }
+    };
+  }
+
   /**
    * One source at each token.
    *

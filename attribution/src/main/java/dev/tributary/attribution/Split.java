@@ -83,4 +83,9 @@ record Split(List<Encoded> members) {
   boolean reaches(Transformer model, Point read) {
     return ofStream(model).map(point -> point.reaches(read)).orElse(true);
   }
+
+  /** What it is called: as the first of its dictionaries. */
+  String name() {
+    return members.get(0).id().toString();
+  }
 }

@@ -26,6 +26,7 @@ import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
@@ -191,6 +192,18 @@ class DictionaryLawsTest {
             .pointAt(Place.of(Site.RESIDUAL_AFTER_ATTENTION, 1))
             .ifPresent(middle -> draw.autoencoder(Place.of(Site.RESIDUAL_AFTER_ATTENTION, 1)));
       }
+    },
+    MORE_THAN_GO_TOGETHER {
+      @Override
+      void draw(Draw draw) {
+        draw.crossLayer();
+        draw.transcoder(1);
+        draw.dictionaries.add(draw.dictionaries.get(LAYERS).labelled("other"));
+        draw.autoencoder(Place.of(Site.MLP_ACTIVATION, 1));
+        draw.autoencoder(Place.of(Site.HEAD_OUTPUT, 2));
+        draw.autoencoder(Place.of(Site.ATTENTION_OUTPUT, 2));
+        draw.residual(1);
+      }
     };
 
     abstract void draw(Draw draw);
@@ -242,6 +255,28 @@ class DictionaryLawsTest {
     return random.ints(count, 0, all.size()).mapToObj(all::get).distinct().toList();
   }
 
+  /** Of all dictionaries, or of some that a caller names. */
+  private static Basis basis(Transformer model, Random random) {
+    if (random.nextInt(4) == 0) {
+      return Basis.of(model);
+    }
+    List<Dictionary.Id> all =
+        new ArrayList<>(model.dictionaries().stream().map(Dictionary::id).toList());
+    Collections.shuffle(all, random);
+    List<Dictionary.Id> named = new ArrayList<>();
+    for (Dictionary.Id next : all.subList(0, random.nextInt(all.size() + 1))) {
+      named.add(next);
+      try {
+        Basis.of(model, named);
+      } catch (IllegalArgumentException twice) {
+        named.remove(next);
+      }
+    }
+    Basis basis = Basis.of(model, named);
+    assertTrue(basis.dictionaries().containsAll(named), named::toString);
+    return basis;
+  }
+
   private static void assertClose(double expected, double actual, double size, String what) {
     assertEquals(expected, actual, EXACT * Math.max(1, size), what);
   }
@@ -256,7 +291,7 @@ class DictionaryLawsTest {
       targets.add(new Explained());
       targets.add(new Neuron(LAYERS - 1, TOKENS - 1, 2));
       targets.add(new HeadPair(1, 0, TOKENS - 1, 1).through(InputPath.KEY));
-      Basis basis = new Basis(run.model());
+      Basis basis = basis(run.model(), new Random(seed));
       for (Target target : targets) {
         Certificate certificate = edges.certify(target);
         assertTrue(
@@ -312,15 +347,15 @@ class DictionaryLawsTest {
       HeadPair head =
           new HeadPair(
               random.nextInt(LAYERS), random.nextInt(HEADS), TOKENS - 1, random.nextInt(TOKENS));
-      ScoreAttribution score = ScoreAttribution.of(run, head);
+      Basis basis = basis(run.model(), random);
+      ScoreAttribution score = ScoreAttribution.of(run, head, basis);
       assertTrue(score.relativeResidual() < EXACT, () -> head + " " + sets + " " + seed);
-      Basis basis = new Basis(run.model());
       Point read = run.model().attention(head.layer()).reads();
       for (ScoreAttribution.Share share : score.queries(Integer.MAX_VALUE)) {
-        assertTrue(share.source().stream().allMatch(one -> basis.has(one.family(), read)));
+        assertTrue(share.source().stream().allMatch(one -> basis.has(one, read)));
       }
       for (Source source : sources(run, random, 4)) {
-        HeadLoadings loadings = HeadLoadings.of(edges, source, new Explained());
+        HeadLoadings loadings = HeadLoadings.of(edges, source, new Explained(), basis);
         assertTrue(loadings.relativeResidual() < EXACT, () -> source + " " + sets + " " + seed);
         assertClose(
             edges.into(new Explained()).of(source), loadings.direct(), 1, source + " " + seed);
@@ -366,6 +401,86 @@ class DictionaryLawsTest {
         assertClose(largest.get(i), Math.abs(found.get(i).score()), largest.get(0), "seed " + seed);
       }
     }
+  }
+
+  /** Every edge of a basis, found without computing all of them. */
+  @Property(tries = 20)
+  void search_inABasis_findsTheLargestOfWhatReadersSee(
+      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+    try (Scope scope = Scope.open()) {
+      EdgeAttribution edges = edges(sets, seed);
+      Run run = edges.nodes().run();
+      Basis basis = basis(run.model(), new Random(seed));
+      List<Target> targets = new ArrayList<>(active(run).stream().filter(basis::has).toList());
+      targets.add(new Explained());
+      List<Double> expected = new ArrayList<>();
+      for (Target target : targets) {
+        Point read = edges.gradient(target).point();
+        EdgeScores into = edges.into(target);
+        for (NodeScore score : into.top(Integer.MAX_VALUE)) {
+          Source source = score.node().asSource().orElseThrow();
+          if (basis.has(source, read)) {
+            expected.add(Math.abs(score.score()));
+          }
+        }
+      }
+      List<Double> largest = expected.stream().sorted(Comparator.reverseOrder()).limit(15).toList();
+      NodeFilter only = NodeFilter.ALL.kinds(List.of(Latent.class, Explained.class));
+      List<EdgeSearch.EdgeScore> found =
+          EdgeSearch.of(edges).into(only).in(basis).top(15, Progress.NONE).edges();
+      assertEquals(largest.size(), found.size(), "seed " + seed);
+      for (int i = 0; i < largest.size(); i++) {
+        assertClose(largest.get(i), Math.abs(found.get(i).score()), largest.get(0), "seed " + seed);
+      }
+    }
+  }
+
+  @Test
+  void basis_ofWhatSplitsTheSame_isRefused() {
+    try (Scope scope = Scope.open()) {
+      Transformer model = nodes(Sets.MORE_THAN_GO_TOGETHER, 3).run().model();
+      Dictionary.Id cross = new Dictionary.Id(Dictionary.Kind.CROSS_LAYER, "", 0);
+      Dictionary.Id transcoder = new Dictionary.Id(Dictionary.Kind.TRANSCODER, "", 1);
+      Dictionary.Id other = new Dictionary.Id(Dictionary.Kind.TRANSCODER, "other", 1);
+      Dictionary.Id residual = new Dictionary.Id(Dictionary.Kind.RESIDUAL, "", 1);
+      Dictionary.Id heads = new Dictionary.Id(Dictionary.Kind.HEADS, "", 2);
+      Dictionary.Id attention = new Dictionary.Id(Dictionary.Kind.ATTENTION, "", 2);
+      assertEquals(LAYERS, Basis.of(model, List.of(cross)).dictionaries().size());
+      assertEquals(List.of(other), Basis.of(model, List.of(other)).dictionaries());
+      assertRefused("L1 MLP_OUTPUT", model, transcoder, other);
+      assertRefused("L1 MLP_OUTPUT", model, cross, other);
+      assertRefused("before and after", model, residual, cross);
+      assertRefused("L2 ATTENTION_OUTPUT", model, heads, attention);
+      assertRefused("not loaded", model, new Dictionary.Id(Dictionary.Kind.MLP, "no", 1));
+      Source neuron = new Neuron(1, 2, 3);
+      Source latent = new Latent(transcoder, 2, 3);
+      Source named = new Latent(other, 2, 3);
+      Basis basis = Basis.of(model, List.of(other));
+      assertTrue(basis.has(named) && !basis.has(latent) && !basis.has(neuron));
+      Basis own = Basis.of(model, List.of());
+      assertTrue(!own.has(named) && !own.has(latent) && own.has(neuron));
+      Basis split = Basis.of(model, List.of(residual));
+      Point read = model.attention(2).reads();
+      assertTrue(split.has(neuron) && !split.has(neuron, read));
+      assertTrue(split.has(new Latent(residual, 2, 3), read));
+      Circuit.Labels labels =
+          new Circuit.Labels("m", List.of(), "p", Collections.nCopies(TOKENS, "w"));
+      EdgeAttribution edges = edges(Sets.MORE_THAN_GO_TOGETHER, 3);
+      CircuitBuilder builder = CircuitBuilder.of(edges, labels, "metric", Progress.NONE).in(basis);
+      for (Source wrong : List.of(neuron, latent)) {
+        assertThrows(
+            IllegalArgumentException.class, () -> builder.among(List.of(wrong)), wrong::toString);
+      }
+      Transformer plain = model.with(List.of());
+      assertThrows(IllegalArgumentException.class, () -> basis.requireOf(plain));
+    }
+  }
+
+  private static void assertRefused(String part, Transformer model, Dictionary.Id... named) {
+    String message =
+        assertThrows(IllegalArgumentException.class, () -> Basis.of(model, List.of(named)))
+            .toString();
+    assertTrue(message.contains(part), message);
   }
 
   @Property(tries = 40)
@@ -422,6 +537,7 @@ class DictionaryLawsTest {
       NodeAttribution nodes = nodes(sets, seed);
       Run run = nodes.run();
       EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
+      Basis basis = basis(run.model(), new Random(seed));
       List<String> words = Arrays.stream(run.tokens()).mapToObj(Integer::toString).toList();
       Circuit circuit =
           CircuitBuilder.of(
@@ -429,9 +545,11 @@ class DictionaryLawsTest {
                   new Circuit.Labels("model", List.of(), "prompt", words),
                   "metric",
                   Progress.NONE)
+              .in(basis)
               .grown(10_000);
-      assertTrue(
-          circuit.nodes().stream().anyMatch(member -> member.node() instanceof Latent),
+      assertEquals(
+          basis.dictionaries().isEmpty(),
+          circuit.nodes().stream().noneMatch(member -> member.node() instanceof Latent),
           "seed " + seed);
       double size =
           circuit.inputs().stream()

@@ -2,12 +2,14 @@ package dev.tributary.attribution.cli;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.attribution.Basis;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.HeadLoadings;
 import dev.tributary.attribution.HeadPair;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.ScoreAttribution;
 import dev.tributary.core.Scope;
+import dev.tributary.transformer.Run;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.ArrayList;
@@ -61,6 +63,8 @@ final class AttentionCommand implements Callable<Integer> {
       description = "How many pairs to show of each. Default: ${DEFAULT-VALUE}.")
   private int top = 10;
 
+  @Mixin private final BasisOption basis = new BasisOption();
+
   AttentionCommand(PrintWriter out) {
     this.out = out;
   }
@@ -91,7 +95,7 @@ final class AttentionCommand implements Callable<Integer> {
     String report;
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
-      Subject subject = options.open(progress);
+      Subject subject = basis.of(options.open(progress));
       edges.forEach(edge -> edge.requireUpstream(subject));
       Explained explained = explain(subject, edges, heads);
       report =
@@ -114,10 +118,13 @@ final class AttentionCommand implements Callable<Integer> {
   }
 
   private Explained explain(Subject subject, List<NamedEdge> edges, List<HeadPair> heads) {
+    Run run = subject.nodes().run();
+    Basis nodes = subject.nodesOnce();
     EdgeAttribution attribution = EdgeAttribution.of(subject.nodes(), subject.scaleGradient());
     List<Loaded> loaded = new ArrayList<>();
     for (NamedEdge edge : edges) {
-      loaded.add(new Loaded(edge, HeadLoadings.of(attribution, edge.source(), edge.target())));
+      loaded.add(
+          new Loaded(edge, HeadLoadings.of(attribution, edge.source(), edge.target(), nodes)));
     }
     List<Scored> scored = new ArrayList<>();
     for (HeadPair head : heads) {
@@ -125,8 +132,8 @@ final class AttentionCommand implements Callable<Integer> {
           new Scored(
               head,
               against.isEmpty()
-                  ? ScoreAttribution.of(subject.nodes().run(), head)
-                  : ScoreAttribution.difference(subject.nodes().run(), head, against.get())));
+                  ? ScoreAttribution.of(run, head, nodes)
+                  : ScoreAttribution.difference(run, head, against.get(), nodes)));
     }
     return new Explained(loaded, scored, against, top);
   }

@@ -75,6 +75,8 @@ final class AttributeCommand implements Callable<Integer> {
       description = "How many nodes and edges to show. Default: ${DEFAULT-VALUE}.")
   private int top = 10;
 
+  @Mixin private final BasisOption basis = new BasisOption();
+
   AttributeCommand(PrintWriter out) {
     this.out = out;
   }
@@ -86,7 +88,7 @@ final class AttributeCommand implements Callable<Integer> {
     String report;
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
-      Subject subject = options.open(progress);
+      Subject subject = basis.of(options.open(progress));
       into.ifPresent(subject::requireUpstream);
       from.ifPresent(subject::requireUpstream);
       Range.requireInside("--tokens", tokens, subject.tokens().size());

@@ -1,5 +1,6 @@
 package dev.tributary.attribution.cli;
 
+import dev.tributary.attribution.Basis;
 import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.EdgeScores;
@@ -15,11 +16,13 @@ import dev.tributary.attribution.cli.Explanation.RankedEdge;
 import dev.tributary.attribution.cli.Explanation.RankedNode;
 import dev.tributary.attribution.cli.Explanation.Sum;
 import dev.tributary.core.Scope;
+import dev.tributary.transformer.Point;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.IntFunction;
 import java.util.function.Predicate;
 
 /** Finds the most important nodes and edges of one run. */
@@ -27,11 +30,9 @@ final class Explainer {
   private final NodeAttribution nodes;
   private final Readings attribution;
 
-  /** The nodes of largest attribution, largest first. */
-  private final List<NodeScore> ranked;
-
   private final EdgeAttribution edges;
   private final Optional<Range> tokens;
+  private final Optional<Basis> basis;
   private final int top;
 
   /**
@@ -43,9 +44,9 @@ final class Explainer {
   Explainer(Subject subject, Optional<Range> tokens, int top) {
     this.nodes = subject.nodes();
     this.attribution = nodes.activationTimesGradient();
-    this.ranked = attribution.top(top);
     this.edges = EdgeAttribution.of(nodes, subject.scaleGradient());
     this.tokens = tokens;
+    this.basis = subject.basis();
     this.top = top;
   }
 
@@ -53,7 +54,7 @@ final class Explainer {
   List<RankedNode> nodes() {
     Readings activation = nodes.activation();
     EdgeScores directEffect = nodes.directEffect();
-    return largest(this::isWanted, top).stream()
+    return largest(attribution::top, this::isWanted, top).stream()
         .map(
             found ->
                 new RankedNode(
@@ -79,16 +80,17 @@ final class Explainer {
    * depends on none. Heads of layer 0 are not asked: they read the embeddings alone.
    */
   private Node mostImportant() {
-    return largest(node -> isWanted(node) && hasUpstream(node), 1).stream()
+    return largest(attribution::top, node -> isWanted(node) && hasUpstream(node), 1).stream()
         .map(NodeScore::node)
         .findFirst()
         .orElseGet(Explained::new);
   }
 
-  /** The nodes of largest attribution, of those that are wanted. */
-  private List<NodeScore> largest(Predicate<Node> wanted, int most) {
+  /** The nodes of largest score, of those that are wanted. */
+  private List<NodeScore> largest(
+      IntFunction<List<NodeScore>> ranked, Predicate<Node> wanted, int most) {
     for (int count = top; ; count = (int) Math.min(Integer.MAX_VALUE, 4L * count)) {
-      List<NodeScore> all = count == top ? ranked : attribution.top(count);
+      List<NodeScore> all = ranked.apply(count);
       List<NodeScore> found =
           all.stream().filter(score -> wanted.test(score.node())).limit(most).toList();
       if (found.size() == most || all.size() < count) {
@@ -99,6 +101,14 @@ final class Explainer {
 
   private boolean isWanted(Node node) {
     OptionalInt token = node.coordinates().token();
+    return isInBasis(node) && isAtTokens(token);
+  }
+
+  private boolean isInBasis(Node node) {
+    return basis.filter(one -> !one.has(node)).isEmpty();
+  }
+
+  private boolean isAtTokens(OptionalInt token) {
     return tokens.isEmpty() || (token.isPresent() && tokens.get().contains(token.getAsInt()));
   }
 
@@ -114,7 +124,8 @@ final class Explainer {
     List<Sum> sums = new ArrayList<>();
     for (Target target : node.targets()) {
       try (Scope scope = Scope.open()) {
-        for (NodeScore score : edges.into(target).top(top)) {
+        Point read = edges.gradient(target).point();
+        for (NodeScore score : largest(edges.into(target)::top, one -> sees(read, one), top)) {
           found.add(new Candidate(score.node().asSource().orElseThrow(), target, score.score()));
         }
       }
@@ -123,8 +134,13 @@ final class Explainer {
     return new Edges(Optional.of(node), Optional.empty(), patched(found), sums);
   }
 
+  private boolean sees(Point read, Node node) {
+    return basis.isEmpty()
+        || node.asSource().filter(source -> basis.get().has(source, read)).isPresent();
+  }
+
   private List<Candidate> outOf(Source source) {
-    return edges.outOf(source).top(top).stream()
+    return largest(edges.outOf(source)::top, this::isInBasis, top).stream()
         .map(score -> new Candidate(source, score.node().targets().get(0), score.score()))
         .toList();
   }

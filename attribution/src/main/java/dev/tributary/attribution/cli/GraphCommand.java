@@ -98,6 +98,8 @@ final class GraphCommand implements Callable<Integer> {
       description = "Keep this many edges, those through which most influence passes.")
   private Optional<Integer> top = Optional.empty();
 
+  @Mixin private final BasisOption basis = new BasisOption();
+
   @Mixin private final ReplacementOptions replacement = new ReplacementOptions();
 
   @Mixin private final CircuitOutputs outputs = new CircuitOutputs();
@@ -114,7 +116,7 @@ final class GraphCommand implements Callable<Integer> {
     String report;
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
-      Subject subject = options.open(progress);
+      Subject subject = basis.of(options.open(progress));
       Progress found = progress.within(Phase.CIRCUIT);
       circuit =
           replacement.isReplaced()
@@ -135,6 +137,9 @@ final class GraphCommand implements Callable<Integer> {
     requireArgument(
         !replacement.isReplaced() || (include.isEmpty() && !largest),
         "--transcoders bring latents of their own: --include and --largest name others");
+    requireArgument(
+        !replacement.isReplaced() || !basis.isNamed(),
+        "--basis is of --dictionaries, and --transcoders all split");
     nodes.ifPresent(
         count -> requireArgument(count >= 1, "--nodes is %d, it must be 1 or more", count));
     top.ifPresent(count -> requireArgument(count >= 1, "--top is %d, it must be 1 or more", count));
@@ -159,7 +164,8 @@ final class GraphCommand implements Callable<Integer> {
             subject.prompt(),
             subject.tokens().stream().map(Word::text).toList());
     CircuitBuilder builder =
-        CircuitBuilder.of(edges, labels, TextReport.explained(subject), progress);
+        CircuitBuilder.of(edges, labels, TextReport.explained(subject), progress)
+            .in(subject.nodesOnce());
     if (!include.isEmpty()) {
       return builder.among(include);
     }

@@ -98,6 +98,8 @@ final class SearchCommand implements Callable<Integer> {
       description = "Only into nodes at these tokens; of a head, the query.")
   private Optional<Range> intoTokens = Optional.empty();
 
+  @Mixin private final BasisOption basis = new BasisOption();
+
   SearchCommand(PrintWriter out) {
     this.out = out;
   }
@@ -147,17 +149,18 @@ final class SearchCommand implements Callable<Integer> {
     String report;
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
-      Subject subject = options.open(progress);
+      Subject subject = basis.of(options.open(progress));
       Range.requireInside("--from-layers", fromLayers, subject.layers());
       Range.requireInside("--into-layers", intoLayers, subject.layers());
       Range.requireInside("--from-tokens", fromTokens, subject.tokens().size());
       Range.requireInside("--into-tokens", intoTokens, subject.tokens().size());
-      Found found =
+      EdgeSearch search =
           EdgeSearch.of(EdgeAttribution.of(subject.nodes(), subject.scaleGradient()))
               .from(sources)
               .into(targets)
-              .atLeast(smallest)
-              .top(top, progress.within(Phase.SEARCH));
+              .atLeast(smallest);
+      Found found =
+          subject.basis().map(search::in).orElse(search).top(top, progress.within(Phase.SEARCH));
       report = options.json() ? JsonReport.of(subject, found) : TextReport.of(subject, found);
     }
     out.print(report);

@@ -3,6 +3,7 @@ package dev.tributary.attribution.cli;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.AttentionSink;
+import dev.tributary.attribution.Basis;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.Explained;
 import dev.tributary.attribution.Metric;
@@ -27,6 +28,7 @@ import java.util.function.IntFunction;
  * @param predictions most probable first
  * @param word what a token of the vocabulary is called
  * @param predictor what another run of the same prompt predicts
+ * @param basis of whose nodes alone is told, if one is named
  */
 record Subject(
     String model,
@@ -38,7 +40,34 @@ record Subject(
     List<Prediction> predictions,
     MetricReading metric,
     IntFunction<Word> word,
-    Function<Run, List<Prediction>> predictor) {
+    Function<Run, List<Prediction>> predictor,
+    Optional<Basis> basis) {
+
+  /** The same, of whose dictionaries some are named, or none. */
+  Subject in(Optional<Basis> named) {
+    return new Subject(
+        model,
+        prompt,
+        nodes,
+        scaleGradient,
+        tokens,
+        sinks,
+        predictions,
+        metric,
+        word,
+        predictor,
+        named);
+  }
+
+  /** The basis that is named, or that of all dictionaries as far as they go together. */
+  Basis nodesOnce() {
+    return basis.orElseGet(() -> Basis.of(nodes.run().model()));
+  }
+
+  /** Whether dictionaries say once more what other nodes say that are shown too. */
+  boolean saysTwice() {
+    return basis.isEmpty() && !nodes.run().model().dictionaries().isEmpty();
+  }
 
   /**
    * Refuses a node that a trace cannot depend on.

@@ -162,7 +162,8 @@ final class SubjectOptions {
         predictions,
         new MetricReading(ofLogits, trace, side.stage, explained, unwanted, chosen, nodes.value()),
         prompt::word,
-        changed -> predictions(prompt, changed, at));
+        changed -> predictions(prompt, changed, at),
+        Optional.empty());
   }
 
   private int position(int length) {

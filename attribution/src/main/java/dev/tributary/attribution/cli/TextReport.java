@@ -286,7 +286,7 @@ final class TextReport {
       }
       certificate(edges);
     }
-    if (!subject.nodes().run().model().dictionaries().isEmpty()) {
+    if (subject.saysTwice()) {
       line(INDENT + AUTOENCODERS);
     }
   }
@@ -396,7 +396,7 @@ final class TextReport {
           number(edge.score()));
     }
     lines(table);
-    if (!subject.nodes().run().model().dictionaries().isEmpty()) {
+    if (subject.saysTwice()) {
       line(INDENT + AUTOENCODERS);
     }
   }

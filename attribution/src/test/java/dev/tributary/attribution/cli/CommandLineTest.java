@@ -951,6 +951,44 @@ class CommandLineTest {
   }
 
   @Test
+  void basis_named_isWhatIsTold() throws IOException {
+    String[] named = {"--dictionaries", "shipped", "--basis", "L0.activation,mlp"};
+    Output.of(with(named, "search", "--top", "5"))
+        .assertRefused("activation dictionary of layer 0 and the mlp dictionary", "L0 MLP_OUTPUT");
+    named[3] = "activation,L1.attention";
+    JsonNode json = jsonOf(with(named, "attribute", "--top", "400"));
+    JsonNode graph = jsonOf(with(named, "graph", "--nodes", "40"));
+    JsonNode search = jsonOf(with(named, "search", "--top", "400")).get("search");
+    List<String> seen = new ArrayList<>();
+    items(json.get("nodes")).forEach(node -> seen.add(node.get("name").asText()));
+    items(json.get("edges").get("largest")).forEach(edge -> seen.add(edge.get("from").asText()));
+    items(graph.get("nodes")).forEach(node -> seen.add(node.get("name").asText()));
+    items(search.get("edges")).forEach(edge -> seen.add(edge.get("from").asText()));
+    for (String node : seen) {
+      assertFalse(node.matches("L\\d\\.(neuron|mlp_latent|mlp_error).*"), node);
+      assertFalse(node.matches("L[023]\\.attention_(latent|error).*|L1\\.head.*"), node);
+    }
+    for (String own : List.of("L2.activation_latent", "L1.attention_latent", "L2.head")) {
+      assertTrue(seen.stream().anyMatch(node -> node.startsWith(own)), own);
+    }
+    named[3] = "none";
+    assertEquals(
+        jsonOf("search", "--top", "30").get("search"),
+        jsonOf(with(named, "search", "--top", "30")).get("search"));
+    named[3] = "L7.mlp";
+    Output.of(with(named, "graph")).assertRefused("\"L7.mlp\"", "L0.mlp");
+    Output.of("attribute", "--basis", "mlp").assertRefused("--dictionaries");
+    String text =
+        Output.of("search", "--dictionaries", "shipped", "--basis", "attention", "--top", "3")
+            .result();
+    assertFalse(text.contains("say once more"), text);
+  }
+
+  private static String[] with(String[] options, String... command) {
+    return Stream.concat(Arrays.stream(command), Arrays.stream(options)).toArray(String[]::new);
+  }
+
+  @Test
   void command_unknown_isOneSentence() {
     Output.of("nonsense").assertRefused("nonsense");
     Output.of("--nonsense").assertRefused("--nonsense");

@@ -150,8 +150,15 @@ class TranscodersTest {
   private static String scan(Path transcoders, Path file) throws IOException {
     Output output =
         Output.of(
-            "graph", "--transcoders", transcoders.toString(), "--prompt", PROMPT, "--nodes", "20",
-            "--neuronpedia", file.toString());
+            "graph",
+            "--transcoders",
+            transcoders.toString(),
+            "--prompt",
+            PROMPT,
+            "--nodes",
+            "20",
+            "--neuronpedia",
+            file.toString());
     assertEquals(0, output.exitCode, output.err);
     return new ObjectMapper().readTree(file.toFile()).get("metadata").get("scan").textValue();
   }
