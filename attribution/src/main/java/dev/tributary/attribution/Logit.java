@@ -62,7 +62,7 @@ public record Logit(int token, int word) implements Target {
   @Override
   public void requireIn(Run run) {
     Kind.requireIndex(this, "token", token, run.length());
-    Kind.requireIndex(this, "word", word, run.model().config().vocabulary());
+    Kind.requireIndex(this, "word", word, run.model().config().outputs());
   }
 
   @Override
@@ -74,7 +74,7 @@ public record Logit(int token, int word) implements Target {
   @Override
   public Optional<Certificate.Affine> affine(EdgeAttribution edges) {
     Transformer model = edges.nodes().run().model();
-    Optional<Norm> norm = Optional.of(model.finalNorm());
+    Optional<Norm> norm = model.finalNorm();
     if (model.config().unembedding().cap().isPresent() || !edges.isAffine(norm)) {
       return Optional.empty();
     }

@@ -102,7 +102,7 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
           "position %d of a prompt of %d tokens, counted from 0",
           position(),
           run.length());
-      words().forEach(run.model()::requireToken);
+      words().forEach(run.model()::requireWord);
     }
 
     @Override
@@ -120,7 +120,7 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
           model.end(),
           position(),
           position() + 1,
-          (r, scaleGradient) -> ofNormalised(model, model.finalNorm().apply(r, scaleGradient)));
+          (r, scaleGradient) -> ofNormalised(model, model.normalised(r, scaleGradient)));
     }
 
     @Override

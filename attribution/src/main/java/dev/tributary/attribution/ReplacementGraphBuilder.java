@@ -196,17 +196,18 @@ final class ReplacementGraphBuilder {
 
   private Pulled logit(int node, int token, Tensor along, double bias) {
     Run run = model.run();
-    Norm norm = run.model().finalNorm();
+    Optional<Norm> norm = run.model().finalNorm();
     Tensor residual = run.residual(run.model().end()).value().slice(0, token, token + 1);
-    Tensor normalised = norm.apply(Variable.constant(residual), ScaleGradient.DETACHED).value();
+    Tensor normalised =
+        run.model().normalised(Variable.constant(residual), ScaleGradient.DETACHED).value();
     double shift =
-        norm.bias()
+        norm.flatMap(Norm::bias)
             .map(own -> along.matmul(own.reshape(own.shape().length(), 1)).item())
             .orElse(0.0);
     return new Pulled(
         node,
         token,
-        norm.directions(along).over(norm.scale(residual)),
+        norm.map(own -> own.directions(along).over(own.scale(residual))).orElse(along),
         along.matmulTransposed(normalised).item() + bias,
         shift + bias);
   }

@@ -108,11 +108,12 @@ public record ReplacementIntervention(
                               edit.value))
                   .toList());
       Tensor residual = run.residual(model.end()).value();
+      Tensor change = changes.get(model.end().index());
       Tensor moved =
           model
               .finalNorm()
-              .moved(changes.get(model.end().index()))
-              .over(model.finalNorm().scale(residual));
+              .map(norm -> norm.moved(change).over(norm.scale(residual)))
+              .orElse(change);
       return kept(
           scope,
           model,

@@ -4,7 +4,6 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.Norm;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
@@ -69,7 +68,7 @@ public record ReplacementOutput(Target node, double weight) {
    * @throws IllegalArgumentException if one is outside the vocabulary
    */
   public static List<ReplacementOutput> words(Run run, int... words) {
-    Arrays.stream(words).forEach(run.model()::requireToken);
+    Arrays.stream(words).forEach(run.model()::requireWord);
     double[] probabilities = probabilities(run);
     return Arrays.stream(words).mapToObj(word -> logit(run, word, probabilities)).toList();
   }
@@ -100,10 +99,13 @@ public record ReplacementOutput(Target node, double weight) {
     try (Scope scope = Scope.open()) {
       Tensor two = model.logitDirections(target, distractor);
       Tensor along = two.slice(0, 0, 1).minus(two.slice(0, 1, 2));
-      Norm norm = model.finalNorm();
       int last = run.lastToken();
       Tensor residual = run.residual(model.end()).value().slice(0, last, last + 1);
-      Tensor vector = norm.directions(along).over(norm.scale(residual));
+      Tensor vector =
+          model
+              .finalNorm()
+              .map(norm -> norm.directions(along).over(norm.scale(residual)))
+              .orElse(along);
       return new ReplacementOutput(
           new Direction(model.end(), last, scope.keep(vector).reshape(model.config().dModel())), 1);
     }

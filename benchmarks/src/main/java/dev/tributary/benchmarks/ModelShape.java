@@ -72,6 +72,7 @@ public enum ModelShape {
                           rotary(256, 10_000),
                           1 / Math.sqrt(256),
                           OptionalDouble.of(50),
+                          true,
                           window,
                           false,
                           false,
@@ -84,8 +85,9 @@ public enum ModelShape {
           8192,
           new TransformerConfig.Embedding(Math.sqrt(dModel), false),
           layers,
-          norm,
-          new TransformerConfig.Unembedding(true, false, 1, OptionalDouble.of(30)));
+          Optional.of(norm),
+          new TransformerConfig.Unembedding(
+              true, false, 1, OptionalDouble.of(30), OptionalInt.empty()));
     }
   };
 
@@ -130,6 +132,7 @@ public enum ModelShape {
             rotary(dHead, theta),
             1 / Math.sqrt(dHead),
             OptionalDouble.empty(),
+            true,
             OptionalInt.empty(),
             false,
             false,
@@ -150,8 +153,9 @@ public enum ModelShape {
         context,
         new TransformerConfig.Embedding(1, false),
         IntStream.range(0, layers).mapToObj(i -> layer).toList(),
-        norm,
-        new TransformerConfig.Unembedding(true, false, 1, OptionalDouble.empty()));
+        Optional.of(norm),
+        new TransformerConfig.Unembedding(
+            true, false, 1, OptionalDouble.empty(), OptionalInt.empty()));
   }
 
   private static Positions rotary(int dHead, double theta) {

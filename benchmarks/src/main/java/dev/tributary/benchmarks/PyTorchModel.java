@@ -71,7 +71,7 @@ abstract class PyTorchModel implements AutoCloseable {
     layers = model.layers();
     scoreScale = 1 / Math.sqrt(model.attention(0).dHead());
     tokens = run.length();
-    epsilon = (float) model.config().finalNorm().epsilon();
+    epsilon = (float) model.config().finalNorm().orElseThrow().epsilon();
     tokenEmbedding = array(model, 0, Weight.TOKEN_EMBEDDING);
     unembedding = tokenEmbedding.transpose();
     float[] later = new float[tokens * tokens];

@@ -9,8 +9,8 @@ import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 
 /**
- * Causal self-attention of several heads. Keys and values may have fewer heads than queries: then
- * as many query heads that follow each other share one.
+ * Self-attention of several heads, causal in all models of language. Keys and values may have fewer
+ * heads than queries: then as many query heads that follow each other share one.
  *
  * @see <a href="https://arxiv.org/abs/1706.03762">Vaswani et al. 2017, section 3.2</a>
  * @see <a href="https://arxiv.org/abs/2305.13245">Ainslie et al. 2023, of shared key heads</a>
@@ -383,7 +383,7 @@ public final class Attention implements Part {
    * @return probabilities, [head, query, key]; each row sums to 1, keys after the query are 0
    */
   public Variable pattern(Variable scores, int firstQuery) {
-    return scores.causalSoftmax(firstQuery + 1);
+    return this.scores.softmax(scores, firstQuery);
   }
 
   /**

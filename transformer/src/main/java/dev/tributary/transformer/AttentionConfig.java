@@ -19,6 +19,7 @@ import java.util.OptionalInt;
  * @param positions how queries and keys depend on their tokens
  * @param scoreScale what query-key products are multiplied with
  * @param cap c of scores that become c · tanh(score / c)
+ * @param causal whether a query sees no later token; else it sees all
  * @param window how many tokens a query sees, itself included
  * @param inputBias whether queries, keys and values have biases
  * @param outputBias whether the output has one
@@ -33,6 +34,7 @@ public record AttentionConfig(
     Positions positions,
     double scoreScale,
     OptionalDouble cap,
+    boolean causal,
     OptionalInt window,
     boolean inputBias,
     boolean outputBias,
@@ -65,6 +67,7 @@ public record AttentionConfig(
    * @param positions {@link #positions()}
    * @param scoreScale {@link #scoreScale()}
    * @param cap {@link #cap()}
+   * @param causal {@link #causal()}
    * @param window {@link #window()}
    * @param inputBias {@link #inputBias()}
    * @param outputBias {@link #outputBias()}
@@ -81,6 +84,8 @@ public record AttentionConfig(
         Double.isFinite(scoreScale) && scoreScale != 0, "scores are scaled by %s", scoreScale);
     cap.ifPresent(c -> requireArgument(c > 0, "scores are capped at %s", c));
     window.ifPresent(w -> requirePositive("window", w));
+    requireArgument(
+        causal || window.isEmpty(), "a query sees later tokens and has a window of %s", window);
     requireArgument(
         positions.turning() <= dHead,
         "%d numbers of a head turn, which has %d",
@@ -106,6 +111,7 @@ public record AttentionConfig(
         new Positions.None(),
         1 / Math.sqrt(dHead),
         OptionalDouble.empty(),
+        true,
         OptionalInt.empty(),
         true,
         true,

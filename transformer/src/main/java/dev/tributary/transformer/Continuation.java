@@ -40,10 +40,13 @@ public final class Continuation {
    * @param model that reads it
    * @param prompt ids, at least one
    * @param changes what is different in the model, made together; of whatever tokens there will be
-   * @throws IllegalArgumentException if the prompt is none of the model's, or a change is of a text
-   *     that does not grow, or does not fit
+   * @throws IllegalArgumentException if the prompt is none of the model's, a change is of a text
+   *     that does not grow, or does not fit, or the model says nothing of what follows
    */
   public static Continuation of(Transformer model, int[] prompt, Change... changes) {
+    requireArgument(
+        model.config().causal() && model.config().unembedding().outputs().isEmpty(),
+        "this model says something of the tokens that it sees, not which one follows");
     for (Change change : changes) {
       change.requireFitsAnyText(model);
     }

@@ -308,11 +308,15 @@ public final class Run {
 
   /**
    * Refuses a run in which more than its token and position embeddings was changed: there, what was
-   * recorded is not what the model computes from what came before.
+   * recorded is not what the model computes from what came before. Refuses one in which tokens see
+   * later ones too: edges among its nodes would lead back.
    *
    * @throws IllegalArgumentException with what was changed
    */
   public void requireComputed() {
+    requireArgument(
+        model.config().causal(),
+        "attention of this model sees later tokens, and edges among nodes at tokens are of causal models");
     for (Change change : changes) {
       requireArgument(
           change.isOfInput(),

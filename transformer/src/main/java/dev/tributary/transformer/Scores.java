@@ -13,9 +13,18 @@ record Scores(AttentionConfig config) {
     Variable scaled = q.times(config.scoreScale());
     Variable scores =
         config.cap().isEmpty()
-            ? Variable.resultOf(() -> products(scaled, k).causalMask(firstQuery + 1))
-            : capped(products(scaled, k)).causalMask(firstQuery + 1);
+            ? Variable.resultOf(() -> masked(products(scaled, k), firstQuery))
+            : masked(capped(products(scaled, k)), firstQuery);
     return windowed(scores, firstQuery);
+  }
+
+  private Variable masked(Variable scores, int firstQuery) {
+    return config.causal() ? scores.causalMask(firstQuery + 1) : scores;
+  }
+
+  /** Of scores, masked or not. */
+  Variable softmax(Variable scores, int firstQuery) {
+    return config.causal() ? scores.causalSoftmax(firstQuery + 1) : scores.softmax();
   }
 
   /** Of any tokens, whichever is later. */
@@ -30,17 +39,18 @@ record Scores(AttentionConfig config) {
   Variable pattern(Variable q, Variable k, int layer, Site.Visitor visitor) {
     int first = visitor.firstToken();
     if (visitor.wants(Site.SCORES)) {
-      return visitor.at(Site.SCORES, layer, of(q, k, first)).causalSoftmax(first + 1);
+      return softmax(visitor.at(Site.SCORES, layer, of(q, k, first)), first);
     }
     Variable scaled = q.times(config.scoreScale());
     return config.cap().isEmpty()
-        ? Variable.resultOf(() -> windowed(products(scaled, k), first).causalSoftmax(first + 1))
-        : windowed(capped(products(scaled, k)), first).causalSoftmax(first + 1);
+        ? Variable.resultOf(() -> softmax(windowed(products(scaled, k), first), first))
+        : softmax(windowed(capped(products(scaled, k)), first), first);
   }
 
   /** See {@link Attention#sees}. */
   boolean sees(int query, int key) {
-    return key <= query && (config.window().isEmpty() || query - key < config.window().getAsInt());
+    return (key <= query || !config.causal())
+        && (config.window().isEmpty() || query - key < config.window().getAsInt());
   }
 
   /**

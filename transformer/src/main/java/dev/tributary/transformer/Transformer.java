@@ -37,7 +37,7 @@ public final class Transformer {
   /** Where the residual stream of each point is recorded. */
   private final List<Place> residuals;
 
-  private final Norm finalNorm;
+  private final Optional<Norm> finalNorm;
   private final Unembedding unembedding;
   private final List<Dictionary> dictionaries;
   private final String description;
@@ -64,10 +64,7 @@ public final class Transformer {
     layers = Layer.all(config, loaded);
     parts = layers.stream().flatMap(layer -> layer.parts().stream()).toList();
     residuals = Layer.residuals(layers);
-    finalNorm =
-        outside
-            .norm(Optional.of(config.finalNorm()), Weight.FINAL_NORM_GAIN, Weight.FINAL_NORM_BIAS)
-            .orElseThrow();
+    finalNorm = outside.norm(config.finalNorm(), Weight.FINAL_NORM_GAIN, Weight.FINAL_NORM_BIAS);
     unembedding =
         new Unembedding(
             config.unembedding(),
@@ -413,9 +410,20 @@ public final class Transformer {
     return unembedding;
   }
 
-  /** {@return the norm before the unembedding} */
-  public Norm finalNorm() {
+  /** {@return the norm before the unembedding, if there is one} */
+  public Optional<Norm> finalNorm() {
     return finalNorm;
+  }
+
+  /**
+   * What the unembedding reads: rows of the last residual stream through the last norm.
+   *
+   * @param residual [.., dModel]
+   * @param scaleGradient whether derivatives see the scale of the norm move
+   * @return [.., dModel]
+   */
+  public Variable normalised(Variable residual, ScaleGradient scaleGradient) {
+    return finalNorm.map(norm -> norm.apply(residual, scaleGradient)).orElse(residual);
   }
 
   /**
@@ -510,7 +518,9 @@ public final class Transformer {
         run.at(
             Site.FINAL_NORMALISED,
             0,
-            finalNorm.apply(read, scale -> run.at(Site.FINAL_SCALE, 0, scale)));
+            finalNorm
+                .map(norm -> norm.apply(read, scale -> run.at(Site.FINAL_SCALE, 0, scale)))
+                .orElse(read));
     if (run.wants(Site.LOGITS)) {
       run.at(Site.LOGITS, 0, unembed(normalised));
     }
@@ -569,7 +579,7 @@ public final class Transformer {
     requireTokens(tokens);
     try (Scope scope = Scope.open()) {
       Variable last = normalised(tokens).slice(0, tokens.length - 1, tokens.length);
-      return scope.keep(unembed(last).value()).reshape(config.vocabulary());
+      return scope.keep(unembed(last).value()).reshape(config.outputs());
     }
   }
 
@@ -597,7 +607,7 @@ public final class Transformer {
    */
   public Variable unembed(Variable normalised, int... words) {
     for (int word : words) {
-      requireToken(word);
+      requireWord(word);
     }
     return unembedding.of(words).logits(normalised);
   }
@@ -619,7 +629,7 @@ public final class Transformer {
    * @throws IllegalArgumentException if one is outside the vocabulary
    */
   public Tensor logitDirections(int... words) {
-    Arrays.stream(words).forEach(this::requireToken);
+    Arrays.stream(words).forEach(this::requireWord);
     return unembedding.directions(words);
   }
 
@@ -630,7 +640,7 @@ public final class Transformer {
    * @throws IllegalArgumentException if one is outside the vocabulary
    */
   public double[] logitBiases(int... words) {
-    Arrays.stream(words).forEach(this::requireToken);
+    Arrays.stream(words).forEach(this::requireWord);
     return unembedding.biases(words);
   }
 
@@ -656,5 +666,19 @@ public final class Transformer {
         "token id %d is outside the vocabulary of %d",
         token,
         config.vocabulary());
+  }
+
+  /**
+   * Refuses what has no logit in this model.
+   *
+   * @param word an id
+   * @throws IllegalArgumentException if the id is outside the vocabulary of its outputs
+   */
+  public void requireWord(int word) {
+    requireArgument(
+        word >= 0 && word < config.outputs(),
+        "token id %d is outside the vocabulary of %d",
+        word,
+        config.outputs());
   }
 }

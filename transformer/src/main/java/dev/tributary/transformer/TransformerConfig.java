@@ -8,6 +8,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.OptionalInt;
 
 /**
  * Sizes and kinds of all that a transformer consists of.
@@ -17,7 +18,7 @@ import java.util.OptionalDouble;
  * @param context largest number of tokens in a run
  * @param embedding how tokens become vectors
  * @param layers first to last
- * @param finalNorm before the unembedding
+ * @param finalNorm before the unembedding, if there is one
  * @param unembedding how vectors become logits
  */
 public record TransformerConfig(
@@ -26,7 +27,7 @@ public record TransformerConfig(
     int context,
     Embedding embedding,
     List<LayerConfig> layers,
-    NormConfig finalNorm,
+    Optional<NormConfig> finalNorm,
     Unembedding unembedding) {
   /** A file is broken that says more layers. */
   public static final int MOST_LAYERS = 1 << 16;
@@ -57,8 +58,10 @@ public record TransformerConfig(
    * @param biased whether a bias is added
    * @param multiplier of logits
    * @param cap c of logits that become c · tanh(logit / c)
+   * @param outputs how many logits there are, if not one for each token id
    */
-  public record Unembedding(boolean tied, boolean biased, double multiplier, OptionalDouble cap) {
+  public record Unembedding(
+      boolean tied, boolean biased, double multiplier, OptionalDouble cap, OptionalInt outputs) {
     /**
      * Checks the numbers.
      *
@@ -66,11 +69,16 @@ public record TransformerConfig(
      * @param biased {@link #biased()}
      * @param multiplier {@link #multiplier()}
      * @param cap {@link #cap()}
-     * @throws IllegalArgumentException if the multiplier is 0 or no number, or the cap not positive
+     * @param outputs {@link #outputs()}
+     * @throws IllegalArgumentException if the multiplier is 0 or no number, the cap or the number
+     *     of logits not positive, or that of tied weights is given
      */
     public Unembedding {
       requireMultiplier("logits are", multiplier);
       cap.ifPresent(c -> requireArgument(c > 0, "logits are capped at %s", c));
+      outputs.ifPresent(count -> requirePositive("outputs", count));
+      requireArgument(
+          !tied || outputs.isEmpty(), "%s logits from the embeddings of all tokens", outputs);
     }
   }
 
@@ -97,6 +105,7 @@ public record TransformerConfig(
     if (embedding.positions()) {
       requireFits("position embedding", context, dModel);
     }
+    requireFits("unembedding", unembedding.outputs().orElse(vocabulary), dModel);
     for (LayerConfig layer : layers) {
       AttentionConfig attention = layer.attention();
       long width = (long) attention.heads() * attention.dHead();
@@ -148,8 +157,8 @@ public record TransformerConfig(
         context,
         new Embedding(1, true),
         Collections.nCopies(layers, layer),
-        norm,
-        new Unembedding(tied, false, 1, OptionalDouble.empty()));
+        Optional.of(norm),
+        new Unembedding(tied, false, 1, OptionalDouble.empty(), OptionalInt.empty()));
   }
 
   /**
@@ -202,7 +211,22 @@ public record TransformerConfig(
         embedding,
         layers,
         finalNorm,
-        new Unembedding(tied, unembedding.biased(), unembedding.multiplier(), unembedding.cap()));
+        new Unembedding(
+            tied,
+            unembedding.biased(),
+            unembedding.multiplier(),
+            unembedding.cap(),
+            unembedding.outputs()));
+  }
+
+  /** {@return how many logits there are of a token} */
+  public int outputs() {
+    return unembedding.outputs().orElse(vocabulary);
+  }
+
+  /** {@return whether no token sees a later one} */
+  public boolean causal() {
+    return layers.stream().allMatch(layer -> layer.attention().causal());
   }
 
   /** How queries and keys of each layer depend on where their tokens stand. */
@@ -242,11 +266,11 @@ public record TransformerConfig(
       slots.add(layers.get(slots.layer).mlp(), dModel);
     }
     slots.layer = 0;
-    slots.norm(Optional.of(finalNorm), Weight.FINAL_NORM_GAIN, Weight.FINAL_NORM_BIAS, dModel);
+    slots.norm(finalNorm, Weight.FINAL_NORM_GAIN, Weight.FINAL_NORM_BIAS, dModel);
     if (!unembedding.tied()) {
-      slots.add(Weight.UNEMBEDDING, vocabulary, dModel);
+      slots.add(Weight.UNEMBEDDING, outputs(), dModel);
     }
-    slots.bias(unembedding.biased(), Weight.UNEMBEDDING_BIAS, vocabulary);
+    slots.bias(unembedding.biased(), Weight.UNEMBEDDING_BIAS, outputs());
     return List.copyOf(slots.all);
   }
 

@@ -50,12 +50,13 @@ public final class RandomArchitecture {
                         drawn.mlp(neurons),
                         drawn.one(LayerConfig.Order.values())))
             .toList(),
-        drawn.norm(true),
+        drawn.entry(),
         new TransformerConfig.Unembedding(
             random.nextBoolean(),
             random.nextBoolean(),
             random.nextBoolean() ? 1 : 0.6,
-            drawn.cap(5)));
+            drawn.cap(5),
+            OptionalInt.empty()));
   }
 
   private AttentionConfig attention(int heads, int dHead) {
@@ -74,6 +75,7 @@ public final class RandomArchitecture {
         positions(dHead),
         random.nextBoolean() ? 1 / Math.sqrt(dHead) : 0.8,
         cap(2),
+        true,
         random.nextInt(3) > 0 ? OptionalInt.empty() : OptionalInt.of(1 + random.nextInt(3)),
         random.nextBoolean(),
         random.nextBoolean(),

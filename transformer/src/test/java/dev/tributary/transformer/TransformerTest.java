@@ -115,7 +115,7 @@ class TransformerTest {
     for (int layer = 0; layer < model.layers(); layer++) {
       x = new Layer(model.attention(layer), model.mlp(layer)).apply(x, (site, at, seen) -> seen);
     }
-    return model.unembed(model.finalNorm().apply(x, ScaleGradient.LIVE));
+    return model.unembed(model.normalised(x, ScaleGradient.LIVE));
   }
 
   @Property(tries = 60)
@@ -222,6 +222,7 @@ class TransformerTest {
             positions,
             0.5,
             OptionalDouble.empty(),
+            true,
             OptionalInt.empty(),
             false,
             false,
@@ -236,8 +237,9 @@ class TransformerTest {
             4,
             new TransformerConfig.Embedding(1, false),
             List.of(layer),
-            norm,
-            new TransformerConfig.Unembedding(true, false, 1, OptionalDouble.empty())),
+            Optional.of(norm),
+            new TransformerConfig.Unembedding(
+                true, false, 1, OptionalDouble.empty(), OptionalInt.empty())),
         DType.DOUBLE,
         7);
   }

@@ -207,8 +207,18 @@ final class InspectCommand implements Callable<Integer> {
     AttentionConfig attention = first.attention();
     List<String> kinds = new ArrayList<>();
     kinds.add(Lowercase.of(first.mlp().activation()).replace('_', ' '));
-    boolean rms = config.finalNorm().kind() == NormConfig.Kind.RMS;
-    kinds.add((rms ? "RMS norm" : "layer norm") + " epsilon " + config.finalNorm().epsilon());
+    kinds.add(
+        config
+            .finalNorm()
+            .map(
+                norm ->
+                    (norm.kind() == NormConfig.Kind.RMS ? "RMS norm" : "layer norm")
+                        + " epsilon "
+                        + norm.epsilon())
+            .orElse("no last norm"));
+    if (!config.causal()) {
+      kinds.add("attention to later tokens");
+    }
     if (first.order() == LayerConfig.Order.PARALLEL) {
       kinds.add("parallel parts");
     }

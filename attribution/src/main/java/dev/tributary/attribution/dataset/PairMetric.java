@@ -98,6 +98,26 @@ public sealed interface PairMetric {
   }
 
   /**
+   * The mean of squares of how far logits are from those of the clean run, over all tokens from one
+   * on and the whole vocabulary.
+   *
+   * @param firstToken from 0
+   */
+  record SquaredDistance(int firstToken) implements PairMetric {
+    @Override
+    public Function<Run, Variable> against(Run clean) {
+      requireToken(firstToken, clean);
+      Variable reference = logits(clean).detach();
+      return run -> logits(run).minus(reference).square().mean(-1).mean(0).reshape();
+    }
+
+    private Variable logits(Run run) {
+      return run.model()
+          .unembed(run.variable(Site.FINAL_NORMALISED).slice(0, firstToken, run.length()));
+    }
+  }
+
+  /**
    * {@return the metric as a scalar that depends on all that a run computed}
    *
    * @param clean the plain run of the clean prompt, which lives as long as the function is used

@@ -1,6 +1,7 @@
 package dev.tributary.attribution.dataset;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.DynamicContainer.dynamicContainer;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
@@ -19,6 +20,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.function.IntFunction;
 import java.util.function.Supplier;
@@ -48,7 +50,6 @@ class DatasetReferenceTest {
           }
           assertEquals(7, cases.size());
           return cases.stream()
-              .filter(path -> !path.getFileName().toString().startsWith("tracr"))
               .map(path -> dynamicContainer(path.getFileName().toString(), tests(path)));
         });
   }
@@ -57,8 +58,12 @@ class DatasetReferenceTest {
     List<DynamicNode> tests = new ArrayList<>();
     tests.add(dynamicTest("graph", () -> in(path, DatasetReferenceTest::compareGraph)));
     tests.add(dynamicTest("tensors", () -> in(path, DatasetReferenceTest::compareTensors)));
-    tests.add(dynamicTest("circuits", () -> in(path, DatasetReferenceTest::compareCircuits)));
-    tests.add(dynamicTest("areas", () -> in(path, DatasetReferenceTest::compareAreas)));
+    if (path.getFileName().toString().startsWith("tracr")) {
+      tests.add(dynamicTest("truth", () -> in(path, DatasetReferenceTest::compareTruth)));
+    } else {
+      tests.add(dynamicTest("circuits", () -> in(path, DatasetReferenceTest::compareCircuits)));
+      tests.add(dynamicTest("areas", () -> in(path, DatasetReferenceTest::compareAreas)));
+    }
     return tests.stream();
   }
 
@@ -80,9 +85,7 @@ class DatasetReferenceTest {
   }
 
   private static void assertNames(ReferenceCase expected, String key, List<?> own) {
-    List<String> names = new ArrayList<>();
-    expected.expected().get(key).forEach(name -> names.add(name.asText()));
-    assertEquals(names, own.stream().map(Object::toString).toList());
+    assertEquals(names(expected.expected().get(key)), own.stream().map(Object::toString).toList());
   }
 
   private static void compareTensors(ReferenceCase expected) throws IOException {
@@ -222,6 +225,60 @@ class DatasetReferenceTest {
     assertNear(area.get("average").asDouble(), curve.average());
   }
 
+  private static void compareTruth(ReferenceCase expected) {
+    Tensors tensors = new Tensors(expected);
+    JsonNode truth = expected.expected().get("truth");
+    for (String ablation : List.of("patching", "zero")) {
+      Set<String> effective = new HashSet<>();
+      for (double[] pair : tensors.ofPairs("linear", ablation, "exact_l2")) {
+        for (int i = 0; i < pair.length; i++) {
+          if (pair[i] > 1e-6) {
+            effective.add(expected.graph().edges().get(i).toString());
+          }
+        }
+      }
+      assertEquals(Set.copyOf(names(truth.get("effective_" + ablation))), effective);
+    }
+    Map<String, ComponentCircuit> truths = new HashMap<>();
+    for (Map.Entry<String, JsonNode> own : truth.properties()) {
+      truths.put(
+          own.getKey(),
+          ComponentCircuit.of(
+              expected.graph(),
+              names(own.getValue()).stream()
+                  .map(expected.graph()::edge)
+                  .map(expected.graph()::number)
+                  .toList()));
+    }
+    for (Map.Entry<String, JsonNode> auroc : expected.expected().get("auroc").properties()) {
+      List<String> names = List.of(auroc.getKey().split("/", -1));
+      List<double[]> pairs = tensors.ofPairs(names.get(0), names.get(1), names.get(2));
+      double[] scores =
+          names.get(3).equals("mean")
+              ? magnitudes(Tensors.mean(pairs))
+              : Tensors.mean(pairs.stream().map(DatasetReferenceTest::magnitudes).toList());
+      for (int i = 0; i < scores.length; i++) {
+        scores[i] = scores[i] < 1e-9 ? 0 : scores[i];
+      }
+      assertFalse(auroc.getValue().isEmpty());
+      for (Map.Entry<String, JsonNode> own : auroc.getValue().properties()) {
+        assertNear(
+            own.getValue().asDouble(),
+            Agreement.auroc(scores, Objects.requireNonNull(truths.get(own.getKey()))));
+      }
+    }
+  }
+
+  private static double[] magnitudes(double[] numbers) {
+    return Arrays.stream(numbers).map(Math::abs).toArray();
+  }
+
+  private static List<String> names(JsonNode array) {
+    List<String> names = new ArrayList<>();
+    array.forEach(name -> names.add(name.asText()));
+    return names;
+  }
+
   private static void assertNear(double expected, double actual) {
     assertEquals(expected, actual, TOLERANCE * Math.max(1, Math.abs(expected)));
   }
@@ -236,32 +293,61 @@ class DatasetReferenceTest {
     }
 
     @Nullable Supplier<double[]> computed(String name) {
-      String[] parts = name.replace(PAIRS, "").split("/", -1);
-      if (name.startsWith("nodes/")) {
-        NodeMethod method = NodeMethod.valueOf(parts[1].toUpperCase(Locale.ROOT));
-        return () -> ofNodes(method, parts[2]);
-      }
-      if (parts.length == 2) {
+      if (name.equals("outputs/clean")) {
         return () ->
             flat(
-                scores(parts[0], "patching", EdgeMethod.EAP, false).stream()
-                    .map(
-                        own ->
-                            new double[] {parts[1].equals("clean") ? own.clean() : own.corrupted()})
+                of.pairs("linear").stream()
+                    .map(pair -> of.model().logits(Pair.ids(pair.clean())).toDoubles())
                     .toList());
       }
-      if (parts[2].equals("means")) {
-        return () -> of.means(parts[1]).toDoubles();
+      List<String> parts = List.of(name.replace(PAIRS, "").split("/", -1));
+      if (name.startsWith("nodes/")) {
+        NodeMethod method = NodeMethod.valueOf(parts.get(1).toUpperCase(Locale.ROOT));
+        return () -> ofNodes(method, parts.get(2));
+      }
+      if (parts.size() == 2) {
+        return () ->
+            flat(
+                scores(parts.get(0), "patching", EdgeMethod.EAP, false).stream()
+                    .map(
+                        own ->
+                            new double[] {
+                              parts.get(1).equals("clean") ? own.clean() : own.corrupted()
+                            })
+                    .toList());
+      }
+      if (parts.get(2).equals("means")) {
+        return () -> of.means(parts.get(1)).toDoubles();
       }
       return () -> {
         List<double[]> pairs =
             byPair.computeIfAbsent(
-                name.replace(PAIRS, ""), any -> ofPairs(parts[0], parts[1], parts[2]));
+                name.replace(PAIRS, ""), any -> ofPairs(parts.get(0), parts.get(1), parts.get(2)));
         return name.endsWith(PAIRS) ? flat(pairs) : mean(pairs);
       };
     }
 
+    /** What an edge scores in each pair, but where the rounding of the oracle decides it. */
     private List<double[]> ofPairs(String metric, String ablation, String method) {
+      if (method.equals("exact_l2")) {
+        return ofPairs("outputs", ablation, "exact");
+      }
+      List<double[]> pairs = computed(metric, ablation, method);
+      String name = metric + "/" + ablation + "/" + method;
+      JsonNode rounded = of.expected().path("rounding_decides").path(name);
+      if (!rounded.isEmpty()) {
+        double[] expected = of.tensor(name + PAIRS);
+        for (JsonNode edge : rounded) {
+          int number = of.graph().number(of.graph().edge(edge.asText()));
+          for (int pair = 0; pair < pairs.size(); pair++) {
+            pairs.get(pair)[number] = expected[pair * of.graph().edges().size() + number];
+          }
+        }
+      }
+      return pairs;
+    }
+
+    private List<double[]> computed(String metric, String ablation, String method) {
       boolean nodes = method.startsWith("node_");
       return scores(metric, ablation, method(method.replace("node_", "")), nodes).stream()
           .map(PairScores::toArray)

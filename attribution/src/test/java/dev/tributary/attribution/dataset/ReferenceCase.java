@@ -5,12 +5,15 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.tributary.attribution.ExpectedTensors;
 import dev.tributary.attribution.Metric;
 import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.Safetensors;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -56,6 +59,7 @@ record ReferenceCase(
                         last,
                         List.of(pair.get("answer").asInt()),
                         List.of(pair.get("foil").asInt())));
+            case "outputs" -> new PairMetric.SquaredDistance(1);
             case "linear" -> linear(pair.get("linear"));
             default -> throw new AssertionError(metric);
           };
@@ -72,6 +76,17 @@ record ReferenceCase(
               triple.get(0).asInt(), triple.get(1).asInt(), triple.get(2).asDouble()));
     }
     return new PairMetric.Linear(terms);
+  }
+
+  /** An expected tensor. */
+  double[] tensor(String name) {
+    try (Scope scope = Scope.open()) {
+      return Safetensors.open(folder.resolve("expected.safetensors"))
+          .tensor(name, DType.DOUBLE)
+          .toDoubles();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   /** What is heard of missing sources. */

@@ -37,7 +37,8 @@ public final class Architectures {
           new Qwen3(),
           new SmolLm3(),
           new StableLm(),
-          new Starcoder2());
+          new Starcoder2(),
+          new Tracr());
 
   private Architectures() {}
 

@@ -354,8 +354,9 @@ final class Decoder {
           context,
           new TransformerConfig.Embedding(embeddingMultiplier, positionEmbedding),
           all,
-          finalNorm,
-          new TransformerConfig.Unembedding(tied, unembeddingBias, logitMultiplier, logitCap));
+          Optional.of(finalNorm),
+          new TransformerConfig.Unembedding(
+              tied, unembeddingBias, logitMultiplier, logitCap, OptionalInt.empty()));
     } catch (IllegalArgumentException e) {
       throw keys.impossible(e, "the sizes of vocabulary, context, residual stream, heads and MLP");
     }
@@ -371,6 +372,7 @@ final class Decoder {
         positions.get(layer),
         scoreScale,
         scoreCap,
+        true,
         windows.get(layer),
         projectionBias,
         attentionOutputBias,

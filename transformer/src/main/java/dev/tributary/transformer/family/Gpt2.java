@@ -5,6 +5,7 @@ import static dev.tributary.transformer.family.Spelling.stored;
 import dev.tributary.transformer.AttentionConfig;
 import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.MlpConfig;
+import dev.tributary.transformer.NormConfig;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.Weight;
 import java.io.IOException;
@@ -83,7 +84,7 @@ final class Gpt2 implements Architecture {
   public Optional<Map<String, Object>> write(TransformerConfig config) {
     AttentionConfig attention = config.layers().get(0).attention();
     MlpConfig mlp = config.layers().get(0).mlp();
-    double epsilon = config.finalNorm().epsilon();
+    double epsilon = config.finalNorm().map(NormConfig::epsilon).orElse(1.0);
     TransformerConfig said =
         TransformerConfig.gpt2(
             config.layers().size(),

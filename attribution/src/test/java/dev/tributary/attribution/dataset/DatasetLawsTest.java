@@ -1,0 +1,400 @@
+package dev.tributary.attribution.dataset;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import dev.tributary.attribution.Metric;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.RandomArchitecture;
+import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.StreamWriter;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.TransformerConfig;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.IntStream;
+import net.jqwik.api.Arbitraries;
+import net.jqwik.api.Arbitrary;
+import net.jqwik.api.Assume;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.Provide;
+import org.junit.jupiter.api.Test;
+
+/** The laws of edges over pairs, whatever the model and the prompts. */
+class DatasetLawsTest {
+  /** Rounding of some runs in 64 bits, relative to 1 or the largest number. */
+  private static final double EXACT = 1e-9;
+
+  /** Of a small change: its square, and rounding over its size. */
+  private static final double SMALL = 1e-6;
+
+  private static final double LINEAR = 1e-3;
+
+  /** Changes bend sharply where a neuron switches, so their models are always the same. */
+  private static final String FIXED = "20261127";
+
+  @Provide
+  Arbitrary<Drawn> drawn() {
+    return Arbitraries.longs().between(0, 1L << 40).map(Drawn::new).withoutEdgeCases();
+  }
+
+  /** All that is drawn follows from a seed. */
+  record Drawn(long seed) {
+    TransformerConfig config() {
+      Random random = new Random(seed);
+      return RandomArchitecture.of(
+          random,
+          1 + random.nextInt(3),
+          4 + random.nextInt(5),
+          1 + random.nextInt(4),
+          1 + random.nextInt(4),
+          1 + random.nextInt(7),
+          5,
+          3 + random.nextInt(6));
+    }
+
+    Transformer model(DType dtype) {
+      return Transformer.random(config(), dtype, seed);
+    }
+
+    ComponentGraph graph(Transformer model) {
+      Site site = seed % 2 == 0 ? Site.TOKEN_EMBEDDING : Site.EMBEDDING;
+      return ComponentGraph.of(model, new StreamWriter.Input(site));
+    }
+
+    Pair pair(int number) {
+      Random random = new Random(seed + number);
+      int vocabulary = config().vocabulary();
+      int length = 1 + random.nextInt(5);
+      return new Pair(
+          random.ints(length, 0, vocabulary).boxed().toList(),
+          random.ints(length, 0, vocabulary).boxed().toList(),
+          metric(random, length, vocabulary));
+    }
+
+    private static PairMetric metric(Random random, int length, int vocabulary) {
+      int position = random.nextInt(length);
+      int word = random.nextInt(vocabulary);
+      return switch (random.nextInt(3)) {
+        case 0 ->
+            new PairMetric.OfLogits(
+                new Metric.LogitDifference(
+                    position, List.of(word), List.of((word + 1) % vocabulary)));
+        case 1 -> new PairMetric.OfLogits(new Metric.LogProbability(position, List.of(word)));
+        default ->
+            new PairMetric.Linear(
+                List.of(
+                    new PairMetric.Linear.Term(position, word, 0.7),
+                    new PairMetric.Linear.Term(0, word, -2)));
+      };
+    }
+
+    /** Whether nothing but sources differs between two prompts: no bias is divided by a scale. */
+    boolean constantsAreConstant() {
+      return config().layers().stream()
+          .allMatch(
+              layer ->
+                  !layer.attention().outputBias() || layer.attention().outlet().norm().isEmpty());
+    }
+
+    /** Whether no norm of what attention writes divides what a head writes by what others do. */
+    boolean headsAreApart() {
+      return config().layers().stream()
+          .allMatch(layer -> layer.attention().outlet().norm().isEmpty());
+    }
+
+    ComponentCircuit circuit(ComponentGraph graph) {
+      Random random = new Random(seed);
+      return ComponentCircuit.of(
+          graph,
+          IntStream.range(0, graph.edges().size())
+              .filter(edge -> random.nextInt(3) > 0)
+              .boxed()
+              .toList());
+    }
+  }
+
+  @Property(tries = 60)
+  void written_allBeforeAReader_addUpToTheStream(@ForAll("drawn") Drawn drawn) {
+    Assume.that(drawn.constantsAreConstant());
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      ComponentGraph graph = drawn.graph(model);
+      Pair pair = drawn.pair(0);
+      Run clean = model.values(EnumSet.allOf(Site.class), Pair.ids(pair.clean()));
+      Run corrupted = model.values(EnumSet.allOf(Site.class), Pair.ids(pair.corrupted()));
+      Tensor moved =
+          StreamWriter.written(corrupted, graph.input())
+              .minus(StreamWriter.written(clean, graph.input()));
+      for (int reader = 0; reader < graph.readers().size(); reader++) {
+        Tensor sum = moved.slice(0, 0, graph.before(reader)).sum(0);
+        var point = graph.readers().get(reader).reads(model);
+        assertNear(
+            corrupted.residual(point).value().minus(clean.residual(point).value()).toDoubles(),
+            sum.toDoubles(),
+            EXACT);
+      }
+    }
+  }
+
+  @Property(tries = 40)
+  void exact_everyEdge_isTheCircuitWithoutIt(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      ComponentGraph graph = drawn.graph(model);
+      for (AblationValues ablation : List.of(AblationValues.PATCHING, AblationValues.ZERO)) {
+        EdgeScorer scorer = new EdgeScorer(model, graph, ablation, EdgeMethod.EXACT);
+        Pair pair = drawn.pair(0);
+        ComponentCircuit full = ComponentCircuit.empty(graph).complement();
+        List<ComponentCircuit> circuits = new ArrayList<>();
+        for (int edge : full.edges()) {
+          circuits.add(full.without(edge));
+        }
+        for (StreamWriter source : graph.sources()) {
+          circuits.add(
+              ComponentCircuit.of(
+                  graph,
+                  full.edges().stream()
+                      .filter(edge -> !graph.edges().get(edge).source().equals(source))
+                      .toList()));
+        }
+        CircuitEvaluator.Metrics metrics =
+            new CircuitEvaluator(model, graph, ablation).evaluate(pair, circuits);
+        PairScores edges = scorer.score(pair);
+        PairScores sources = scorer.scoreSources(pair);
+        assertEquals(edges.clean(), metrics.full());
+        double[] expected =
+            metrics.circuits().stream().mapToDouble(own -> own - metrics.full()).toArray();
+        assertNear(
+            expected,
+            IntStream.range(0, expected.length)
+                .mapToDouble(
+                    i -> i < edges.size() ? edges.score(i) : sources.score(i - edges.size()))
+                .toArray(),
+            EXACT);
+      }
+    }
+  }
+
+  @Property(tries = 60)
+  void evaluate_patching_emptyIsCorruptedAndPruningChangesNothing(@ForAll("drawn") Drawn drawn) {
+    Assume.that(drawn.headsAreApart());
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      ComponentGraph graph = drawn.graph(model);
+      Pair pair = drawn.pair(0);
+      ComponentCircuit circuit = drawn.circuit(graph);
+      CircuitEvaluator.Metrics metrics =
+          new CircuitEvaluator(model, graph, AblationValues.PATCHING)
+              .evaluate(
+                  pair,
+                  List.of(
+                      circuit, circuit.pruned(), ComponentCircuit.empty(graph).complement()));
+      PairScores plain =
+          new EdgeScorer(model, graph, AblationValues.PATCHING, EdgeMethod.EAP).score(pair);
+      assertNear(
+          new double[] {plain.clean(), plain.corrupted(), metrics.circuits().get(0)},
+          new double[] {
+            metrics.circuits().get(2), metrics.empty(), metrics.circuits().get(1)
+          },
+          EXACT);
+    }
+  }
+
+  /** What is heard of a missing source is nearly what it writes. */
+  private static AblationValues near(long seed) {
+    return new AblationValues("near") {
+      @Override
+      Tensor heard(ComponentGraph graph, Tensor written, Run corrupted) {
+        Random random = new Random(seed);
+        double[] noise = random.doubles(written.shape().length(), -SMALL, SMALL).toArray();
+        return written.plus(Tensor.of(written.dtype(), written.shape(), noise));
+      }
+    };
+  }
+
+  @Property(tries = 60, seed = FIXED)
+  void score_smallAblation_everyMethodAgrees(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      ComponentGraph graph = drawn.graph(model);
+      Pair drawnPair = drawn.pair(0);
+      Pair pair = new Pair(drawnPair.clean(), drawnPair.clean(), drawnPair.metric());
+      double[] eap = scaled(model, graph, pair, drawn.seed, EdgeMethod.EAP);
+      for (EdgeMethod method :
+          List.of(
+              EdgeMethod.EXACT,
+              EdgeMethod.QK_FIX,
+              EdgeMethod.CLEAN_CORRUPTED,
+              EdgeMethod.eapIgInputs(2),
+              EdgeMethod.eapIgActivations(2))) {
+        assertNear(eap, scaled(model, graph, pair, drawn.seed, method), LINEAR);
+      }
+    }
+  }
+
+  private static double[] scaled(
+      Transformer model, ComponentGraph graph, Pair pair, long seed, EdgeMethod method) {
+    double[] scores =
+        new EdgeScorer(model, graph, near(seed), method).score(pair).toArray();
+    return Arrays.stream(scores).map(score -> score / SMALL).toArray();
+  }
+
+  /** The last step of all is the clean run, in which only what is upstream gets no gradient. */
+  @Property(tries = 40)
+  void score_oneStepOfActivations_isEap(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      ComponentGraph graph = drawn.graph(model);
+      Pair pair = drawn.pair(0);
+      assertNear(
+          score(model, graph, pair, EdgeMethod.EAP),
+          score(model, graph, pair, EdgeMethod.eapIgActivations(1)),
+          EXACT);
+    }
+  }
+
+  private static double[] score(
+      Transformer model, ComponentGraph graph, Pair pair, EdgeMethod method) {
+    return new EdgeScorer(model, graph, AblationValues.PATCHING, method).score(pair).toArray();
+  }
+
+  @Property(tries = 40)
+  void nodes_writesOverTokens_addUpToTheEdgesOutOfASource(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      ComponentGraph graph = drawn.graph(model);
+      Pair pair = drawn.pair(0);
+      NodeScores nodes = new NodeScorer(model, NodeMethod.ATP).score(pair);
+      PairScores sources =
+          new EdgeScorer(model, graph, AblationValues.PATCHING, EdgeMethod.EAP).scoreSources(pair);
+      double[] sums = new double[sources.size()];
+      sums[0] = sources.score(0);
+      for (int i = 1; i < sums.length; i++) {
+        StreamWriter source = graph.sources().get(i);
+        NodeScores.Kind kind =
+            source instanceof StreamWriter.Head ? NodeScores.Kind.HEAD : NodeScores.Kind.MLP;
+        double[] all = nodes.of(kind, source.layer());
+        sums[i] =
+            Arrays.stream(all)
+                .skip((long) source.number() * pair.length())
+                .limit(pair.length())
+                .sum();
+      }
+      assertNear(sources.toArray(), sums, EXACT);
+    }
+  }
+
+  @Property(tries = 20)
+  void totals_anySplit_areThoseOfTheWhole(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      ComponentGraph graph = drawn.graph(model);
+      EdgeScorer scorer = new EdgeScorer(model, graph, AblationValues.PATCHING, EdgeMethod.EAP);
+      List<Pair> pairs = IntStream.range(0, 4).mapToObj(drawn::pair).toList();
+      EdgeTotals whole = scorer.score(pairs);
+      int cut = (int) (drawn.seed % 5);
+      EdgeTotals parts = scorer.score(pairs.subList(cut, 4));
+      parts.add(scorer.score(pairs.subList(0, cut)));
+      assertEquals(4, parts.count());
+      assertNear(whole.means(), parts.means(), 1e-12);
+      assertNear(whole.meanMagnitudes(), parts.meanMagnitudes(), 1e-12);
+      List<double[]> each = pairs.stream().map(pair -> scorer.score(pair).toArray()).toList();
+      for (int edge = 0; edge < whole.edges(); edge++) {
+        double mean = 0;
+        for (double[] one : each) {
+          mean += one[edge] / 4;
+        }
+        double variance = 0;
+        for (double[] one : each) {
+          variance += (one[edge] - mean) * (one[edge] - mean) / 3;
+        }
+        assertEquals(mean, whole.mean(edge), EXACT);
+        assertEquals(
+            Math.sqrt(variance / 4),
+            parts.standardError(edge),
+            1e-6 * Math.max(1, Math.abs(mean))); // of squares that cancel
+      }
+    }
+  }
+
+  @Property(tries = 20)
+  void score_float_isNearDouble(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      Transformer single = drawn.model(DType.FLOAT);
+      Pair pair = drawn.pair(0);
+      assertNear(
+          score(model, drawn.graph(model), pair, EdgeMethod.EAP),
+          score(single, drawn.graph(single), pair, EdgeMethod.EAP),
+          1e-2);
+    }
+  }
+
+  @Property(tries = 20)
+  void score_manyPairs_leaveNoTensorOpen(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      ComponentGraph graph = drawn.graph(model);
+      long before = Scope.liveTensors();
+      for (EdgeMethod method :
+          List.of(
+              EdgeMethod.EAP,
+              EdgeMethod.CLEAN_CORRUPTED,
+              EdgeMethod.QK_FIX,
+              EdgeMethod.EXACT,
+              EdgeMethod.eapIgInputs(2),
+              EdgeMethod.eapIgPooledActivations(1))) {
+        score(model, graph, drawn.pair(1), method);
+        assertEquals(before, Scope.liveTensors(), method::toString);
+      }
+    }
+  }
+
+  @Test
+  void pair_differentLengths_isRefused() {
+    PairMetric metric = new PairMetric.Divergence(0);
+    IllegalArgumentException refusal =
+        assertThrows(
+            IllegalArgumentException.class,
+            () -> new Pair(List.of(1, 2), List.of(1, 2, 3), metric));
+    assertEquals(
+        "the clean prompt has 2 tokens and the corrupted one 3", refusal.getMessage());
+  }
+
+  @Test
+  void auroc_handMade_countsTiesHalf() {
+    try (Scope scope = Scope.open()) {
+      Transformer model =
+          Transformer.random(
+              TransformerConfig.gpt2(1, 4, 1, 2, 3, 4, 5, 1e-5, true), DType.DOUBLE, 1);
+      ComponentGraph graph =
+          ComponentGraph.of(model, new StreamWriter.Input(Site.TOKEN_EMBEDDING));
+      assertEquals(8, graph.edges().size());
+      double[] scores = {3, 0, 1, 1, 0, 2, 0, 0};
+      // True 3 beats all six others; true 1 beats four zeros, ties with one, loses to 2.
+      ComponentCircuit truth = ComponentCircuit.of(graph, List.of(0, 2));
+      assertEquals((6 + 4.5) / 12, Agreement.auroc(scores, truth), EXACT);
+      ComponentCircuit top = Importance.ABSOLUTE.top(graph, scores, 3);
+      assertEquals(List.of(0, 2, 5), top.edges());
+      assertEquals(2.0 / 3, Agreement.precision(top, truth), EXACT);
+      assertEquals(1, Agreement.recall(top, truth), EXACT);
+      assertEquals(List.of(0, 2, 3, 5), Importance.ABSOLUTE.above(graph, scores, 1).edges());
+    }
+  }
+
+  private static void assertNear(double[] expected, double[] actual, double tolerance) {
+    assertEquals(expected.length, actual.length);
+    double scale = Math.max(1, Arrays.stream(expected).map(Math::abs).max().orElse(0));
+    for (int i = 0; i < expected.length; i++) {
+      assertEquals(expected[i], actual[i], tolerance * scale, "entry " + i);
+    }
+  }
+}
