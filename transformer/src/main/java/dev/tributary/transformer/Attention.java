@@ -1,6 +1,7 @@
 package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
 import java.util.List;
@@ -504,6 +505,28 @@ public final class Attention implements Part {
    */
   public Tensor outputWeight(int head) {
     return outputRows().slice(0, head * config.dHead(), (head + 1) * config.dHead());
+  }
+
+  /**
+   * Cotangents at queries, keys or values pulled back to what they are computed from, as if each head
+   * read rows of its own.
+   *
+   * @param path which of the three
+   * @param x rows that they are computed from, {@link #normalised}, the same for all heads, [token,
+   *     dModel]
+   * @param cotangents of each head of queries, [head, token, dHead]
+   * @return [head, token, dModel]
+   */
+  public Tensor pulledByHead(InputPath path, Tensor x, Tensor cotangents) {
+    Projection projection = projection(path);
+    try (Scope scope = Scope.open()) {
+      List<Tensor> pulled = new ArrayList<>();
+      for (int head = 0; head < config.heads(); head++) {
+        int column = path == InputPath.QUERY ? head : keyHead(head);
+        pulled.add(projection.pulled(x, column, cotangents.slice(0, head, head + 1)));
+      }
+      return scope.keep(Tensor.concat(0, pulled));
+    }
   }
 
   /**

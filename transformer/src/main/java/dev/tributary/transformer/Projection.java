@@ -1,5 +1,6 @@
 package dev.tributary.transformer;
 
+import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
@@ -113,6 +114,23 @@ public final class Projection {
     }
     Tensor scale = norm.get().scale(mapped).reshape(1, 1, 1);
     return turnedBack.times(byHead(norm.get().gain())).over(scale);
+  }
+
+  /**
+   * Cotangents at what it makes of all rows pulled back to the rows, each in its head alone.
+   *
+   * @param x what is projected, {@link Attention#normalised}, [token, dModel]
+   * @param head of those that this makes, from 0
+   * @param cotangents in the head, [1, token, dHead]
+   * @return [1, token, dModel]
+   */
+  Tensor pulled(Tensor x, int head, Tensor cotangents) {
+    if (norm.isEmpty()) {
+      return positions.pulled(cotangents, 0).matmulTransposed(weight(head));
+    }
+    Variable rows = Variable.input(x);
+    Variable made = apply(rows, 0, ScaleGradient.LIVE::seen, head);
+    return Jacobian.of(made, rows).pull(cotangents.reshape(made.shape().prepend(1))).get(0);
   }
 
   /**

@@ -170,17 +170,8 @@ final class ReaderGradients {
     List<Tensor> atInputs = atInputs(run, layer, atHeads.get(layer));
     List<Tensor> each = new ArrayList<>();
     for (int i = 0; i < atInputs.size(); i++) {
-      for (int head = 0; head < attention.heads(); head++) {
-        Variable x = Variable.input(normalised.value());
-        Variable own =
-            switch (StreamReader.Head.PATHS.get(i)) {
-              case QUERY -> attention.query(x, 0, ScaleGradient.LIVE, head);
-              case KEY -> attention.key(x, 0, ScaleGradient.LIVE, head);
-              default -> attention.value(x, head);
-            };
-        Tensor cotangents = one(atInputs.get(i).slice(0, head, head + 1));
-        each.add(Jacobian.of(own, x).pull(cotangents).get(0));
-      }
+      InputPath path = StreamReader.Head.PATHS.get(i);
+      each.add(attention.pulledByHead(path, normalised.value(), atInputs.get(i)));
     }
     return Jacobian.of(normalised, residual).pull(Tensor.concat(0, each)).get(0);
   }

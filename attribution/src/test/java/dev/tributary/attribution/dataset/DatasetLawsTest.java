@@ -195,15 +195,12 @@ class DatasetLawsTest {
           new CircuitEvaluator(model, graph, AblationValues.PATCHING)
               .evaluate(
                   pair,
-                  List.of(
-                      circuit, circuit.pruned(), ComponentCircuit.empty(graph).complement()));
+                  List.of(circuit, circuit.pruned(), ComponentCircuit.empty(graph).complement()));
       PairScores plain =
           new EdgeScorer(model, graph, AblationValues.PATCHING, EdgeMethod.EAP).score(pair);
       assertNear(
           new double[] {plain.clean(), plain.corrupted(), metrics.circuits().get(0)},
-          new double[] {
-            metrics.circuits().get(2), metrics.empty(), metrics.circuits().get(1)
-          },
+          new double[] {metrics.circuits().get(2), metrics.empty(), metrics.circuits().get(1)},
           EXACT);
     }
   }
@@ -242,8 +239,7 @@ class DatasetLawsTest {
 
   private static double[] scaled(
       Transformer model, ComponentGraph graph, Pair pair, long seed, EdgeMethod method) {
-    double[] scores =
-        new EdgeScorer(model, graph, near(seed), method).score(pair).toArray();
+    double[] scores = new EdgeScorer(model, graph, near(seed), method).score(pair).toArray();
     return Arrays.stream(scores).map(score -> score / SMALL).toArray();
   }
 
@@ -365,8 +361,7 @@ class DatasetLawsTest {
         assertThrows(
             IllegalArgumentException.class,
             () -> new Pair(List.of(1, 2), List.of(1, 2, 3), metric));
-    assertEquals(
-        "the clean prompt has 2 tokens and the corrupted one 3", refusal.getMessage());
+    assertEquals("the clean prompt has 2 tokens and the corrupted one 3", refusal.getMessage());
   }
 
   @Test
@@ -375,8 +370,7 @@ class DatasetLawsTest {
       Transformer model =
           Transformer.random(
               TransformerConfig.gpt2(1, 4, 1, 2, 3, 4, 5, 1e-5, true), DType.DOUBLE, 1);
-      ComponentGraph graph =
-          ComponentGraph.of(model, new StreamWriter.Input(Site.TOKEN_EMBEDDING));
+      ComponentGraph graph = ComponentGraph.of(model, new StreamWriter.Input(Site.TOKEN_EMBEDDING));
       assertEquals(8, graph.edges().size());
       double[] scores = {3, 0, 1, 1, 0, 2, 0, 0};
       // True 3 beats all six others; true 1 beats four zeros, ties with one, loses to 2.
