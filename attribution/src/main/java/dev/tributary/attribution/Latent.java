@@ -214,7 +214,7 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
       Run run = edges.nodes().run();
       Encoding encoding = of.encoding(run);
       Tensor read = encoding.input().slice(0, token, token + 1);
-      Tensor slopes = of.dictionary(run).slopes(read).gather(1, active);
+      Tensor slopes = of.dictionary(run).slopes(read, active);
       return edges.measure() == EdgeMeasure.ACTIVATION
           ? slopes
           : slopes.times(gradients(edges.nodes(), token, active));

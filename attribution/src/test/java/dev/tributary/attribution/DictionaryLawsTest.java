@@ -388,18 +388,17 @@ class DictionaryLawsTest {
         EdgeScores into = edges.into(target);
         latents.forEach(source -> expected.add(Math.abs(into.of(source))));
       }
-      List<Double> largest =
-          expected.stream()
-              .filter(edge -> edge > 0)
-              .sorted(Comparator.reverseOrder())
-              .limit(15)
-              .toList();
-      List<EdgeSearch.EdgeScore> found =
-          EdgeSearch.of(edges).from(only).into(only).top(15, Progress.NONE).edges();
-      assertEquals(largest.size(), found.size(), "seed " + seed);
-      for (int i = 0; i < largest.size(); i++) {
-        assertClose(largest.get(i), Math.abs(found.get(i).score()), largest.get(0), "seed " + seed);
-      }
+      assertFindsLargest(expected, EdgeSearch.of(edges).from(only).into(only), seed);
+    }
+  }
+
+  private static void assertFindsLargest(List<Double> all, EdgeSearch search, long seed) {
+    List<Double> largest =
+        all.stream().filter(edge -> edge > 0).sorted(Comparator.reverseOrder()).limit(15).toList();
+    List<EdgeSearch.EdgeScore> found = search.top(15, Progress.NONE).edges();
+    assertEquals(largest.size(), found.size(), "seed " + seed);
+    for (int i = 0; i < largest.size(); i++) {
+      assertClose(largest.get(i), Math.abs(found.get(i).score()), largest.get(0), "seed " + seed);
     }
   }
 
@@ -424,14 +423,8 @@ class DictionaryLawsTest {
           }
         }
       }
-      List<Double> largest = expected.stream().sorted(Comparator.reverseOrder()).limit(15).toList();
       NodeFilter only = NodeFilter.ALL.kinds(List.of(Latent.class, Explained.class));
-      List<EdgeSearch.EdgeScore> found =
-          EdgeSearch.of(edges).into(only).in(basis).top(15, Progress.NONE).edges();
-      assertEquals(largest.size(), found.size(), "seed " + seed);
-      for (int i = 0; i < largest.size(); i++) {
-        assertClose(largest.get(i), Math.abs(found.get(i).score()), largest.get(0), "seed " + seed);
-      }
+      assertFindsLargest(expected, EdgeSearch.of(edges).into(only).in(basis), seed);
     }
   }
 

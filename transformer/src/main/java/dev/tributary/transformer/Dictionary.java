@@ -685,11 +685,34 @@ public final class Dictionary {
   public Tensor slopes(Tensor x) {
     requireEncodable(x.shape());
     try (Scope scope = Scope.open()) {
-      Variable z0 = product(Variable.constant(x), ScaleGradient.DETACHED);
-      Tensor z = preActivation(z0).value();
-      Tensor active = activation.derivative(z, activation.active(z0.value(), z));
-      return scope.keep(activation.slope().map(active::times).orElse(active));
+      return scope.keep(slopes(x, activation::active));
     }
+  }
+
+  /**
+   * The same of latents that are active, for the cost of their rows of the encoder.
+   *
+   * @param x what it read at a token, [1, n]
+   * @param active latents that are active there
+   * @return [1, active]
+   * @throws IllegalArgumentException if there is no such latent, or as {@link #latents}
+   */
+  public Tensor slopes(Tensor x, int... active) {
+    requireEncodable(x.shape());
+    for (int latent : active) {
+      requireLatent(latent);
+    }
+    try (Scope scope = Scope.open()) {
+      return scope.keep(only(active).slopes(x, (z0, z) -> Tensor.full(z.dtype(), z.shape(), 1)));
+    }
+  }
+
+  /** Of those that a function of z₀ and z says are active. */
+  private Tensor slopes(Tensor x, BinaryOperator<Tensor> active) {
+    Variable z0 = product(Variable.constant(x), ScaleGradient.DETACHED);
+    Tensor z = preActivation(z0).value();
+    Tensor slopes = activation.derivative(z, active.apply(z0.value(), z));
+    return activation.slope().map(slopes::times).orElse(slopes);
   }
 
   /**
@@ -786,23 +809,19 @@ public final class Dictionary {
     return z.through(LinearMap.selfAdjoint("latents", z.shape(), active::times), value);
   }
 
-  /** A dictionary of one latent, if that does not depend on the others. A view. */
-  private Dictionary only(int latent) {
+  /** A dictionary of some latents, if these do not depend on the others. */
+  private Dictionary only(int... latents) {
     return new Dictionary(
         origin,
         id,
         reads,
-        activation.only(latent),
-        row(encoder, latent),
-        row(latentBias, latent),
+        activation.only(latents),
+        encoder.gather(0, latents),
+        latentBias.gather(0, latents),
         decoders,
         inputBias,
         normalisation,
         skip);
-  }
-
-  static Tensor row(Tensor tensor, int index) {
-    return tensor.slice(0, index, index + 1);
   }
 
   /** Refuses a model that it does not fit. */

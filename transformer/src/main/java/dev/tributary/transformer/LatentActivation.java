@@ -54,11 +54,11 @@ public sealed interface LatentActivation {
   }
 
   /**
-   * {@return the same with the parameters of one latent, as views}
+   * {@return the same with the parameters of some latents}
    *
-   * @param latent from 0
+   * @param latents from 0
    */
-  default LatentActivation only(int latent) {
+  default LatentActivation only(int... latents) {
     return this;
   }
 
@@ -133,8 +133,8 @@ public sealed interface LatentActivation {
     }
 
     @Override
-    public LatentActivation only(int latent) {
-      return new JumpRelu(Dictionary.row(threshold, latent));
+    public LatentActivation only(int... latents) {
+      return new JumpRelu(threshold.gather(0, latents));
     }
 
     @Override
@@ -162,8 +162,8 @@ public sealed interface LatentActivation {
     }
 
     @Override
-    public LatentActivation only(int latent) {
-      return new Gated(Dictionary.row(gateBias, latent), Dictionary.row(logScale, latent));
+    public LatentActivation only(int... latents) {
+      return new Gated(gateBias.gather(0, latents), logScale.gather(0, latents));
     }
 
     @Override

@@ -339,6 +339,14 @@ class DictionaryTest {
           }
         }
         assertClose(plain.slopes(), autoencoder.slopes(y).toDoubles(), tolerance);
+        for (int token = 0; token < drawn.tokens; token++) {
+          int first = token * drawn.latents;
+          int[] active =
+              IntStream.range(0, drawn.latents).filter(i -> values[first + i] != 0).toArray();
+          double[] own = IntStream.of(active).mapToDouble(i -> plain.slopes()[first + i]).toArray();
+          Tensor row = y.slice(0, token, token + 1);
+          assertClose(own, autoencoder.slopes(row, active).toDoubles(), tolerance);
+        }
         assertClose(
             plain.reconstruction(expected),
             reconstruction(autoencoder, latents).toDoubles(),
