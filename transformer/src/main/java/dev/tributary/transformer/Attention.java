@@ -508,8 +508,8 @@ public final class Attention implements Part {
   }
 
   /**
-   * Cotangents at queries, keys or values pulled back to what they are computed from, as if each head
-   * read rows of its own.
+   * Cotangents at queries, keys or values pulled back to what they are computed from, as if each
+   * head read rows of its own.
    *
    * @param path which of the three
    * @param x rows that they are computed from, {@link #normalised}, the same for all heads, [token,

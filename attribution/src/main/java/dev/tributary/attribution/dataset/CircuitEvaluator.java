@@ -59,14 +59,17 @@ public record CircuitEvaluator(Transformer model, ComponentGraph graph, Ablation
   }
 
   /**
-   * {@return the totals of some pairs}
+   * {@return the totals of some pairs, numbered from 0}
    *
    * @param pairs one after the other
    * @param circuits of the graph
+   * @param resampled how many resampled data sets, for {@link CircuitTotals#interval}
    */
-  public CircuitTotals evaluate(List<Pair> pairs, List<ComponentCircuit> circuits) {
-    CircuitTotals totals = new CircuitTotals(circuits.size());
-    pairs.forEach(pair -> totals.add(evaluate(pair, circuits)));
+  public CircuitTotals evaluate(List<Pair> pairs, List<ComponentCircuit> circuits, int resampled) {
+    CircuitTotals totals = new CircuitTotals(circuits.size(), resampled);
+    for (int i = 0; i < pairs.size(); i++) {
+      totals.add(i, evaluate(pairs.get(i), circuits));
+    }
     return totals;
   }
 }

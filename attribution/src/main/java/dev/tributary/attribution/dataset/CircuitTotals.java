@@ -2,58 +2,94 @@ package dev.tributary.attribution.dataset;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import java.util.Arrays;
+import java.util.SplittableRandom;
+import java.util.stream.IntStream;
+
 /**
- * Sums over pairs of the metric in runs of some circuits. Totals of parts of a data set can be
- * added.
+ * Sums over pairs of the metric in runs of some circuits, and the same sums over data sets in which
+ * each pair comes as often as a Poisson variable of mean 1 says, which depends on the number of the
+ * pair alone. Totals of parts of a data set can be added.
+ *
+ * @see <a href="https://arxiv.org/abs/1312.5021">Chamandy et al. 2012, of the Poisson bootstrap</a>
  */
 public final class CircuitTotals {
-  private final double[] circuits;
-  private double full;
-  private double empty;
+  private static final double ONE_OF_NONE = Math.exp(-1);
+
+  private final int circuits;
+
+  /**
+   * Of the data themselves, then of each resampled data set: the full model, no edges, and each
+   * circuit.
+   */
+  private final double[][] sums;
+
   private long count;
 
   /**
    * Totals of no pairs.
    *
    * @param circuits how many there are
+   * @param resampled how many resampled data sets, for {@link #interval}
    */
-  public CircuitTotals(int circuits) {
-    this.circuits = new double[circuits];
+  public CircuitTotals(int circuits, int resampled) {
+    this.circuits = circuits;
+    this.sums = new double[1 + resampled][2 + circuits];
   }
 
   /**
    * Counts a pair.
    *
+   * @param pair its number in the whole data set
    * @param metrics in as many circuits
    */
-  public void add(CircuitEvaluator.Metrics metrics) {
-    requireCircuits(metrics.circuits().size());
-    for (int i = 0; i < circuits.length; i++) {
-      circuits[i] += metrics.circuits().get(i);
+  public void add(long pair, CircuitEvaluator.Metrics metrics) {
+    requireArgument(
+        metrics.circuits().size() == circuits,
+        "%d circuits and totals of %d",
+        metrics.circuits().size(),
+        circuits);
+    SplittableRandom random = new SplittableRandom(pair);
+    for (int i = 0; i < sums.length; i++) {
+      int times = i == 0 ? 1 : poisson(random);
+      double[] own = sums[i];
+      own[0] += times * metrics.full();
+      own[1] += times * metrics.empty();
+      for (int circuit = 0; circuit < circuits; circuit++) {
+        own[2 + circuit] += times * metrics.circuits().get(circuit);
+      }
     }
-    full += metrics.full();
-    empty += metrics.empty();
     count++;
+  }
+
+  /** How often something of mean 1 comes. */
+  private static int poisson(SplittableRandom random) {
+    int times = 0;
+    for (double left = random.nextDouble(); left > ONE_OF_NONE; left *= random.nextDouble()) {
+      times++;
+    }
+    return times;
   }
 
   /**
    * Counts the pairs of other totals.
    *
-   * @param other of as many circuits
+   * @param other of as many circuits and resampled data sets, and of other pairs
    */
   public void add(CircuitTotals other) {
-    requireCircuits(other.circuits.length);
-    for (int i = 0; i < circuits.length; i++) {
-      circuits[i] += other.circuits[i];
-    }
-    full += other.full;
-    empty += other.empty;
-    count += other.count;
-  }
-
-  private void requireCircuits(int number) {
     requireArgument(
-        number == circuits.length, "%d circuits and totals of %d", number, circuits.length);
+        circuits == other.circuits && sums.length == other.sums.length,
+        "%d circuits, %d times resampled, and totals of %d, %d times",
+        other.circuits,
+        other.sums.length - 1,
+        circuits,
+        sums.length - 1);
+    for (int i = 0; i < sums.length; i++) {
+      for (int j = 0; j < sums[i].length; j++) {
+        sums[i][j] += other.sums[i][j];
+      }
+    }
+    count += other.count;
   }
 
   /** {@return how many pairs were counted} */
@@ -63,12 +99,12 @@ public final class CircuitTotals {
 
   /** {@return the mean metric of plain clean runs} */
   public double full() {
-    return full / count;
+    return sums[0][0] / count;
   }
 
   /** {@return the mean metric of runs in which all edges are missing} */
   public double empty() {
-    return empty / count;
+    return sums[0][1] / count;
   }
 
   /**
@@ -77,7 +113,7 @@ public final class CircuitTotals {
    * @param circuit its number
    */
   public double metric(int circuit) {
-    return circuits[circuit] / count;
+    return sums[0][2 + circuit] / count;
   }
 
   /**
@@ -88,6 +124,45 @@ public final class CircuitTotals {
    * @param circuit its number
    */
   public double faithfulness(int circuit) {
-    return (metric(circuit) - empty()) / (full() - empty());
+    return faithfulness(sums[0], circuit);
+  }
+
+  private static double faithfulness(double[] own, int circuit) {
+    return (own[2 + circuit] - own[1]) / (own[0] - own[1]);
+  }
+
+  /**
+   * Where a number lies in resampled data.
+   *
+   * @param low so much or less in as many as are above
+   * @param high so much or more
+   */
+  public record Interval(double low, double high) {}
+
+  /**
+   * {@return an interval of confidence of the faithfulness of a circuit: that of the resampled data
+   * sets, without as many at both ends}
+   *
+   * @param circuit its number
+   * @param level how many of the data sets are within, such as 0.95
+   * @throws IllegalArgumentException if nothing was resampled
+   */
+  public Interval interval(int circuit, double level) {
+    requireArgument(sums.length > 1, "an interval without resampled data sets");
+    requireArgument(level > 0 && level < 1, "a level of %s, expected one between 0 and 1", level);
+    double[] all =
+        IntStream.range(1, sums.length)
+            .mapToDouble(i -> faithfulness(sums[i], circuit))
+            .filter(own -> !Double.isNaN(own)) // no pair came at all
+            .sorted()
+            .toArray();
+    requireArgument(all.length > 0, "no resampled data set has a pair");
+    int outside = (int) Math.round((1 - level) / 2 * (all.length - 1));
+    return new Interval(all[outside], all[all.length - 1 - outside]);
+  }
+
+  @Override
+  public String toString() {
+    return count + " pairs, " + Arrays.toString(sums[0]);
   }
 }

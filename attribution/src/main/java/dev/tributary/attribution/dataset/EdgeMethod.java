@@ -16,6 +16,7 @@ import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.WriteIntervention;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.stream.IntStream;
 
 /**
  * How edges are scored. The score of an edge estimates how far the metric moves when its reader
@@ -91,13 +92,7 @@ public abstract class EdgeMethod {
 
         @Override
         double[] scores(PairRuns runs) {
-          double clean = runs.cleanMetric();
-          Tensor moved = runs.moved();
-          double[] scores = new double[runs.graph().edges().size()];
-          for (int i = 0; i < scores.length; i++) {
-            scores[i] = exact(runs, moved, i) - clean;
-          }
-          return scores;
+          return exact(runs, IntStream.range(0, runs.graph().edges().size()).toArray());
         }
 
         @Override
@@ -320,13 +315,19 @@ public abstract class EdgeMethod {
 
   // ---- exact -------------------------------------------------------------------------------
 
-  /** The metric without an edge. */
-  private static double exact(PairRuns runs, Tensor moved, int edge) {
-    ComponentGraph.Edge own = runs.graph().edges().get(edge);
-    try (Scope scope = Scope.open()) {
-      Tensor write = PairRuns.of(moved, runs.graph().source(edge));
-      return runs.metricWith(ReadIntervention.add(own.reader(), write));
+  /** What really happens without each of some edges. */
+  static double[] exact(PairRuns runs, int... edges) {
+    double clean = runs.cleanMetric();
+    Tensor moved = runs.moved();
+    double[] scores = new double[edges.length];
+    for (int i = 0; i < edges.length; i++) {
+      try (Scope scope = Scope.open()) {
+        ComponentGraph.Edge edge = runs.graph().edges().get(edges[i]);
+        Tensor write = PairRuns.of(moved, runs.graph().source(edges[i]));
+        scores[i] = runs.metricWith(ReadIntervention.add(edge.reader(), write)) - clean;
+      }
     }
+    return scores;
   }
 
   @Override

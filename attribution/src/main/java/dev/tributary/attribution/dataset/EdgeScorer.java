@@ -2,6 +2,7 @@ package dev.tributary.attribution.dataset;
 
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Transformer;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
 
@@ -36,6 +37,23 @@ public record EdgeScorer(
    */
   public PairScores scoreSources(Pair pair) {
     return score(pair, method::ofSources);
+  }
+
+  /**
+   * {@return what really happens without some edges of a pair, whatever the method: as {@link
+   * EdgeMethod#EXACT} says, a run for each}
+   *
+   * @param pair of prompts
+   * @param edges numbers of the edges
+   * @throws IllegalArgumentException as {@link #score(Pair)}, or if there is no such edge
+   */
+  public List<Double> exact(Pair pair, List<Integer> edges) {
+    ComponentCircuit.of(graph, edges); // refuses others
+    try (Scope scope = Scope.open()) {
+      PairRuns runs = PairRuns.values(model, graph, ablation, pair);
+      int[] numbers = edges.stream().mapToInt(Integer::intValue).toArray();
+      return Arrays.stream(EdgeMethod.exact(runs, numbers)).boxed().toList();
+    }
   }
 
   private PairScores score(Pair pair, Function<PairRuns, double[]> scores) {

@@ -8,7 +8,8 @@
  * all edges of a pair by an {@link dev.tributary.attribution.dataset.EdgeMethod}, where missing
  * edges are heard as {@link dev.tributary.attribution.dataset.AblationValues} say, perhaps {@link
  * dev.tributary.attribution.dataset.WriteMeans}; {@link
- * dev.tributary.attribution.dataset.EdgeTotals} are sums over pairs.
+ * dev.tributary.attribution.dataset.EdgeTotals} are sums over pairs, an {@link
+ * dev.tributary.attribution.dataset.ExactSample} says how good they are.
  *
  * <p>An {@link dev.tributary.attribution.dataset.Importance} chooses edges for a {@link
  * dev.tributary.attribution.dataset.ComponentCircuit}; a {@link

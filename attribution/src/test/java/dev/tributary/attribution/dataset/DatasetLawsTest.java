@@ -13,10 +13,12 @@ import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.WriteIntervention;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.stream.IntStream;
 import net.jqwik.api.Arbitraries;
@@ -257,6 +259,32 @@ class DatasetLawsTest {
     }
   }
 
+  @Property(tries = 40)
+  void put_aWriter_letsNoGradientPass(@ForAll("drawn") Drawn drawn) {
+    Assume.that(drawn.headsAreApart());
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      ComponentGraph graph = drawn.graph(model);
+      PairRuns runs =
+          PairRuns.withDerivatives(model, graph, AblationValues.PATCHING, drawn.pair(0));
+      for (int source = 0; source < graph.sources().size(); source++) {
+        StreamWriter writer = graph.sources().get(source);
+        Run changed =
+            runs.clean()
+                .with(WriteIntervention.put(Map.of(writer, PairRuns.of(runs.missing(), source))));
+        double[][] products =
+            ReaderGradients.of(changed, runs.metric()).products(graph, runs.written(), 0);
+        for (double[] ofSource : products) {
+          for (int reader = 0; reader < ofSource.length; reader++) {
+            if (graph.readers().get(reader).writer().filter(writer::equals).isPresent()) {
+              assertEquals(0, ofSource[reader], EXACT);
+            }
+          }
+        }
+      }
+    }
+  }
+
   private static double[] score(
       Transformer model, ComponentGraph graph, Pair pair, EdgeMethod method) {
     return new EdgeScorer(model, graph, AblationValues.PATCHING, method).score(pair).toArray();
@@ -313,6 +341,9 @@ class DatasetLawsTest {
           variance += (one[edge] - mean) * (one[edge] - mean) / 3;
         }
         assertEquals(mean, whole.mean(edge), EXACT);
+        int number = edge;
+        double magnitude = each.stream().mapToDouble(one -> Math.abs(one[number])).sum() / 4;
+        assertEquals(magnitude, parts.meanMagnitude(edge), EXACT);
         assertEquals(
             Math.sqrt(variance / 4),
             parts.standardError(edge),
@@ -351,6 +382,62 @@ class DatasetLawsTest {
         score(model, graph, drawn.pair(1), method);
         assertEquals(before, Scope.liveTensors(), method::toString);
       }
+    }
+  }
+
+  @Test
+  void interval_manyPairs_isThatOfNormalTheory() {
+    int pairs = 400;
+    Random random = new Random(7);
+    CircuitTotals whole = new CircuitTotals(2, 2000);
+    CircuitTotals even = new CircuitTotals(2, 2000);
+    CircuitTotals odd = new CircuitTotals(2, 2000);
+    double sum = 0;
+    double squares = 0;
+    for (int pair = 0; pair < pairs; pair++) {
+      double kept = 0.4 + 0.3 * random.nextGaussian();
+      sum += kept;
+      squares += kept * kept;
+      CircuitEvaluator.Metrics metrics =
+          new CircuitEvaluator.Metrics(3, 1, List.of(1 + 2 * kept, 2.0));
+      whole.add(pair, metrics);
+      (pair % 2 == 0 ? even : odd).add(pair, metrics);
+    }
+    double mean = sum / pairs;
+    double error = Math.sqrt((squares / pairs - mean * mean) / pairs);
+    assertEquals(mean, whole.faithfulness(0), EXACT);
+    CircuitTotals.Interval interval = whole.interval(0, 0.95);
+    assertEquals(mean - 1.96 * error, interval.low(), 0.15 * error);
+    assertEquals(mean + 1.96 * error, interval.high(), 0.15 * error);
+    assertEquals(0.5, whole.interval(1, 0.95).low(), EXACT);
+    assertEquals(0.5, whole.interval(1, 0.95).high(), EXACT);
+    odd.add(even);
+    assertEquals(pairs, odd.count());
+    assertEquals(interval.low(), odd.interval(0, 0.95).low(), EXACT);
+    assertEquals(interval.high(), odd.interval(0, 0.95).high(), EXACT);
+  }
+
+  @Property(tries = 10)
+  void exact_someEdges_areThoseOfAll(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      ComponentGraph graph = drawn.graph(model);
+      List<Integer> edges = ExactSample.draw(graph, 5, drawn.seed);
+      assertEquals(Math.min(5, graph.edges().size()), edges.stream().distinct().count());
+      EdgeScorer scorer = new EdgeScorer(model, graph, AblationValues.ZERO, EdgeMethod.EXACT);
+      ExactSample whole = new ExactSample(edges);
+      ExactSample part = new ExactSample(edges);
+      for (int i = 0; i < 2; i++) {
+        PairScores all = scorer.score(drawn.pair(i));
+        List<Double> some = scorer.exact(drawn.pair(i), edges);
+        assertEquals(edges.stream().map(all::score).toList(), some);
+        whole.add(all, some);
+        part.add(all, some);
+      }
+      part.add(whole);
+      assertEquals(4, part.count());
+      assertEquals(whole.worstFirst(), part.worstFirst());
+      assertEquals(0, whole.worstFirst().get(0).estimate() - whole.worstFirst().get(0).exact());
     }
   }
 

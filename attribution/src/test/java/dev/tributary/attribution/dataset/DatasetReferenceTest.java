@@ -2,6 +2,7 @@ package dev.tributary.attribution.dataset;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.DynamicContainer.dynamicContainer;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
@@ -60,6 +61,9 @@ class DatasetReferenceTest {
     tests.add(dynamicTest("tensors", () -> in(path, DatasetReferenceTest::compareTensors)));
     if (path.getFileName().toString().startsWith("tracr")) {
       tests.add(dynamicTest("truth", () -> in(path, DatasetReferenceTest::compareTruth)));
+      if (path.endsWith("tracr-reverse")) {
+        tests.add(dynamicTest("missed", () -> in(path, DatasetReferenceTest::compareMissed)));
+      }
     } else {
       tests.add(dynamicTest("circuits", () -> in(path, DatasetReferenceTest::compareCircuits)));
       tests.add(dynamicTest("areas", () -> in(path, DatasetReferenceTest::compareAreas)));
@@ -129,7 +133,7 @@ class DatasetReferenceTest {
       if (own != null) {
         double[] scores = scores(expected, metric, ablation, EdgeMethod.EAP);
         double empty =
-            evaluator(expected, ablation).evaluate(expected.pairs(metric), List.of()).empty();
+            evaluator(expected, ablation).evaluate(expected.pairs(metric), List.of(), 0).empty();
         assertNear(own.get("empty_metric").asDouble(), empty);
         for (String pruned : List.of("pruned", "not_pruned")) {
           compare(
@@ -179,7 +183,7 @@ class DatasetReferenceTest {
       }
       own.add(pruned ? all.pruned() : all);
     }
-    CircuitTotals totals = evaluator(expected, ablation).evaluate(expected.pairs(metric), own);
+    CircuitTotals totals = evaluator(expected, ablation).evaluate(expected.pairs(metric), own, 0);
     for (int i = 0; i < own.size(); i++) {
       assertNear(circuits.get(i).get("metric").asDouble(), totals.metric(i));
       assertNear(circuits.get(i).get("faithfulness").asDouble(), totals.faithfulness(i));
@@ -214,7 +218,8 @@ class DatasetReferenceTest {
     FaithfulnessCurve curve =
         FaithfulnessCurve.of(
             FaithfulnessCurve.FRACTIONS,
-            evaluator(expected, "patching").evaluate(expected.pairs("logit_difference"), circuits));
+            evaluator(expected, "patching")
+                .evaluate(expected.pairs("logit_difference"), circuits, 0));
     assertEquals(FaithfulnessCurve.FRACTIONS.size(), area.get("fractions").size());
     for (int i = 0; i < circuits.size(); i++) {
       assertEquals(area.get("fractions").get(i).asDouble(), curve.fractions().get(i));
@@ -266,6 +271,32 @@ class DatasetReferenceTest {
             own.getValue().asDouble(),
             Agreement.auroc(scores, Objects.requireNonNull(truths.get(own.getKey()))));
       }
+    }
+  }
+
+  /**
+   * An edge that the linear method misses is a largest one of the exact one, and said to be missed.
+   */
+  private static void compareMissed(ReferenceCase expected) {
+    ComponentGraph graph = expected.graph();
+    int missed = graph.number(graph.edge("m2->a3.h0<q>"));
+    List<Pair> pairs = expected.pairs("linear");
+    for (EdgeMethod method : List.of(EdgeMethod.EXACT, EdgeMethod.QK_FIX)) {
+      double[] means = scores(expected, "linear", "zero", method);
+      assertEquals(-3, means[missed], 1e-3);
+    }
+    double[] exact = scores(expected, "linear", "zero", EdgeMethod.EXACT);
+    double largest = Arrays.stream(magnitudes(exact)).max().orElseThrow();
+    assertEquals(largest, Math.abs(exact[missed]), 1e-5); // as all on its path
+    EdgeScorer scorer =
+        new EdgeScorer(expected.model(), graph, AblationValues.ZERO, EdgeMethod.EAP);
+    ExactSample sample = new ExactSample(ExactSample.draw(graph, graph.edges().size(), 1));
+    pairs.forEach(pair -> sample.add(scorer.score(pair), scorer.exact(pair, sample.edges())));
+    List<ExactSample.Compared> worst = sample.worstFirst().subList(0, 6); // the whole path
+    assertTrue(worst.stream().anyMatch(own -> own.edge() == missed));
+    for (ExactSample.Compared own : worst) {
+      assertEquals(-3, own.exact(), 1e-3);
+      assertEquals(0, own.estimate(), 1e-4);
     }
   }
 
