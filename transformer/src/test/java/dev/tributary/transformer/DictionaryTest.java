@@ -28,6 +28,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.Random;
 import java.util.function.DoubleSupplier;
 import java.util.function.Function;
@@ -484,8 +485,6 @@ class DictionaryTest {
     }
   }
 
-  // ---- refusals ----------------------------------------------------------------------------
-
   /** Which an MLP of rectified neurons often is. */
   @ParameterizedTest
   @EnumSource
@@ -522,6 +521,108 @@ class DictionaryTest {
       }
     }
   }
+
+  // ---- round the latents -------------------------------------------------------------------
+
+  /** A dictionary of 5 latents that reads vectors of 3 and writes for two layers. */
+  private static Dictionary skipping(Dictionary.Normalisation normalisation) {
+    return Dictionary.of(
+            "random",
+            Place.of(Site.MLP_INPUT, 0),
+            new LatentActivation.Relu(),
+            gaussian(DType.DOUBLE, Shape.of(5, 3), 1),
+            gaussian(DType.DOUBLE, Shape.of(5), 2),
+            List.of(decoder(0), decoder(1)))
+        .withNormalisation(normalisation)
+        .withInputBias(gaussian(DType.DOUBLE, Shape.of(3), 3))
+        .withSkip(gaussian(DType.DOUBLE, Shape.of(3, 3), 4));
+  }
+
+  private static Dictionary.Decoder decoder(int layer) {
+    return new Dictionary.Decoder(
+        Place.of(Site.MLP_OUTPUT, layer),
+        DecoderRows.of(gaussian(DType.DOUBLE, Shape.of(5, 3), 5 + layer)),
+        Optional.of(gaussian(DType.DOUBLE, Shape.of(3), 7 + layer)));
+  }
+
+  @Test
+  void reconstruction_severalDecoders_skipsIntoTheFirst() {
+    try (Scope scope = Scope.open()) {
+      Dictionary dictionary = skipping(Dictionary.Normalisation.NONE);
+      Tensor x = gaussian(DType.DOUBLE, Shape.of(2, 3), 9);
+      Tensor latents = gaussian(DType.DOUBLE, Shape.of(2, 5), 10);
+      Tensor skipped = x.matmulTransposed(dictionary.skip().orElseThrow());
+      for (int i = 0; i < 2; i++) {
+        Dictionary.Decoder decoder = dictionary.decoders().get(i);
+        Tensor decoded =
+            latents.matmul(decoder.rows().of(0, 1, 2, 3, 4)).plus(decoder.bias().orElseThrow());
+        assertClose(
+            (i == 0 ? decoded.plus(skipped) : decoded).toDoubles(),
+            dictionary
+                .reconstruction(
+                    Variable.constant(latents), Variable.constant(x), ScaleGradient.LIVE, i)
+                .value()
+                .toDoubles(),
+            DOUBLE_TOLERANCE);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void passing_everyNormalisation_isDerivativeWithLatentsHeld(
+      Dictionary.Normalisation normalisation) {
+    try (Scope scope = Scope.open()) {
+      Dictionary dictionary = skipping(normalisation);
+      Variable x = Variable.input(gaussian(DType.DOUBLE, Shape.of(2, 3), 9));
+      Variable held = Variable.constant(gaussian(DType.DOUBLE, Shape.of(2, 5), 10));
+      Variable nothing = Variable.constant(Tensor.zeros(DType.DOUBLE, Shape.of(2, 5)));
+      Tensor u = gaussian(DType.DOUBLE, Shape.of(4, 2, 3), 11);
+      for (int i = 0; i < 2; i++) {
+        Jacobian map =
+            Jacobian.of(dictionary.reconstruction(held, x, ScaleGradient.DETACHED, i), x);
+        double[] pushed = map.push(u).toDoubles();
+        assertClose(pushed, dictionary.passing(u, i).toDoubles(), DOUBLE_TOLERANCE);
+        assertClose(
+            map.pull(u).get(0).toDoubles(),
+            dictionary.passingPulled(u, i).toDoubles(),
+            DOUBLE_TOLERANCE);
+        assertEquals(Arrays.stream(pushed).anyMatch(y -> y != 0), dictionary.passes(i));
+        assertClose(
+            dictionary.reconstruction(nothing, x, ScaleGradient.LIVE, i).value().toDoubles(),
+            dictionary.withoutLatents(x.value(), i).toDoubles(),
+            DOUBLE_TOLERANCE);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void pushedAndPulled_everyNormalisation_areDerivativesOfWhatIsEncoded(
+      Dictionary.Normalisation normalisation) {
+    try (Scope scope = Scope.open()) {
+      Dictionary dictionary = skipping(normalisation);
+      Variable x = Variable.input(gaussian(DType.DOUBLE, Shape.of(1, 3), 9));
+      Tensor u = gaussian(DType.DOUBLE, Shape.of(1, 3), 10);
+      Tensor v = gaussian(DType.DOUBLE, Shape.of(4, 5), 11);
+      for (ScaleGradient scale : ScaleGradient.values()) {
+        Jacobian map = Jacobian.of(dictionary.preActivations(x, scale), x);
+        assertClose(
+            map.push(u.reshape(1, 1, 3)).toDoubles(),
+            dictionary
+                .pushed(x.value(), u, scale)
+                .matmulTransposed(dictionary.encoder())
+                .toDoubles(),
+            DOUBLE_TOLERANCE);
+        assertClose(
+            map.pull(v.reshape(4, 1, 5)).get(0).toDoubles(),
+            dictionary.pulled(x.value(), v.matmul(dictionary.encoder()), scale).toDoubles(),
+            DOUBLE_TOLERANCE);
+      }
+    }
+  }
+
+  // ---- refusals ----------------------------------------------------------------------------
 
   private static Tensor zeros(int... shape) {
     return Tensor.zeros(DType.FLOAT, Shape.of(shape));

@@ -147,13 +147,27 @@ final class CircuitTracer {
     String name = config.text("activation", weights.contains(threshold) ? "jump_relu" : "relu");
     switch (name) {
       case "relu" -> {}
-      case "jump_relu", "jumprelu" -> one.signedJumpRelu(threshold);
+      case "jump_relu", "jumprelu" -> {
+        one.jumpReluOfEach(threshold);
+        requireNoneNegative(weights, threshold);
+      }
       case "topk" -> {
         int count = config.positive("k");
         one.requireCount(count);
         one.activation(new LatentActivation.SignedTopK(count));
       }
       default -> throw config.wrong("activation", "relu, jump_relu or topk");
+    }
+  }
+
+  /** Latents between a negative threshold and 0 would be active there, and are not here. */
+  private static void requireNoneNegative(Safetensors weights, String threshold)
+      throws IOException {
+    for (double value : weights.numbers(threshold, weights.shape(threshold).length())) {
+      if (value < 0) {
+        throw StoredTensor.because(
+            weights.path(), threshold, "holds %s, and thresholds here are not negative", value);
+      }
     }
   }
 }

@@ -208,7 +208,7 @@ final class DictionarySites {
         }
         yield result.topK(count);
       }
-      case "JumpReLU" -> result.signedJumpRelu(name + THRESHOLD);
+      case "JumpReLU" -> result.jumpReluOfEach(name + THRESHOLD);
       case "Gated" -> result.gated(name + GATE_BIAS, name + LATENT_BIAS, name + LOG_SCALE);
       default -> result;
     };

@@ -53,15 +53,6 @@ record StoredActivation(String name, Reader reader) {
         });
   }
 
-  /** Latents are above their thresholds, be they positive or not. */
-  static StoredActivation signedJumpRelu(StoredTensor threshold) {
-    return new StoredActivation(
-        JUMP,
-        reading ->
-            new LatentActivation.JumpRelu(
-                reading.scope.keep(Finite.read(threshold, reading.dtype))));
-  }
-
   /** Latents where a gate is open. */
   static StoredActivation gated(StoredTensor bias, StoredTensor logScale) {
     return new StoredActivation(

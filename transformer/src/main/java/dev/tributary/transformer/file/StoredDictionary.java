@@ -280,6 +280,12 @@ final class StoredDictionary {
     return this;
   }
 
+  /** The same with a threshold for each. */
+  StoredDictionary jumpReluOfEach(String threshold) throws IOException {
+    vector(threshold, latents());
+    return jumpRelu(threshold);
+  }
+
   /** The same with the logarithms of thresholds. */
   StoredDictionary jumpReluOfLogarithm(String threshold) throws IOException {
     StoredTensor stored = vector(threshold, latents());
@@ -293,12 +299,6 @@ final class StoredDictionary {
   StoredDictionary jumpRelu(double threshold) {
     activation =
         StoredActivation.jumpRelu(latents(), dtype -> Tensor.full(dtype, Shape.of(1), threshold));
-    return this;
-  }
-
-  /** Latents above their thresholds, be they positive or not. */
-  StoredDictionary signedJumpRelu(String threshold) throws IOException {
-    activation = StoredActivation.signedJumpRelu(vector(threshold, latents()));
     return this;
   }
 

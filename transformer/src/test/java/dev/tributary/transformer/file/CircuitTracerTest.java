@@ -228,6 +228,19 @@ class CircuitTracerTest {
     return Dictionaries.scan(folder);
   }
 
+  /** Circuit-tracer lets latents between such a threshold and 0 through. */
+  @Test
+  void load_negativeThreshold_isRefused() throws IOException {
+    write();
+    Path file = folder.resolve("W_enc_1.safetensors");
+    encoder(1).put("threshold_1", Shape.of(3), 0, -0.5f, 1).write(file);
+    IOException refusal =
+        assertThrows(IOException.class, () -> Dictionaries.load(folder, DType.FLOAT, CONFIG));
+    assertEquals(
+        file + ": tensor \"threshold_1\" holds -0.5, and thresholds here are not negative",
+        refusal.getMessage());
+  }
+
   static Stream<Arguments> badConfigs() {
     return Stream.of(
         arguments("scan: a/model", "scan: [", "this file is not valid YAML, or nests too deeply"),

@@ -36,6 +36,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
@@ -347,6 +348,55 @@ class DictionaryReferenceTest {
             load(name).inputBias().isPresent(),
             name);
       }
+    }
+  }
+
+  /** Whatever it is multiplied or divided by. */
+  @Test
+  void load_everyCase_isFiniteWhereAllItReadsIsZero() throws IOException {
+    for (String name : cases()) {
+      for (DType dtype : DType.values()) {
+        try (Scope scope = Scope.open()) {
+          Dictionary dictionary = load(name, given(name), dtype);
+          Variable x = Variable.input(Tensor.zeros(dtype, Shape.of(1, dictionary.width())));
+          for (ScaleGradient scale : ScaleGradient.values()) {
+            Variable latents = dictionary.latents(x, scale);
+            Variable written = dictionary.reconstruction(latents, x, scale, 0);
+            Tensor ones = Tensor.full(dtype, written.shape().prepend(1), 1);
+            assertTrue(latents.value().isFinite(), name);
+            assertTrue(written.value().isFinite(), name);
+            assertTrue(Jacobian.of(written, x).pull(ones).get(0).isFinite(), name);
+          }
+        }
+      }
+    }
+  }
+
+  /** What is subtracted would have the size of what is written. */
+  @Test
+  void load_saeLensTranscoder_subtractsNothingUnlessItSaysSo() throws IOException {
+    String name = "saelens6-jumprelu-transcoder";
+    Path files = files(name, Optional.empty());
+    Path config = files.resolve("cfg.json");
+    ObjectNode json = (ObjectNode) JSON.readTree(config.toFile());
+    json.remove("apply_b_dec_to_input");
+    Files.writeString(config, json.toString());
+    try (Scope scope = Scope.open()) {
+      Dictionary read = Dictionaries.load(files, DType.DOUBLE, config(json(name))).get(0);
+      new Values(name, read, DType.DOUBLE).compare();
+    }
+  }
+
+  /** Where they are damaged by chance. */
+  @Test
+  void load_everyCase_isOfALayoutThatIsTamperedWith() throws IOException {
+    Set<String> tampered =
+        PublishedDictionaries.all().stream()
+            .map(PublishedDictionaries::layout)
+            .collect(Collectors.toSet());
+    for (String name : cases()) {
+      String description = DictionaryFiles.find(files(name, given(name))).get(0).description();
+      assertTrue(tampered.contains(description.replaceFirst(",.*", "")), description);
     }
   }
 
