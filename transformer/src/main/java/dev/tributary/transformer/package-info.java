@@ -18,7 +18,11 @@
  * dev.tributary.transformer.Site}. It is run again with a {@link dev.tributary.transformer.Change}:
  * an {@link dev.tributary.transformer.Intervention} at a {@link dev.tributary.transformer.Place}, a
  * {@link dev.tributary.transformer.LatentIntervention} on a latent, or {@link
- * dev.tributary.transformer.Frozen}. A {@link dev.tributary.transformer.Dictionary} ({@link
+ * dev.tributary.transformer.Frozen}. Of whole components, a {@link
+ * dev.tributary.transformer.StreamWriter} says something else by a {@link
+ * dev.tributary.transformer.WriteIntervention}, a {@link dev.tributary.transformer.StreamReader}
+ * reads something else by a {@link dev.tributary.transformer.ReadIntervention}, and an {@link
+ * dev.tributary.transformer.EdgeIntervention} takes edges between them out. A {@link dev.tributary.transformer.Dictionary} ({@link
  * dev.tributary.transformer.LatentActivation}, {@link dev.tributary.transformer.DecoderRows}) makes
  * an {@link dev.tributary.transformer.Encoding} of a run, beside the model. A {@link
  * dev.tributary.transformer.Continuation} is a text that grows token by token, perhaps with

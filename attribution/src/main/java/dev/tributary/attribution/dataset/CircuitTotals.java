@@ -5,6 +5,7 @@ import static dev.tributary.core.Checks.requireArgument;
 import java.util.Arrays;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * Sums over pairs of the metric in runs of some circuits, and the same sums over data sets in which
@@ -35,6 +36,39 @@ public final class CircuitTotals {
   public CircuitTotals(int circuits, int resampled) {
     this.circuits = circuits;
     this.sums = new double[1 + resampled][2 + circuits];
+  }
+
+  /**
+   * {@return totals as {@link #toArray} gave them}
+   *
+   * @param circuits how many there are
+   * @param numbers all of them
+   * @throws IllegalArgumentException if they are not as many as totals of so many circuits have
+   */
+  public static CircuitTotals of(int circuits, double... numbers) {
+    int each = 2 + circuits;
+    requireArgument(
+        numbers.length > each && numbers.length % each == 1,
+        "%d numbers, expected one and %d for each data set",
+        numbers.length,
+        each);
+    CircuitTotals totals = new CircuitTotals(circuits, numbers.length / each - 1);
+    totals.count = (long) numbers[0];
+    for (int i = 0; i < totals.sums.length; i++) {
+      System.arraycopy(numbers, 1 + i * each, totals.sums[i], 0, each);
+    }
+    return totals;
+  }
+
+  /**
+   * {@return all that is counted so far, to be kept or sent: the number of pairs; of the data, then
+   * of each resampled data set, sums of the metric of the full model, of no edges and of each
+   * circuit}
+   */
+  public double[] toArray() {
+    return Stream.concat(Stream.of(new double[] {count}), Arrays.stream(sums))
+        .flatMapToDouble(Arrays::stream)
+        .toArray();
   }
 
   /**

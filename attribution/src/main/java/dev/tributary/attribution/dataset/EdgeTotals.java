@@ -2,6 +2,9 @@ package dev.tributary.attribution.dataset;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import java.util.Arrays;
+import java.util.stream.Stream;
+
 /**
  * Sums over pairs of what each edge scores. Totals of parts of a data set can be added, and take
  * the same memory however many pairs there are.
@@ -23,6 +26,39 @@ public final class EdgeTotals {
     sums = new double[edges];
     magnitudes = new double[edges];
     squares = new double[edges];
+  }
+
+  /**
+   * {@return totals as {@link #toArray} gave them}
+   *
+   * @param numbers all of them
+   * @throws IllegalArgumentException if they are not as many as totals have
+   */
+  public static EdgeTotals of(double... numbers) {
+    requireArgument(
+        numbers.length >= 3 && numbers.length % 3 == 0,
+        "%d numbers, expected three for each edge and three more",
+        numbers.length);
+    EdgeTotals totals = new EdgeTotals(numbers.length / 3 - 1);
+    int edges = totals.sums.length;
+    totals.count = (long) numbers[0];
+    totals.clean = numbers[1];
+    totals.corrupted = numbers[2];
+    System.arraycopy(numbers, 3, totals.sums, 0, edges);
+    System.arraycopy(numbers, 3 + edges, totals.magnitudes, 0, edges);
+    System.arraycopy(numbers, 3 + 2 * edges, totals.squares, 0, edges);
+    return totals;
+  }
+
+  /**
+   * {@return all that is counted so far, to be kept or sent: the number of pairs, sums of the
+   * metric in clean and in corrupted runs; of each edge sums of scores, then of magnitudes, then of
+   * squares}
+   */
+  public double[] toArray() {
+    return Stream.of(new double[] {count, clean, corrupted}, sums, magnitudes, squares)
+        .flatMapToDouble(Arrays::stream)
+        .toArray();
   }
 
   /**

@@ -325,9 +325,11 @@ class DatasetLawsTest {
       List<Pair> pairs = IntStream.range(0, 4).mapToObj(drawn::pair).toList();
       EdgeTotals whole = scorer.score(pairs);
       int cut = (int) (drawn.seed % 5);
-      EdgeTotals parts = scorer.score(pairs.subList(cut, 4));
+      EdgeTotals parts = EdgeTotals.of(scorer.score(pairs.subList(cut, 4)).toArray());
       parts.add(scorer.score(pairs.subList(0, cut)));
       assertEquals(4, parts.count());
+      assertEquals(whole.clean(), parts.clean(), EXACT);
+      assertEquals(whole.corrupted(), parts.corrupted(), EXACT);
       assertNear(whole.means(), parts.means(), 1e-12);
       assertNear(whole.meanMagnitudes(), parts.meanMagnitudes(), 1e-12);
       List<double[]> each = pairs.stream().map(pair -> scorer.score(pair).toArray()).toList();
@@ -411,7 +413,7 @@ class DatasetLawsTest {
     assertEquals(mean + 1.96 * error, interval.high(), 0.15 * error);
     assertEquals(0.5, whole.interval(1, 0.95).low(), EXACT);
     assertEquals(0.5, whole.interval(1, 0.95).high(), EXACT);
-    odd.add(even);
+    odd.add(CircuitTotals.of(2, even.toArray()));
     assertEquals(pairs, odd.count());
     assertEquals(interval.low(), odd.interval(0, 0.95).low(), EXACT);
     assertEquals(interval.high(), odd.interval(0, 0.95).high(), EXACT);
