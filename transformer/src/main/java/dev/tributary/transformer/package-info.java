@@ -22,11 +22,11 @@
  * dev.tributary.transformer.StreamWriter} says something else by a {@link
  * dev.tributary.transformer.WriteIntervention}, a {@link dev.tributary.transformer.StreamReader}
  * reads something else by a {@link dev.tributary.transformer.ReadIntervention}, and an {@link
- * dev.tributary.transformer.EdgeIntervention} takes edges between them out. A {@link dev.tributary.transformer.Dictionary} ({@link
- * dev.tributary.transformer.LatentActivation}, {@link dev.tributary.transformer.DecoderRows}) makes
- * an {@link dev.tributary.transformer.Encoding} of a run, beside the model. A {@link
- * dev.tributary.transformer.Continuation} is a text that grows token by token, perhaps with
- * changes, by a {@link dev.tributary.transformer.Sampling}. A {@link
+ * dev.tributary.transformer.EdgeIntervention} takes edges between them out. A {@link
+ * dev.tributary.transformer.Dictionary} ({@link dev.tributary.transformer.LatentActivation}, {@link
+ * dev.tributary.transformer.DecoderRows}) makes an {@link dev.tributary.transformer.Encoding} of a
+ * run, beside the model. A {@link dev.tributary.transformer.Continuation} is a text that grows
+ * token by token, perhaps with changes, by a {@link dev.tributary.transformer.Sampling}. A {@link
  * dev.tributary.transformer.HeldPath} is a way through the residual stream of a run as a linear
  * map: an attention ({@link dev.tributary.transformer.HeldAttention}), or what a transcoder lets
  * pass ({@link dev.tributary.transformer.HeldSkip}) of what it reads ({@link
