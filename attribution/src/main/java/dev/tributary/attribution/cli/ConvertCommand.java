@@ -86,7 +86,7 @@ final class ConvertCommand implements Callable<Integer> {
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       progress.enter(TerminalProgress.Phase.WEIGHTS);
-      Checkpoint checkpoint = PromptOptions.open(from, adapter);
+      Checkpoint checkpoint = ModelOptions.open(from, adapter);
       for (String name : Tokenizers.FILE_NAMES) {
         if (Files.exists(checkpoint.folder().resolve(name))) {
           copied.add(checkpoint.folder().resolve(name));

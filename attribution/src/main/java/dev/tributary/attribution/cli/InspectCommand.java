@@ -169,7 +169,7 @@ final class InspectCommand implements Callable<Integer> {
 
   private void model(Set<Path> described) throws IOException {
     described.add(path); // whatever is wrong with it is said once
-    Checkpoint checkpoint = PromptOptions.open(path.toString(), adapter);
+    Checkpoint checkpoint = ModelOptions.open(path.toString(), adapter);
     described.clear();
     described.addAll(checkpoint.weights().files());
     TransformerConfig config = checkpoint.config();

@@ -68,6 +68,7 @@ public final class Main {
             .addSubcommand(new AttentionCommand(out))
             .addSubcommand(new SearchCommand(out))
             .addSubcommand(new GraphCommand(out, err))
+            .addSubcommand(DatasetCommand.of(out, err))
             .addSubcommand(new ViewCommand(out, err))
             .addSubcommand(new InspectCommand(out))
             .addSubcommand(new ConvertCommand(out))

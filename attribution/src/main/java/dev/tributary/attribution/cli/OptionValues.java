@@ -24,7 +24,7 @@ final class OptionValues implements IParameterPreprocessor {
 
   private OptionValues() {}
 
-  /** Lets the commands of a program read values in this way. */
+  /** Lets the commands of a program or command read values in this way. */
   static void apply(CommandSpec program) {
     program
         .subcommands()
@@ -38,6 +38,7 @@ final class OptionValues implements IParameterPreprocessor {
                   .parser()
                   .allowOptionsAsOptionParameters(true)
                   .aritySatisfiedByAttachedOptionParam(true);
+              apply(command.getCommandSpec());
             });
   }
 

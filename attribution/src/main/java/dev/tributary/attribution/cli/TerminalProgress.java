@@ -36,6 +36,7 @@ final class TerminalProgress implements Progress, AutoCloseable {
     EDGES("computing edges", 1),
     SEARCH("searching edges", 1),
     CIRCUIT("finding the circuit", 1),
+    PAIRS("running pairs of prompts", 1),
     SAVE("writing the model", 1);
 
     private final String words;

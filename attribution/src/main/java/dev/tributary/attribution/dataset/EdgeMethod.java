@@ -124,7 +124,7 @@ public abstract class EdgeMethod {
    */
   public static EdgeMethod eapIgInputs(int steps) {
     requireSteps(steps);
-    return new EdgeMethod("eap_ig_inputs") {
+    return new EdgeMethod("eap_ig_inputs of %d steps".formatted(steps)) {
       @Override
       double[] scores(PairRuns runs) {
         double[][] sum = zeros(runs);
@@ -148,7 +148,7 @@ public abstract class EdgeMethod {
    */
   public static EdgeMethod eapIgActivations(int steps) {
     requireSteps(steps);
-    return new EdgeMethod("eap_ig_activations") {
+    return new EdgeMethod("eap_ig_activations of %d steps".formatted(steps)) {
       @Override
       double[] scores(PairRuns runs) {
         Tensor moved = runs.moved();
@@ -179,7 +179,7 @@ public abstract class EdgeMethod {
    */
   public static EdgeMethod eapIgPooledActivations(int steps) {
     requireSteps(steps);
-    return new EdgeMethod("eap_ig_activations_pooled") {
+    return new EdgeMethod("eap_ig_activations_pooled of %d steps".formatted(steps)) {
       @Override
       double[] scores(PairRuns runs) {
         double[][] sum = zeros(runs);

@@ -1,0 +1,125 @@
+package dev.tributary.attribution.cli;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.cli.DatasetOptions.Data;
+import dev.tributary.attribution.cli.TerminalProgress.Phase;
+import dev.tributary.attribution.dataset.CircuitTotals;
+import dev.tributary.attribution.dataset.ComponentCircuit;
+import dev.tributary.attribution.dataset.ComponentGraph;
+import dev.tributary.attribution.dataset.FaithfulnessCurve;
+import dev.tributary.attribution.dataset.Importance;
+import dev.tributary.attribution.dataset.ScoreFile;
+import dev.tributary.core.Scope;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** Says how much of the metric circuits of more and more edges keep. */
+@Command(
+    name = "evaluate",
+    header = "Says how much of the metric circuits keep that have more and more edges.",
+    sortOptions = false,
+    sortSynopsis = false,
+    footer = {
+      "",
+      "CPR is the area below the curve of faithfulness over the share of edges, CMD that between",
+      "the curve and 1, as the Mechanistic Interpretability Benchmark has them.",
+      "",
+      "Example:",
+      "  dataset evaluate pairs.jsonl --scores scores.json"
+    })
+final class DatasetEvaluateCommand implements Callable<Integer> {
+  private final PrintWriter out;
+  private final PrintWriter err;
+
+  @Mixin private final DatasetOptions options = new DatasetOptions();
+
+  @Option(
+      names = "--scores",
+      paramLabel = "FILE",
+      required = true,
+      description = "Scores that score --out wrote.")
+  private Path scores = Path.of("");
+
+  @Option(
+      names = "--importance",
+      paramLabel = "absolute|signed",
+      description =
+          "An edge is important if it moves the metric, or if the metric falls without it."
+              + " Default: absolute.")
+  private Importance importance = Importance.ABSOLUTE;
+
+  @Option(
+      names = "--greedy",
+      description = "Choose edges back from the logits, instead of the most important ones of all.")
+  private boolean greedy;
+
+  @Option(
+      names = "--fractions",
+      paramLabel = "X,...",
+      split = ",",
+      description = "Shares of all edges, ascending. Default: those of the benchmark, .001 to 1.")
+  private List<Double> fractions = FaithfulnessCurve.FRACTIONS;
+
+  @Option(names = "--json", description = "Print one JSON object.")
+  private boolean json;
+
+  DatasetEvaluateCommand(PrintWriter out, PrintWriter err) {
+    this.out = out;
+    this.err = err;
+  }
+
+  /** Circuits of more and more edges, and how many of them were chosen. */
+  record Curve(
+      String called,
+      String measure,
+      List<Double> fractions,
+      List<Integer> chosen,
+      List<ComponentCircuit> circuits,
+      CircuitTotals totals) {
+    FaithfulnessCurve faithfulness() {
+      return FaithfulnessCurve.of(fractions, totals);
+    }
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    for (double fraction : fractions) {
+      requireArgument(
+          fraction >= 0 && fraction <= 1,
+          "--fractions has %s, they must be between 0 and 1",
+          fraction);
+    }
+    Curve curve;
+    DatasetOptions.LeftOut leftOut = new DatasetOptions.LeftOut();
+    try (TerminalProgress progress = TerminalProgress.start();
+        Scope scope = Scope.open()) {
+      Data data = options.open(progress);
+      ComponentGraph graph = data.graph();
+      double[] known = ScoreFile.scores(scores, graph);
+      List<ComponentCircuit> circuits = new ArrayList<>();
+      List<Integer> chosen = new ArrayList<>();
+      for (double fraction : fractions) {
+        int count = FaithfulnessCurve.count(graph, fraction);
+        circuits.add(
+            (greedy ? importance.greedy(graph, known, count) : importance.top(graph, known, count))
+                .pruned());
+        chosen.add(count);
+      }
+      CircuitTotals totals =
+          DatasetOptions.totals(data, circuits, leftOut, progress.within(Phase.PAIRS));
+      curve = new Curve(data.called(), data.measure(), fractions, chosen, circuits, totals);
+    }
+    out.print(json ? DatasetReport.json(curve) : DatasetReport.of(curve));
+    DatasetOptions.told(leftOut).forEach(err::println);
+    return ExitCode.OK;
+  }
+}

@@ -1,0 +1,298 @@
+package dev.tributary.attribution.cli;
+
+import static dev.tributary.attribution.cli.Table.number;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.tributary.attribution.cli.DatasetCircuitCommand.Tested;
+import dev.tributary.attribution.cli.DatasetEvaluateCommand.Curve;
+import dev.tributary.attribution.dataset.CircuitTotals;
+import dev.tributary.attribution.dataset.CircuitTotals.Interval;
+import dev.tributary.attribution.dataset.ComponentCircuit;
+import dev.tributary.attribution.dataset.EdgeTotals;
+import dev.tributary.attribution.dataset.FaithfulnessCurve;
+import dev.tributary.attribution.dataset.ScoredPairs;
+import dev.tributary.core.TopK;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.IntStream;
+
+/** What a data set says, as text for a terminal of 80 columns or as a table. */
+final class DatasetReport {
+  private static final double CONFIDENCE = 0.95;
+  private static final String LEVEL = "95 %";
+
+  /** Edges that are named which a circuit can spare least. */
+  private static final int EDGES = 10;
+
+  /** Of what the model adds to the metric: an edge that changes less can be spared. */
+  private static final double SPARED = 0.01;
+
+  private final StringBuilder text = new StringBuilder();
+
+  private DatasetReport() {}
+
+  /** Scores: the edges of largest magnitude, and how good they are. */
+  static String of(ScoredPairs scored, int top) {
+    DatasetReport report = new DatasetReport();
+    report.scores(scored, top);
+    return report.text.toString();
+  }
+
+  private void scores(ScoredPairs scored, int top) {
+    EdgeTotals totals = scored.totals();
+    wrapped(
+        List.of(
+            String.format(Locale.ROOT, "%,d edges", totals.edges()),
+            "of " + scored.model(),
+            String.format(Locale.ROOT, "over %,d pairs of prompts", totals.count())));
+    wrapped(
+        List.of(
+            "Metric: " + scored.measure().replace('_', ' ') + ",",
+            number(totals.clean()) + " of clean prompts,",
+            number(totals.corrupted()) + " of corrupted ones"));
+    wrapped(
+        List.of(
+            "Scores: " + scored.method() + ",",
+            "the metric without an edge (" + scored.ablation() + ")",
+            "less that with it"));
+    line("");
+    double[] means = totals.means();
+    double[] magnitudes = new double[means.length];
+    for (int i = 0; i < means.length; i++) {
+      magnitudes[i] = Math.abs(means[i]);
+    }
+    Table table = new Table(1);
+    table.row("edge", "score", "error", "magnitude");
+    for (int edge : TopK.indices(magnitudes, top)) {
+      table.row(
+          scored.graph().edges().get(edge).toString(),
+          number(means[edge]),
+          Double.isNaN(totals.standardError(edge)) ? "" : number(totals.standardError(edge)),
+          number(totals.meanMagnitude(edge)));
+    }
+    table.lines().forEach(this::line);
+    line("");
+    List<String> pieces = new ArrayList<>();
+    pieces.add("error: standard error of the mean over pairs;");
+    pieces.add("magnitude: mean over pairs of what a score is without its sign.");
+    scored
+        .sample()
+        .ifPresent(
+            sample -> {
+              pieces.add("Exact patching of " + sample.edges().size() + " edges drawn at random");
+              pieces.add("over " + sample.count() + " pairs:");
+              pieces.add("rank correlation " + correlation(sample.rankCorrelation()) + ".");
+            });
+    wrapped(pieces);
+  }
+
+  private static String correlation(double value) {
+    return Double.isNaN(value) ? "undefined" : String.format(Locale.ROOT, "%.3f", value);
+  }
+
+  /** All edges, comma-separated. */
+  static String table(ScoredPairs scored) {
+    StringBuilder table = new StringBuilder("source,reader,score,standard_error,magnitude\r\n");
+    EdgeTotals totals = scored.totals();
+    for (int i = 0; i < totals.edges(); i++) {
+      double error = totals.standardError(i);
+      table
+          .append(scored.graph().edges().get(i).source())
+          .append(',')
+          .append(scored.graph().edges().get(i).reader())
+          .append(',')
+          .append(totals.mean(i))
+          .append(',')
+          .append(Double.isNaN(error) ? "" : error)
+          .append(',')
+          .append(totals.meanMagnitude(i))
+          .append("\r\n");
+    }
+    return table.toString();
+  }
+
+  // ---- circuits ------------------------------------------------------------------------------
+
+  /** A circuit that was run. */
+  static String of(Tested tested) {
+    DatasetReport report = new DatasetReport();
+    report.tested(tested);
+    return report.text.toString();
+  }
+
+  private void tested(Tested tested) {
+    CircuitTotals totals = tested.totals();
+    ComponentCircuit circuit = tested.circuit();
+    wrapped(
+        List.of(
+            String.format(Locale.ROOT, "A circuit of %,d edges", circuit.size()),
+            String.format(Locale.ROOT, "of the %,d", circuit.graph().edges().size()),
+            "of " + tested.called() + ",",
+            String.format(
+                Locale.ROOT,
+                "%,d chosen of which lie on no path",
+                tested.chosen() - circuit.size()),
+            String.format(Locale.ROOT, "from the input to the logits;")));
+    wrapped(
+        List.of(
+            String.format(Locale.ROOT, "over %,d pairs of prompts", totals.count()),
+            "the metric (" + tested.measure().replace('_', ' ') + ") is"));
+    Table table = new Table(1);
+    table.row("", "metric", "share", LEVEL + " from", "to");
+    table.row("of the model", number(totals.full()), "1", "", "");
+    row(table, "of the circuit (faithful)", totals, 0);
+    row(table, "of the rest (complete)", totals, 1);
+    table.row("of no edges", number(totals.empty()), "0", "", "");
+    table.lines().forEach(this::line);
+    if (circuit.size() > 0 && tested.circuits().size() > 2) {
+      line("");
+      line("The circuit without one of its edges, those that it can spare least");
+      Table lacking = new Table(1);
+      lacking.row("edge", "change");
+      double[] changes = changes(tested);
+      double[] magnitudes = Arrays.stream(changes).map(Math::abs).toArray();
+      for (int i : TopK.indices(magnitudes, EDGES)) {
+        int edge = circuit.edges().get(i);
+        lacking.row(circuit.graph().edges().get(edge).toString(), number(changes[i]));
+      }
+      lacking.lines().forEach(this::line);
+      double least = SPARED * Math.abs(totals.full() - totals.empty());
+      line(
+          String.format(
+              Locale.ROOT,
+              "%,d of %,d edges change the metric by less than %s of what the model adds",
+              Arrays.stream(magnitudes).filter(change -> change < least).count(),
+              circuit.size(),
+              Table.percent(SPARED)));
+    }
+  }
+
+  /** What the metric of a circuit changes by without each of its edges. */
+  private static double[] changes(Tested tested) {
+    CircuitTotals totals = tested.totals();
+    return IntStream.range(2, tested.circuits().size())
+        .mapToDouble(i -> totals.metric(i) - totals.metric(0))
+        .toArray();
+  }
+
+  private static void row(Table table, String name, CircuitTotals totals, int circuit) {
+    Interval interval = totals.interval(circuit, CONFIDENCE);
+    table.row(
+        name,
+        number(totals.metric(circuit)),
+        share(totals.faithfulness(circuit)),
+        share(interval.low()),
+        share(interval.high()));
+  }
+
+  private static String share(double value) {
+    return String.format(Locale.ROOT, "%.3f", value);
+  }
+
+  static String json(Tested tested) {
+    CircuitTotals totals = tested.totals();
+    ComponentCircuit circuit = tested.circuit();
+    ObjectNode json = begun(tested.called(), tested.measure(), totals);
+    json.put("chosenEdges", tested.chosen());
+    json.set("circuit", json(tested.circuits().get(0), totals, 0));
+    json.set("complement", json(tested.circuits().get(1), totals, 1));
+    double[] changes = changes(tested);
+    ArrayNode edges = json.putArray("edges");
+    for (int i = 0; i < circuit.size(); i++) {
+      int edge = circuit.edges().get(i);
+      ObjectNode one = edges.addObject();
+      one.put("edge", circuit.graph().edges().get(edge).toString());
+      if (i < changes.length) {
+        one.put("changeWithout", changes[i]);
+      }
+    }
+    return JsonReport.text(json);
+  }
+
+  private static ObjectNode begun(String model, String measure, CircuitTotals totals) {
+    return JsonReport.object()
+        .put("model", model)
+        .put("metric", measure)
+        .put("pairs", totals.count())
+        .put("full", totals.full())
+        .put("empty", totals.empty());
+  }
+
+  private static ObjectNode json(ComponentCircuit own, CircuitTotals totals, int circuit) {
+    Interval interval = totals.interval(circuit, CONFIDENCE);
+    return JsonReport.object()
+        .put("edgeCount", own.size())
+        .put("metric", totals.metric(circuit))
+        .put("faithfulness", totals.faithfulness(circuit))
+        .put("low", interval.low())
+        .put("high", interval.high())
+        .put("confidence", CONFIDENCE);
+  }
+
+  // ---- curves --------------------------------------------------------------------------------
+
+  /** How much circuits of more and more edges keep. */
+  static String of(Curve curve) {
+    DatasetReport report = new DatasetReport();
+    report.curve(curve);
+    return report.text.toString();
+  }
+
+  private void curve(Curve curve) {
+    CircuitTotals totals = curve.totals();
+    wrapped(
+        List.of(
+            "Circuits of " + curve.called(),
+            String.format(Locale.ROOT, "over %,d pairs of prompts;", totals.count()),
+            "metric: " + curve.measure().replace('_', ' ') + ",",
+            number(totals.full()) + " of the model,",
+            number(totals.empty()) + " of no edges"));
+    Table table = new Table(1);
+    table.row("share", "edges", "on paths", "metric", "faithful", LEVEL + " from", "to");
+    for (int i = 0; i < curve.fractions().size(); i++) {
+      Interval interval = totals.interval(i, CONFIDENCE);
+      table.row(
+          String.valueOf(curve.fractions().get(i)),
+          String.valueOf(curve.chosen().get(i)),
+          String.valueOf(curve.circuits().get(i).size()),
+          number(totals.metric(i)),
+          share(totals.faithfulness(i)),
+          share(interval.low()),
+          share(interval.high()));
+    }
+    table.lines().forEach(this::line);
+    FaithfulnessCurve faithfulness = curve.faithfulness();
+    line(
+        "CPR %s, CMD %s, average %s"
+            .formatted(
+                share(faithfulness.cpr()),
+                share(faithfulness.cmd()),
+                share(faithfulness.average())));
+  }
+
+  static String json(Curve curve) {
+    CircuitTotals totals = curve.totals();
+    ObjectNode json = begun(curve.called(), curve.measure(), totals);
+    FaithfulnessCurve faithfulness = curve.faithfulness();
+    json.put("cpr", faithfulness.cpr()).put("cmd", faithfulness.cmd());
+    json.put("average", faithfulness.average());
+    ArrayNode circuits = json.putArray("circuits");
+    for (int i = 0; i < curve.fractions().size(); i++) {
+      ObjectNode one = circuits.addObject().put("fraction", curve.fractions().get(i));
+      one.put("chosenEdges", curve.chosen().get(i))
+          .setAll(json(curve.circuits().get(i), totals, i));
+    }
+    return JsonReport.text(json);
+  }
+
+  private void wrapped(List<String> pieces) {
+    Table.wrapped(pieces).forEach(this::line);
+  }
+
+  private void line(String line) {
+    text.append(line.stripTrailing()).append(System.lineSeparator());
+  }
+}

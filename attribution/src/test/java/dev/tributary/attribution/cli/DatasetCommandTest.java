@@ -1,0 +1,308 @@
+package dev.tributary.attribution.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.tributary.attribution.dataset.AblationValues;
+import dev.tributary.attribution.dataset.CircuitEvaluator;
+import dev.tributary.attribution.dataset.CircuitTotals;
+import dev.tributary.attribution.dataset.ComponentCircuit;
+import dev.tributary.attribution.dataset.ComponentGraph;
+import dev.tributary.attribution.dataset.EdgeMethod;
+import dev.tributary.attribution.dataset.EdgeScorer;
+import dev.tributary.attribution.dataset.EdgeTotals;
+import dev.tributary.attribution.dataset.Importance;
+import dev.tributary.attribution.dataset.Pair;
+import dev.tributary.attribution.dataset.PairReader;
+import dev.tributary.attribution.dataset.PairReader.Columns;
+import dev.tributary.attribution.dataset.PromptTemplate;
+import dev.tributary.attribution.dataset.ScoreFile;
+import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
+import dev.tributary.transformer.Site;
+import dev.tributary.transformer.StreamWriter;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Models;
+import dev.tributary.transformer.file.Tokenizers;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What {@code dataset} and the commands after it print, of the shipped model. */
+class DatasetCommandTest {
+  private static final int PAIRS = 3;
+
+  @TempDir static Path folder;
+  private static Path file;
+
+  private record Output(int exitCode, String out, String err) {
+    static Output of(String... args) {
+      StringWriter out = new StringWriter();
+      StringWriter err = new StringWriter();
+      List<String> all = new ArrayList<>(List.of("dataset"));
+      all.addAll(List.of(args));
+      try (PrintWriter outWriter = new PrintWriter(out);
+          PrintWriter errWriter = new PrintWriter(err)) {
+        return new Output(
+            Main.run(outWriter, errWriter, all.toArray(String[]::new)),
+            out.toString(),
+            err.toString());
+      }
+    }
+
+    JsonNode json() throws IOException {
+      assertEquals(0, exitCode, err);
+      return new ObjectMapper().readTree(out);
+    }
+  }
+
+  @BeforeAll
+  static void generate() throws IOException {
+    Output output = Output.of("generate", "indirect-object", "--pairs", "3", "--seed", "4");
+    assertEquals(0, output.exitCode, output.err);
+    assertEquals(
+        PromptTemplate.INDIRECT_OBJECT.draw(PAIRS, 4).stream()
+            .map(PromptTemplate.Example::json)
+            .toList(),
+        output.out.lines().toList());
+    file = Files.writeString(folder.resolve("pairs.jsonl"), output.out + "{\"clean\": 1}\n");
+  }
+
+  /** The same by the library. */
+  private record Library(Transformer model, ComponentGraph graph, List<Pair> pairs) {
+    static Library of() throws IOException {
+      Transformer model = Models.textbook(DType.DOUBLE);
+      List<Pair> pairs = new ArrayList<>();
+      PairReader.of(Columns.standard(), Tokenizers.textbook(), model.config())
+          .read(file, row -> pairs.add(row.pair()), row -> {});
+      return new Library(
+          model, ComponentGraph.of(model, new StreamWriter.Input(Site.TOKEN_EMBEDDING)), pairs);
+    }
+
+    EdgeTotals scores(EdgeMethod method, AblationValues ablation) {
+      return new EdgeScorer(model, graph, ablation, method).score(pairs);
+    }
+
+    CircuitTotals metrics(ComponentCircuit... circuits) {
+      return new CircuitEvaluator(model, graph, AblationValues.PATCHING)
+          .evaluate(pairs, List.of(circuits), 0);
+    }
+  }
+
+  @Test
+  void score_isThatOfTheLibrary_andSaysWhatWasLeftOut() throws IOException {
+    Path scores = folder.resolve("scores.json");
+    Path csv = folder.resolve("scores.csv");
+    Output output =
+        Output.of(
+            "score",
+            file.toString(),
+            "--dtype",
+            "double",
+            "--out",
+            scores.toString(),
+            "--csv",
+            csv.toString(),
+            "--json",
+            "--method",
+            "eap-ig-inputs",
+            "--steps",
+            "3",
+            "--sample",
+            "30");
+    JsonNode json = output.json();
+    assertEquals(json, new ObjectMapper().readTree(scores.toFile()));
+    assertFalse(Files.exists(Path.of(scores + ".parts")));
+    try (Scope scope = Scope.open()) {
+      Library library = Library.of();
+      EdgeTotals totals = library.scores(EdgeMethod.eapIgInputs(3), AblationValues.PATCHING);
+      assertEquals(PAIRS, json.get("pairs").asInt());
+      assertEquals(1, json.get("rowsLeftOut").asInt());
+      assertEquals(PAIRS + 1, json.get("leftOut").get(0).get("line").asInt());
+      assertTrue(output.err.contains("line " + (PAIRS + 1)), output.err);
+      assertEquals(totals.clean(), json.get("clean").asDouble(), 1e-12);
+      assertArrayEquals(totals.means(), ScoreFile.scores(scores, library.graph), 1e-12);
+      List<String> lines = Files.readAllLines(csv);
+      assertEquals(totals.edges() + 1, lines.size());
+      for (int i = 0; i < totals.edges(); i++) {
+        JsonNode edge = json.get("edges").get(i);
+        assertEquals(library.graph.edges().get(i).toString(), edge.get("edge").asText());
+        assertEquals(totals.standardError(i), edge.get("standardError").asDouble(), 1e-12);
+        assertEquals(totals.meanMagnitude(i), edge.get("magnitude").asDouble(), 1e-12);
+        assertTrue(lines.get(i + 1).contains("," + edge.get("score").asText()), lines.get(i + 1));
+      }
+      JsonNode sample = json.get("exactSample");
+      assertEquals(30, sample.get("edges").size());
+      double[] exact = library.scores(EdgeMethod.EXACT, AblationValues.PATCHING).means();
+      for (JsonNode edge : sample.get("edges")) {
+        int number = library.graph.number(library.graph.edge(edge.get("edge").asText()));
+        assertEquals(exact[number], edge.get("exact").asDouble(), 1e-10);
+        assertEquals(totals.mean(number), edge.get("estimate").asDouble(), 1e-10);
+      }
+    }
+  }
+
+  @Test
+  void score_otherAblationsAndMetrics_areThoseOfTheLibrary() throws IOException {
+    JsonNode zero =
+        Output.of(
+                "score",
+                file.toString(),
+                "--dtype",
+                "double",
+                "--json",
+                "--ablation",
+                "zero",
+                "--sample",
+                "0")
+            .json();
+    assertFalse(zero.has("exactSample"));
+    try (Scope scope = Scope.open()) {
+      double[] means = Library.of().scores(EdgeMethod.EAP, AblationValues.ZERO).means();
+      for (int i = 0; i < means.length; i++) {
+        assertEquals(means[i], zero.get("edges").get(i).get("score").asDouble(), 1e-12);
+      }
+    }
+    for (String ablation : List.of("mean", "mean-positional")) {
+      JsonNode mean =
+          Output.of(
+                  "score",
+                  file.toString(),
+                  "--json",
+                  "--ablation",
+                  ablation,
+                  "--sample",
+                  "0",
+                  "--metric",
+                  "kl")
+              .json();
+      assertEquals(0, mean.get("clean").asDouble(), 1e-6);
+    }
+    Output text = Output.of("score", file.toString(), "--top", "3", "--sample", "5");
+    assertTrue(text.out.contains("rank correlation"), text.out);
+    assertTrue(text.out.contains("a0.h0->m0"), text.out);
+  }
+
+  @Test
+  void circuitAndEvaluate_areThoseOfTheLibrary() throws IOException {
+    Path scores = folder.resolve("eap.json");
+    Output.of(
+            "score",
+            file.toString(),
+            "--dtype",
+            "double",
+            "--out",
+            scores.toString(),
+            "--sample",
+            "0",
+            "--json")
+        .json();
+    Path saved = folder.resolve("circuit.json");
+    JsonNode json =
+        Output.of(
+                "circuit",
+                file.toString(),
+                "--dtype",
+                "double",
+                "--scores",
+                scores.toString(),
+                "--top",
+                "40",
+                "--minimality",
+                "--out",
+                saved.toString(),
+                "--json")
+            .json();
+    try (Scope scope = Scope.open()) {
+      Library library = Library.of();
+      double[] means = library.scores(EdgeMethod.EAP, AblationValues.PATCHING).means();
+      ComponentCircuit circuit = Importance.ABSOLUTE.top(library.graph, means, 40).pruned();
+      assertEquals(circuit, ScoreFile.circuit(saved, library.graph));
+      int lacking = circuit.edges().get(3);
+      CircuitTotals totals =
+          library.metrics(circuit, circuit.complement(), circuit.without(lacking));
+      assertEquals(totals.full(), json.get("full").asDouble(), 1e-12);
+      JsonNode own = json.get("circuit");
+      assertEquals(totals.faithfulness(0), own.get("faithfulness").asDouble(), 1e-12);
+      assertTrue(own.get("low").asDouble() <= totals.faithfulness(0));
+      assertTrue(own.get("high").asDouble() >= totals.faithfulness(0));
+      assertEquals(totals.metric(1), json.get("complement").get("metric").asDouble(), 1e-12);
+      assertEquals(
+          totals.metric(2) - totals.metric(0),
+          json.get("edges").get(3).get("changeWithout").asDouble(),
+          1e-12);
+      JsonNode again =
+          Output.of("circuit", file.toString(), "--circuit", saved.toString(), "--json").json();
+      assertEquals(
+          totals.faithfulness(0), again.get("circuit").get("faithfulness").asDouble(), 1e-4);
+
+      JsonNode curve =
+          Output.of(
+                  "evaluate",
+                  file.toString(),
+                  "--dtype",
+                  "double",
+                  "--scores",
+                  scores.toString(),
+                  "--fractions",
+                  "0.01,0.1,1",
+                  "--json")
+              .json();
+      int tenth = library.graph.edges().size() / 10;
+      ComponentCircuit ten = Importance.ABSOLUTE.top(library.graph, means, tenth).pruned();
+      double expected = library.metrics(ten).faithfulness(0);
+      JsonNode middle = curve.get("circuits").get(1);
+      assertEquals(tenth, middle.get("chosenEdges").asInt());
+      assertEquals(ten.size(), middle.get("edgeCount").asInt());
+      assertEquals(expected, middle.get("faithfulness").asDouble(), 1e-12);
+      assertEquals(1, curve.get("circuits").get(2).get("faithfulness").asDouble(), 1e-12);
+      double first = curve.get("circuits").get(0).get("faithfulness").asDouble();
+      double area = 0.09 * (first + expected) / 2 + 0.9 * (expected + 1) / 2;
+      assertEquals(area, curve.get("cpr").asDouble(), 1e-12);
+    }
+    Output text = Output.of("evaluate", file.toString(), "--scores", scores.toString());
+    assertTrue(text.out.contains("CPR"), text.out);
+    Output named =
+        Output.of("circuit", file.toString(), "--scores", scores.toString(), "--greedy", "9");
+    assertTrue(named.out.contains("of the rest (complete)"), named.out);
+  }
+
+  private static void assertRefused(String sentence, String... args) {
+    Output output = Output.of(args);
+    assertEquals(2, output.exitCode, output.out);
+    assertTrue(output.err.contains(sentence), output.err);
+  }
+
+  @Test
+  void wrongArgumentsAndFiles_areRefused() throws IOException {
+    String pairs = file.toString();
+    assertRefused("is followed by generate");
+    assertRefused("FILE", "score");
+    assertRefused("there is no such file", "score", "none.csv");
+    assertRefused("is none of indirect-object", "generate", "x");
+    assertRefused("is none of eap", "score", pairs, "--method", "x");
+    assertRefused("--steps are those", "score", pairs, "--steps", "3");
+    assertRefused("--steps is 0", "score", pairs, "--method", "eap-ig-inputs", "--steps", "0");
+    assertRefused("--top is 0", "score", pairs, "--top", "0");
+    assertRefused("needs 4", "score", pairs, "--columns", "a,b,c");
+    assertRefused("no rows", "score", Files.createFile(folder.resolve("e.jsonl")).toString());
+    assertRefused("is 2 tokens", "score", pairs, "--fill", "Mary John");
+    assertRefused("one of the two", "circuit", pairs);
+    assertRefused("one of --top", "circuit", pairs, "--scores", pairs);
+    assertRefused("this is no JSON", "circuit", pairs, "--scores", pairs, "--top", "3");
+    Path wrong = Files.writeString(folder.resolve("w.json"), "{\"format\": \"x\"}");
+    assertRefused("format", "evaluate", pairs, "--scores", wrong.toString());
+    assertRefused("between 0 and 1", "evaluate", pairs, "--scores", pairs, "--fractions", "2");
+  }
+}
