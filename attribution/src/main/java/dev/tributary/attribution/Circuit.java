@@ -42,6 +42,7 @@ import java.util.stream.IntStream;
  * @param patterns of the heads of {@code nodes}; those of lesser heads are left out when there
  *     would be more than half a million probabilities
  * @param groups of nodes that a reader has put together; no node is in two
+ * @param attention behind some of its edges and heads
  * @see <a href="https://transformer-circuits.pub/2025/attribution-graphs/methods.html">Ameisen et
  *     al. 2025</a>
  */
@@ -51,7 +52,8 @@ public record Circuit(
     List<Edge> edges,
     List<Input> inputs,
     List<Pattern> patterns,
-    List<Group> groups) {
+    List<Group> groups,
+    CircuitAttention attention) {
 
   /**
    * What people call what a circuit is of.
@@ -256,6 +258,7 @@ public record Circuit(
    * @param inputs {@link #inputs()}
    * @param patterns {@link #patterns()}
    * @param groups {@link #groups()}
+   * @param attention {@link #attention()}
    * @throws IllegalArgumentException if an index, an order or a number is not as described
    */
   public Circuit {
@@ -267,6 +270,16 @@ public record Circuit(
     CircuitChecks.requireNodes(origin, nodes);
     CircuitChecks.requireEdges(nodes, edges, inputs);
     CircuitChecks.requireGroups(nodes.size(), groups);
+    CircuitChecks.requireAttention(origin, edges, attention);
+  }
+
+  /**
+   * {@return the same with what explains its attention}
+   *
+   * @param explained in place of {@link #attention()}
+   */
+  public Circuit with(CircuitAttention explained) {
+    return new Circuit(origin, nodes, edges, inputs, patterns, groups, explained);
   }
 
   // ---- what matters ------------------------------------------------------------------------
@@ -450,11 +463,11 @@ public record Circuit(
         head(nodes.get(i).node).ifPresent(heads::add);
       }
     }
+    List<Edge> some = kept.edges().stream().mapToObj(edges::get).toList();
     return new Circuit(
         origin,
         left,
-        kept.edges().stream()
-            .mapToObj(edges::get)
+        some.stream()
             .map(e -> new Edge(index[e.source], index[e.target], e.path, e.weight))
             .toList(),
         inputs.stream()
@@ -467,7 +480,8 @@ public record Circuit(
         groups.stream()
             .map(group -> new Group(group.name, left(group, kept, index)))
             .filter(group -> !group.nodes.isEmpty())
-            .toList());
+            .toList(),
+        attention.kept(some, index, left));
   }
 
   private static List<Integer> left(Group group, WeightedGraph.Kept kept, int... index) {

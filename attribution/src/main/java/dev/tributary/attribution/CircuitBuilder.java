@@ -336,7 +336,8 @@ public final class CircuitBuilder {
         edges(sources, inputs, gradients),
         inputs,
         patterns(sources, attribution),
-        List.of());
+        List.of(),
+        CircuitAttention.NONE);
   }
 
   private List<Edge> edges(

@@ -8,6 +8,10 @@ import dev.tributary.attribution.Circuit.Input;
 import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Circuit.Output;
+import dev.tributary.attribution.CircuitAttention.Loadings;
+import dev.tributary.attribution.CircuitAttention.Score;
+import dev.tributary.attribution.HeadLoadings.LayerSplit;
+import dev.tributary.attribution.ScoreAttribution.Pair;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Point;
 import java.util.HashSet;
@@ -37,12 +41,7 @@ final class CircuitChecks {
           output.isPresent() || i == 0 || !isOutput(nodes, i - 1),
           "%s comes after an output",
           node);
-      requireArgument(
-          isIn(origin, node.coordinates()),
-          "%s is not in a run of %d tokens through %d layers",
-          node,
-          origin.tokens().size(),
-          origin.layers());
+      requireIn(origin, node);
       output.ifPresent(read -> requirePosition(origin, node, read.position()));
       requireArgument(seen.add(node), "%s is there twice", node);
       requireArgument(
@@ -70,6 +69,15 @@ final class CircuitChecks {
         "%s is said to read token %d",
         node,
         position);
+  }
+
+  private static void requireIn(Origin origin, Node node) {
+    requireArgument(
+        isIn(origin, node.coordinates()),
+        "%s is not in a run of %d tokens through %d layers",
+        node,
+        origin.tokens().size(),
+        origin.layers());
   }
 
   private static boolean isIn(Origin origin, Coordinates node) {
@@ -130,6 +138,37 @@ final class CircuitChecks {
       for (int node : group.nodes()) {
         requireArgument(node >= 0 && node < nodes, "node %d of %d", node, nodes);
         requireArgument(grouped.add(node), "node %d is grouped twice", node);
+      }
+    }
+  }
+
+  static void requireAttention(Origin origin, List<Edge> edges, CircuitAttention attention) {
+    Set<List<Object>> known = new HashSet<>();
+    edges.forEach(edge -> known.add(List.of(edge.source(), edge.target(), edge.path())));
+    for (Loadings loadings : attention.loadings()) {
+      requireArgument(
+          known.remove(loadings.key()),
+          "loadings of an edge from node %d to node %d through %s, which is not there or was split"
+              + " before",
+          loadings.source(),
+          loadings.target(),
+          loadings.path());
+      for (LayerSplit split : loadings.layers()) {
+        requireArgument(
+            split.layer() >= 0 && split.layer() < origin.layers(),
+            "loadings of layer %d of %d",
+            split.layer(),
+            origin.layers());
+      }
+      loadings.passed().forEach(passed -> requireIn(origin, passed.head()));
+    }
+    Set<HeadPair> scored = new HashSet<>();
+    for (Score score : attention.scores()) {
+      requireIn(origin, score.head());
+      requireArgument(scored.add(score.head()), "two scores of %s", score.head());
+      for (Pair pair : score.pairs()) {
+        pair.query().ifPresent(source -> requireIn(origin, source));
+        pair.key().ifPresent(source -> requireIn(origin, source));
       }
     }
   }

@@ -84,7 +84,8 @@ final class ReplacementCircuit {
         edges,
         inputs,
         List.of(),
-        List.of());
+        List.of(),
+        CircuitAttention.NONE);
   }
 
   /** Where a node writes; of an output, the point after all. */
@@ -106,7 +107,7 @@ final class ReplacementCircuit {
     OptionalDouble none = OptionalDouble.empty();
     int output = node - sizes.firstOutput();
     return new Circuit.Member(
-        nodes.get(node),
+        nodes.get(node) instanceof Direction ? new Explained(output) : nodes.get(node),
         point(node),
         node < sizes.latents() ? OptionalDouble.of(activations[node]) : none,
         none,

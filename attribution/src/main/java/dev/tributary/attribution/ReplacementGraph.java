@@ -123,6 +123,7 @@ public final class ReplacementGraph {
     }
   }
 
+  private final Settings settings;
   private final Sizes sizes;
   private final List<? extends Node> nodes;
   private final double[] activations;
@@ -133,12 +134,14 @@ public final class ReplacementGraph {
   private final WeightedGraph graph;
 
   /**
+   * @param settings with which it was made
    * @param activations of the latents
    * @param outputWeights of the outputs
    * @param certificates of the latents, then of the outputs
    * @param leftOut what latents that are no nodes add to these
    */
   ReplacementGraph(
+      Settings settings,
       Sizes sizes,
       List<? extends Node> nodes,
       double[] activations,
@@ -146,6 +149,7 @@ public final class ReplacementGraph {
       AdjacencyRows rows,
       List<Certificate> certificates,
       double[] leftOut) {
+    this.settings = settings;
     this.sizes = sizes;
     this.nodes = List.copyOf(nodes);
     this.activations = activations;
@@ -220,6 +224,11 @@ public final class ReplacementGraph {
   }
 
   // ---- nodes and edges ---------------------------------------------------------------------
+
+  /** How it was made. */
+  Settings settings() {
+    return settings;
+  }
 
   /** {@return its nodes: latents, errors, embeddings, outputs} */
   public List<Node> nodes() {
@@ -428,7 +437,7 @@ public final class ReplacementGraph {
   /**
    * {@return what is left of the graph after pruning, as a circuit} Latents and errors without a
    * path to an output are left out, and so are embeddings without one. What biases and nodes that
-   * are left out add to a target is its remainder.
+   * are left out add to a target is its remainder. A direction is a metric there.
    *
    * @param run that it is the graph of
    * @param labels what to call what it is of

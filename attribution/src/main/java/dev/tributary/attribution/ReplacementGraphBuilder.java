@@ -434,6 +434,7 @@ final class ReplacementGraphBuilder {
         IntStream.concat(IntStream.of(latents), IntStream.range(sizes.firstOutput(), sizes.nodes()))
             .toArray();
     return new ReplacementGraph(
+        settings,
         chosen.sizes(),
         nodes,
         activations,

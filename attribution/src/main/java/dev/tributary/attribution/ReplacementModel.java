@@ -417,15 +417,19 @@ final class ReplacementModel {
           try (Scope scope = Scope.open()) {
             Tensor there = cotangents.slice(0, token, token + 1);
             Tensor flat = there.reshape(there.shape().size(1), there.shape().size(2));
-            Tensor written =
-                keptRows.isEmpty()
-                    ? one.rows(token)
-                    : keptRows.get(one.mlp().layer() * tokens + token);
-            sources.atMlp(one.mlp().layer(), token, flat.matmulTransposed(written));
+            int layer = one.mlp().layer();
+            sources.atMlp(layer, token, flat.matmulTransposed(written(layer, token)));
           }
         }
       }
     }
+  }
+
+  /** What sources of an MLP write at a token, active latents and the error, [source, dModel]. */
+  Tensor written(int layer, int token) {
+    return keptRows.isEmpty()
+        ? replaced.get(layer).rows(token)
+        : keptRows.get(layer * tokens + token);
   }
 
   /** Keeps what sources write, which is else put together anew whenever it is met. */

@@ -100,14 +100,30 @@ public record ReplacementOutput(Target node, double weight) {
       Tensor two = model.logitDirections(target, distractor);
       Tensor along = two.slice(0, 0, 1).minus(two.slice(0, 1, 2));
       int last = run.lastToken();
-      Tensor residual = run.residual(model.end()).value().slice(0, last, last + 1);
-      Tensor vector =
-          model
-              .finalNorm()
-              .map(norm -> norm.directions(along).over(norm.scale(residual)))
-              .orElse(along);
+      Tensor vector = scope.keep(alongStream(run, last, along));
       return new ReplacementOutput(
-          new Direction(model.end(), last, scope.keep(vector).reshape(model.config().dModel())), 1);
+          new Direction(model.end(), last, vector.reshape(model.config().dModel())), 1);
     }
+  }
+
+  /** A direction of logits [1, dModel] in the residual stream at a token. */
+  private static Tensor alongStream(Run run, int token, Tensor direction) {
+    Tensor residual = run.residual(run.model().end()).value().slice(0, token, token + 1);
+    return run.model()
+        .finalNorm()
+        .map(norm -> norm.directions(direction).over(norm.scale(residual)))
+        .orElse(direction);
+  }
+
+  /** How an output reads the residual stream, in the innermost scope. */
+  static ResidualGradient gradient(Run run, Node node) {
+    if (node instanceof Direction direction) {
+      Tensor row = direction.vector().reshape(1, direction.vector().shape().length());
+      return new ResidualGradient(direction.point(), direction.token(), row);
+    }
+    Logit logit = (Logit) node;
+    Transformer model = run.model();
+    Tensor along = model.logitDirections(logit.word());
+    return new ResidualGradient(model.end(), logit.token(), alongStream(run, logit.token(), along));
   }
 }

@@ -53,7 +53,7 @@ class CircuitTest {
   private static final int LAYERS = RandomNodes.LAYERS;
 
   /** Autoencoders of these sites in the middle layer; the others are as the model is. */
-  private static NodeAttribution attribution(long seed, Site... encoded) {
+  static NodeAttribution attribution(long seed, Site... encoded) {
     Random random = RandomNodes.random(seed);
     TransformerConfig config =
         TransformerConfig.gpt2(
@@ -614,7 +614,13 @@ class CircuitTest {
       assertRefused(
           () ->
               new Circuit(
-                  origin, List.of(outside, metric), List.of(), List.of(), List.of(), List.of()),
+                  origin,
+                  List.of(outside, metric),
+                  List.of(),
+                  List.of(),
+                  List.of(),
+                  List.of(),
+                  CircuitAttention.NONE),
           name + " is not in a run of 2 tokens through 3 layers");
     }
     for (String name :
@@ -622,7 +628,14 @@ class CircuitTest {
       Member inside = unread(name);
       assertEquals(
           2,
-          new Circuit(origin, List.of(inside, metric), List.of(), List.of(), List.of(), List.of())
+          new Circuit(
+                  origin,
+                  List.of(inside, metric),
+                  List.of(),
+                  List.of(),
+                  List.of(),
+                  List.of(),
+                  CircuitAttention.NONE)
               .nodes()
               .size());
     }
@@ -685,7 +698,8 @@ class CircuitTest {
         edges,
         List.of(inputs),
         List.of(),
-        List.of());
+        List.of(),
+        CircuitAttention.NONE);
   }
 
   private static Circuit.Origin origin() {
@@ -722,7 +736,8 @@ class CircuitTest {
                 new Edge(1, 3, ALL, 1)),
             List.of(input(2, 0), input(3, 4)),
             List.of(),
-            List.of());
+            List.of(),
+            CircuitAttention.NONE);
     double embedding = 0.6 / 2 + 0.2 * 3 / 4;
     double error = 0.6 / 2 + 0.2 / 4;
     assertArrayEquals(new double[] {embedding, error, 0, 0}, circuit.influence(), ROUNDING);
@@ -766,7 +781,13 @@ class CircuitTest {
 
   private static Circuit grouped(Circuit of, Group... groups) {
     return new Circuit(
-        of.origin(), of.nodes(), of.edges(), of.inputs(), of.patterns(), List.of(groups));
+        of.origin(),
+        of.nodes(),
+        of.edges(),
+        of.inputs(),
+        of.patterns(),
+        List.of(groups),
+        of.attention());
   }
 
   /** A bias is neither an embedding nor an error: it counts in completeness alone. */
@@ -890,7 +911,14 @@ class CircuitTest {
     Output output = new Output("", position, none, 1);
     Member member =
         new Member(Node.parse(name), Point.EMBEDDING, none, none, none, Optional.of(output));
-    return new Circuit(origin(), List.of(member), List.of(), List.of(), List.of(), List.of());
+    return new Circuit(
+        origin(),
+        List.of(member),
+        List.of(),
+        List.of(),
+        List.of(),
+        List.of(),
+        CircuitAttention.NONE);
   }
 
   @Test

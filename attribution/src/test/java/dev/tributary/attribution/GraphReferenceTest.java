@@ -204,6 +204,7 @@ class GraphReferenceTest {
         }
       }
       return new ReplacementGraph(
+          Settings.ofCircuitTracer(),
           sizes,
           IntStream.range(0, nodes).mapToObj(i -> new Logit(0, i)).toList(),
           new double[sizes.latents()],

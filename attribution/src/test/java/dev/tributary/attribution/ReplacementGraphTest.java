@@ -51,13 +51,13 @@ class ReplacementGraphTest {
 
   // ---- drawn models ------------------------------------------------------------------------
 
-  private static Transformer model(Random random) {
+  static Transformer model(Random random) {
     TransformerConfig config =
         RandomArchitecture.of(random, LAYERS, WIDTH, 2, 4, 5, TOKENS + 1, VOCABULARY);
     return Transformer.random(config, DType.DOUBLE, random.nextLong());
   }
 
-  private static int[] tokens(Random random) {
+  static int[] tokens(Random random) {
     return random.ints(TOKENS, 0, VOCABULARY).toArray();
   }
 
@@ -66,7 +66,7 @@ class ReplacementGraphTest {
   }
 
   /** Transcoders of most layers, or one that writes in several, all reading and writing alike. */
-  private static Transformer withTranscoders(Transformer model, Random random) {
+  static Transformer withTranscoders(Transformer model, Random random) {
     boolean beforeOutlet = random.nextBoolean();
     boolean cross = random.nextBoolean();
     int without = random.nextInt(2 * LAYERS);

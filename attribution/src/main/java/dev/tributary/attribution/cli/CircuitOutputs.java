@@ -62,7 +62,13 @@ final class CircuitOutputs {
               + " apostrophe before it.")
   private Optional<String> csv = Optional.empty();
 
-  private record Output(String option, Optional<String> file, Function<Circuit, String> format) {
+  /**
+   * A format and where it goes.
+   *
+   * @param isWhole whether nothing of a circuit is lost
+   */
+  private record Output(
+      String option, Optional<String> file, boolean isWhole, Function<Circuit, String> format) {
     boolean isPrinted() {
       return file.equals(Optional.of(STANDARD_OUTPUT));
     }
@@ -72,14 +78,19 @@ final class CircuitOutputs {
   private List<Output> wanted(boolean json) {
     Optional<String> printed = json ? Optional.of(STANDARD_OUTPUT) : Optional.empty();
     return Stream.of(
-            new Output("--json", printed, CircuitJson::of),
-            new Output("--circuit", circuit, CircuitJson::of),
-            new Output("--html", html, CircuitPage::of),
-            new Output("--neuronpedia", neuronpedia, AttributionGraphJson::of),
-            new Output("--dot", dot, Dot::of),
-            new Output("--csv", csv, EdgeTable::of))
+            new Output("--json", printed, true, CircuitJson::of),
+            new Output("--circuit", circuit, true, CircuitJson::of),
+            new Output("--html", html, true, CircuitPage::of),
+            new Output("--neuronpedia", neuronpedia, false, AttributionGraphJson::of),
+            new Output("--dot", dot, false, Dot::of),
+            new Output("--csv", csv, false, EdgeTable::of))
         .filter(output -> output.file.isPresent())
         .toList();
+  }
+
+  /** Whether something is written that holds all of a circuit, what explains its attention too. */
+  boolean isWhole(boolean json) {
+    return wanted(json).stream().anyMatch(Output::isWhole);
   }
 
   /** Refuses what cannot be written, before the work is done. */

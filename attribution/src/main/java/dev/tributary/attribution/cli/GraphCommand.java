@@ -4,6 +4,7 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Circuit.Labels;
+import dev.tributary.attribution.CircuitAttention;
 import dev.tributary.attribution.CircuitBuilder;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.Node;
@@ -100,6 +101,16 @@ final class GraphCommand implements Callable<Integer> {
 
   @Mixin private final BasisOption basis = new BasisOption();
 
+  @Option(
+      names = "--loadings",
+      paramLabel = "N",
+      description =
+          "How many edges to split over the heads that they pass, and how many heads' scores over"
+              + " pairs of writes, the most influential first (with --transcoders edges between"
+              + " tokens), for --html, --circuit and --json. Each takes a sweep through the layers"
+              + " below it. Default: ${DEFAULT-VALUE}; 0 for none.")
+  private int loadings = 30;
+
   @Mixin private final ReplacementOptions replacement = new ReplacementOptions();
 
   @Mixin private final CircuitOutputs outputs = new CircuitOutputs();
@@ -117,11 +128,7 @@ final class GraphCommand implements Callable<Integer> {
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Subject subject = basis.of(options.open(progress));
-      Progress found = progress.within(Phase.CIRCUIT);
-      circuit =
-          replacement.isReplaced()
-              ? cut(replacement.circuit(subject, nodes, nodeShare(), edgeShare(), found))
-              : pruned(find(subject, found));
+      circuit = replacement.isReplaced() ? replaced(subject, progress) : found(subject, progress);
       report = TextReport.of(subject, circuit, steps());
     }
     outputs.write(circuit, options.json(), report, out, err);
@@ -147,6 +154,7 @@ final class GraphCommand implements Callable<Integer> {
     edgeShare.ifPresent(share -> requireShare("--edge-share", share));
     threshold.ifPresent(
         least -> requireArgument(least >= 0, "--threshold is %s, it must be 0 or more", least));
+    requireArgument(loadings >= 0, "--loadings is %d, it must be 0 or more", loadings);
     outputs.requireWritable(options.json());
   }
 
@@ -155,8 +163,33 @@ final class GraphCommand implements Callable<Integer> {
         share >= 0 && share <= 1, "%s is %s, it must be between 0 and 1", option, share);
   }
 
-  private Circuit find(Subject subject, Progress progress) {
+  /** How many edges and heads are explained: none where nobody would see it. */
+  private int explained() {
+    return outputs.isWhole(options.json()) ? loadings : 0;
+  }
+
+  private Circuit replaced(Subject subject, TerminalProgress progress) throws IOException {
+    ReplacementOptions.Replaced replaced =
+        replacement.replaced(subject, nodes, explained() > 0, progress.within(Phase.CIRCUIT));
+    Circuit circuit = cut(replaced.circuit(nodeShare(), edgeShare()));
+    return circuit.with(
+        CircuitAttention.of(
+            replaced.run(),
+            replaced.graph(),
+            circuit,
+            explained(),
+            progress.within(Phase.ATTENTION)));
+  }
+
+  private Circuit found(Subject subject, TerminalProgress progress) {
     EdgeAttribution edges = EdgeAttribution.of(subject.nodes(), subject.scaleGradient());
+    Circuit circuit = pruned(find(subject, edges, progress.within(Phase.CIRCUIT)));
+    return circuit.with(
+        CircuitAttention.of(
+            edges, subject.nodesOnce(), circuit, explained(), progress.within(Phase.ATTENTION)));
+  }
+
+  private Circuit find(Subject subject, EdgeAttribution edges, Progress progress) {
     Labels labels =
         new Labels(
             subject.model(),

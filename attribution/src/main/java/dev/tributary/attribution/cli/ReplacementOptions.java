@@ -12,6 +12,7 @@ import dev.tributary.attribution.cli.Subject.MetricReading;
 import dev.tributary.attribution.cli.Subject.Word;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
+import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.file.Dictionaries;
 import dev.tributary.transformer.file.LocalModel;
@@ -19,6 +20,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.Option;
@@ -80,20 +82,35 @@ final class ReplacementOptions {
     return asCircuitTracer ? Settings.ofCircuitTracer() : Settings.standard();
   }
 
-  /** The circuit behind what is explained, in the innermost scope. */
-  Circuit circuit(
-      Subject subject,
-      Optional<Integer> nodes,
-      double nodeShare,
-      double edgeShare,
-      Progress progress)
+  /**
+   * The replacement graph of what is explained, in the innermost scope.
+   *
+   * @param run of the model with its transcoders
+   * @param texts of the outputs
+   */
+  record Replaced(Run run, ReplacementGraph graph, Labels labels, List<String> texts) {
+    Circuit circuit(double nodeShare, double edgeShare) {
+      return graph.circuit(run, labels, texts, nodeShare, edgeShare);
+    }
+  }
+
+  /**
+   * The graph behind what is explained, in the innermost scope.
+   *
+   * @param wholly whether all that the model computes is recorded, as scores of heads need it
+   */
+  Replaced replaced(Subject subject, Optional<Integer> nodes, boolean wholly, Progress progress)
       throws IOException {
     Run base = subject.nodes().run();
     MetricReading metric = subject.metric();
     int end = metric.ofLogits().position() + 1;
     String folder = transcoders.orElseThrow();
+    Transformer model = replaced(base.model(), folder);
+    int[] tokens = Arrays.copyOf(base.tokens(), end);
     Run run =
-        ReplacementGraph.record(replaced(base.model(), folder), Arrays.copyOf(base.tokens(), end));
+        wholly
+            ? model.values(EnumSet.allOf(Site.class), tokens)
+            : ReplacementGraph.record(model, tokens);
     List<ReplacementOutput> outputs = outputs(run, metric);
     ReplacementGraph graph =
         ReplacementGraph.of(run, outputs, settings().withMostLatents(mostLatents(nodes)), progress);
@@ -111,7 +128,7 @@ final class ReplacementOptions {
                         ? subject.word().apply(logit.word()).text()
                         : TextReport.explained(subject))
             .toList();
-    return graph.circuit(run, labels, texts, nodeShare, edgeShare);
+    return new Replaced(run, graph, labels, texts);
   }
 
   /** A model with the transcoders of a folder, and no other dictionaries. */

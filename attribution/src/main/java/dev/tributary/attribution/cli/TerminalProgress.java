@@ -35,7 +35,8 @@ final class TerminalProgress implements Progress, AutoCloseable {
     GRADIENTS("computing gradients", 2),
     EDGES("computing edges", 1),
     SEARCH("searching edges", 1),
-    CIRCUIT("finding the circuit", 1),
+    CIRCUIT("finding the circuit", 2),
+    ATTENTION("explaining attention", 1),
     PAIRS("running pairs of prompts", 1),
     SAVE("writing the model", 1);
 

@@ -17,6 +17,7 @@ import dev.tributary.attribution.Circuit.Labels;
 import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Circuit.Output;
+import dev.tributary.attribution.CircuitAttention;
 import dev.tributary.attribution.EdgeMeasure;
 import dev.tributary.attribution.Embedding;
 import dev.tributary.attribution.Embedding.EmbeddingPart;
@@ -104,7 +105,8 @@ final class AttributionGraphReader {
         edges(),
         List.of(),
         List.of(),
-        groups());
+        groups(),
+        CircuitAttention.NONE);
   }
 
   // ---- nodes -------------------------------------------------------------------------------

@@ -12,8 +12,14 @@ import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Circuit.Output;
 import dev.tributary.attribution.Circuit.Pattern;
+import dev.tributary.attribution.CircuitAttention;
+import dev.tributary.attribution.CircuitAttention.Loadings;
+import dev.tributary.attribution.CircuitAttention.Score;
 import dev.tributary.attribution.Coordinates;
+import dev.tributary.attribution.HeadLoadings.LayerSplit;
 import dev.tributary.attribution.Lowercase;
+import dev.tributary.attribution.Node;
+import dev.tributary.attribution.ScoreAttribution.Pair;
 import dev.tributary.transformer.InputPath;
 
 /**
@@ -90,6 +96,7 @@ public final class CircuitJson {
       ObjectNode one = groups.addObject().put("name", group.name());
       group.nodes().forEach(one.putArray("nodes")::add);
     }
+    attention(circuit.attention(), json);
     circuit
         .scores()
         .ifPresent(
@@ -108,8 +115,7 @@ public final class CircuitJson {
     }
     for (int i = 0; i < influence.length; i++) {
       Member reading = circuit.nodes().get(i);
-      ObjectNode one = nodes.addObject().put("name", reading.node().toString());
-      coordinates(reading.node().coordinates(), one);
+      ObjectNode one = node(reading.node(), nodes.addObject());
       one.put("point", reading.point().index());
       reading.activation().ifPresent(value -> one.put("activation", value));
       reading.attribution().ifPresent(value -> one.put("attribution", value));
@@ -122,7 +128,39 @@ public final class CircuitJson {
     }
   }
 
-  private static void coordinates(Coordinates at, ObjectNode json) {
+  private static void attention(CircuitAttention attention, ObjectNode json) {
+    ArrayNode loadings = json.putArray("loadings");
+    for (Loadings of : attention.loadings()) {
+      ObjectNode one = loadings.addObject().put("source", of.source()).put("target", of.target());
+      path(of.path(), one);
+      one.put("edge", of.edge()).put("direct", of.direct());
+      ArrayNode layers = one.putArray("layers");
+      for (LayerSplit split : of.layers()) {
+        ObjectNode layer = layers.addObject().put("layer", split.layer());
+        split.heads().forEach(layer.putArray("heads")::add);
+        layer.put("passing", split.passing());
+      }
+      ArrayNode passed = one.putArray("passed");
+      of.passed()
+          .forEach(head -> node(head.head(), passed.addObject()).put("loading", head.loading()));
+    }
+    ArrayNode scores = json.putArray("head_scores");
+    for (Score of : attention.scores()) {
+      ObjectNode one = node(of.head(), scores.addObject());
+      one.put("score", of.score()).put("sum", of.sum()).put("count", of.count());
+      ArrayNode pairs = one.putArray("pairs");
+      for (Pair pair : of.pairs()) {
+        ObjectNode two = pairs.addObject();
+        pair.query().ifPresent(query -> node(query, two.putObject("query")));
+        pair.key().ifPresent(key -> node(key, two.putObject("key")));
+        two.put("score", pair.score());
+      }
+    }
+  }
+
+  private static ObjectNode node(Node node, ObjectNode json) {
+    json.put("name", node.toString());
+    Coordinates at = node.coordinates();
     json.put("kind", at.kind()).put("component", Lowercase.of(at.component()));
     at.part().ifPresent(part -> json.put("part", part));
     at.layer().ifPresent(layer -> json.put("layer", layer));
@@ -130,6 +168,7 @@ public final class CircuitJson {
     path(at.path(), json);
     at.token().ifPresent(token -> json.put("token", token));
     at.key().ifPresent(key -> json.put("key", key));
+    return json;
   }
 
   private static void output(Output output, ObjectNode json) {

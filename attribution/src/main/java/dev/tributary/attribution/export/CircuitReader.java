@@ -3,7 +3,10 @@ package dev.tributary.attribution.export;
 import static dev.tributary.attribution.export.Fields.integer;
 import static dev.tributary.attribution.export.Fields.items;
 import static dev.tributary.attribution.export.Fields.list;
+import static dev.tributary.attribution.export.Fields.longInteger;
 import static dev.tributary.attribution.export.Fields.number;
+import static dev.tributary.attribution.export.Fields.numbers;
+import static dev.tributary.attribution.export.Fields.object;
 import static dev.tributary.attribution.export.Fields.one;
 import static dev.tributary.attribution.export.Fields.optionalInteger;
 import static dev.tributary.attribution.export.Fields.optionalNumber;
@@ -21,11 +24,19 @@ import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Circuit.Output;
 import dev.tributary.attribution.Circuit.Pattern;
+import dev.tributary.attribution.CircuitAttention;
+import dev.tributary.attribution.CircuitAttention.Loadings;
+import dev.tributary.attribution.CircuitAttention.Passed;
+import dev.tributary.attribution.CircuitAttention.Score;
 import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.Coordinates.Component;
 import dev.tributary.attribution.EdgeMeasure;
 import dev.tributary.attribution.Explained;
+import dev.tributary.attribution.HeadLoadings.LayerSplit;
+import dev.tributary.attribution.HeadPair;
 import dev.tributary.attribution.Node;
+import dev.tributary.attribution.ScoreAttribution.Pair;
+import dev.tributary.attribution.Source;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.ScaleGradient;
@@ -65,7 +76,62 @@ final class CircuitReader {
         items(json, "edges", CircuitReader::edge),
         items(json, "certificates", this::input),
         items(json, "patterns", CircuitReader::pattern),
-        isFirstVersion ? List.of() : items(json, "groups", CircuitReader::group));
+        isFirstVersion ? List.of() : items(json, "groups", CircuitReader::group),
+        attention());
+  }
+
+  /** Circuits were written without it. */
+  private CircuitAttention attention() {
+    return json.has("loadings") || json.has("head_scores")
+        ? new CircuitAttention(
+            items(json, "loadings", CircuitReader::loadings),
+            items(json, "head_scores", CircuitReader::score))
+        : CircuitAttention.NONE;
+  }
+
+  private static Loadings loadings(JsonNode one) {
+    return new Loadings(
+        integer(one, "source"),
+        integer(one, "target"),
+        path(one),
+        number(one, "edge"),
+        number(one, "direct"),
+        items(
+            one,
+            "layers",
+            layer ->
+                new LayerSplit(
+                    integer(layer, "layer"),
+                    numbers(list(layer, "heads"), "heads"),
+                    number(layer, "passing"))),
+        items(one, "passed", passed -> new Passed(head(passed), number(passed, "loading"))));
+  }
+
+  private static Score score(JsonNode one) {
+    return new Score(
+        head(one),
+        number(one, "score"),
+        number(one, "sum"),
+        longInteger(one, "count"),
+        items(
+            one,
+            "pairs",
+            pair -> new Pair(source(pair, "query"), source(pair, "key"), number(pair, "score"))));
+  }
+
+  private static HeadPair head(JsonNode one) {
+    Node node = node(one);
+    requireArgument(node instanceof HeadPair, "%s is no head at a pair of tokens", node);
+    return (HeadPair) node;
+  }
+
+  private static Optional<Source> source(JsonNode pair, String side) {
+    if (!pair.has(side)) {
+      return Optional.empty();
+    }
+    Node node = node(object(pair, side));
+    requireArgument(node.asSource().isPresent(), "%s writes nothing", node);
+    return node.asSource();
   }
 
   private Origin origin() {
@@ -112,7 +178,7 @@ final class CircuitReader {
     if (!one.has("output")) {
       return Optional.empty();
     }
-    JsonNode output = Fields.object(one, "output");
+    JsonNode output = object(one, "output");
     return Optional.of(
         new Output(
             string(output, "text"),
@@ -164,12 +230,7 @@ final class CircuitReader {
   private static Pattern pattern(JsonNode one) {
     List<List<Double>> rows = new ArrayList<>();
     for (JsonNode row : list(one, "values")) {
-      List<Double> values = new ArrayList<>();
-      for (JsonNode value : row) {
-        requireArgument(Fields.isNumber(value), "\"values\" holds what is no number");
-        values.add(value.doubleValue());
-      }
-      rows.add(values);
+      rows.add(numbers(row, "values"));
     }
     return new Pattern(integer(one, "layer"), integer(one, "head"), rows);
   }

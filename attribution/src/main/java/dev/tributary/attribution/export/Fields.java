@@ -70,6 +70,14 @@ final class Fields {
     return json.hasNonNull(field) ? OptionalInt.of(integer(json, field)) : OptionalInt.empty();
   }
 
+  static long longInteger(JsonNode json, String field) {
+    return field(json, field, "a whole number", Fields::isLong).longValue();
+  }
+
+  private static boolean isLong(JsonNode value) {
+    return value.canConvertToLong() && value.isIntegralNumber();
+  }
+
   private static boolean isInteger(JsonNode value) {
     return value.canConvertToInt() && value.isIntegralNumber();
   }
@@ -82,7 +90,17 @@ final class Fields {
     return json.hasNonNull(field) ? OptionalDouble.of(number(json, field)) : OptionalDouble.empty();
   }
 
-  static boolean isNumber(JsonNode value) {
+  /** The items of a list of numbers, which is called something. */
+  static List<Double> numbers(JsonNode list, String what) {
+    List<Double> result = new ArrayList<>();
+    for (JsonNode item : list) {
+      requireArgument(isNumber(item), "\"%s\" holds what is no number", what);
+      result.add(item.doubleValue());
+    }
+    return result;
+  }
+
+  private static boolean isNumber(JsonNode value) {
     return value.isNumber() && Double.isFinite(value.doubleValue());
   }
 

@@ -26,6 +26,9 @@ const Circuit = (() => {
     return value;
   }
 
+  const edgeKey = ({ source, target, path }) => `${source} ${target} ${path ?? ""}`;
+  const headKey = ({ layer, number, token, key }) => `${layer} ${number} ${token} ${key}`;
+
   /** The text that the page carries: compressed, in characters that mean nothing to a browser. */
   async function unpack(base64) {
     require(typeof DecompressionStream === "function", "this browser is too old for this page");
@@ -57,29 +60,57 @@ const Circuit = (() => {
     const rows = json.nodes?.at?.(-1)?.point + 1; // points of the residual stream, the outputs last
     require(isIndex(rows, 20002), "the last node, what is explained, is at no point");
 
+    /** Of a node as the file has it. */
+    const placed = (node, what) => {
+      require(node != null && typeof node.name === "string" && typeof node.kind === "string",
+        `${what} has no name or no kind`);
+      const token = node.token ?? node.output?.position;
+      require(isIndex(token, tokens.length), `${what} is at token ${token}, and there are ${tokens.length}`);
+      require(node.key == null || isIndex(node.key, tokens.length),
+        `${what} looks at token ${node.key}, and there are ${tokens.length}`);
+      return { ...node, number: node.index, token };
+    };
+
     const nodes = list(json.nodes, "nodes").map((node, index) => {
-      require(node !== null && typeof node.name === "string" && typeof node.kind === "string",
-        `node ${index} has no name or no kind`);
-      require(node.output === undefined
+      require(node?.output === undefined
         || (typeof node.output?.text === "string" && Number.isFinite(node.output.weight)),
         `node ${index} is an output without text or weight`);
-      const token = node.token ?? node.output?.position;
-      require(isIndex(token, tokens.length),
-        `node ${index} is at token ${token}, and there are ${tokens.length}`);
-      require(node.key == null || isIndex(node.key, tokens.length),
-        `node ${index} looks at token ${node.key}, and there are ${tokens.length}`);
+      const one = placed(node, `node ${index}`);
       require(isIndex(node.point, rows), `node ${index} is at a point that is not there`);
-      return { ...node, number: node.index, index, token, row: node.point, into: [], outOf: [] };
+      return { ...one, index, row: node.point, into: [], outOf: [] };
     });
     const outputs = nodes.filter((node) => node.output !== undefined);
     require(outputs.length > 0, "this circuit explains nothing");
+
+    const headScores = new Map();
+    for (const score of json.head_scores ?? []) {
+      const head = placed(score, "a head that is explained");
+      const pairs = list(score.pairs, "pairs").map((pair) => {
+        require(Number.isFinite(pair?.score), "a pair of writes has no score");
+        const side = (node) => (node === undefined ? undefined : placed(node, "what a head reads"));
+        return { query: side(pair.query), key: side(pair.key), score: pair.score };
+      });
+      require(Number.isFinite(score.score) && Number.isFinite(score.sum), `${head.name} has no score`);
+      headScores.set(headKey(head), { ...head, pairs });
+    }
+    const splits = new Map();
+    for (const split of json.loadings ?? []) {
+      require(Number.isFinite(split?.edge) && Number.isFinite(split.direct)
+        && list(split.layers, "layers").every((layer) => Number.isFinite(layer?.passing)
+          && list(layer.heads, "heads").every(Number.isFinite)), "what passes heads is no numbers");
+      const passed = list(split.passed, "passed").map((head) => {
+        require(Number.isFinite(head?.loading), "a head has no loading");
+        return placed(head, "a head that an edge passes");
+      });
+      splits.set(edgeKey(split), { ...split, passed });
+    }
 
     const edges = list(json.edges, "edges").map((edge, index) => {
       require(edge !== null && isIndex(edge.source, nodes.length) && isIndex(edge.target, nodes.length),
         `edge ${index} joins nodes that are not there`);
       require(Number.isFinite(edge.weight), `edge ${index} has no weight`);
       return { ...edge, source: nodes[edge.source], target: nodes[edge.target],
-        size: Math.abs(edge.weight) };
+        size: Math.abs(edge.weight), split: splits.get(edgeKey(edge)) };
     });
     edges.sort((a, b) => b.size - a.size);
     edges.forEach((edge, rank) => {
@@ -112,9 +143,10 @@ const Circuit = (() => {
       return { name: group.name, nodes: [...group.nodes] };
     });
     const parts = new Map();
-    for (const { kind, part } of nodes) parts.set(kind, new Set(parts.get(kind)).add(part));
+    const members = [...headScores.values()].flatMap(({ pairs }) => pairs.flatMap(({ query, key }) => [query, key]));
+    for (const { kind, part } of [...nodes, ...members.filter((one) => one !== undefined)]) parts.set(kind, new Set(parts.get(kind)).add(part));
     const manyParts = new Set([...parts.keys()].filter((kind) => parts.get(kind).size > 1));
-    return { ...json, source: json, manyParts, tokens, rows, nodes, outputs, edges, groups, certificates, patterns,
+    return { ...json, source: json, manyParts, tokens, rows, nodes, outputs, edges, groups, certificates, patterns, headScores,
       heaviest: edges.length > 0 ? edges[0].size : 0 };
   }
 
@@ -202,6 +234,11 @@ const Circuit = (() => {
   /** Attention pattern of the head of a node, [query][key], or undefined. */
   function pattern(circuit, node) {
     return node.kind === "head" ? circuit.patterns.get(`${node.layer}.${node.number}`) : undefined;
+  }
+
+  /** What the score of a head at a pair of tokens is of, or undefined. */
+  function score(circuit, head) {
+    return head.kind === "head" ? circuit.headScores.get(headKey(head)) : undefined;
   }
 
   /** How much a node matters: what its size stands for. */
@@ -334,5 +371,5 @@ const Circuit = (() => {
         Math.abs(other.x - node.x) < Math.abs(best.x - node.x) ? other : best);
   }
 
-  return { unpack, parse, text, view, shelf, layerRows, rowWord, component, pattern, importance, layout, readingOrder, neighbour };
+  return { unpack, parse, text, view, shelf, layerRows, rowWord, component, pattern, score, importance, layout, readingOrder, neighbour };
 })();

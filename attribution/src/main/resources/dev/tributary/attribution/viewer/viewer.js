@@ -12,6 +12,9 @@
   const COMPLETE = 1e-3; // relative residual above which edges do not add up
   const LABELS = { all: 16, near: 24 };
   const LIT = 200; // edges of one node that are drawn over the others
+  const NEAR_EDGE = 5; // pixels from an edge within which it is meant
+  const BENDS = 24; // straight pieces of an edge, to measure that
+  const NAMED_HEADS = 3; // heads of a layer
   const MOST_PIXELS = 48e6; // of the canvas that the other edges are drawn on
   const LAYERS_WIDTH = 76;
   const TIP_WIDTH = 280;
@@ -49,6 +52,7 @@
   let labelWidths = [];
   let drawn = 0; // so many of the strongest edges
   let pinned = null;
+  let chosen = null; // an edge
   let hovered = null;
   let toRefresh = null; // requests of animation frames
   let toDraw = null;
@@ -165,7 +169,7 @@
     groups = next.groups.map(({ name, nodes }) => ({ name, nodes }));
     hidden.clear();
     selected.clear();
-    pinned = hovered = focused = null;
+    pinned = chosen = hovered = focused = null;
     matches = [];
     byId("search").value = "";
     byId("matches").textContent = "";
@@ -180,9 +184,11 @@
 
   /** The whole as the reader wants to see it now; what was pinned stays so, if it is still there. */
   function look() {
-    const was = pinned;
+    const was = pinned, edge = chosen;
     circuit = Circuit.view(whole, groups, hidden);
     pinned = was === null ? null : circuit.nodes.find((node) => node.index === was.index) ?? null;
+    chosen = edge === null ? null : circuit.edges.find((other) => other.path === edge.path
+      && other.source.name === edge.source.name && other.target.name === edge.target.name) ?? null;
     hovered = focused = null;
     find();
     drawLegend();
@@ -507,11 +513,43 @@
   }
 
   function pin(node) {
+    chosen = null;
     if (pinned !== null) elements.get(pinned)?.setAttribute("aria-pressed", "false");
     if (node !== null) elements.get(node)?.setAttribute("aria-pressed", "true");
     pinned = node;
     say(node === null ? "nothing is pinned" : `pinned ${node.name}`);
     refresh();
+  }
+
+  /** Tells of an edge in place of a node. */
+  function choose(edge) {
+    pin(null);
+    chosen = edge;
+    say(`edge from ${edge.source.name} to ${edge.target.name}`);
+    refresh();
+  }
+
+  /** The edge that is drawn at a place, of those of the pinned node if there is one, or undefined. */
+  function edgeAt(x, y) {
+    const candidates = pinned === null ? circuit.edges.slice(0, drawn) : edgesOf(pinned);
+    let best, nearest = NEAR_EDGE;
+    for (const edge of candidates) {
+      const [x0, y0, x1, y1, x2, y2, x3, y3] = way(edge);
+      if (x < Math.min(x0, x1, x2, x3) - nearest || x > Math.max(x0, x1, x2, x3) + nearest
+        || y < Math.min(y0, y3) - nearest || y > Math.max(y0, y3) + nearest) continue;
+      let [fromX, fromY] = [x0, y0];
+      for (let i = 1; i <= BENDS; i++) {
+        const t = i / BENDS, s = 1 - t;
+        const toX = s * s * s * x0 + 3 * s * s * t * x1 + 3 * s * t * t * x2 + t * t * t * x3;
+        const toY = s * s * s * y0 + 3 * s * s * t * y1 + 3 * s * t * t * y2 + t * t * t * y3;
+        const [dx, dy] = [toX - fromX, toY - fromY];
+        const along = Math.min(1, Math.max(0, ((x - fromX) * dx + (y - fromY) * dy) / (dx * dx + dy * dy || 1)));
+        const away = Math.hypot(x - fromX - along * dx, y - fromY - along * dy);
+        if (away < nearest) [best, nearest] = [edge, away];
+        [fromX, fromY] = [toX, toY];
+      }
+    }
+    return best;
   }
 
   /** Pins a node and moves the reader there, as from a list. */
@@ -527,13 +565,13 @@
   }
 
   const pointed = () => hovered ?? focused;
-  const subject = () => pinned ?? pointed();
+  const subject = () => pinned ?? (chosen === null ? pointed() : null);
 
   function refresh() {
     highlight();
     drawTip();
     // What is told already stays as it is, or a click into it would meet nothing.
-    const told = [circuit, subject(), pinned !== null];
+    const told = [circuit, subject(), pinned !== null, chosen];
     if (told.some((part, i) => part !== panelTells[i])) {
       panelTells = told;
       everything = { into: false, outOf: false };
@@ -549,31 +587,33 @@
 
   function highlight() {
     const node = subject();
-    root.classList.toggle("dim", node !== null);
-    root.classList.toggle("pinned", pinned !== null);
+    root.classList.toggle("dim", node !== null || chosen !== null);
+    root.classList.toggle("pinned", pinned !== null || chosen !== null);
     root.classList.toggle("searching", matches.length > 0);
-    const edges = node === null ? [] : edgesOf(node);
+    const edges = chosen !== null ? [chosen] : node === null ? [] : edgesOf(node);
     const near = new Set(edges.flatMap((edge) => [edge.source, edge.target]));
     const heaviest = edges.length === 0 ? 0 : edges.at(-1).size;
     drawEdge(d3.select("#under").selectAll("path").data(edges, (edge) => edge.rank).join("path"))
+      .classed("chosen", (edge) => edge === chosen)
       .attr("stroke-opacity", (edge) => 0.4 + 0.55 * Math.sqrt(edge.size / heaviest));
     mark("near", near);
-    mark("active", new Set(node === null ? [] : [node]));
-    d3.select("#over").selectAll("circle").data(node === null ? [] : [node]).join("circle").attr("class", "ring").attr("r", 9.5)
+    const active = node === null ? [...near] : [node];
+    mark("active", new Set(active));
+    d3.select("#over").selectAll("circle").data(active).join("circle").attr("class", "ring").attr("r", 9.5)
       .attr("cx", (other) => other.x).attr("cy", (other) => other.y);
     mark("match", new Set(matches));
     mark("selected", new Set(selected.size === 0 ? []
       : circuit.nodes.filter((other) => indices(other).every((index) => selected.has(index)))));
     if (pinned !== null) elements.get(pinned)?.setAttribute("aria-pressed", "true");
-    d3.selectAll("#tokens div").classed("on", (_, t) => node !== null && (t === node.token || t === node.key));
-    d3.selectAll("#bands .stream").classed("on", (_, t) => node !== null && t === node.token);
+    d3.selectAll("#tokens div").classed("on", (_, t) => active.some((other) => t === other.token || t === other.key));
+    d3.selectAll("#bands .stream").classed("on", (_, t) => active.some((other) => t === other.token));
     drawLabels(node, near);
   }
 
   /** Names the nodes that matter most, wherever a name fits without covering anything. */
   function drawLabels(node, near) {
     const found = matches.length > 0 ? matches : circuit.nodes;
-    const candidates = (node === null ? found : [...near]).filter(({ kind }) => kindOf(kind).named);
+    const candidates = (node === null && chosen === null ? found : [...near]).filter(({ kind }) => kindOf(kind).named);
     const nearness = new Map();
     if (node !== null) {
       for (const edge of [...node.into, ...node.outOf]) {
@@ -615,8 +655,8 @@
     const node = pointed();
     tip.hidden = node === null;
     if (node === null) return;
-    const other = pinned !== null && pinned !== node;
-    const between = other
+    const other = chosen !== null || (pinned !== null && pinned !== node);
+    const between = pinned !== null
       ? [...pinned.into, ...pinned.outOf].filter((edge) => edge.source === node || edge.target === node) : [];
     tip.replaceChildren(
       element("b", {}, ...heading(node)),
@@ -653,7 +693,7 @@
     const panel = byId("panel");
     const node = subject();
     if (panel.contains(document.activeElement) && node === null) byId("panel").focus();
-    panel.replaceChildren(...(node === null ? overview() : details(node)));
+    panel.replaceChildren(...(chosen !== null ? edgeDetails(chosen) : node === null ? overview() : details(node)));
   }
 
   function overview() {
@@ -688,14 +728,12 @@
 
   /** One line of a list that leads to a node. */
   function row(node, size, largest, className, value, edge) {
-    const bar = element("i");
-    bar.style.width = `${100 * size / Math.max(largest, Number.MIN_VALUE)}%`;
     const what = element("span", { className: "what" },
       element("span", { className: "place" }, node.layer == null ? "" : `L${node.layer} `), ...heading(node));
     if (edge?.path != null) what.prepend(element("span", { className: "path", title: `through its ${visibleText(edge.path, 12)}` },
         visibleText(edge.path, 1).toUpperCase()));
     const button = element("button", { type: "button", "data-name": node.name }, icon(node.kind), what,
-      element("span", { className: `track ${className}` }, bar), element("span", { className: "size" }, number(value)));
+      track(size, largest, className), element("span", { className: "size" }, number(value)));
     button.addEventListener("click", () => {
       go(node);
       byId("panel").focus({ preventScroll: true });
@@ -704,7 +742,20 @@
     for (const [type, on] of [["pointerenter", true], ["focus", true], ["pointerleave", false], ["blur", false]]) {
       button.addEventListener(type, () => emphasise(node, edge, on));
     }
-    return element("li", {}, button);
+    return element("li", {}, button, edge?.split === undefined ? null : fork(edge));
+  }
+
+  /** A button that tells of an edge. */
+  function fork(edge) {
+    const svg = d3.create("svg").attr("viewBox", "0 0 16 16").attr("aria-hidden", "true");
+    svg.append("path").attr("d", "M8 14V9M8 9C8 5 3 7 3 2M8 9C8 5 13 7 13 2M8 9V2");
+    const button = element("button", { type: "button", className: "fork", title: "Through which heads it passes" }, svg.node());
+    button.addEventListener("click", () => {
+      choose(edge);
+      byId("panel").focus({ preventScroll: true });
+      byId("panel").scrollTop = 0;
+    });
+    return button;
   }
 
   function emphasise(node, edge, on) {
@@ -717,6 +768,7 @@
     const close = element("button", { type: "button" }, pinned === null ? "click to pin" : "unpin");
     close.addEventListener("click", () => pin(pinned === null ? node : null));
     const pattern = Circuit.pattern(circuit, node);
+    const score = Circuit.score(circuit, node);
     const certificates = circuit.certificates.get(node.index) ?? [];
     return [
       element("h2", {}, icon(node.kind), element("span", {}, ...heading(node)), pinned === null ? null : close),
@@ -728,11 +780,129 @@
         pinned === null ? " · click it to pin" : ""),
       readings(node, node.output === undefined ? []
         : [["value", node.output.value], ["weight", node.output.weight]].filter(([, value]) => Number.isFinite(value))),
+      score === undefined ? null : fold("Why it looks there", () => pairsOf(score)),
       pattern === undefined ? null : fold("Attention pattern", () => heatMap(node, pattern)),
       certificates.length === 0 ? null : fold("Certificate", () => certificates.map(certificateOf)),
       ...edgeList(node, "into", "Strongest edges in", (edge) => edge.source),
       ...edgeList(node, "outOf", "Strongest edges out", (edge) => edge.target),
     ].filter((part) => part !== null);
+  }
+
+  // An edge, and the heads that it passes
+
+  function edgeDetails(edge) {
+    const close = element("button", { type: "button" }, "close");
+    close.addEventListener("click", () => pin(null));
+    const end = (node, word) => {
+      const button = element("button", { type: "button", className: "end", "data-name": node.name },
+        element("span", { className: "place" }, word), icon(node.kind), element("span", { className: "what" },
+          element("span", { className: "place" }, node.layer == null ? "" : `L${node.layer} `), ...heading(node)));
+      button.addEventListener("click", () => go(node));
+      return element("li", {}, button);
+    };
+    const numbers = [["weight", edge.weight], ["influence through it", edge.score]].filter(([, value]) => Number.isFinite(value));
+    return [
+      element("h2", {}, element("span", {}, "Edge"), close),
+      element("ul", { className: "ends" }, end(edge.target, "to"), end(edge.source, "from")),
+      edge.path == null ? null : element("p", { className: "note" }, `through the ${visibleText(edge.path, 12)} of the head`),
+      element("dl", { className: "numbers" }, ...numbers.flatMap(([word, value]) =>
+        [element("dt", {}, word), element("dd", {}, number(value))])),
+      ...(edge.split === undefined ? [element("p", { className: "note" }, edge.source.members === undefined && edge.target.members === undefined
+        ? "This file does not say through which heads it passes: graph --loadings N writes that of N edges."
+        : "The edges of a group are sums; one of its own says through which heads it passes.")] : splitOf(edge)),
+    ].filter((part) => part !== null);
+  }
+
+  function splitOf(edge) {
+    const { split } = edge;
+    const size = ({ heads, passing }) => heads.reduce((sum, loading) => sum + Math.abs(loading), Math.abs(passing));
+    const widest = Math.max(Number.MIN_VALUE, ...split.layers.map(size));
+    const off = Math.max(0, ...split.layers.map((layer) =>
+      Math.abs(layer.heads.reduce((sum, loading) => sum + loading, layer.passing) - split.edge) / Math.max(size(layer), Number.MIN_VALUE)));
+    const whole = isSame(split.edge, edge.weight);
+    return [
+      element("h3", {}, "Through heads", element("small", {}, "patterns and norms held")),
+      element("p", { className: "note" }, whole
+        ? "At each layer, what passes its heads and what passes it by sum to the weight."
+        : "Heads are nodes here, so the edge itself passes none. With all that goes on through heads between, it is:"),
+      whole ? null : element("dl", { className: "numbers" },
+        element("dt", {}, "through and past heads"), element("dd", {}, number(split.edge))),
+      element("ol", { className: "layers" }, ...[...split.layers].reverse().map((layer) => layerOf(layer, widest))),
+      verdict(off, `${off > COMPLETE ? "Some layer does not sum" : "Every layer sums"} to ${number(split.edge)}: residual ${number(off)}`),
+      element("h3", {}, "Where most of it passes", element("small", {}, "of all pairs of tokens")),
+      ...split.passed.map((head) => passedHead(head, Math.abs(split.passed[0].loading))),
+    ].filter((part) => part !== null);
+  }
+
+  /** Whether two numbers differ by rounding alone. */
+  const isSame = (one, other) => Math.abs(one - other) <= COMPLETE * Math.max(Math.abs(one), Math.abs(other));
+
+  /** A layer as a bar of what passes each head, largest first, and what passes it by. */
+  function layerOf({ layer, heads, passing }, widest) {
+    const order = heads.map((loading, head) => ({ loading, head })).filter(({ loading }) => loading !== 0)
+      .sort((a, b) => Math.abs(b.loading) - Math.abs(a.loading));
+    const size = order.reduce((total, { loading }) => total + Math.abs(loading), Math.abs(passing));
+    const part = (value, className, words) => {
+      const made = element("i", { className, title: `${words}: ${number(value)}` });
+      made.style.flexGrow = 100 * Math.abs(value) / size;
+      return made;
+    };
+    const bar = element("span", { className: "heads" }, ...order.map(({ head, loading }) => part(loading, sign(loading), `head ${head}`)),
+      part(passing, "passing", "past the layer"));
+    bar.style.width = `${100 * size / widest}%`;
+    const sum = (some) => some.reduce((total, { loading }) => total + loading, 0);
+    const others = order.slice(NAMED_HEADS);
+    const words = [...order.slice(0, NAMED_HEADS).map(({ head, loading }) => `head ${head} ${number(loading)}`),
+      ...(others.length === 0 ? [] : [`${plural(others.length, "other", "others")} ${number(sum(others))}`]),
+      `past it ${number(passing)}`];
+    return element("li", {},
+      element("span", { className: "place" }, `L${layer}`),
+      bar,
+      element("span", { className: "size" }, number(sum(order))),
+      element("span", { className: "note" }, words.map((word) => word.replaceAll(" ", "\u00a0")).join(" · ")));
+  }
+
+  /** A head that an edge passes, and on demand why it looks there. */
+  function passedHead(head, largest) {
+    const score = Circuit.score(circuit, head);
+    const line = [icon("head"), element("span", { className: "what" },
+      element("span", { className: "place" }, `L${head.layer} `), ...heading(head)),
+      track(head.loading, largest), element("span", { className: "size" }, number(head.loading))];
+    if (score === undefined) return element("div", { className: "passed" }, ...line);
+    const made = element("details", { className: "passed" }, element("summary", { title: "Why it looks there" }, ...line));
+    made.addEventListener("toggle", () => {
+      if (made.open && made.childElementCount === 1) made.append(...pairsOf(score));
+    });
+    return made;
+  }
+
+  function track(value, largest, className = sign(value)) {
+    const bar = element("i");
+    bar.style.width = `${100 * Math.abs(value) / Math.max(largest, Number.MIN_VALUE)}%`;
+    return element("span", { className: `track ${className}` }, bar);
+  }
+
+  /** The score of a head as a sum over pairs of writes. */
+  function pairsOf(score) {
+    const side = (node) => (node === undefined ? ["bias"]
+      : [element("span", { className: "place" }, node.layer == null ? "" : `L${node.layer} `), visibleText(Circuit.component(circuit, node), 60),
+        ...(node.key == null ? [] : [" ← ", token(node.key, 12, "token")])]);
+    const rest = score.pairs.reduce((left, pair) => left - pair.score, score.sum);
+    const largest = Math.max(0, ...score.pairs.map((pair) => Math.abs(pair.score)));
+    const off = Math.abs(score.sum - score.score)
+      / Math.max(score.pairs.reduce((sum, pair) => sum + Math.abs(pair.score), Math.abs(rest)), Number.MIN_VALUE);
+    const others = score.count - score.pairs.length;
+    return [
+      element("p", { className: "note" }, token(score.token, 16, "token"), " looks at ", token(score.key, 16, "token"),
+        " by a score that is a sum over pairs of what is written at the one and at the other:"),
+      element("ul", { className: "pairs" }, ...score.pairs.map((pair) => element("li", {},
+        element("span", { className: "what" }, ...side(pair.query)), element("span", { className: "what" }, "× ", ...side(pair.key)),
+        track(pair.score, largest), element("span", { className: "size" }, number(pair.score))))),
+      element("dl", { className: "numbers" },
+        ...(others > 0 ? [element("dt", {}, `${COUNT(others)} other ${others === 1 ? "pair" : "pairs"}`), element("dd", {}, number(rest))] : []),
+        element("dt", {}, "score"), element("dd", {}, number(score.score))),
+      verdict(off, `${off > COMPLETE ? "The pairs do not sum" : "All pairs sum"} to the score: residual ${number(off)}`),
+    ];
   }
 
   function groupDetails(node) {
@@ -891,7 +1061,7 @@
     selected.clear();
     drawGather();
     search();
-    const was = pinned;
+    const was = pinned ?? chosen?.target ?? null;
     if (was === null) document.activeElement.blur();
     pin(null);
     if (was !== null && byId("panel").contains(document.activeElement)) nodeElement(was).focus();
@@ -1014,7 +1184,11 @@
       open(event.dataTransfer.files[0]);
     });
   d3.select("#plot").on("click", (event) => {
-    if (!event.target.closest(".node")) pin(null);
+    if (event.target.closest(".node")) return;
+    const box = byId("plot").getBoundingClientRect();
+    const edge = edgeAt(event.clientX - box.left, event.clientY - box.top);
+    if (edge === undefined) pin(null);
+    else choose(edge);
   });
   d3.select("#scroller").on("scroll", drawTip);
 

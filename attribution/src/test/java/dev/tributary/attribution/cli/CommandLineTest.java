@@ -9,7 +9,9 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.tributary.attribution.Basis;
 import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.CircuitAttention;
 import dev.tributary.attribution.CircuitBuilder;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.EdgeScores;
@@ -597,6 +599,7 @@ class CommandLineTest {
         List.of("--top is -1", "graph", "--top", "-1"),
         List.of("--node-share is 1.5", "graph", "--node-share", "1.5"),
         List.of("--edge-share is NaN", "graph", "--edge-share", "NaN"),
+        List.of("--loadings is -1", "graph", "--loadings", "-1"),
         List.of("--threshold is -1.0", "graph", "--threshold", "-1"),
         List.of("--json and --dot both write to standard", "graph", "--json", "--dot", "-"),
         List.of("--dot and --csv both write to x", "graph", "--dot", "x", "--csv", "x"),
@@ -831,14 +834,21 @@ class CommandLineTest {
     assertEquals("logit(\"Mary\") - logit(\"John\")", circuit.outputs().get(0).text());
     assertEquals(PROMPT, circuit.origin().labels().prompt());
     try (Scope scope = Scope.open()) {
-      EdgeAttribution edges = EdgeAttribution.of(library(), ScaleGradient.DETACHED);
+      NodeAttribution nodes = library();
+      EdgeAttribution edges = EdgeAttribution.of(nodes, ScaleGradient.DETACHED);
       Circuit library =
           CircuitBuilder.of(
                   edges, circuit.origin().labels(), circuit.outputs().get(0).text(), Progress.NONE)
-              .grown(40);
-      assertEquals(library.prune(0.8, 0.98).nodes(), circuit.nodes());
-      assertEquals(library.prune(0.8, 0.98).edges(), circuit.edges());
+              .grown(40)
+              .prune(0.8, 0.98);
+      assertEquals(library.nodes(), circuit.nodes());
+      assertEquals(library.edges(), circuit.edges());
+      assertEquals(
+          CircuitAttention.of(edges, Basis.of(nodes.run().model()), library, 30, Progress.NONE),
+          circuit.attention());
     }
+    JsonNode without = jsonOf("graph", "--nodes", "9", "--loadings", "0");
+    assertEquals(0, without.get("loadings").size() + without.get("head_scores").size());
   }
 
   @Test

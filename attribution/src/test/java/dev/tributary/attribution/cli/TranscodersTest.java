@@ -129,6 +129,19 @@ class TranscodersTest {
               0.98);
       assertEquals(circuit.nodes().size(), json.get("nodes").size());
       assertEquals(circuit.edges().size(), json.get("edges").size());
+      assertEquals(30, json.get("loadings").size());
+      for (JsonNode split : json.get("loadings")) {
+        double weight = 0;
+        for (JsonNode edge : json.get("edges")) {
+          boolean same = edge.get("source").equals(split.get("source"));
+          weight +=
+              same && edge.get("target").equals(split.get("target"))
+                  ? edge.get("weight").asDouble()
+                  : 0;
+        }
+        assertEquals(weight, split.get("edge").asDouble(), 1e-9);
+      }
+      assertTrue(json.get("head_scores").size() > 0);
     }
   }
 
@@ -164,10 +177,13 @@ class TranscodersTest {
   }
 
   @Test
-  void graph_targetAndDistractor_explainTheirDifference() {
+  void graph_targetAndDistractor_explainTheirDifference(@TempDir Path other) throws IOException {
+    Output whole = graph("--target", "are", "--distractor", "is", "--json");
     Output output = graph("--target", "are", "--distractor", "is");
     assertEquals(0, output.exitCode, output.err);
     assertTrue(output.out.contains("logit(\"are\") - logit(\"is\")"), output.out);
+    String file = Files.writeString(other.resolve("difference.json"), whole.out).toString();
+    assertTrue(Output.of("view", file).out.startsWith("Circuit: "));
   }
 
   @Test

@@ -168,7 +168,8 @@ class AttributionGraphReaderTest {
             plain.edges(),
             plain.inputs(),
             plain.patterns(),
-            List.of(new Group("say b", List.of(0, 4)), new Group("a", List.of(2))));
+            List.of(new Group("say b", List.of(0, 4)), new Group("a", List.of(2))),
+            plain.attention());
     JsonNode view = MAPPER.readTree(AttributionGraphJson.of(circuit)).get("qParams");
     assertEquals(
         "[[\"say b\",\"E_9_0\",\"4_3_1\"],[\"a\",\"1_1_1\"]]", view.get("supernodes").toString());

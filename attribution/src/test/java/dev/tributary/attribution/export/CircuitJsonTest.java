@@ -7,11 +7,15 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.tributary.attribution.Basis;
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Circuit.Group;
 import dev.tributary.attribution.Circuit.Labels;
 import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Output;
+import dev.tributary.attribution.CircuitAttention;
 import dev.tributary.attribution.CircuitBuilder;
 import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.EdgeMeasure;
@@ -81,9 +85,12 @@ class CircuitJsonTest {
           new Circuit.Labels("textbook", List.of(), String.join(" ", texts), texts);
       EdgeAttribution edges =
           EdgeAttribution.of(NodeAttribution.of(run, metric), ScaleGradient.DETACHED, measure);
-      return CircuitBuilder.of(edges, labels, "logit \"Mary\" - logit John", Progress.NONE)
-          .grown(120)
-          .prune(0.95, 0.98);
+      Circuit circuit =
+          CircuitBuilder.of(edges, labels, "logit \"Mary\" - logit John", Progress.NONE)
+              .grown(120)
+              .prune(0.95, 0.98);
+      return circuit.with(
+          CircuitAttention.of(edges, Basis.of(run.model()), circuit, 12, Progress.NONE));
     }
   }
 
@@ -97,7 +104,8 @@ class CircuitJsonTest {
         circuit.edges(),
         circuit.inputs(),
         circuit.patterns(),
-        circuit.groups());
+        circuit.groups(),
+        circuit.attention());
   }
 
   private static Member called(Member node, String metric) {
@@ -139,7 +147,8 @@ class CircuitJsonTest {
             circuit.edges(),
             circuit.inputs(),
             circuit.patterns(),
-            List.of(new Group("say \"x\"", List.of(0, 3)), new Group("", List.of(2))));
+            List.of(new Group("say \"x\"", List.of(0, 3)), new Group("", List.of(2))),
+            circuit.attention());
     assertEquals(several, CircuitFile.read(write(CircuitJson.of(several))));
   }
 
@@ -148,9 +157,35 @@ class CircuitJsonTest {
     for (EdgeMeasure measure : EdgeMeasure.values()) {
       Circuit circuit = circuit(measure);
       assertTrue(circuit.edges().size() > 50);
+      assertEquals(12, circuit.attention().loadings().size());
+      assertEquals(12, circuit.attention().scores().size());
       Circuit read = CircuitFile.read(write(CircuitJson.of(circuit)));
       assertEquals(circuit, read);
       assertEquals(CircuitJson.of(circuit), CircuitJson.of(read));
+    }
+  }
+
+  /** Files were written before it was said what explains attention. */
+  @Test
+  void read_withoutAttention_isTheSameCircuitWithout() throws IOException {
+    Circuit circuit = circuit(EdgeMeasure.ATTRIBUTION);
+    ObjectNode json = (ObjectNode) new ObjectMapper().readTree(CircuitJson.of(circuit));
+    json.remove("loadings");
+    json.remove("head_scores");
+    assertEquals(circuit.with(CircuitAttention.NONE), CircuitFile.read(write(json.toString())));
+  }
+
+  @Test
+  void read_loadingsOfNoEdgeOrTwice_isRefused() throws IOException {
+    JsonNode json = new ObjectMapper().readTree(CircuitJson.of(circuit(EdgeMeasure.ATTRIBUTION)));
+    for (String list : List.of("loadings", "head_scores")) {
+      ObjectNode twice = json.deepCopy();
+      ((ArrayNode) twice.get(list)).add(twice.get(list).get(0));
+      IOException e =
+          assertThrows(IOException.class, () -> CircuitFile.read(write(twice.toString())));
+      String message = Objects.requireNonNull(e.getMessage());
+      assertTrue(
+          message.contains(list.equals("loadings") ? "split before" : "two scores"), message);
     }
   }
 
@@ -245,6 +280,13 @@ class CircuitJsonTest {
         "\"source\": 0, | \"source\": -1, | expected one before it",
         "\"weight\": | \"weight\": 1e999, \"w\": | \"weight\" is not a number",
         "\"certificates\" | \"other\" | \"certificates\" is not a list",
+        "\"loadings\": [ | \"loadings\": [{}, | \"loadings\", item 0: \"source\" is not a whole number",
+        "\"loadings\": [ | \"readings\": [ | \"loadings\" is not a list",
+        "\"head_scores\": [ | \"head_scores\": [{\"kind\": \"neuron\", \"component\": \"mlp\", \"layer\": 0, \"index\": 0, \"token\": 0}, | neuron0[0] is no head at a pair of tokens",
+        "\"edge\": | \"hedge\": | \"edge\" is not a number",
+        "\"passing\": | \"passing\": 1e999, \"was\": | \"passing\" is not a number",
+        "\"layers\": [{\"layer\": | \"layers\": [{\"layer\": 9, \"was\": | loadings of layer 9 of 4",
+        "\"count\": | \"count\": 1, \"was\": | 10 of the 1 pairs of",
         "\"prompt\" | \"model\" | this is not JSON",
         "{ | [ | this is not JSON",
       })

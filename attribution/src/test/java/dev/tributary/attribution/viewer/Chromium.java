@@ -323,6 +323,12 @@ final class Chromium implements AutoCloseable {
       move("mouseMoved", x, y, 0);
     }
 
+    void click(double x, double y) {
+      move("mouseMoved", x, y, 0);
+      move("mousePressed", x, y, 1);
+      move("mouseReleased", x, y, 1);
+    }
+
     private void move(String type, double x, double y, int clicks) {
       ObjectNode event = object().put("type", type).put("x", x).put("y", y);
       event.put("button", clicks == 0 ? "none" : "left").put("clickCount", clicks);

@@ -161,7 +161,7 @@ class CircuitPageTest {
   }
 
   private static List<String> listed(Page page, String list) {
-    return page.texts(list + " li button", "e.dataset.name");
+    return page.texts(list + " li button[data-name]", "e.dataset.name");
   }
 
   /** Colour and width of each line that the page draws from now on, when it begins anew alone. */
@@ -717,6 +717,168 @@ class CircuitPageTest {
       assertEquals(3, inputs);
       assertEquals(3, page.texts("#panel .certificate .verdict:not(.bad)", "e.textContent").size());
       assertQuiet(page);
+    }
+  }
+
+  // ---- what passes heads -------------------------------------------------------------------
+
+  /** Few edges, so that one is alone at a node. */
+  private static final JsonNode EXPLAINED =
+      json(RandomCircuit.explained(6, random(6, WORDS, 4, 40, 30), 30));
+
+  /** The number that a text ends with. */
+  private static double value(String shown) {
+    String last = shown.strip().replaceAll("(?s).*[\\s\u00a0]", "");
+    return Double.parseDouble(last.replace('\u2212', '-'));
+  }
+
+  /** That the panel shows an edge and how it passes heads, which sums to it at every layer. */
+  private static void assertSplit(Page page, JsonNode split) {
+    assertEquals("Edge", page.text("#panel h2 span"));
+    assertEquals(
+        List.of(
+            name(EXPLAINED, split.get("target").asInt()),
+            name(EXPLAINED, split.get("source").asInt())),
+        page.texts("#panel .ends button", "e.dataset.name"));
+    List<String> layers = page.texts("#panel .layers .place", "e.textContent");
+    List<String> heads = page.texts("#panel .layers .size", "e.textContent");
+    List<String> words = page.texts("#panel .layers .note", "e.textContent");
+    List<String> bars = page.texts("#panel .layers .heads", "e.childElementCount");
+    double edge = split.get("edge").asDouble();
+    for (int i = 0; i < split.get("layers").size(); i++) {
+      JsonNode layer = split.get("layers").get(split.get("layers").size() - 1 - i);
+      assertEquals("L" + layer.get("layer"), layers.get(i));
+      assertEquals(layer.get("heads").size() + 1 + "", bars.get(i));
+      assertEquals(edge, value(heads.get(i)) + value(words.get(i)), 1e-3, words.get(i));
+      double largest =
+          StreamSupport.stream(layer.get("heads").spliterator(), false)
+              .mapToDouble(JsonNode::asDouble)
+              .reduce(0, (a, b) -> Math.abs(b) > Math.abs(a) ? b : a);
+      assertEquals(largest, value(words.get(i).replaceAll("(?s) · .*", "")), 1e-4, words.get(i));
+    }
+    assertEquals(1, page.texts("#panel .verdict:not(.bad)", "e.textContent").size());
+  }
+
+  /** That pairs and the rest are told to sum to the score. */
+  private static void assertPairs(Page page, String where, JsonNode score) {
+    List<String> sizes = page.texts(where + " .pairs .size", "e.textContent");
+    assertEquals(score.get("pairs").size(), sizes.size());
+    double sum = 0;
+    for (int i = 0; i < sizes.size(); i++) {
+      assertEquals(score.get("pairs").get(i).get("score").asDouble(), value(sizes.get(i)), 1e-4);
+      sum += value(sizes.get(i));
+    }
+    List<String> numbers = page.texts(where + " dl dd", "e.textContent");
+    assertEquals(score.get("score").asDouble(), value(numbers.get(1)), 1e-3);
+    assertEquals(score.get("score").asDouble(), sum + value(numbers.get(0)), 1e-2);
+    for (String side : List.of("query", "key")) {
+      boolean biased =
+          StreamSupport.stream(score.get("pairs").spliterator(), false)
+              .anyMatch(pair -> !pair.has(side));
+      String column = where + " .pairs .what:nth-child(" + (side.equals("query") ? 1 : 2) + ")";
+      assertEquals(
+          biased,
+          page.texts(column, "e.textContent").stream()
+              .anyMatch(text -> text.replace("× ", "").equals("bias")));
+    }
+  }
+
+  private static JsonNode score(JsonNode head) {
+    return StreamSupport.stream(EXPLAINED.get("head_scores").spliterator(), false)
+        .filter(score -> score.get("name").equals(head.get("name")))
+        .findFirst()
+        .orElseThrow();
+  }
+
+  /** Edges that have a node to themselves, so that only they are drawn when it is pinned. */
+  private static Stream<JsonNode> alone() {
+    return StreamSupport.stream(EXPLAINED.get("loadings").spliterator(), false)
+        .filter(
+            split -> {
+              int source = split.get("source").asInt();
+              return edges(
+                          EXPLAINED,
+                          edge ->
+                              edge.get("source").asInt() == source
+                                  || edge.get("target").asInt() == source)
+                      .count()
+                  == 1;
+            });
+  }
+
+  @Test
+  void click_edgeInTheGraph_showsTheHeadsThatItPasses() throws IOException {
+    JsonNode split = alone().findFirst().orElseThrow();
+    try (Page page = open(EXPLAINED)) {
+      page.click(mark(name(EXPLAINED, split.get("source").asInt())));
+      JsonNode places =
+          page.evaluate(
+              "(path => [...Array(19).keys()].map(i => { const m = path.getScreenCTM(),"
+                  + " p = path.getPointAtLength((i + 1) * path.getTotalLength() / 20)"
+                  + ".matrixTransform(m); return [p.x, p.y]; }).filter(([x, y]) =>"
+                  + " document.elementFromPoint(x, y).id === 'front'))"
+                  + "(document.querySelector('#under path'))");
+      page.click(places.get(0).get(0).asDouble(), places.get(0).get(1).asDouble());
+      page.hover(5, 5);
+      assertSplit(page, split);
+      assertEquals(1, page.evaluate("document.querySelectorAll('#under path').length").asInt());
+      JsonNode passed = split.get("passed").get(0);
+      assertEquals(
+          passed.get("loading").asDouble(),
+          value(page.text("#panel .passed:first-of-type .size")),
+          1e-4);
+      page.click("#panel details.passed summary");
+      page.settle();
+      assertPairs(page, "#panel details.passed[open]", score(passed));
+      page.press("Escape");
+      assertEquals(name(EXPLAINED, split.get("target").asInt()), page.focused());
+      assertEquals(List.of(), page.texts("#panel .layers", "e.textContent"));
+      assertQuiet(page);
+    }
+  }
+
+  @Test
+  void click_forkBesideAnEdge_showsTheHeadsThatItPasses() throws IOException {
+    JsonNode split = alone().skip(1).findFirst().orElseThrow();
+    try (Page page = open(EXPLAINED)) {
+      page.evaluate(
+          "document.querySelector('"
+              + mark(name(EXPLAINED, split.get("source").asInt()))
+              + "').focus()");
+      page.press("Enter");
+      page.click("#panel ul.outOf .fork");
+      assertSplit(page, split);
+      assertEquals("panel", page.evaluate("document.activeElement.id").asText());
+      page.click("#panel .ends button");
+      assertEquals(name(EXPLAINED, split.get("target").asInt()), page.text("#panel .code"));
+      assertQuiet(page);
+    }
+  }
+
+  @Test
+  void head_explained_tellsWhyItLooksThere() throws IOException {
+    int head = busiestHead(EXPLAINED);
+    try (Page page = open(EXPLAINED)) {
+      page.click(mark(name(EXPLAINED, head)));
+      assertTrue(page.text("#panel details:first-of-type summary").startsWith("Why it looks"));
+      page.click("#panel details:first-of-type summary");
+      page.settle();
+      assertPairs(page, "#panel details[open]", score(EXPLAINED.get("nodes").get(head)));
+      assertQuiet(page);
+    }
+  }
+
+  /** Of a file without them, or of a bad one, the page says so. */
+  @Test
+  void open_withoutOrBadLoadings_saysSo() throws IOException {
+    try (Page page = open(SMALL)) {
+      ObjectNode bad = EXPLAINED.deepCopy();
+      ((ArrayNode) bad.get("loadings").get(0).get("layers").get(0).get("heads")).add("x");
+      assertRefused(page, bad.toString(), "what passes heads is no numbers");
+      ObjectNode late = EXPLAINED.deepCopy();
+      ((ObjectNode) late.get("head_scores").get(0)).put("token", 15);
+      assertRefused(page, late.toString(), "is at token 15, and there are 15");
+      assertEquals(List.of(), page.problems());
     }
   }
 

@@ -11,17 +11,23 @@ import dev.tributary.attribution.Circuit.Member;
 import dev.tributary.attribution.Circuit.Origin;
 import dev.tributary.attribution.Circuit.Output;
 import dev.tributary.attribution.Circuit.Pattern;
+import dev.tributary.attribution.CircuitAttention;
+import dev.tributary.attribution.CircuitAttention.Loadings;
+import dev.tributary.attribution.CircuitAttention.Passed;
+import dev.tributary.attribution.CircuitAttention.Score;
 import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.EdgeMeasure;
 import dev.tributary.attribution.Embedding;
 import dev.tributary.attribution.Embedding.EmbeddingPart;
 import dev.tributary.attribution.Explained;
+import dev.tributary.attribution.HeadLoadings.LayerSplit;
 import dev.tributary.attribution.HeadPair;
 import dev.tributary.attribution.Latent;
 import dev.tributary.attribution.Neuron;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.PreBias;
 import dev.tributary.attribution.ReconstructionError;
+import dev.tributary.attribution.ScoreAttribution.Pair;
 import dev.tributary.attribution.Source;
 import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.InputPath;
@@ -70,6 +76,53 @@ final class RandomCircuit {
         .circuit(labels, count, edges);
   }
 
+  /** A circuit with what passes heads of some edges, and the scores of some heads. */
+  static Circuit explained(long seed, Circuit circuit, int count) {
+    int layers = circuit.origin().layers();
+    int tokens = circuit.origin().tokens().size();
+    RandomCircuit draws = new RandomCircuit(seed, tokens, "", layers);
+    List<Loadings> loadings = circuit.edges().stream().limit(count).map(draws::loadings).toList();
+    List<HeadPair> heads =
+        Stream.concat(
+                circuit.nodes().stream().map(Member::node),
+                loadings.stream().flatMap(of -> of.passed().stream()).map(Passed::head))
+            .filter(HeadPair.class::isInstance)
+            .map(HeadPair.class::cast)
+            .distinct()
+            .toList();
+    return circuit.with(new CircuitAttention(loadings, heads.stream().map(draws::score).toList()));
+  }
+
+  private Loadings loadings(Edge edge) {
+    List<LayerSplit> splits = new ArrayList<>();
+    for (int layer = 0; layer < layers; layer++) {
+      List<Double> heads = random.doubles(HEADS, -1, 1).boxed().toList();
+      double sum = heads.stream().reduce(0.0, Double::sum);
+      splits.add(new LayerSplit(layer, heads, edge.weight() - sum));
+    }
+    List<Passed> passed =
+        Stream.generate(() -> new Passed(head(), random.nextGaussian())).limit(3).toList();
+    return new Loadings(
+        edge.source(), edge.target(), edge.path(), edge.weight(), 0, splits, passed);
+  }
+
+  private Score score(HeadPair head) {
+    List<Pair> pairs =
+        Stream.generate(() -> new Pair(side(), side(), random.nextGaussian())).limit(5).toList();
+    double score = 10 * random.nextGaussian();
+    return new Score(head, score, score * (1 + 1e-7), 1234, pairs);
+  }
+
+  private Optional<Source> side() {
+    return random.nextInt(5) == 0 ? Optional.empty() : Optional.of(source());
+  }
+
+  private HeadPair head() {
+    int token = random.nextInt(tokens);
+    return new HeadPair(
+        random.nextInt(layers), random.nextInt(HEADS), token, random.nextInt(token + 1));
+  }
+
   private Circuit circuit(Labels labels, int count, int edges) {
     Origin origin =
         new Origin(
@@ -99,7 +152,8 @@ final class RandomCircuit {
         list,
         inputs,
         patterns(nodes),
-        List.of());
+        List.of(),
+        CircuitAttention.NONE);
   }
 
   private static Optional<Certificate.Affine> affine(InputPath path, double sum) {
