@@ -373,8 +373,21 @@ record PublishedDictionaries(String layout, TransformerConfig model, Map<String,
 
   private static byte[] safetensors(Map<String, Shape> tensors) {
     SafetensorsBuilder result = new SafetensorsBuilder();
-    new TreeMap<>(tensors).forEach((name, shape) -> result.put(name, shape, numbers(shape)));
+    new TreeMap<>(tensors)
+        .forEach(
+            (name, shape) ->
+                result.put(
+                    name, shape, name.endsWith("threshold") ? magnitudes(shape) : numbers(shape)));
     return result.build();
+  }
+
+  /** Thresholds are not negative everywhere. */
+  private static float[] magnitudes(Shape shape) {
+    float[] magnitudes = numbers(shape);
+    for (int i = 0; i < magnitudes.length; i++) {
+      magnitudes[i] = Math.abs(magnitudes[i]);
+    }
+    return magnitudes;
   }
 
   /**
