@@ -342,7 +342,9 @@ class EffectTest {
       return input.path() == InputPath.UP
           && (held || model.mlp(input.neuron().layer()).entry().isEmpty());
     }
-    return target instanceof Logit && held && model.config().unembedding().cap().isEmpty();
+    return target instanceof Logit
+        && (held || model.finalNorm().isEmpty())
+        && model.config().unembedding().cap().isEmpty();
   }
 
   /**
