@@ -106,13 +106,18 @@ final class CircuitOutputs {
           output.option,
           output.isPrinted() ? "standard output" : file);
       if (!output.isPrinted()) {
-        Path path = Path.of(file).toAbsolutePath();
-        Path folder = Objects.requireNonNullElse(path.getParent(), path);
-        requireArgument(
-            Files.isDirectory(folder), "%s %s: there is no folder %s", output.option, file, folder);
-        requireArgument(!Files.isDirectory(path), "%s %s: this is a folder", output.option, file);
+        requireWritable(output.option, file);
       }
     }
+  }
+
+  /** Refuses a file that cannot be written. */
+  static void requireWritable(String option, String file) {
+    Path path = Path.of(file).toAbsolutePath();
+    Path folder = Objects.requireNonNullElse(path.getParent(), path);
+    requireArgument(
+        Files.isDirectory(folder), "%s %s: there is no folder %s", option, file, folder);
+    requireArgument(!Files.isDirectory(path), "%s %s: this is a folder", option, file);
   }
 
   /** Writes what was asked for, or prints a summary. */

@@ -149,6 +149,7 @@ final class DatasetCircuitCommand implements Callable<Integer> {
     requireArgument(
         ways == (scores.isPresent() ? 1 : 0),
         "--scores are followed by one of --top, --threshold and --greedy, --circuit by none");
+    file.ifPresent(path -> CircuitOutputs.requireWritable("--out", path.toString()));
     Stream.of(top, greedy)
         .flatMap(Optional::stream)
         .forEach(count -> requireArgument(count >= 1, "%d edges, it must be 1 or more", count));

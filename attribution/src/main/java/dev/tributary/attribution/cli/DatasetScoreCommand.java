@@ -153,6 +153,8 @@ final class DatasetScoreCommand implements Callable<Integer> {
         steps.orElse(0));
     requireArgument(sample >= 0, "--sample is %d, it must be 0 or more", sample);
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
+    file.ifPresent(path -> CircuitOutputs.requireWritable("--out", path.toString()));
+    csv.ifPresent(path -> CircuitOutputs.requireWritable("--csv", path.toString()));
     ScoredPairs scored;
     LeftOut leftOut = new LeftOut();
     try (TerminalProgress progress = TerminalProgress.start();

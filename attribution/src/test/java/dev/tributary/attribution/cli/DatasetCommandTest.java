@@ -298,6 +298,12 @@ class DatasetCommandTest {
     assertRefused("needs 4", "score", pairs, "--columns", "a,b,c");
     assertRefused("no rows", "score", Files.createFile(folder.resolve("e.jsonl")).toString());
     assertRefused("is 2 tokens", "score", pairs, "--fill", "Mary John");
+    String nowhere = folder.resolve("none").resolve("x").toString();
+    assertRefused("there is no folder", "score", pairs, "--out", nowhere);
+    assertRefused("there is no folder", "score", pairs, "--csv", nowhere);
+    assertRefused("this is a folder", "score", pairs, "--csv", folder.toString());
+    assertRefused(
+        "there is no folder", "circuit", pairs, "--scores", pairs, "--top", "3", "--out", nowhere);
     assertRefused("one of the two", "circuit", pairs);
     assertRefused("one of --top", "circuit", pairs, "--scores", pairs);
     assertRefused("this is no JSON", "circuit", pairs, "--scores", pairs, "--top", "3");
