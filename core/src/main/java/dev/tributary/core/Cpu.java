@@ -63,7 +63,7 @@ final class Cpu extends Device {
   }
 
   @Override
-  boolean encodes() {
+  boolean encodes(BlockFormat format) {
     return true;
   }
 

@@ -24,8 +24,7 @@ abstract class Device {
   /** A block may be so many times as large as it need be, if no other waits that is nearer. */
   private static final double ROOMY = 1.5;
 
-  /** Numbers that are passed to and from tensors at a time. */
-  static final int PIECE = 4096;
+  private static final int PIECE = 4096;
 
   /** The device of tensors that are made of nothing else, where a thread has another than most. */
   private static final ThreadLocal<@Nullable Device> CURRENT = new ThreadLocal<>();
@@ -112,19 +111,25 @@ abstract class Device {
   /** {@return how many bytes this process may hold here} */
   abstract long limitBytes();
 
+  /** {@return how many numbers are passed to and from tensors at a time} */
+  int piece() {
+    return PIECE;
+  }
+
   /** Fills a tensor of this device. */
   void upload(Tensor.Source source, Tensor out) {
     int length = out.shape().length();
-    double[] values = new double[Math.min(PIECE, length)];
-    for (long from = 0; from < length; from += PIECE) {
-      int count = (int) Math.min(PIECE, length - from);
+    int piece = piece();
+    double[] values = new double[Math.min(piece, length)];
+    for (long from = 0; from < length; from += piece) {
+      int count = (int) Math.min(piece, length - from);
       source.read((int) from, values, count);
       kernels().write(values, count, out, from);
     }
   }
 
   /** {@return whether a matrix can lie here in blocks of a {@link BlockFormat}} */
-  boolean encodes() {
+  boolean encodes(BlockFormat format) {
     return false;
   }
 
@@ -150,7 +155,25 @@ abstract class Device {
       reserved += size.bytes();
       made++;
     }
-    return make(size);
+    boolean isMade = false;
+    try {
+      Block block = make(size);
+      isMade = true;
+      return block;
+    } finally {
+      if (!isMade) {
+        forget(size);
+      }
+    }
+  }
+
+  /** That a block was to be made, where there was no memory for it. */
+  private void forget(Size size) {
+    synchronized (waiting) {
+      used -= size.bytes();
+      reserved -= size.bytes();
+      made--;
+    }
   }
 
   final void give(Block block) {

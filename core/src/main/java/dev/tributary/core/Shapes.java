@@ -78,8 +78,8 @@ public final class Shapes extends Device {
   void upload(Tensor.Source source, Tensor out) {}
 
   @Override
-  boolean encodes() {
-    return planned.encodes();
+  boolean encodes(BlockFormat format) {
+    return planned.encodes(format);
   }
 
   @Override

@@ -175,7 +175,7 @@ public final class Tensor {
       DType dtype, Shape shape, BlockFormat format, boolean turned, Bytes source) {
     requireBlocks(shape, format, turned);
     Device device = Device.current();
-    if (!device.encodes()) {
+    if (!device.encodes(format)) {
       return decoded(dtype, shape, format, turned, source);
     }
     int width = shape.size(turned ? 0 : 1);
@@ -205,7 +205,7 @@ public final class Tensor {
     int height = shape.size(turned ? 1 : 0);
     int width = shape.size(turned ? 0 : 1);
     long rowBytes = (long) width / format.elements() * format.bytes();
-    if (!device.encodes()) {
+    if (!device.encodes(format)) {
       Shape stored = Shape.of(height, width);
       Tensor rows = generate(dtype, stored, new DecodedBytes(format, rowBytes, width, source));
       return turned ? rows.permute(1, 0) : rows;
@@ -377,7 +377,7 @@ public final class Tensor {
   public void forEach(Sink sink) {
     try (Scope scope = Scope.open()) {
       Tensor x = dense();
-      double[] values = new double[Math.min(Device.PIECE, shape.length())];
+      double[] values = new double[Math.min(device().piece(), shape.length())];
       for (int from = 0; from < shape.length(); from += values.length) {
         int count = Math.min(values.length, shape.length() - from);
         device().kernels().read(x, from, values, count);

@@ -235,6 +235,10 @@ KERNEL(select_bf16, const u16* x, i64 stride, const int* rows, const int* column
   }
 }
 
+KERNEL(widen_bf16, const u16* x, i64 stride, T* out, i64 n, int width) {
+  EACH(i, n) out[i] = (T)widened(x[i / width * stride + i % width]);
+}
+
 // ---- rows ----
 
 ROW_KERNEL(centre, const T* x, T* out, int n) {
