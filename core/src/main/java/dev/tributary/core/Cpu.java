@@ -2,11 +2,11 @@ package dev.tributary.core;
 
 import com.sun.management.OperatingSystemMXBean;
 import java.lang.management.ManagementFactory;
+import java.nio.ByteBuffer;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.Pointer;
-import org.nd4j.linalg.api.ndarray.INDArray;
 
-/** The processor: {@link CpuKernels} on memory that ND4J allocates. */
+/** The processor: {@link CpuKernels} on memory that ND4J allocates, or where it is not, JavaCPP. */
 final class Cpu extends Device {
   static final Cpu INSTANCE = new Cpu();
 
@@ -21,16 +21,23 @@ final class Cpu extends Device {
   private Cpu() {}
 
   /**
+   * Memory of this process.
+   *
+   * @param end gives it back
+   */
+  record Allocated(Pointer pointer, Runnable end) {}
+
+  /**
    * A block of the processor.
    *
-   * @param array whose memory it is
+   * @param end gives its memory back
    * @param access to the elements that tensors use
    * @param raw the same memory as bytes
    */
-  record Memory(Size size, INDArray array, Rows.Access access, RawBytes raw) implements Block {
+  record Memory(Size size, Runnable end, Rows.Access access, RawBytes raw) implements Block {
     @Override
     public void free() {
-      array.close();
+      end.run();
     }
   }
 
@@ -47,14 +54,26 @@ final class Cpu extends Device {
   @Override
   Memory make(Size size) {
     int bytes = size.dtype().bytes();
-    INDArray array = Nd4jDevice.array(size.dtype(), size.elements() + CACHE_LINE / bytes);
-    Pointer pointer = array.data().addressPointer();
+    Allocated memory = allocate(size.dtype(), size.elements() + CACHE_LINE / bytes);
+    Pointer pointer = memory.pointer;
     int start = Math.floorMod(-pointer.address(), CACHE_LINE) / bytes;
     return new Memory(
         size,
-        array,
+        memory.end,
         CpuKernels.rows(size.dtype()).access(pointer, start, size.elements()),
         new RawBytes(pointer, (long) start * bytes, size.bytes()));
+  }
+
+  private static Allocated allocate(DType dtype, long elements) {
+    if (HAS_ND4J && standard() == INSTANCE) {
+      return Nd4jDevice.allocate(dtype, elements);
+    }
+    long bytes = elements * dtype.bytes();
+    Pointer pointer = Pointer.malloc(bytes);
+    if (pointer == null) {
+      throw new OutOfMemoryError("this process was given no further " + bytes + " bytes");
+    }
+    return new Allocated(pointer, () -> Pointer.free(pointer));
   }
 
   @Override
@@ -70,6 +89,11 @@ final class Cpu extends Device {
   @Override
   void fill(Tensor encoded, Tensor.Bytes source) {
     EncodedRows.of(encoded).fill(encoded, source);
+  }
+
+  @Override
+  void read(Tensor encoded, long from, ByteBuffer target) {
+    raw(encoded.block()).read(from, target);
   }
 
   @Override

@@ -1,5 +1,8 @@
 package dev.tributary.core;
 
+import static dev.tributary.core.Checks.requireArgument;
+
+import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.EnumMap;
@@ -7,15 +10,20 @@ import java.util.Map;
 import java.util.NavigableMap;
 import java.util.TreeMap;
 import java.util.function.Supplier;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Where tensors live and kernels run. Memory is recycled: fresh memory costs more than the
- * arithmetic done in it (page faults), so a block whose tensor has died waits here for the next
- * tensor of its size.
+ * Where tensors live and kernels run. What is computed from tensors is computed on the device on
+ * which they lie; {@link #during} says where those go that are made of nothing else, and {@link
+ * Tensor#to} brings them elsewhere.
+ *
+ * <p>Memory is recycled: fresh memory costs more than the arithmetic done in it (page faults), so a
+ * block whose tensor has died waits here for the next tensor of its size.
  */
-abstract class Device {
+public abstract class Device {
   /** Sizes are rounded up to a sixteenth of their power of two, so that similar sizes meet. */
   private static final int STEPS_PER_DOUBLING = 16;
 
@@ -28,6 +36,19 @@ abstract class Device {
 
   /** The device of tensors that are made of nothing else, where a thread has another than most. */
   private static final ThreadLocal<@Nullable Device> CURRENT = new ThreadLocal<>();
+
+  private static final Pattern CUDA = Pattern.compile("cuda(?::(\\d{1,4}))?");
+
+  static {
+    logThroughSlf4j();
+  }
+
+  /** Whether ND4J is on the class path: memory of the processor is its then. */
+  static final boolean HAS_ND4J = isOnClassPath("org.nd4j.linalg.factory.Nd4j");
+
+  private static volatile @Nullable Device standard;
+
+  Device() {}
 
   /** What a block is made for, and taken again for. */
   record Size(DType dtype, long elements) {
@@ -57,14 +78,80 @@ abstract class Device {
   private long used;
   private long made;
 
+  /**
+   * JavaCPP would print on standard error that the presets of OpenBLAS and oneDNN are older than
+   * itself. Must come before its first class.
+   */
+  private static void logThroughSlf4j() {
+    String property = "org.bytedeco.javacpp.logger";
+    if (System.getProperty(property) == null && isOnClassPath("org.slf4j.Logger")) {
+      System.setProperty(property, "slf4j");
+    }
+  }
+
+  private static boolean isOnClassPath(String name) {
+    try {
+      Class.forName(name, false, Device.class.getClassLoader());
+      return true;
+    } catch (ClassNotFoundException | LinkageError e) {
+      return false;
+    }
+  }
+
+  /** {@return the processor and the memory of this process} */
+  public static Device cpu() {
+    Workers.checkSetting();
+    return Cpu.INSTANCE;
+  }
+
+  /**
+   * {@return a device by its name}
+   *
+   * @param name {@code cpu}, {@code cuda} for the first NVIDIA GPU that CUDA counts, or {@code
+   *     cuda:1} for the second and so on
+   * @throws IllegalArgumentException if it is no such name, or that device is not there
+   */
+  public static Device named(String name) {
+    if (name.equals("cpu")) {
+      return cpu();
+    }
+    Matcher cuda = CUDA.matcher(name);
+    requireArgument(
+        cuda.matches(), "\"%s\" is no device: it is cpu, cuda, or cuda:1 and so on", name);
+    String index = cuda.group(1);
+    return Cuda.of(index == null ? 0 : Integer.parseInt(index));
+  }
+
   /** {@return the device of tensors that are made of nothing else on this thread} */
   static Device current() {
     Device device = CURRENT.get();
-    return device != null ? device : Nd4jDevice.standard();
+    return device != null ? device : standard();
   }
 
-  /** Makes this the {@link #current} device of this thread meanwhile. */
-  final <T> T during(Supplier<T> code) {
+  /**
+   * {@return the device of every thread that has no other: the CPU, unless ND4J computes elsewhere}
+   */
+  static Device standard() {
+    Device chosen = standard;
+    return chosen != null ? chosen : choose();
+  }
+
+  private static synchronized Device choose() {
+    Workers.checkSetting();
+    Device chosen = HAS_ND4J && !Nd4jDevice.isCpu() ? Nd4jDevice.INSTANCE : Cpu.INSTANCE;
+    standard = chosen;
+    return chosen;
+  }
+
+  /**
+   * Makes this the device of the tensors that are made on this thread meanwhile, from nothing but
+   * numbers or a file. It is to be said again on every other thread.
+   *
+   * @param <T> what it returns
+   * @param code that makes them
+   * @return what the code returns
+   */
+  public final <T> T during(Supplier<T> code) {
     Device before = CURRENT.get();
     CURRENT.set(this);
     try {
@@ -128,13 +215,24 @@ abstract class Device {
     }
   }
 
-  /** {@return whether a matrix can lie here in blocks of a {@link BlockFormat}} */
+  /** {@return whether a matrix can lie here in blocks of that format} */
   boolean encodes(BlockFormat format) {
     return false;
   }
 
-  /** Fills a matrix of this device that lies in blocks. */
+  /** Fills a matrix of this device that lies in blocks, all of it. */
   void fill(Tensor encoded, Tensor.Bytes source) {
+    throw new AssertionError(this + " has no matrices in blocks");
+  }
+
+  /**
+   * Reads a matrix of this device that lies in blocks: the inverse of {@link #fill}.
+   *
+   * @param encoded whose block is read
+   * @param from which byte of the block is the first
+   * @param target what is filled
+   */
+  void read(Tensor encoded, long from, ByteBuffer target) {
     throw new AssertionError(this + " has no matrices in blocks");
   }
 

@@ -133,8 +133,8 @@ interface Kernels {
   /**
    * The entries of an encoded matrix at these rows and columns, to a matrix that begins in {@code
    * out} at {@code at} and has the rows of {@code out}. Only for devices that {@link Device#encodes
-   * encode}; every other kernel but {@link #matmul}, which takes one on the right, and {@link
-   * #isFinite} takes tensors that are not encoded.
+   * encode} its format; every other kernel but {@link #matmul}, which takes one on the right, and
+   * {@link #isFinite} takes tensors that are not encoded.
    */
   void select(Tensor x, int[] rows, int[] columns, Tensor out, long at);
 

@@ -3,7 +3,6 @@ package dev.tributary.core;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.ServiceLoader;
-import org.jspecify.annotations.Nullable;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.nd4j.linalg.factory.Nd4j;
@@ -12,8 +11,6 @@ import org.nd4j.linalg.factory.Nd4jBackend;
 /** Whatever ND4J computes on, by its operations: {@link Nd4jKernels} on its arrays. */
 final class Nd4jDevice extends Device {
   static final Nd4jDevice INSTANCE = new Nd4jDevice();
-
-  private static volatile @Nullable Device standard;
 
   private final Kernels kernels = new Nd4jKernels();
 
@@ -27,18 +24,10 @@ final class Nd4jDevice extends Device {
     }
   }
 
-  /** {@return the device of every thread that has no other: the CPU, if ND4J computes there} */
-  static Device standard() {
-    Device chosen = standard;
-    return chosen != null ? chosen : choose();
-  }
-
-  private static synchronized Device choose() {
-    Workers.checkSetting();
+  /** {@return whether it is the processor on which ND4J computes} */
+  static boolean isCpu() {
     requireBackend();
-    Device chosen = Nd4j.getEnvironment().isCPU() ? Cpu.INSTANCE : INSTANCE;
-    standard = chosen;
-    return chosen;
+    return Nd4j.getEnvironment().isCPU();
   }
 
   /**
@@ -65,12 +54,17 @@ final class Nd4jDevice extends Device {
     throw new IllegalStateException(
         "no device to compute on ("
             + (reasons.isEmpty() ? "no ND4J backend on the class path" : String.join("; ", reasons))
-            + "): the cuda build needs an NVIDIA GPU of compute capability 3.7 to 8.6 with its driver"
-            + " and CUDA 11.6; the default build runs on the CPU");
+            + "): the build for ND4J on CUDA needs an NVIDIA GPU of compute capability 3.7 to 8.6 with its"
+            + " driver and CUDA 11.6; the default build runs on the CPU");
   }
 
-  /** Memory of ND4J, its content undefined. */
-  static INDArray array(DType dtype, long length) {
+  /** Memory of the processor from ND4J, its content undefined. */
+  static Cpu.Allocated allocate(DType dtype, long length) {
+    INDArray array = array(dtype, length);
+    return new Cpu.Allocated(array.data().addressPointer(), array::close);
+  }
+
+  private static INDArray array(DType dtype, long length) {
     return Nd4j.createUninitialized(
         dtype == DType.FLOAT ? DataType.FLOAT : DataType.DOUBLE, length);
   }

@@ -1,10 +1,15 @@
 package dev.tributary.core;
 
+import static dev.tributary.core.Checks.requirePresent;
 import static dev.tributary.core.Checks.requireState;
 
 import org.bytedeco.dnnl.global.dnnl;
 import org.bytedeco.javacpp.FloatPointer;
-import org.nd4j.nativeblas.NativeOpsHolder;
+import org.bytedeco.javacpp.Loader;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.PointerPointer;
+import org.bytedeco.openblas.presets.openblas_nolapack.SetNumThreads;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Matrix products of oneDNN, for machines that it is built for. It writes its code for the very
@@ -12,8 +17,16 @@ import org.nd4j.nativeblas.NativeOpsHolder;
  * packing: for 16 to 64 rows, two to five times faster.
  */
 final class OneDnn {
+  private static final String SET_THREADS = "omp_set_num_threads";
+
+  /** As it is called on Linux: the one that is loaded, whose ever it is. */
+  private static final String OPENMP = "libgomp.so.1";
+
+  /** Tells OpenMP with how many threads the thread that calls it computes. */
+  private static final @Nullable SetNumThreads THREADS_OF_OPENMP = load();
+
   /** Whether this machine has it. */
-  static final boolean PRESENT = load();
+  static final boolean PRESENT = THREADS_OF_OPENMP != null;
 
   /**
    * Whether its code for this processor reads the right side of a product where it lies; for
@@ -28,7 +41,7 @@ final class OneDnn {
   private static final ThreadLocal<Boolean> ALONE =
       ThreadLocal.withInitial(
           () -> {
-            NativeOpsHolder.getInstance().getDeviceNativeOps().setOmpNumThreads(1);
+            requirePresent(THREADS_OF_OPENMP, "this machine has no oneDNN").call(1);
             return true;
           });
 
@@ -44,11 +57,17 @@ final class OneDnn {
     return (dnnl.dnnl_get_effective_cpu_isa() & bits) != 0;
   }
 
-  private static boolean load() {
+  private static @Nullable SetNumThreads load() {
     try {
-      return dnnl.dnnl_version() != null;
+      dnnl.dnnl_version();
+      Pointer address = Loader.addressof(SET_THREADS);
+      if (address == null) { // loaded, and known to nobody but oneDNN
+        Loader.loadGlobal(OPENMP);
+        address = Loader.addressof(SET_THREADS);
+      }
+      return address == null ? null : new SetNumThreads(new PointerPointer<>(2).put(address));
     } catch (LinkageError | RuntimeException e) { // no build for this platform
-      return false;
+      return null;
     }
   }
 

@@ -63,6 +63,15 @@ final class RawBytes {
   private static final ThreadLocal<int[][]> PIECES =
       ThreadLocal.withInitial(() -> new int[2][PIECE]);
 
+  /** Fills the rest of a buffer. */
+  void read(long position, ByteBuffer to) {
+    while (to.hasRemaining()) {
+      int n = Math.min(STEP, to.remaining());
+      to.put(slice(position, n));
+      position += n;
+    }
+  }
+
   /**
    * Makes F32 of BF16, whose bits are the upper half of those of the F32: first those of even
    * index, then those of odd index. As they lie, two to an integer, is fastest by far.

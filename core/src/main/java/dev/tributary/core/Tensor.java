@@ -161,7 +161,7 @@ public final class Tensor {
    * {@return a matrix that stays as its bytes are} It behaves like any other tensor of its type.
    * Matrix products that have it on the right decode it piece by piece, as {@link #slice} and
    * {@link #gather} do with what they take; what is something else may decode a copy first. A
-   * device that has no such matrices decodes it at once.
+   * device that has no matrices of that format decodes it at once.
    *
    * @param dtype in which it computes
    * @param shape sizes of its two axes
@@ -332,6 +332,46 @@ public final class Tensor {
     Tensor result = allocate(device, dtype, shape);
     device.upload(source, result);
     return result;
+  }
+
+  /**
+   * {@return the same numbers on that device: this, if it lies there, or a copy} A matrix that is
+   * stored in blocks stays so where {@link #encoded} would leave it so.
+   *
+   * @param device where they are needed
+   */
+  public Tensor to(Device device) {
+    Device target = Device.current().forResultsOf(device);
+    if (device() == target) {
+      return this;
+    }
+    if (isEncoded()) {
+      Encoding stored = encoding();
+      return target.during(
+          () -> encoded(dtype, shape, stored.format, stored.turned, this::readBlocks));
+    }
+    Tensor result = allocate(target, dtype, shape);
+    try (Scope scope = Scope.open()) {
+      Tensor x = dense();
+      target.upload((from, values, count) -> x.kernels().read(x, from, values, count), result);
+    }
+    return result;
+  }
+
+  /** The bytes of an encoded matrix, as {@link #encoded} asks for them. */
+  private void readBlocks(long from, ByteBuffer target) {
+    BlockFormat format = encoding().format;
+    int width = shape.size(encoding().turned ? 0 : 1);
+    long rowBytes = (long) width / format.elements() * format.bytes();
+    int end = target.limit();
+    while (target.position() < end) {
+      long inRow = from % rowBytes;
+      int n = (int) Math.min(end - target.position(), rowBytes - inRow);
+      long element = offset + from / rowBytes * rowStride;
+      target.limit(target.position() + n);
+      lease.device.read(this, element / format.elements() * format.bytes() + inRow, target);
+      from += n;
+    }
   }
 
   /** {@return the element type} */
@@ -696,7 +736,7 @@ public final class Tensor {
         dtype == other.dtype, "%s: left is %s and right is %s", operation, dtype, other.dtype);
     requireArgument(
         lease.device == other.lease.device || device() == other.device(),
-        "%s: left is on %s and right is on %s",
+        "%s: left is on %s and right is on %s; Tensor.to brings one to the other",
         operation,
         lease.device,
         other.lease.device);

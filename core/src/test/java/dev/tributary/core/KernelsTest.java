@@ -663,7 +663,8 @@ class KernelsTest {
     Tensor there = Nd4jDevice.INSTANCE.during(() -> Tensor.full(DType.FLOAT, Shape.of(2), 1));
     String message =
         assertThrows(IllegalArgumentException.class, () -> here.plus(there)).toString();
-    assertTrue(message.endsWith("plus: left is on the CPU and right is on ND4J"), message);
+    assertTrue(message.contains("plus: left is on the CPU and right is on ND4J; "), message);
+    assertArrayEquals(new double[] {2, 2}, here.plus(there.to(Device.cpu())).toDoubles());
     Tensor sum = there.plus(there).plus(1); // stays there
     assertArrayEquals(new double[] {3, 3}, sum.toDoubles());
     assertEquals(Nd4jDevice.INSTANCE, sum.lease().device);

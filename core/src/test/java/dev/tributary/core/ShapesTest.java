@@ -57,6 +57,7 @@ class ShapesTest {
     steps.put("minus", (x, random) -> x.minus(x));
     steps.put("times", (x, random) -> random.nextBoolean() ? x.times(x) : x.times(2));
     steps.put("over", (x, random) -> x.mean(0).over(x));
+    steps.put("to", (x, random) -> x.to(Device.cpu()));
     steps.put("negate", (x, random) -> x.negate());
     steps.put("square", (x, random) -> x.square());
     steps.put("sqrt", (x, random) -> x.sqrt());
@@ -323,6 +324,6 @@ class ShapesTest {
                         }))
             .toString();
     assertTrue(message.contains("left [2, 3] and right [2, 3] do not share"), message);
-    assertEquals(Nd4jDevice.standard(), Device.current());
+    assertEquals(Device.standard(), Device.current());
   }
 }
