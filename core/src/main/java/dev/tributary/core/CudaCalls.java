@@ -1,7 +1,6 @@
 package dev.tributary.core;
 
 import static dev.tributary.core.Checks.requireArgument;
-import static dev.tributary.core.Checks.requirePresent;
 import static dev.tributary.core.Checks.requireState;
 import static org.bytedeco.cuda.global.cublas.CUBLAS_COMPUTE_32F;
 import static org.bytedeco.cuda.global.cublas.CUBLAS_COMPUTE_32F_PEDANTIC;
@@ -128,7 +127,8 @@ final class CudaCalls {
     check(cuDeviceGet(ordinal, index), "be found");
     check(cuDeviceGetName(bytes, bytes.length, ordinal[0]), "tell its name");
     this.name = new String(bytes, StandardCharsets.UTF_8).replace("\0", "").strip();
-    this.architecture = "" + attribute(COMPUTE_CAPABILITY_MAJOR) + attribute(COMPUTE_CAPABILITY_MINOR);
+    this.architecture =
+        "" + attribute(COMPUTE_CAPABILITY_MAJOR) + attribute(COMPUTE_CAPABILITY_MINOR);
     this.mostBlocks = attribute(MULTIPROCESSORS) * BLOCKS_PER_MULTIPROCESSOR;
     check(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "make a stream");
     checkProduct(cublasCreate_v2(blas));

@@ -435,8 +435,7 @@ final class CudaKernels implements Kernels {
               y.rowStride(),
               box.innerStride(1),
               yTransposed),
-          new Matrices(
-              address(out) + (long) outer * inner * m * n * size, n, (long) m * n, false),
+          new Matrices(address(out) + (long) outer * inner * m * n * size, n, (long) m * n, false),
           accumulate,
           m,
           n,
@@ -477,8 +476,8 @@ final class CudaKernels implements Kernels {
   }
 
   /**
-   * A product with a matrix of BF16 on the tensor cores, as exact as one of floats: the left side is
-   * three matrices of BF16, whose products are added from the smallest on.
+   * A product with a matrix of BF16 on the tensor cores, as exact as one of floats: the left side
+   * is three matrices of BF16, whose products are added from the smallest on.
    */
   private void multiplyParts(
       Tensor x,
@@ -524,8 +523,7 @@ final class CudaKernels implements Kernels {
         for (int part = PARTS - 1; part >= 0; part--) {
           long at = parts.address() + (long) part * m * k * BlockFormat.BF16.bytes();
           boolean adds = accumulate || part < PARTS - 1;
-          calls.multiply(
-              Stored.BF16, new Matrices(at, k, 0, false), right, sum, adds, m, n, k, 1);
+          calls.multiply(Stored.BF16, new Matrices(at, k, 0, false), right, sum, adds, m, n, k, 1);
         }
       }
     } finally {

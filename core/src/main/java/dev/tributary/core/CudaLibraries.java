@@ -77,8 +77,8 @@ final class CudaLibraries {
   }
 
   /**
-   * By their paths, from one folder, so that no second CUDA of this machine gets in between. Without
-   * such a folder the dynamic linker finds them or not.
+   * By their paths, from one folder, so that no second CUDA of this machine gets in between.
+   * Without such a folder the dynamic linker finds them or not.
    */
   private static void loadFrom(List<Path> folders) throws ClassNotFoundException {
     loadDriver(folders);
@@ -105,7 +105,8 @@ final class CudaLibraries {
     try (Stream<Path> files = Files.list(folder)) {
       return files
           .map(Path::toAbsolutePath)
-          .filter(file -> file.getFileName().toString().matches("libnvrtc-builtins\\.so\\.13\\.\\d+"))
+          .filter(
+              file -> file.getFileName().toString().matches("libnvrtc-builtins\\.so\\.13\\.\\d+"))
           .limit(1)
           .collect(Collectors.toList());
     } catch (IOException e) {
@@ -115,7 +116,8 @@ final class CudaLibraries {
 
   /** The linker does not look everywhere where drivers are. */
   private static void loadDriver(List<Path> folders) {
-    Stream.concat(folders.stream().limit(System.getProperty(FOLDER) == null ? 0 : 1),
+    Stream.concat(
+            folders.stream().limit(System.getProperty(FOLDER) == null ? 0 : 1),
             DRIVER_FOLDERS.stream().map(Path::of))
         .map(folder -> folder.resolve(DRIVER).toAbsolutePath())
         .filter(Files::exists)

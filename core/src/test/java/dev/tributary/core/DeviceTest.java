@@ -121,7 +121,8 @@ class DeviceTest {
   @Example
   void named_whatIsNoDevice_isRefused() {
     assertSame(Device.cpu(), Device.named("cpu"));
-    for (String name : List.of("", "gpu", "CPU", "cuda:", "cuda:x", "cuda:-1", "cuda:99999", "cuda:1 ")) {
+    for (String name :
+        List.of("", "gpu", "CPU", "cuda:", "cuda:x", "cuda:-1", "cuda:99999", "cuda:1 ")) {
       String message =
           assertThrows(IllegalArgumentException.class, () -> Device.named(name)).getMessage();
       assertEquals("\"" + name + "\" is no device: it is cpu, cuda, or cuda:1 and so on", message);
