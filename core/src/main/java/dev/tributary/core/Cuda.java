@@ -15,8 +15,10 @@ import java.util.stream.IntStream;
 final class Cuda extends Device {
   private static final Map<Integer, Cuda> OPENED = new ConcurrentHashMap<>();
 
-  /** Pinned memory that numbers pass through. */
+  /** Pinned memory that numbers pass through on their way to the GPU, and back. */
   private static final int STAGING_BYTES = 32 << 20;
+
+  private static final int READING_BYTES = 8 << 20;
 
   /** Bytes that one thread reads from a file at a time. */
   private static final int READ = 1 << 20;
@@ -26,6 +28,7 @@ final class Cuda extends Device {
   private final CudaCalls calls;
   private final CudaKernels kernels;
   private final CudaCalls.Pinned staging;
+  private final CudaCalls.Pinned reading;
   private final AtomicLong transfers = new AtomicLong();
 
   /** How much of the staging memory holds what may still be copied from; guarded by it. */
@@ -35,6 +38,7 @@ final class Cuda extends Device {
     this.calls = new CudaCalls(index);
     this.kernels = new CudaKernels(this, calls);
     this.staging = calls.pin(STAGING_BYTES);
+    this.reading = calls.pin(READING_BYTES);
   }
 
   /**
@@ -172,47 +176,52 @@ final class Cuda extends Device {
     return block;
   }
 
-  void read(long from, DType dtype, double[] values, int count) {
-    int size = dtype.bytes();
-    synchronized (staging) {
+  /** What becomes of numbers that were read. */
+  private interface Taker {
+    void take(ByteBuffer source, int done, int count);
+  }
+
+  /** Copies so many elements from the GPU, when all that was called before is done. */
+  private void copyOut(long from, int elements, int size, Taker taker) {
+    synchronized (reading) {
       transfers.incrementAndGet();
-      for (int done = 0; done < count; ) {
-        int n = Math.min(STAGING_BYTES / size, count - done);
-        copyOut(from + (long) done * size, (long) n * size);
-        if (dtype == DType.FLOAT) {
-          float[] floats = new float[n];
-          staging.bytes().asFloatBuffer().get(floats);
-          for (int i = 0; i < n; i++) {
-            values[done + i] = floats[i];
-          }
-        } else {
-          staging.bytes().asDoubleBuffer().get(values, done, n);
-        }
-        done += n;
+      for (int done = 0; done < elements; ) {
+        int count = Math.min(READING_BYTES / size, elements - done);
+        calls.copyOut(from + (long) done * size, reading, (long) count * size);
+        calls.synchronise();
+        taker.take(reading.bytes(), done, count);
+        done += count;
       }
     }
+  }
+
+  void read(long from, DType dtype, double[] values, int count) {
+    copyOut(
+        from,
+        count,
+        dtype.bytes(),
+        (source, done, n) -> {
+          if (dtype == DType.FLOAT) {
+            float[] floats = new float[n];
+            source.asFloatBuffer().get(floats);
+            for (int i = 0; i < n; i++) {
+              values[done + i] = floats[i];
+            }
+          } else {
+            source.asDoubleBuffer().get(values, done, n);
+          }
+        });
   }
 
   /** Whole numbers that a kernel found. */
-  int[] readWhole(long from, int count) {
+  int[] read(long from, int count) {
     int[] values = new int[count];
-    synchronized (staging) {
-      transfers.incrementAndGet();
-      for (int done = 0; done < count; ) {
-        int n = Math.min(STAGING_BYTES / Integer.BYTES, count - done);
-        copyOut(from + (long) done * Integer.BYTES, (long) n * Integer.BYTES);
-        staging.bytes().asIntBuffer().get(values, done, n);
-        done += n;
-      }
-    }
+    copyOut(
+        from,
+        count,
+        Integer.BYTES,
+        (source, done, n) -> source.asIntBuffer().get(values, done, n));
     return values;
-  }
-
-  /** To the beginning of the staging memory. All that was to be copied from there is, after it. */
-  private void copyOut(long from, long bytes) {
-    calls.copyOut(from, staging, bytes);
-    calls.synchronise();
-    staged = 0;
   }
 
   @Override

@@ -348,7 +348,7 @@ final class CudaKernels implements Kernels {
       } else {
         kernel("find_not_finite", x).address(found.address()).whole(n).each(n);
       }
-      return device.readWhole(found.address(), 1)[0] == 0;
+      return device.read(found.address(), 1)[0] == 0;
     } finally {
       device.give(found);
     }
@@ -388,8 +388,8 @@ final class CudaKernels implements Kernels {
           .number(bound)
           .whole(most)
           .each(n);
-      int count = most > EXPECTED ? device.readWhole(found.address(), 1)[0] : most;
-      return device.readWhole(found.address(), 1 + count);
+      int count = most > EXPECTED ? device.read(found.address(), 1)[0] : most;
+      return device.read(found.address(), 1 + count);
     } finally {
       device.give(found);
     }

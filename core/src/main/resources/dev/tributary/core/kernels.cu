@@ -119,7 +119,8 @@ __device__ __forceinline__ Curve gelu(T x) {
 
 __device__ __forceinline__ Curve exactGelu(T x) {
   T below = (T)0.5 * erfc(-x * (T)0.70710678118654752440);
-  T density = (T)0.39894228040143267794 * exp(-x * x / 2);
+  T head = (T)__uint_as_float(__float_as_uint((float)x) & 0xfffff000u);  // its square is exact
+  T density = (T)0.39894228040143267794 * exp(-head * head / 2) * exp(-(x - head) * (x + head) / 2);
   return {x * below, density == 0 ? below : below + x * density};
 }
 
