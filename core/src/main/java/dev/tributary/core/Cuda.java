@@ -250,6 +250,15 @@ final class Cuda extends Device {
   }
 
   @Override
+  void read(Tensor encoded, long from, ByteBuffer target) {
+    copyOut(
+        ((Memory) encoded.block()).address + from,
+        target.remaining(),
+        1,
+        (source, done, n) -> target.put(source.slice(0, n)));
+  }
+
+  @Override
   public String toString() {
     return calls.toString();
   }

@@ -46,6 +46,9 @@ public abstract class Device {
   /** Whether ND4J is on the class path: memory of the processor is its then. */
   static final boolean HAS_ND4J = isOnClassPath("org.nd4j.linalg.factory.Nd4j");
 
+  /** Names the device of every thread that has no other. */
+  private static final String PROPERTY = "tributary.device";
+
   private static volatile @Nullable Device standard;
 
   Device() {}
@@ -129,7 +132,8 @@ public abstract class Device {
   }
 
   /**
-   * {@return the device of every thread that has no other: the CPU, unless ND4J computes elsewhere}
+   * {@return the device of every thread that has no other: that of the property, or the CPU, unless
+   * ND4J computes elsewhere}
    */
   static Device standard() {
     Device chosen = standard;
@@ -138,7 +142,9 @@ public abstract class Device {
 
   private static synchronized Device choose() {
     Workers.checkSetting();
-    Device chosen = HAS_ND4J && !Nd4jDevice.isCpu() ? Nd4jDevice.INSTANCE : Cpu.INSTANCE;
+    String name = System.getProperty(PROPERTY);
+    Device usual = HAS_ND4J && !Nd4jDevice.isCpu() ? Nd4jDevice.INSTANCE : Cpu.INSTANCE;
+    Device chosen = name == null ? usual : named(name);
     standard = chosen;
     return chosen;
   }
