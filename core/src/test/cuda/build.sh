@@ -11,7 +11,7 @@ library() { # NAME PREFIX OF FUNCTIONS, SOURCES AND LIBRARIES
   name=$1
   echo "$name { global: $2*; local: *; };" > "$name.map"
   shift 2
-  compile -shared "-Wl,-soname,$name,--version-script=$name.map,-rpath,\$ORIGIN" -o "$name" "$@"
+  compile -O3 -shared "-Wl,-soname,$name,--version-script=$name.map,-rpath,\$ORIGIN" -o "$name" "$@"
 }
 
 compile -DREAL=float -c -o float.o "$here/kernels.cpp" & float=$!

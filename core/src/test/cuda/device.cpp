@@ -90,6 +90,24 @@ size_t hostBytesFrom(const void* address) {
   return (char*)address < end ? end - (char*)address : 0;
 }
 
+// Finishes the copies of a device that have to do with some memory of the host.
+Code finish(int device, const char* host, size_t bytes) {
+  Code code = SUCCESS;
+  std::vector<Copy> others;
+  for (Copy& copy : state().copies) {
+    if (copy.device != device || copy.host + copy.bytes.size() <= host || host + bytes <= copy.host) {
+      others.push_back(std::move(copy));
+    } else if (!copy.toDevice) {
+      memcpy(copy.host, copy.bytes.data(), copy.bytes.size());
+    } else if (memcmp(copy.host, copy.bytes.data(), copy.bytes.size())) {
+      standInTell("the host's memory at %p changed before its copy to device %d was waited for", (void*)copy.host, device);
+      code = LAUNCH_FAILURE;
+    }
+  }
+  state().copies = std::move(others);
+  return code;
+}
+
 struct Module {
   int device;
   std::string type;
@@ -149,30 +167,20 @@ Code standInCopy(void* to, const void* from, size_t bytes, bool toDevice) {
     standInTell("copy: %zu bytes, where %zu are left of the host's memory", bytes, room);
     return INVALID_VALUE;
   }
+  // The stream copies what lies there before it writes there itself.
+  Code code = toDevice ? SUCCESS : finish(current, host, bytes);
   state().copies.push_back({current, host, std::string((const char*)from, bytes), toDevice});
   if (toDevice) {
     memcpy(to, from, bytes);
   } else {
     memset(to, UNWRITTEN, bytes);
   }
-  return SUCCESS;
+  return code;
 }
 
 Code standInWait(int device) {
   Hold hold(standInLock());
-  Code code = SUCCESS;
-  std::vector<Copy> others;
-  for (Copy& copy : state().copies) {
-    if (copy.device != device) {
-      others.push_back(std::move(copy));
-    } else if (!copy.toDevice) {
-      memcpy(copy.host, copy.bytes.data(), copy.bytes.size());
-    } else if (memcmp(copy.host, copy.bytes.data(), copy.bytes.size())) {
-      standInTell("the host's memory at %p changed before its copy to device %d was waited for", (void*)copy.host, device);
-      code = LAUNCH_FAILURE;
-    }
-  }
-  state().copies = std::move(others);
+  Code code = finish(device, nullptr, (size_t)-1 / 2);
   for (auto& [at, allocation] : state().allocations)
     if (allocation.device == device)
       if (Code found = checkGuards(at, allocation)) code = found;

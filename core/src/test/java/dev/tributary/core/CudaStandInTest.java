@@ -249,7 +249,8 @@ class CudaStandInTest {
     ok(cuModuleGetFunction(function, here.module(DType.FLOAT), "right_sum"));
     assertEquals(INVALID_HANDLE, there.launch(function, 1, BLOCK, out, out));
     assertEquals(INVALID_HANDLE, there.synchronise());
-    int alone = CompletableFuture.supplyAsync(() -> here.launch(function, 1, BLOCK, out, out)).join();
+    int alone =
+        CompletableFuture.supplyAsync(() -> here.launch(function, 1, BLOCK, out, out)).join();
     assertEquals(INVALID_CONTEXT, alone);
   }
 
@@ -294,6 +295,9 @@ class CudaStandInTest {
     assertTrue(Float.isNaN(host.get(1)));
     ok(gpu.synchronise());
     assertEquals(2, host.get(1));
+    ok(cudaMemcpyAsync(device, host, 12, cudaMemcpyHostToDevice, gpu.stream));
+    ok(cudaMemcpyAsync(host, device, 12, cudaMemcpyDeviceToHost, gpu.stream)); // in this order
+    ok(gpu.synchronise());
     ok(cudaMemcpyAsync(device, host, 12, cudaMemcpyHostToDevice, gpu.stream));
     host.put(1, 5);
     assertEquals(LAUNCH_FAILURE, gpu.synchronise());
@@ -437,8 +441,7 @@ class CudaStandInTest {
       ok(cudaMemcpyAsync(host, from, bytes(), cudaMemcpyDeviceToHost, gpu.stream));
       double[] numbers = new double[values.length];
       for (int i = 0; i < numbers.length; i++) {
-        numbers[i] =
-            kind == 1 ? new DoublePointer(host).get(i) : new FloatPointer(host).get(i);
+        numbers[i] = kind == 1 ? new DoublePointer(host).get(i) : new FloatPointer(host).get(i);
       }
       return numbers;
     }
@@ -460,7 +463,24 @@ class CudaStandInTest {
     Pointer one = new FloatPointer(1f);
     int rows = CUBLAS_OP_N;
     return cublasGemmEx(
-        gpu.blas, rows, rows, n, n, n, one, a, type, n, a, type, n, one, out, type, n,
-        CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+        gpu.blas,
+        rows,
+        rows,
+        n,
+        n,
+        n,
+        one,
+        a,
+        type,
+        n,
+        a,
+        type,
+        n,
+        one,
+        out,
+        type,
+        n,
+        CUBLAS_COMPUTE_32F,
+        CUBLAS_GEMM_DEFAULT);
   }
 }

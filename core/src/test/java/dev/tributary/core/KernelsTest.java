@@ -31,7 +31,10 @@ import net.jqwik.api.lifecycle.AddLifecycleHook;
 import net.jqwik.api.lifecycle.LifecycleContext;
 import net.jqwik.api.lifecycle.SkipExecutionHook;
 
-/** The kernels of the CPU and those of its twin, the operations of ND4J, give the same. */
+/**
+ * The kernels of the CPU and those of its twins, the operations of ND4J and the kernels for CUDA,
+ * give the same.
+ */
 @AddLifecycleHook(InScope.class)
 class KernelsTest {
   /** ND4J's exponential and its sums round in more steps than ours. */
@@ -501,8 +504,15 @@ class KernelsTest {
   @Property(tries = 1700)
   void everyMethod_bothDevices_giveTheSame(
       @ForAll("methods") String method, @ForAll("operands") Operand operand) {
-    Case tested = Checks.requirePresent(CASES.get(method), "no case for %s", method);
-    requireSame(tested, operand, roundings(operand));
+    requireSame(method, Nd4jDevice.INSTANCE, operand);
+  }
+
+  @AddLifecycleHook(NeedsCpu.class)
+  @AddLifecycleHook(CudaStandIn.Needed.class)
+  @Property(tries = 1700)
+  void everyMethod_onCuda_givesTheSame(
+      @ForAll("methods") String method, @ForAll("operands") Operand operand) {
+    requireSame(method, Cuda.of(0), operand);
   }
 
   /**
@@ -525,12 +535,25 @@ class KernelsTest {
   @Property(tries = 200)
   void everyMethod_largeOperands_bothDevices_giveTheSame(
       @ForAll("methods") String method, @ForAll("largeOperands") Operand operand) {
-    everyMethod_bothDevices_giveTheSame(method, operand);
+    requireSame(method, Nd4jDevice.INSTANCE, operand);
   }
 
-  private static void requireSame(Case tested, Operand operand, double roundings) {
+  @AddLifecycleHook(NeedsCpu.class)
+  @AddLifecycleHook(CudaStandIn.Needed.class)
+  @Property(tries = 200)
+  void everyMethod_largeOperands_onCuda_givesTheSame(
+      @ForAll("methods") String method, @ForAll("largeOperands") Operand operand) {
+    requireSame(method, Cuda.of(0), operand);
+  }
+
+  private static void requireSame(String method, Device twin, Operand operand) {
+    Case tested = Checks.requirePresent(CASES.get(method), "no case for %s", method);
+    requireSame(tested, twin, operand, roundings(operand));
+  }
+
+  private static void requireSame(Case tested, Device twin, Operand operand, double roundings) {
     Tensor ours = on(Cpu.INSTANCE, tested, operand);
-    assertSame(ours, on(Nd4jDevice.INSTANCE, tested, operand), roundings);
+    assertSame(ours, on(twin, tested, operand), roundings);
   }
 
   private static Tensor on(Device device, Case tested, Operand operand) {
@@ -557,23 +580,34 @@ class KernelsTest {
   @AddLifecycleHook(NeedsCpu.class)
   @Property(tries = 1)
   void matmul_sizesOfEveryRoute_bothDevices_giveTheSame(@ForAll long seed) {
+    requireSameProducts(Nd4jDevice.INSTANCE, seed);
+  }
+
+  @AddLifecycleHook(NeedsCpu.class)
+  @AddLifecycleHook(CudaStandIn.Needed.class)
+  @Property(tries = 1)
+  void matmul_sizesOfEveryRoute_onCuda_givesTheSame(@ForAll long seed) {
+    requireSameProducts(Cuda.of(0), seed);
+  }
+
+  private static void requireSameProducts(Device twin, long seed) {
     SplittableRandom random = new SplittableRandom(seed);
     for (int[] size : SIZES) {
       for (int rows : ROWS) {
         if ((long) rows * size[0] * size[1] <= MOST_PRODUCTS) {
-          requireSameProducts(1, 1, rows, size[0], size[1], random);
+          requireSameProducts(twin, 1, 1, rows, size[0], size[1], random);
         }
       }
     }
     for (int rows : ROWS) {
-      requireSameProducts(3, 3, rows, 65, 130, random);
-      requireSameProducts(3, 1, rows, 130, 65, random);
+      requireSameProducts(twin, 3, 3, rows, 65, 130, random);
+      requireSameProducts(twin, 3, 1, rows, 130, 65, random);
     }
   }
 
   /** Of small whole numbers, so that products are exact in whatever order they are summed. */
   private static void requireSameProducts(
-      int batch, int rightBatch, int m, int n, int k, SplittableRandom random) {
+      Device twin, int batch, int rightBatch, int m, int n, int k, SplittableRandom random) {
     double[] lefts = wholeNumbers(batch * m * k, random);
     double[] rights = wholeNumbers(rightBatch * k * n, random);
     int spaced = random.nextInt(256); // a bit for each layout
@@ -591,7 +625,7 @@ class KernelsTest {
                     }
                   });
       List<double[]> ours = products.apply(Cpu.INSTANCE);
-      List<double[]> theirs = products.apply(Nd4jDevice.INSTANCE);
+      List<double[]> theirs = products.apply(twin);
       for (int bits = 0; bits < ours.size(); bits++) {
         String what = dtype + " " + List.of(batch, rightBatch, m, n, k, bits, spaced);
         assertArrayEquals(theirs.get(bits), ours.get(bits), what);
@@ -634,6 +668,17 @@ class KernelsTest {
   @AddLifecycleHook(NeedsCpu.class)
   @Example
   void softmax_oddRows_bothDevices_giveTheSame() {
+    requireSameSoftmaxOfOddRows(Nd4jDevice.INSTANCE);
+  }
+
+  @AddLifecycleHook(NeedsCpu.class)
+  @AddLifecycleHook(CudaStandIn.Needed.class)
+  @Example
+  void softmax_oddRows_onCuda_givesTheSame() {
+    requireSameSoftmaxOfOddRows(Cuda.of(0));
+  }
+
+  private static void requireSameSoftmaxOfOddRows(Device twin) {
     double hidden = Double.NEGATIVE_INFINITY;
     double[] rows = {
       hidden, 1, 2, hidden, hidden, hidden, Double.NaN, 1, 2, 1e30, 1e30, -1e30, 0, -200, -90
@@ -651,6 +696,7 @@ class KernelsTest {
               return Tensor.concat(0, List.of(softmax, logarithms));
             };
           },
+          twin,
           operand,
           ROUNDINGS);
     }
