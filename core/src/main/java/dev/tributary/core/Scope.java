@@ -111,6 +111,14 @@ public final class Scope implements AutoCloseable {
     return device.limitBytes() - device.usedBytes();
   }
 
+  /**
+   * {@return how many elements a product should have that is made, looked at and forgotten: as many
+   * as stay in the caches of a processor, or keep a GPU busy}
+   */
+  public static int tile() {
+    return Device.current().tile();
+  }
+
   /** Gives the memory that waits for new tensors back to the operating system. */
   public static void releaseUnused() {
     Device.current().trim();
