@@ -84,7 +84,8 @@ public final class EdgeSearch {
    * @param edges how an edge is defined
    */
   public static EdgeSearch of(EdgeAttribution edges) {
-    return new EdgeSearch(edges, NodeFilter.ALL, NodeFilter.ALL, 0, NormJoin.Steps.ofDevice(), Optional.empty());
+    return new EdgeSearch(
+        edges, NodeFilter.ALL, NodeFilter.ALL, 0, NormJoin.Steps.ofDevice(), Optional.empty());
   }
 
   /**

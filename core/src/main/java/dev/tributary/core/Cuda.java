@@ -224,10 +224,7 @@ final class Cuda extends Device {
   int[] read(long from, int count) {
     int[] values = new int[count];
     copyOut(
-        from,
-        count,
-        Integer.BYTES,
-        (source, done, n) -> source.asIntBuffer().get(values, done, n));
+        from, count, Integer.BYTES, (source, done, n) -> source.asIntBuffer().get(values, done, n));
     return values;
   }
 

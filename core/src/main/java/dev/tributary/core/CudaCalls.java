@@ -422,10 +422,10 @@ final class CudaCalls {
         checkCompiled(result, new String(log, StandardCharsets.UTF_8).replace("\0", "").strip());
       }
       checkCompiled(nvrtcGetCUBINSize(program, size), "");
-      byte[] result1 = new byte[(int) size.get()];
-      checkCompiled(nvrtcGetCUBIN(program, result1), "");
+      byte[] cubin = new byte[(int) size.get()];
+      checkCompiled(nvrtcGetCUBIN(program, cubin), "");
       nvrtcDestroyProgram(program);
-      return result1;
+      return cubin;
     }
   }
 
