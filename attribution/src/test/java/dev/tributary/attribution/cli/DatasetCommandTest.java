@@ -274,7 +274,7 @@ class DatasetCommandTest {
     Output text = Output.of("evaluate", file.toString(), "--scores", scores.toString());
     assertTrue(text.out.contains("CPR"), text.out);
     Output named =
-        Output.of("circuit", file.toString(), "--scores", scores.toString(), "--greedy", "9");
+        Output.of("circuit", file.toString(), "--scores", scores.toString(), "--top", "9", "--greedy");
     assertTrue(named.out.contains("of the rest (complete)"), named.out);
   }
 
