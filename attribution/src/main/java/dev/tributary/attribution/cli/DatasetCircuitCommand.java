@@ -12,6 +12,7 @@ import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.core.Scope;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -81,6 +82,8 @@ final class DatasetCircuitCommand implements Callable<Integer> {
   @Option(names = "--out", paramLabel = "FILE", description = "Write the circuit as JSON.")
   private Optional<Path> file = Optional.empty();
 
+  @Mixin private final PageOption page = new PageOption();
+
   @Option(names = "--json", description = "Print one JSON object.")
   private boolean json;
 
@@ -142,32 +145,37 @@ final class DatasetCircuitCommand implements Callable<Integer> {
       }
       CircuitTotals totals =
           DatasetOptions.totals(data, circuits, leftOut, progress.within(Phase.PAIRS));
-      tested =
-          new Tested(data.called(), data.measure(), chosen.size(), circuits, totals, compared);
+      tested = new Tested(data.called(), data.measure(), chosen.size(), circuits, totals, compared);
       if (file.isPresent()) {
         DatasetScoreCommand.write(file.get(), ScoreFile.of(data.called(), pruned));
       }
     }
     out.print(json ? DatasetReport.json(tested) : DatasetReport.of(tested));
+    List<String> answers = new ArrayList<>();
+    if (choice.scores().isPresent()) {
+      answers.add(Files.readString(choice.scores().get()));
+    }
+    answers.add(ScoreFile.of(tested.called(), tested.circuit()));
+    answers.add(DatasetReport.json(tested));
+    page.write(answers, err);
     DatasetOptions.told(leftOut).forEach(err::println);
     return ExitCode.OK;
   }
 
   private void requireOptions() {
+    page.requireWritable();
     boolean byScores = choice.scores().isPresent();
     requireArgument(
         byScores != circuit.isPresent(),
         "a circuit is chosen by --scores, or named by --circuit: one of the two");
     requireArgument(
-        byScores
-            ? top.isPresent() != threshold.isPresent()
-            : top.isEmpty() && threshold.isEmpty(),
+        byScores ? top.isPresent() != threshold.isPresent() : top.isEmpty() && threshold.isEmpty(),
         "--scores are followed by one of --top and --threshold, --circuit by none");
     requireArgument(
-        !choice.isGreedy() || top.isPresent(), "--greedy goes with --top, which says how many edges");
+        !choice.isGreedy() || top.isPresent(),
+        "--greedy goes with --top, which says how many edges");
     file.ifPresent(path -> CircuitOutputs.requireWritable("--out", path.toString()));
-    top.ifPresent(
-        count -> requireArgument(count >= 1, "%d edges, it must be 1 or more", count));
+    top.ifPresent(count -> requireArgument(count >= 1, "%d edges, it must be 1 or more", count));
   }
 
   private ComponentCircuit chosen(ComponentGraph graph) throws IOException {

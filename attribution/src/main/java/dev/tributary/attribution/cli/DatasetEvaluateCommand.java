@@ -12,6 +12,7 @@ import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.core.Scope;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -51,6 +52,8 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
       description = "Shares of all edges, ascending. Default: those of the benchmark, .001 to 1.")
   private List<Double> fractions = FaithfulnessCurve.FRACTIONS;
 
+  @Mixin private final PageOption page = new PageOption();
+
   @Option(names = "--json", description = "Print one JSON object.")
   private boolean json;
 
@@ -79,6 +82,7 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    page.requireWritable();
     requireArgument(choice.scores().isPresent(), "circuits are chosen by --scores FILE");
     for (double fraction : fractions) {
       requireArgument(
@@ -107,6 +111,8 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
       curve = new Curve(data.called(), data.measure(), fractions, chosen, circuits, totals);
     }
     out.print(json ? DatasetReport.json(curve) : DatasetReport.of(curve));
+    page.write(
+        List.of(Files.readString(choice.scores().orElseThrow()), DatasetReport.json(curve)), err);
     DatasetOptions.told(leftOut).forEach(err::println);
     return ExitCode.OK;
   }

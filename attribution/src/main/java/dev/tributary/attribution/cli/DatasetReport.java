@@ -202,7 +202,8 @@ final class DatasetReport {
 
   private void truth(Truth truth) {
     List<String> pieces = new ArrayList<>();
-    pieces.add(String.format(Locale.ROOT, "Of the %,d edges that are known to matter", truth.edges()));
+    pieces.add(
+        String.format(Locale.ROOT, "Of the %,d edges that are known to matter", truth.edges()));
     pieces.add("it has " + Table.percent(truth.recall()) + " (recall);");
     pieces.add("of its own edges " + Table.percent(truth.precision()) + " are among them");
     pieces.add("(precision)" + (truth.ranked().isPresent() ? ";" : ""));
@@ -276,8 +277,7 @@ final class DatasetReport {
 
   /** A number, or nothing where there is none. */
   private static void put(ObjectNode json, String name, double number) {
-    json.set(
-        name, Double.isNaN(number) ? NullNode.getInstance() : DoubleNode.valueOf(number));
+    json.set(name, Double.isNaN(number) ? NullNode.getInstance() : DoubleNode.valueOf(number));
   }
 
   private static ObjectNode begun(
@@ -321,7 +321,8 @@ final class DatasetReport {
             number(totals.full()) + " of the model,",
             number(totals.empty()) + " of no edges"));
     Table table = new Table(1);
-    table.row("share", "edges", "on paths", "metric", "faithful", LEVEL + " from", "to", "complete");
+    table.row(
+        "share", "edges", "on paths", "metric", "faithful", LEVEL + " from", "to", "complete");
     for (int i = 0; i < curve.fractions().size(); i++) {
       Interval interval = totals.interval(i, CONFIDENCE);
       table.row(

@@ -128,9 +128,8 @@ public final class ComponentGraph {
    * @throws IllegalArgumentException if there is none
    */
   public int number(Edge edge) {
-    Integer number = numbers.get(edge.toString());
-    requireArgument(
-        number != null && edges.get(number).equals(edge), "there is no edge %s", edge);
+    int number = numbers.getOrDefault(edge.toString(), -1);
+    requireArgument(number >= 0 && edges.get(number).equals(edge), "there is no edge %s", edge);
     return number;
   }
 
@@ -141,8 +140,8 @@ public final class ComponentGraph {
    * @throws IllegalArgumentException if there is none
    */
   public Edge edge(String name) {
-    Integer number = numbers.get(name);
-    requireArgument(number != null, "there is no edge %s", name);
+    int number = numbers.getOrDefault(name, -1);
+    requireArgument(number >= 0, "there is no edge %s", name);
     return edges.get(number);
   }
 

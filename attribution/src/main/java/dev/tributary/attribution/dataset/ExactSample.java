@@ -98,7 +98,10 @@ public final class ExactSample {
    * @param exact mean of what really happens
    */
   public record Compared(int edge, double estimate, double exact) {
-    /** {@return the estimate over what really happens: 1 if it is right, negative if it has the wrong sign} */
+    /**
+     * {@return the estimate over what really happens: 1 if it is right, negative if it has the
+     * wrong sign}
+     */
     public double ratio() {
       return estimate / exact;
     }

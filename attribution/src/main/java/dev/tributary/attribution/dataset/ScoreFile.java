@@ -201,9 +201,9 @@ public final class ScoreFile {
   /**
    * {@return a circuit}
    *
-   * @param file as {@link #of(String, ComponentCircuit)} writes it, or a list of names of edges such
-   *     as {@code m0->a1.h3<q>}: an array in JSON, or the columns {@code source} and {@code reader}
-   *     of a table ({@code .csv}, {@code .tsv}, {@code .jsonl})
+   * @param file as {@link #of(String, ComponentCircuit)} writes it, or a list of names of edges
+   *     such as {@code m0->a1.h3<q>}: an array in JSON, or the columns {@code source} and {@code
+   *     reader} of a table ({@code .csv}, {@code .tsv}, {@code .jsonl})
    * @param graph of the model
    * @throws IOException if it is no such file, or the model lacks an edge of it
    */
