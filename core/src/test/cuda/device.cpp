@@ -53,15 +53,14 @@ State& state() {
 
 thread_local int current = -1;
 
-void guard(char* at) {
-  for (size_t i = 0; i < GUARD; i += sizeof GUARDED) memcpy(at + i, &GUARDED, sizeof GUARDED);
+const std::vector<unsigned short>& guards() {
+  static const std::vector<unsigned short>& guards = *new std::vector<unsigned short>(GUARD / sizeof GUARDED, GUARDED);
+  return guards;
 }
 
-bool intact(const char* at) {
-  for (size_t i = 0; i < GUARD; i += sizeof GUARDED)
-    if (memcmp(at + i, &GUARDED, sizeof GUARDED)) return false;
-  return true;
-}
+void guard(char* at) { memcpy(at, guards().data(), GUARD); }
+
+bool intact(const char* at) { return memcmp(at, guards().data(), GUARD) == 0; }
 
 // Says it once: the guards are made whole again.
 Code checkGuards(char* at, const Allocation& allocation) {

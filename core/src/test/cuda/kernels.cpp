@@ -51,7 +51,7 @@ struct Thread {
   unsigned turn;
 };
 
-constexpr size_t STACK = 65536 + 192;  // no multiple of a page, so that stacks share no line of the cache
+constexpr size_t STACK = 16384 + 192;  // no multiple of a page, so that stacks share no line of the cache
 Thread threads[BLOCK];
 alignas(64) char stacks[BLOCK][STACK];
 void* scheduler;

@@ -131,7 +131,8 @@ public record Bias(BiasPart part, int layer, int token) implements Source {
     public NodeArray products(GradientReader gradient) {
       Transformer model = gradient.run().model();
       Tensor rows = gradient.rows(of(model).outlet());
-      return NodeArray.of(this, rows.times(row(model)).sum(-1), gradient.from());
+      Tensor bias = of(model).bias().orElseThrow();
+      return NodeArray.of(this, bias.rowDots(rows), gradient.from());
     }
 
     @Override

@@ -28,8 +28,6 @@ import java.util.concurrent.CancellationException;
  * @see <a href="https://arxiv.org/abs/2310.10348">Syed et al. 2023, eq. 2</a>
  */
 public final class EdgeSearch {
-  private static final NormJoin.Steps STEPS = new NormJoin.Steps(1 << 18, 1 << 24, 1 << 22);
-
   /** An edge and its number. */
   public record EdgeScore(Source source, Target target, double score) {
     @Override
@@ -86,7 +84,8 @@ public final class EdgeSearch {
    * @param edges how an edge is defined
    */
   public static EdgeSearch of(EdgeAttribution edges) {
-    return new EdgeSearch(edges, NodeFilter.ALL, NodeFilter.ALL, 0, STEPS, Optional.empty());
+    return new EdgeSearch(
+        edges, NodeFilter.ALL, NodeFilter.ALL, 0, NormJoin.Steps.ofDevice(), Optional.empty());
   }
 
   /**

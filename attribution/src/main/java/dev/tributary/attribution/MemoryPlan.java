@@ -22,8 +22,8 @@ import java.util.WeakHashMap;
 import java.util.concurrent.ConcurrentHashMap;
 
 /**
- * How much off-heap memory a model and its runs need, said before any of it is asked for: all of it
- * is done on {@link Shapes}.
+ * How much memory a model and its runs need on the device of this thread, said before any of it is
+ * asked for: all of it is done on {@link Shapes}.
  *
  * @param weights of the model, bytes
  * @param recording what one run of {@link NodeAttribution#sites} records, and what its derivative

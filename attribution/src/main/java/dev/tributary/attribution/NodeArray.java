@@ -1,5 +1,6 @@
 package dev.tributary.attribution;
 
+import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.core.TopK;
@@ -97,8 +98,12 @@ public final class NodeArray {
       int rows = values.shape().length() / columns;
       Tensor flat = values.reshape(rows, columns);
       double[] none = new double[columns];
-      for (int position : flat.reaching(new double[rows], none, largest.least())) {
-        rank(largest, position, flat.get(position / columns, position % columns));
+      int[] found = flat.reaching(new double[rows], none, largest.least());
+      try (Scope scope = Scope.open()) {
+        double[] numbers = values.reshape(values.shape().length()).gather(0, found).toDoubles();
+        for (int i = 0; i < found.length; i++) {
+          rank(largest, found[i], numbers[i]);
+        }
       }
       return;
     }

@@ -54,7 +54,13 @@ final class NormJoin {
    * @param writes bytes of these
    * @param directions bytes of these
    */
-  record Steps(int elements, long writes, long directions) {}
+  record Steps(int elements, long writes, long directions) {
+    /** As suits products that are made, looked at and forgotten. */
+    static Steps ofDevice() {
+      int elements = Scope.tile();
+      return new Steps(elements, 64L * elements, 16L * elements);
+    }
+  }
 
   NormJoin(
       Run run,

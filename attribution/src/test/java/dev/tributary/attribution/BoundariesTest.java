@@ -32,6 +32,26 @@ class BoundariesTest {
           .dependOnClassesThat()
           .resideInAnyPackage("org.nd4j..", "org.bytedeco..");
 
+  /** What runs without ND4J on the class path must not name it. */
+  @ArchTest
+  static final ArchRule ND4J_IS_KNOWN_TO_ITS_DEVICE_ALONE =
+      noClasses()
+          .that()
+          .haveNameNotMatching(".*\\.Nd4j(Device|Kernels)(\\$.*)?")
+          .should()
+          .dependOnClassesThat()
+          .resideInAPackage("org.nd4j..");
+
+  /** To call a function that the installed CUDA lacks ends the process. */
+  @ArchTest
+  static final ArchRule CUDA_IS_CALLED_IN_ONE_PLACE =
+      noClasses()
+          .that()
+          .haveNameNotMatching(".*\\.CudaCalls(\\$.*)?")
+          .should()
+          .dependOnClassesThat()
+          .resideInAPackage("org.bytedeco.cuda..");
+
   @ArchTest
   static final ArchRule PACKAGES_HAVE_NO_CYCLES =
       slices().matching("dev.tributary.(**)").should().beFreeOfCycles();

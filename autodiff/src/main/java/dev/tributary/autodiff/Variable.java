@@ -561,11 +561,9 @@ public final class Variable {
         y,
         along(
             this,
-            () -> {
-              Tensor divisor = y.times(n);
-              return new Rule(
-                  u -> value.rowDots(u).over(divisor), v -> value.times(v.over(divisor)));
-            }));
+            () ->
+                new Rule(
+                    u -> value.rowDots(u).over(y.times(n)), v -> value.times(v.over(y.times(n))))));
   }
 
   /**
@@ -587,19 +585,14 @@ public final class Variable {
     return derived(
         "rescaled",
         y,
-        along(
-            this,
-            () -> {
-              Tensor none = bias.times(0);
-              return Rule.selfAdjoint(u -> u.rescaled(scale.value, gain, none));
-            }),
+        along(this, () -> Rule.selfAdjoint(u -> u.rescaled(scale.value, gain, bias.times(0)))),
         along(
             scale,
             () -> {
-              Tensor divisor = scale.value.square().negate();
+              Supplier<Tensor> divisor = () -> scale.value.square().negate();
               return new Rule(
-                  u -> value.times(gain).times(u.over(divisor)),
-                  v -> value.times(gain).rowDots(v).over(divisor));
+                  u -> value.times(gain).times(u.over(divisor.get())),
+                  v -> value.times(gain).rowDots(v).over(divisor.get()));
             }));
   }
 

@@ -531,7 +531,7 @@ final class CpuKernels implements Kernels {
     int longer = Math.max(m, n);
     Workers.run(
         count,
-        count < Workers.THREADS ? 0 : count * work,
+        count < Workers.available() ? 0 : count * work,
         (first, last) -> {
           for (int i = first; i < last; i++) {
             Matrix a =
@@ -575,7 +575,7 @@ final class CpuKernels implements Kernels {
     int strips = (longer + STRIP - 1) / STRIP;
     long work = (long) m * n * k / PRODUCTS_PER_OPERATION;
     int count = out.shape().subShape(0, out.shape().rank() - 2).length();
-    int products = Workers.pieces(count, count < Workers.THREADS ? 0 : count * work);
+    int products = Workers.pieces(count, count < Workers.available() ? 0 : count * work);
     int pieces = Workers.pieces(strips, work);
     IntStream each =
         IntStream.range(0, pieces)

@@ -25,6 +25,8 @@ final class Cuda extends Device {
 
   private static final int PIECE = 1 << 18;
 
+  private static final int TILE = 1 << 24;
+
   private final CudaCalls calls;
   private final CudaKernels kernels;
   private final CudaCalls.Pinned staging;
@@ -108,6 +110,11 @@ final class Cuda extends Device {
   @Override
   int piece() {
     return PIECE;
+  }
+
+  @Override
+  int tile() {
+    return TILE;
   }
 
   /** {@return how often numbers passed between this GPU and the machine} */
@@ -217,10 +224,7 @@ final class Cuda extends Device {
   int[] read(long from, int count) {
     int[] values = new int[count];
     copyOut(
-        from,
-        count,
-        Integer.BYTES,
-        (source, done, n) -> source.asIntBuffer().get(values, done, n));
+        from, count, Integer.BYTES, (source, done, n) -> source.asIntBuffer().get(values, done, n));
     return values;
   }
 

@@ -1,6 +1,7 @@
 package dev.tributary.core;
 
 import static dev.tributary.core.Checks.requireArgument;
+import static dev.tributary.core.Checks.requirePresent;
 import static dev.tributary.core.Checks.requireState;
 import static org.bytedeco.cuda.global.cublas.CUBLAS_COMPUTE_32F;
 import static org.bytedeco.cuda.global.cublas.CUBLAS_COMPUTE_32F_PEDANTIC;
@@ -101,7 +102,8 @@ final class CudaCalls {
   private final CUstream_st stream = new CUstream_st();
   private final cublasContext blas = new cublasContext();
   private final Map<DType, CUmod_st> modules = new EnumMap<>(DType.class);
-  private final Map<DType, Map<String, CUfunc_st>> functions = new EnumMap<>(DType.class);
+  private final Map<DType, Map<String, CUfunc_st>> functions =
+      Map.of(DType.FLOAT, new ConcurrentHashMap<>(), DType.DOUBLE, new ConcurrentHashMap<>());
   private final ThreadLocal<Launch> launches = ThreadLocal.withInitial(Launch::new);
 
   /**
@@ -378,17 +380,18 @@ final class CudaCalls {
   }
 
   private CUfunc_st function(DType dtype, String kernel) {
-    Map<String, CUfunc_st> known = functions.get(dtype);
-    CUfunc_st function = known == null ? null : known.get(kernel);
-    return function != null ? function : findFunction(dtype, kernel);
+    Map<String, CUfunc_st> known = requirePresent(functions.get(dtype), "no kernels of %s", dtype);
+    CUfunc_st function = known.get(kernel);
+    return function != null ? function : findFunction(dtype, kernel, known);
   }
 
-  private synchronized CUfunc_st findFunction(DType dtype, String kernel) {
+  private synchronized CUfunc_st findFunction(
+      DType dtype, String kernel, Map<String, CUfunc_st> known) {
     choose();
     CUmod_st module = modules.computeIfAbsent(dtype, this::module);
     CUfunc_st function = new CUfunc_st();
     check(cuModuleGetFunction(function, module, kernel), "find " + kernel);
-    functions.computeIfAbsent(dtype, type -> new ConcurrentHashMap<>()).put(kernel, function);
+    known.put(kernel, function);
     return function;
   }
 
@@ -422,10 +425,10 @@ final class CudaCalls {
         checkCompiled(result, new String(log, StandardCharsets.UTF_8).replace("\0", "").strip());
       }
       checkCompiled(nvrtcGetCUBINSize(program, size), "");
-      byte[] result1 = new byte[(int) size.get()];
-      checkCompiled(nvrtcGetCUBIN(program, result1), "");
+      byte[] cubin = new byte[(int) size.get()];
+      checkCompiled(nvrtcGetCUBIN(program, cubin), "");
       nvrtcDestroyProgram(program);
-      return result1;
+      return cubin;
     }
   }
 

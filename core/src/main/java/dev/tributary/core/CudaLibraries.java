@@ -131,7 +131,8 @@ final class CudaLibraries {
       cause = cause.getCause();
     }
     String said = String.valueOf(cause.getMessage());
-    String message = said.substring(said.lastIndexOf('/') + 1);
+    String message =
+        said.substring(said.lastIndexOf('/') + 1).replaceFirst("^libjni\\w+\\.so: ", "");
     if (cause instanceof ClassNotFoundException) {
       return "this build holds no calls of CUDA";
     }

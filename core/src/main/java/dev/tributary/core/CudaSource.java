@@ -20,7 +20,7 @@ import java.util.List;
  * of.
  *
  * @param text CUDA C++
- * @param options of the compiler
+ * @param flags of the compiler
  */
 record CudaSource(String text, List<String> flags) {
   static final String FILE = "kernels.cu";

@@ -34,6 +34,8 @@ public abstract class Device {
 
   private static final int PIECE = 4096;
 
+  private static final int TILE = 1 << 18;
+
   /** The device of tensors that are made of nothing else, where a thread has another than most. */
   private static final ThreadLocal<@Nullable Device> CURRENT = new ThreadLocal<>();
 
@@ -203,6 +205,11 @@ public abstract class Device {
 
   /** {@return how many bytes this process may hold here} */
   abstract long limitBytes();
+
+  /** See {@link Scope#tile}. */
+  int tile() {
+    return TILE;
+  }
 
   /** {@return how many numbers are passed to and from tensors at a time} */
   int piece() {

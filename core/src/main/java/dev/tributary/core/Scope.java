@@ -69,21 +69,18 @@ public final class Scope implements AutoCloseable {
     return LIVE.get();
   }
 
-  /**
-   * {@return bytes of off-heap memory that tensors hold, or that wait for the next ones, in all
-   * threads}
-   */
+  /** {@return bytes of memory that tensors hold, or that wait for the next ones, in all threads} */
   public static long reservedBytes() {
     return Device.current().reservedBytes();
   }
 
   /**
-   * Refuses work that this machine has no memory for, before it is begun.
+   * Refuses work that there is no memory for, before it is begun.
    *
-   * @param bytes off-heap, beyond what tensors hold now; not asked for where work is only {@link
+   * @param bytes beyond what tensors hold now; not asked for where work is only {@link
    *     Shapes#measure measured}
    * @param what needs them, for the message
-   * @throws IllegalArgumentException if this process cannot have so many
+   * @throws IllegalArgumentException if there are not so many
    */
   public static void requireRoom(LongSupplier bytes, String what) {
     Device device = Device.current();
@@ -95,20 +92,26 @@ public final class Scope implements AutoCloseable {
     long room = roomBytes();
     requireArgument(
         needed <= room,
-        "%s needs %.1f GB of memory, and there is room for %.1f GB beside the %.1f GB in use",
+        "%s needs %.1f GB of memory on %s, and there is room for %.1f GB beside the %.1f GB in use",
         what,
         needed / 1e9,
+        device,
         Math.max(0, room) / 1e9,
         used / 1e9);
   }
 
-  /**
-   * {@return how many bytes of off-heap memory this process may still hold beyond what tensors hold
-   * now}
-   */
+  /** {@return how many bytes tensors may still hold beyond what they hold now} */
   public static long roomBytes() {
     Device device = Device.current();
     return device.limitBytes() - device.usedBytes();
+  }
+
+  /**
+   * {@return how many elements a product should have that is made, looked at and forgotten: as many
+   * as stay in the caches of a processor, or keep a GPU busy}
+   */
+  public static int tile() {
+    return Device.current().tile();
   }
 
   /** Gives the memory that waits for new tensors back to the operating system. */

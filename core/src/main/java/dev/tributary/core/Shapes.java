@@ -66,6 +66,11 @@ public final class Shapes extends Device {
   }
 
   @Override
+  int tile() {
+    return planned.tile();
+  }
+
+  @Override
   Block make(Size size) {
     return new Nothing(size);
   }

@@ -5,6 +5,7 @@ import static dev.tributary.core.Checks.requireArgument;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -15,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * <p>A worker that has nothing to do looks out for work for a moment before it sleeps: waking a
  * thread takes longer than most kernels.
  */
-final class Workers {
+public final class Workers {
   private static final String PROPERTY = "tributary.threads";
 
   /** Threads that compute together, the one that asks among them. */
@@ -26,6 +27,8 @@ final class Workers {
 
   private static final long NANOS_AWAKE = 500_000;
 
+  private static final ThreadLocal<Boolean> ALONE = ThreadLocal.withInitial(() -> false);
+
   /** Looks at a clock or at the scheduler are dear: one for so many at the job. */
   private static final int LOOKS = 64;
 
@@ -34,6 +37,24 @@ final class Workers {
   private static volatile @Nullable Job job;
 
   private Workers() {}
+
+  /**
+   * {@return what code returns, computed on this thread alone and in one piece} For callers with a
+   * thread for each core: the other threads are left to them, and results do not depend on how many
+   * processors there are.
+   *
+   * @param code what is done meanwhile
+   * @param <T> type of its result
+   */
+  public static <T> T alone(Supplier<T> code) {
+    boolean before = ALONE.get();
+    ALONE.set(true);
+    try {
+      return code.get();
+    } finally {
+      ALONE.set(before);
+    }
+  }
 
   private static int threads() {
     int processors = Runtime.getRuntime().availableProcessors();
@@ -90,7 +111,12 @@ final class Workers {
 
   /** {@return in how many pieces so much work is done} */
   static int pieces(int units, long work) {
-    return work < LEAST_WORK ? 1 : Math.min(units, THREADS);
+    return work < LEAST_WORK ? 1 : Math.min(units, available());
+  }
+
+  /** {@return how many threads compute together for this one} */
+  static int available() {
+    return ALONE.get() ? 1 : THREADS;
   }
 
   /** {@return the first of the units of a piece} */

@@ -7,10 +7,10 @@
  * devices are
  *
  * <ul>
- *   <li>{@code Cpu} with {@code CpuKernels}: plain Java over {@code Rows} of one type, which {@code
- *       Workers} share. {@code FloatRows} is the text of both types; their own are {@code
- *       FloatNumerics} and {@code FloatProducts} (which way a matrix product goes: {@code OneDnn}
- *       or BLAS), and the same for {@code double};
+ *   <li>{@code Cpu} with {@code CpuKernels}: plain Java over {@code Rows} of one type, which {@link
+ *       dev.tributary.core.Workers} share. {@code FloatRows} is the text of both types; their own
+ *       are {@code FloatNumerics} and {@code FloatProducts} (which way a matrix product goes:
+ *       {@code OneDnn} or BLAS), and the same for {@code double};
  *   <li>{@code Nd4jDevice} with {@code Nd4jKernels}: chains of ND4J operations, wherever ND4J
  *       computes. On the CPU it is the twin that tests compare with;
  *   <li>{@link dev.tributary.core.Shapes}, which has no memory and counts what the others would

@@ -102,25 +102,42 @@ struct Curve {
   T value, slope;
 };
 
-__device__ __forceinline__ T sigmoid(T x) { return 1 / (1 + exp(-x)); }
+// The logistic function, and 1 less it without cancellation.
+struct Logistic {
+  T value, rest;
+};
 
-// x s(x), where the slope of s is s (1 - s) times that of its argument
-__device__ __forceinline__ Curve gated(T x, T s, T steepness) {
-  T bend = s * (1 - s);
-  return {x * s, bend == 0 ? s : s + x * bend * steepness};
+__device__ __forceinline__ Logistic logistic(T x) {
+  T small = exp(-fabs(x)), large = 1 / (1 + small);
+  small *= large;
+  return x < 0 ? Logistic{small, large} : Logistic{large, small};
 }
 
-__device__ __forceinline__ Curve silu(T x) { return gated(x, sigmoid(x), 1); }
+// x s, where the slope of s is s (1 - s) times the steepness
+__device__ __forceinline__ Curve gated(T x, Logistic s, T steepness) {
+  T bend = s.value * s.rest;
+  return {x * s.value, bend == 0 ? s.value : s.value + x * bend * steepness};
+}
+
+__device__ __forceinline__ Curve silu(T x) { return gated(x, logistic(x), 1); }
 
 __device__ __forceinline__ Curve gelu(T x) {
   const T c = (T)1.59576912160573071, e = (T)0.044715;  // 2 sqrt(2 / pi)
-  return gated(x, sigmoid(c * (x + e * x * x * x)), c * (1 + 3 * e * x * x));
+  return gated(x, logistic(c * (x + e * x * x * x)), c * (1 + 3 * e * x * x));
 }
 
+// What rounding takes from 1 / sqrt(2), and from x, is put back to first order.
 __device__ __forceinline__ Curve exactGelu(T x) {
-  T below = (T)0.5 * erfc(-x * (T)0.70710678118654752440);
+  const T root = (T)0.70710678118654752440;
+  const T lost = sizeof(T) == 4 ? (T)(0.70710678118654752440 - (double)(float)0.70710678118654752440)
+                                : (T)-4.8336466567264567e-17;
   T head = (T)__uint_as_float(__float_as_uint((float)x) & 0xfffff000u);  // its square is exact
-  T density = (T)0.39894228040143267794 * exp(-head * head / 2) * exp(-(x - head) * (x + head) / 2);
+  T density = x * x < 3000
+                  ? (T)0.39894228040143267794 * exp(-head * head / 2) * exp(-(x - head) * (x + head) / 2)
+                  : (T)0;
+  T z = -x * root;
+  T below = (T)0.5 * erfc(z);
+  if (density != 0) below -= (T)1.41421356237309504880 * density * (fma(-x, root, -z) - x * lost);
   return {x * below, density == 0 ? below : below + x * density};
 }
 

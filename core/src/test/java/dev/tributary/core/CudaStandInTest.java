@@ -46,13 +46,11 @@ class CudaStandInTest {
   private static final class Gpu {
     private static final Gpu[] ALL = {null, null};
 
-    final int index;
     final CUstream_st stream = new CUstream_st();
     final CUmod_st[] modules = {new CUmod_st(), new CUmod_st()};
     final cublasContext blas = new cublasContext();
 
     private Gpu(int index) {
-      this.index = index;
       ok(cudaSetDevice(index));
       ok(cuInit(0));
       ok(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking));
@@ -387,14 +385,12 @@ class CudaStandInTest {
 
   /** Matrices of small whole numbers, stored by columns: F32 (0), F64 (1) or BF16 (2). */
   private static final class Factor {
-    final int rows;
     final int leading;
     final long stride;
     final int kind;
     final double[] values;
 
     Factor(int rows, int columns, int kind, int count, Random random) {
-      this.rows = rows;
       this.kind = kind;
       this.leading = Math.max(1, rows + random.nextInt(2));
       this.stride = (long) leading * columns + random.nextInt(2);

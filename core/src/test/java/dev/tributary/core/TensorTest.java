@@ -1440,6 +1440,7 @@ class TensorTest {
     operations.put("rotated", x -> x.rotated(x.slice(1, 0, 512), other.slice(1, 0, 512), 512));
     operations.put(
         "gated", x -> x.gated(Activation.SILU, other).plus(other.gated(Activation.RELU, x)));
+    operations.put("to", x -> x.to(Device.cpu()));
     operations.put("sumTo", x -> x.sumTo(Shape.of(1024)));
     operations.put("matmul", square::matmul);
     operations.put(
@@ -1506,6 +1507,12 @@ class TensorTest {
     assertRefused(
         "spacedRows: [2, 3, 4] is not a matrix",
         () -> Tensor.zeros(DType.FLOAT, Shape.of(2, 3, 4)).spacedRows());
+  }
+
+  @Example
+  void to_sameDevice_isItself() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
+    assertSame(x, x.to(Device.current())); // between devices: DeviceTest
   }
 
   // ---- encoded -----------------------------------------------------------------------------

@@ -60,6 +60,26 @@ class WorkersTest {
     assertEquals(Workers.THREADS, shared.size());
   }
 
+  @Example
+  void alone_muchWork_isOnePieceOnThisThread() {
+    Thread own = Thread.currentThread();
+    Set<String> pieces =
+        Workers.alone(
+            () -> {
+              Workers.run(97, MUCH, (from, to) -> assertSame(own, Thread.currentThread()));
+              assertThrows(
+                  IllegalStateException.class,
+                  () -> Workers.alone(() -> rethrown(new IllegalStateException("no"))));
+              return pieces();
+            });
+    assertEquals(Set.of("0 to 97"), pieces);
+    assertEquals(Workers.THREADS, pieces().size());
+  }
+
+  private static int rethrown(RuntimeException failure) {
+    throw failure;
+  }
+
   private static Set<String> pieces() {
     Set<String> pieces = Collections.synchronizedSet(new TreeSet<>());
     Workers.run(97, MUCH, (from, to) -> pieces.add(from + " to " + to));

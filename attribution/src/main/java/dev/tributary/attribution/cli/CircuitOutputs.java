@@ -137,9 +137,11 @@ final class CircuitOutputs {
       out.print(summary);
     }
     html.filter(file -> !file.equals(STANDARD_OUTPUT))
-        .ifPresent(
-            file ->
-                err.println(
-                    "The circuit's page is " + Path.of(file).toAbsolutePath().normalize().toUri()));
+        .ifPresent(file -> err.println(told(Path.of(file))));
+  }
+
+  /** Where a page is. */
+  static String told(Path page) {
+    return "The page is " + page.toAbsolutePath().normalize().toUri();
   }
 }

@@ -4,20 +4,21 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.cli.DatasetOptions.Data;
 import dev.tributary.attribution.cli.TerminalProgress.Phase;
+import dev.tributary.attribution.dataset.Agreement;
 import dev.tributary.attribution.dataset.CircuitTotals;
 import dev.tributary.attribution.dataset.ComponentCircuit;
 import dev.tributary.attribution.dataset.ComponentGraph;
-import dev.tributary.attribution.dataset.Importance;
 import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.core.Scope;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
-import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -44,13 +45,13 @@ final class DatasetCircuitCommand implements Callable<Integer> {
 
   @Mixin private final DatasetOptions options = new DatasetOptions();
 
-  @Option(names = "--scores", paramLabel = "FILE", description = "Scores that score --out wrote.")
-  private Optional<Path> scores = Optional.empty();
+  @Mixin private final EdgeChoice choice = new EdgeChoice();
 
   @Option(
       names = "--circuit",
       paramLabel = "FILE",
-      description = "A circuit that --out wrote, in place of --scores.")
+      description =
+          "A circuit that --out wrote, or a list of edges as --truth has it, in place of --scores.")
   private Optional<Path> circuit = Optional.empty();
 
   @Option(
@@ -66,20 +67,12 @@ final class DatasetCircuitCommand implements Callable<Integer> {
   private Optional<Double> threshold = Optional.empty();
 
   @Option(
-      names = "--greedy",
-      paramLabel = "N",
+      names = "--truth",
+      paramLabel = "FILE",
       description =
-          "Choose so many edges, time after time the most important of those that lead to what has"
-              + " been chosen, beginning at the logits.")
-  private Optional<Integer> greedy = Optional.empty();
-
-  @Option(
-      names = "--importance",
-      paramLabel = "absolute|signed",
-      description =
-          "An edge is important if it moves the metric, or if the metric falls without it."
-              + " Default: absolute.")
-  private Importance importance = Importance.ABSOLUTE;
+          "Compare with the edges that are known to matter: a circuit that --out wrote, a JSON array"
+              + " of names such as \"m0->a1.h3<q>\", or a table with the columns source and reader.")
+  private Optional<Path> truth = Optional.empty();
 
   @Option(
       names = "--minimality",
@@ -88,6 +81,8 @@ final class DatasetCircuitCommand implements Callable<Integer> {
 
   @Option(names = "--out", paramLabel = "FILE", description = "Write the circuit as JSON.")
   private Optional<Path> file = Optional.empty();
+
+  @Mixin private final PageOption page = new PageOption();
 
   @Option(names = "--json", description = "Print one JSON object.")
   private boolean json;
@@ -109,11 +104,28 @@ final class DatasetCircuitCommand implements Callable<Integer> {
       String measure,
       int chosen,
       List<ComponentCircuit> circuits,
-      CircuitTotals totals) {
+      CircuitTotals totals,
+      Optional<Truth> truth) {
     ComponentCircuit circuit() {
       return circuits.get(0);
     }
   }
+
+  /**
+   * How a circuit agrees with the edges that matter.
+   *
+   * @param edges that matter
+   * @param ranked how scores rank all edges, if it was chosen by scores
+   */
+  record Truth(int edges, double precision, double recall, Optional<Ranked> ranked) {}
+
+  /**
+   * Areas under the receiver operating characteristic.
+   *
+   * @param byScore of the importance of mean scores
+   * @param byMagnitude of mean magnitudes
+   */
+  record Ranked(double byScore, double byMagnitude) {}
 
   @Override
   public Integer call() throws IOException {
@@ -125,46 +137,73 @@ final class DatasetCircuitCommand implements Callable<Integer> {
       Data data = options.open(progress);
       ComponentCircuit chosen = chosen(data.graph());
       ComponentCircuit pruned = chosen.pruned();
+      Optional<Truth> compared =
+          truth.isPresent() ? Optional.of(compared(pruned, truth.get())) : Optional.empty();
       List<ComponentCircuit> circuits = new ArrayList<>(List.of(pruned, pruned.complement()));
       if (minimality) {
         pruned.edges().forEach(edge -> circuits.add(pruned.without(edge)));
       }
       CircuitTotals totals =
           DatasetOptions.totals(data, circuits, leftOut, progress.within(Phase.PAIRS));
-      tested = new Tested(data.called(), data.measure(), chosen.size(), circuits, totals);
+      tested = new Tested(data.called(), data.measure(), chosen.size(), circuits, totals, compared);
       if (file.isPresent()) {
         DatasetScoreCommand.write(file.get(), ScoreFile.of(data.called(), pruned));
       }
     }
     out.print(json ? DatasetReport.json(tested) : DatasetReport.of(tested));
+    List<String> answers = new ArrayList<>();
+    if (choice.scores().isPresent()) {
+      answers.add(Files.readString(choice.scores().get()));
+    }
+    answers.add(ScoreFile.of(tested.called(), tested.circuit()));
+    answers.add(DatasetReport.json(tested));
+    page.write(answers, err);
     DatasetOptions.told(leftOut).forEach(err::println);
     return ExitCode.OK;
   }
 
   private void requireOptions() {
+    page.requireWritable();
+    boolean byScores = choice.scores().isPresent();
     requireArgument(
-        scores.isPresent() != circuit.isPresent(),
+        byScores != circuit.isPresent(),
         "a circuit is chosen by --scores, or named by --circuit: one of the two");
-    long ways = Stream.of(top, threshold, greedy).filter(Optional::isPresent).count();
     requireArgument(
-        ways == (scores.isPresent() ? 1 : 0),
-        "--scores are followed by one of --top, --threshold and --greedy, --circuit by none");
+        byScores ? top.isPresent() != threshold.isPresent() : top.isEmpty() && threshold.isEmpty(),
+        "--scores are followed by one of --top and --threshold, --circuit by none");
+    requireArgument(
+        !choice.isGreedy() || top.isPresent(),
+        "--greedy goes with --top, which says how many edges");
     file.ifPresent(path -> CircuitOutputs.requireWritable("--out", path.toString()));
-    Stream.of(top, greedy)
-        .flatMap(Optional::stream)
-        .forEach(count -> requireArgument(count >= 1, "%d edges, it must be 1 or more", count));
+    top.ifPresent(count -> requireArgument(count >= 1, "%d edges, it must be 1 or more", count));
   }
 
   private ComponentCircuit chosen(ComponentGraph graph) throws IOException {
     if (circuit.isPresent()) {
       return ScoreFile.circuit(circuit.get(), graph);
     }
-    double[] known = ScoreFile.scores(scores.orElseThrow(), graph);
-    if (threshold.isPresent()) {
-      return importance.above(graph, known, threshold.get());
+    double[] known = ScoreFile.scores(choice.scores().orElseThrow(), graph);
+    return threshold.isPresent()
+        ? choice.importance().above(graph, known, threshold.get())
+        : choice.of(graph, known, top.orElseThrow());
+  }
+
+  private Truth compared(ComponentCircuit own, Path file) throws IOException {
+    ComponentCircuit known = ScoreFile.circuit(file, own.graph());
+    Optional<Ranked> ranked = Optional.empty();
+    if (choice.scores().isPresent()) {
+      Path scores = choice.scores().get();
+      double[] importance =
+          Arrays.stream(ScoreFile.scores(scores, own.graph()))
+              .map(choice.importance()::of)
+              .toArray();
+      ranked =
+          Optional.of(
+              new Ranked(
+                  Agreement.auroc(importance, known),
+                  Agreement.auroc(ScoreFile.magnitudes(scores, own.graph()), known)));
     }
-    return top.isPresent()
-        ? importance.top(graph, known, top.get())
-        : importance.greedy(graph, known, greedy.orElseThrow());
+    return new Truth(
+        known.size(), Agreement.precision(own, known), Agreement.recall(own, known), ranked);
   }
 }

@@ -8,12 +8,11 @@ import dev.tributary.attribution.dataset.CircuitTotals;
 import dev.tributary.attribution.dataset.ComponentCircuit;
 import dev.tributary.attribution.dataset.ComponentGraph;
 import dev.tributary.attribution.dataset.FaithfulnessCurve;
-import dev.tributary.attribution.dataset.Importance;
 import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.core.Scope;
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.file.Path;
+import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -30,8 +29,10 @@ import picocli.CommandLine.Option;
     sortSynopsis = false,
     footer = {
       "",
-      "CPR is the area below the curve of faithfulness over the share of edges, CMD that between",
-      "the curve and 1, as the Mechanistic Interpretability Benchmark has them.",
+      "faithful: how much of the metric a circuit keeps, 1 if all. complete: how much what is left",
+      "of the model without it keeps, 0 if nothing.",
+      "CPR is the area below the curve of faithfulness over the share of edges, CMD that",
+      "between the curve and 1, as the Mechanistic Interpretability Benchmark has them.",
       "",
       "Example:",
       "  dataset evaluate pairs.jsonl --scores scores.json"
@@ -42,25 +43,7 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
 
   @Mixin private final DatasetOptions options = new DatasetOptions();
 
-  @Option(
-      names = "--scores",
-      paramLabel = "FILE",
-      required = true,
-      description = "Scores that score --out wrote.")
-  private Path scores = Path.of("");
-
-  @Option(
-      names = "--importance",
-      paramLabel = "absolute|signed",
-      description =
-          "An edge is important if it moves the metric, or if the metric falls without it."
-              + " Default: absolute.")
-  private Importance importance = Importance.ABSOLUTE;
-
-  @Option(
-      names = "--greedy",
-      description = "Choose edges back from the logits, instead of the most important ones of all.")
-  private boolean greedy;
+  @Mixin private final EdgeChoice choice = new EdgeChoice();
 
   @Option(
       names = "--fractions",
@@ -68,6 +51,8 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
       split = ",",
       description = "Shares of all edges, ascending. Default: those of the benchmark, .001 to 1.")
   private List<Double> fractions = FaithfulnessCurve.FRACTIONS;
+
+  @Mixin private final PageOption page = new PageOption();
 
   @Option(names = "--json", description = "Print one JSON object.")
   private boolean json;
@@ -77,7 +62,12 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
     this.err = err;
   }
 
-  /** Circuits of more and more edges, and how many of them were chosen. */
+  /**
+   * Circuits of more and more edges.
+   *
+   * @param chosen how many edges were chosen for each
+   * @param totals of the circuits, then of their complements
+   */
   record Curve(
       String called,
       String measure,
@@ -92,6 +82,8 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    page.requireWritable();
+    requireArgument(choice.scores().isPresent(), "circuits are chosen by --scores FILE");
     for (double fraction : fractions) {
       requireArgument(
           fraction >= 0 && fraction <= 1,
@@ -104,21 +96,23 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
         Scope scope = Scope.open()) {
       Data data = options.open(progress);
       ComponentGraph graph = data.graph();
-      double[] known = ScoreFile.scores(scores, graph);
+      double[] known = ScoreFile.scores(choice.scores().orElseThrow(), graph);
       List<ComponentCircuit> circuits = new ArrayList<>();
       List<Integer> chosen = new ArrayList<>();
       for (double fraction : fractions) {
         int count = FaithfulnessCurve.count(graph, fraction);
-        circuits.add(
-            (greedy ? importance.greedy(graph, known, count) : importance.top(graph, known, count))
-                .pruned());
+        circuits.add(choice.of(graph, known, count).pruned());
         chosen.add(count);
       }
+      List<ComponentCircuit> all = new ArrayList<>(circuits);
+      circuits.forEach(circuit -> all.add(circuit.complement()));
       CircuitTotals totals =
-          DatasetOptions.totals(data, circuits, leftOut, progress.within(Phase.PAIRS));
+          DatasetOptions.totals(data, all, leftOut, progress.within(Phase.PAIRS));
       curve = new Curve(data.called(), data.measure(), fractions, chosen, circuits, totals);
     }
     out.print(json ? DatasetReport.json(curve) : DatasetReport.of(curve));
+    page.write(
+        List.of(Files.readString(choice.scores().orElseThrow()), DatasetReport.json(curve)), err);
     DatasetOptions.told(leftOut).forEach(err::println);
     return ExitCode.OK;
   }

@@ -3,13 +3,18 @@ package dev.tributary.attribution.cli;
 import static dev.tributary.attribution.cli.Table.number;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.DoubleNode;
+import com.fasterxml.jackson.databind.node.NullNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.cli.DatasetCircuitCommand.Tested;
+import dev.tributary.attribution.cli.DatasetCircuitCommand.Truth;
 import dev.tributary.attribution.cli.DatasetEvaluateCommand.Curve;
 import dev.tributary.attribution.dataset.CircuitTotals;
 import dev.tributary.attribution.dataset.CircuitTotals.Interval;
 import dev.tributary.attribution.dataset.ComponentCircuit;
 import dev.tributary.attribution.dataset.EdgeTotals;
+import dev.tributary.attribution.dataset.ExactSample;
+import dev.tributary.attribution.dataset.ExactSample.Compared;
 import dev.tributary.attribution.dataset.FaithfulnessCurve;
 import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.core.TopK;
@@ -29,6 +34,9 @@ final class DatasetReport {
 
   /** Of what the model adds to the metric: an edge that changes less can be spared. */
   private static final double SPARED = 0.01;
+
+  /** Edges that are named whose scores are most wrong. */
+  private static final int MISJUDGED = 5;
 
   private final StringBuilder text = new StringBuilder();
 
@@ -87,6 +95,27 @@ final class DatasetReport {
               pieces.add("rank correlation " + correlation(sample.rankCorrelation()) + ".");
             });
     wrapped(pieces);
+    scored.sample().ifPresent(sample -> misjudged(scored, sample));
+  }
+
+  /** Where scores are most wrong. */
+  private void misjudged(ScoredPairs scored, ExactSample sample) {
+    List<Compared> worst = sample.worstFirst();
+    if (worst.isEmpty()) {
+      return;
+    }
+    line("");
+    line("Of these edges, where the score is farthest from what really happens");
+    Table table = new Table(1);
+    table.row("edge", "score", "really", "score / really");
+    for (Compared one : worst.subList(0, Math.min(MISJUDGED, worst.size()))) {
+      table.row(
+          scored.graph().edges().get(one.edge()).toString(),
+          number(one.estimate()),
+          number(one.exact()),
+          Double.isFinite(one.ratio()) ? number(one.ratio()) : "");
+    }
+    table.lines().forEach(this::line);
   }
 
   private static String correlation(double value) {
@@ -147,6 +176,7 @@ final class DatasetReport {
     row(table, "of the rest (complete)", totals, 1);
     table.row("of no edges", number(totals.empty()), "0", "", "");
     table.lines().forEach(this::line);
+    tested.truth().ifPresent(this::truth);
     if (circuit.size() > 0 && tested.circuits().size() > 2) {
       line("");
       line("The circuit without one of its edges, those that it can spare least");
@@ -168,6 +198,24 @@ final class DatasetReport {
               circuit.size(),
               Table.percent(SPARED)));
     }
+  }
+
+  private void truth(Truth truth) {
+    List<String> pieces = new ArrayList<>();
+    pieces.add(
+        String.format(Locale.ROOT, "Of the %,d edges that are known to matter", truth.edges()));
+    pieces.add("it has " + Table.percent(truth.recall()) + " (recall);");
+    pieces.add("of its own edges " + Table.percent(truth.precision()) + " are among them");
+    pieces.add("(precision)" + (truth.ranked().isPresent() ? ";" : ""));
+    truth
+        .ranked()
+        .ifPresent(
+            ranked -> {
+              pieces.add("AUROC of all edges");
+              pieces.add(share(ranked.byScore()) + " by mean score,");
+              pieces.add(share(ranked.byMagnitude()) + " by mean magnitude");
+            });
+    wrapped(pieces);
   }
 
   /** What the metric of a circuit changes by without each of its edges. */
@@ -195,8 +243,23 @@ final class DatasetReport {
   static String json(Tested tested) {
     CircuitTotals totals = tested.totals();
     ComponentCircuit circuit = tested.circuit();
-    ObjectNode json = begun(tested.called(), tested.measure(), totals);
+    ObjectNode json = begun("tributary circuit test", tested.called(), tested.measure(), totals);
     json.put("chosenEdges", tested.chosen());
+    tested
+        .truth()
+        .ifPresent(
+            truth -> {
+              ObjectNode known = json.putObject("truth").put("edgeCount", truth.edges());
+              put(known, "precision", truth.precision());
+              put(known, "recall", truth.recall());
+              truth
+                  .ranked()
+                  .ifPresent(
+                      ranked -> {
+                        put(known, "aurocByScore", ranked.byScore());
+                        put(known, "aurocByMagnitude", ranked.byMagnitude());
+                      });
+            });
     json.set("circuit", json(tested.circuits().get(0), totals, 0));
     json.set("complement", json(tested.circuits().get(1), totals, 1));
     double[] changes = changes(tested);
@@ -212,8 +275,15 @@ final class DatasetReport {
     return JsonReport.text(json);
   }
 
-  private static ObjectNode begun(String model, String measure, CircuitTotals totals) {
+  /** A number, or nothing where there is none. */
+  private static void put(ObjectNode json, String name, double number) {
+    json.set(name, Double.isNaN(number) ? NullNode.getInstance() : DoubleNode.valueOf(number));
+  }
+
+  private static ObjectNode begun(
+      String format, String model, String measure, CircuitTotals totals) {
     return JsonReport.object()
+        .put("format", format)
         .put("model", model)
         .put("metric", measure)
         .put("pairs", totals.count())
@@ -251,7 +321,8 @@ final class DatasetReport {
             number(totals.full()) + " of the model,",
             number(totals.empty()) + " of no edges"));
     Table table = new Table(1);
-    table.row("share", "edges", "on paths", "metric", "faithful", LEVEL + " from", "to");
+    table.row(
+        "share", "edges", "on paths", "metric", "faithful", LEVEL + " from", "to", "complete");
     for (int i = 0; i < curve.fractions().size(); i++) {
       Interval interval = totals.interval(i, CONFIDENCE);
       table.row(
@@ -261,7 +332,8 @@ final class DatasetReport {
           number(totals.metric(i)),
           share(totals.faithfulness(i)),
           share(interval.low()),
-          share(interval.high()));
+          share(interval.high()),
+          share(totals.faithfulness(curve.circuits().size() + i)));
     }
     table.lines().forEach(this::line);
     FaithfulnessCurve faithfulness = curve.faithfulness();
@@ -275,15 +347,16 @@ final class DatasetReport {
 
   static String json(Curve curve) {
     CircuitTotals totals = curve.totals();
-    ObjectNode json = begun(curve.called(), curve.measure(), totals);
+    ObjectNode json = begun("tributary circuit curve", curve.called(), curve.measure(), totals);
     FaithfulnessCurve faithfulness = curve.faithfulness();
     json.put("cpr", faithfulness.cpr()).put("cmd", faithfulness.cmd());
     json.put("average", faithfulness.average());
     ArrayNode circuits = json.putArray("circuits");
     for (int i = 0; i < curve.fractions().size(); i++) {
       ObjectNode one = circuits.addObject().put("fraction", curve.fractions().get(i));
-      one.put("chosenEdges", curve.chosen().get(i))
-          .setAll(json(curve.circuits().get(i), totals, i));
+      ComponentCircuit circuit = curve.circuits().get(i);
+      one.put("chosenEdges", curve.chosen().get(i)).setAll(json(circuit, totals, i));
+      one.set("complement", json(circuit.complement(), totals, curve.circuits().size() + i));
     }
     return JsonReport.text(json);
   }

@@ -99,6 +99,8 @@ final class DatasetScoreCommand implements Callable<Integer> {
   @Option(names = "--csv", paramLabel = "FILE", description = "Write them as a table.")
   private Optional<Path> csv = Optional.empty();
 
+  @Mixin private final PageOption page = new PageOption();
+
   @Option(names = "--json", description = "Print one JSON object.")
   private boolean json;
 
@@ -155,6 +157,7 @@ final class DatasetScoreCommand implements Callable<Integer> {
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
     file.ifPresent(path -> CircuitOutputs.requireWritable("--out", path.toString()));
     csv.ifPresent(path -> CircuitOutputs.requireWritable("--csv", path.toString()));
+    page.requireWritable();
     ScoredPairs scored;
     LeftOut leftOut = new LeftOut();
     try (TerminalProgress progress = TerminalProgress.start();
@@ -181,6 +184,7 @@ final class DatasetScoreCommand implements Callable<Integer> {
       write(csv.get(), DatasetReport.table(scored));
     }
     out.print(json ? ScoreFile.of(scored) : DatasetReport.of(scored, top));
+    page.write(List.of(ScoreFile.of(scored)), err);
     DatasetOptions.told(leftOut).forEach(err::println);
     return ExitCode.OK;
   }

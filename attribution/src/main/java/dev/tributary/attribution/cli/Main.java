@@ -1,5 +1,6 @@
 package dev.tributary.attribution.cli;
 
+import dev.tributary.core.Device;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.IOException;
@@ -11,12 +12,16 @@ import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Objects;
+import java.util.Optional;
 import picocli.AutoComplete.GenerateCompletion;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.IExecutionStrategy;
 import picocli.CommandLine.IVersionProvider;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.RunLast;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.UnmatchedArgumentException;
 
@@ -78,6 +83,7 @@ public final class Main {
             .registerConverter(Path.class, PlatformText::path)
             .setCaseInsensitiveEnumValuesAllowed(true)
             .setExpandAtFiles(false) // a prompt may begin with @
+            .setExecutionStrategy(Main::execute)
             .setParameterExceptionHandler((e, arguments) -> refuse(err, e))
             .setExecutionExceptionHandler((e, command, parsed) -> fail(err, e));
     OptionValues.apply(commandLine.getCommandSpec());
@@ -94,6 +100,31 @@ public final class Main {
       e.printStackTrace(err);
       return ExitCode.SOFTWARE;
     }
+  }
+
+  /** Runs a command on the device that its options name. */
+  private static int execute(ParseResult parsed) {
+    Integer helped = CommandLine.executeHelpRequest(parsed);
+    if (helped != null) {
+      return helped;
+    }
+    ParseResult command = parsed;
+    while (command.hasSubcommand()) {
+      command = command.subcommand();
+    }
+    Optional<String> device = command.matchedOptionValue(ModelOptions.DEVICE, Optional.empty());
+    IExecutionStrategy last = new RunLast();
+    if (device.isEmpty()) {
+      return last.execute(parsed);
+    }
+    Device named;
+    try {
+      named = Device.named(device.get());
+    } catch (IllegalArgumentException e) {
+      String message = "%s: %s".formatted(ModelOptions.DEVICE, e.getMessage());
+      throw new ParameterException(command.commandSpec().commandLine(), message, e);
+    }
+    return named.during(() -> last.execute(parsed));
   }
 
   private static int fail(PrintWriter err, Exception e) {

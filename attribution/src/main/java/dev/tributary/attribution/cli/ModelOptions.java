@@ -45,6 +45,17 @@ final class ModelOptions {
       description = "Precision to compute in. Default: float.")
   private DType dtype = DType.FLOAT;
 
+  /** Which device computes, see {@link Main}. */
+  static final String DEVICE = "--device";
+
+  @Option(
+      names = DEVICE,
+      paramLabel = "cpu|cuda|cuda:N",
+      description =
+          "What computes: the processor, an NVIDIA GPU, or the one after N others. A GPU needs CUDA"
+              + " 13 and its driver. Default: cpu.")
+  private Optional<String> device = Optional.empty();
+
   /**
    * A model by its files, before it is loaded.
    *

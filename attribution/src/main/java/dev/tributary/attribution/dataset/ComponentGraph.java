@@ -6,7 +6,9 @@ import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 
 /**
  * The components of a model and all edges among them: an edge leads from a source to each reader of
@@ -34,6 +36,7 @@ public final class ComponentGraph {
   private final int[] before;
 
   private final List<Edge> edges;
+  private final Map<String, Integer> numbers = new HashMap<>();
 
   /** Numbers of the source and the reader of each edge. */
   private final List<int[]> ends = new ArrayList<>();
@@ -66,6 +69,7 @@ public final class ComponentGraph {
       first += together;
     }
     edges = List.copyOf(all);
+    edges.forEach(edge -> numbers.put(edge.toString(), numbers.size()));
   }
 
   /** How many readers from this one on are inputs of heads of one layer. */
@@ -124,8 +128,8 @@ public final class ComponentGraph {
    * @throws IllegalArgumentException if there is none
    */
   public int number(Edge edge) {
-    int number = edges.indexOf(edge);
-    requireArgument(number >= 0, "there is no edge %s", edge);
+    int number = numbers.getOrDefault(edge.toString(), -1);
+    requireArgument(number >= 0 && edges.get(number).equals(edge), "there is no edge %s", edge);
     return number;
   }
 
@@ -136,10 +140,9 @@ public final class ComponentGraph {
    * @throws IllegalArgumentException if there is none
    */
   public Edge edge(String name) {
-    return edges.stream()
-        .filter(edge -> edge.toString().equals(name))
-        .findFirst()
-        .orElseThrow(() -> new IllegalArgumentException("there is no edge " + name));
+    int number = numbers.getOrDefault(name, -1);
+    requireArgument(number >= 0, "there is no edge %s", name);
+    return edges.get(number);
   }
 
   /** The number of the source of an edge. */

@@ -97,7 +97,15 @@ public final class ExactSample {
    * @param estimate mean score by the method
    * @param exact mean of what really happens
    */
-  public record Compared(int edge, double estimate, double exact) {}
+  public record Compared(int edge, double estimate, double exact) {
+    /**
+     * {@return the estimate over what really happens: 1 if it is right, negative if it has the
+     * wrong sign}
+     */
+    public double ratio() {
+      return estimate / exact;
+    }
+  }
 
   /** {@return all edges, those first that the method misjudges most} */
   public List<Compared> worstFirst() {

@@ -19,12 +19,16 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /** A file with a row for each of many things, whose cells have names. */
 abstract class RowFile implements Closeable {
+  private static final Pattern NAME =
+      Pattern.compile("\\.(?:(?<commas>csv)|(?<tabs>tsv)|jsonl|ndjson)$", Pattern.CASE_INSENSITIVE);
+
   private static final char BYTE_ORDER_MARK = '\uFEFF';
 
   /** Longest row, in characters. */
@@ -68,17 +72,18 @@ abstract class RowFile implements Closeable {
       throw new IOException(
           file + (Files.exists(file) ? ": this is not a file" : ": there is no such file"));
     }
-    String name = file.toString().toLowerCase(Locale.ROOT);
+    Matcher name = NAME.matcher(file.toString());
+    if (!name.find()) {
+      throw new IOException(file + ": its name ends in none of .csv, .tsv, .jsonl, .ndjson");
+    }
     RowFile opened;
     try {
-      if (name.endsWith(".csv")) {
+      if (name.group("commas") != null) {
         opened = new Separated(file, ',');
-      } else if (name.endsWith(".tsv")) {
+      } else if (name.group("tabs") != null) {
         opened = new Separated(file, '\t');
-      } else if (name.endsWith(".jsonl") || name.endsWith(".ndjson")) {
-        opened = new JsonLines(file);
       } else {
-        throw new IOException(file + ": its name ends in none of .csv, .tsv, .jsonl, .ndjson");
+        opened = new JsonLines(file);
       }
     } catch (CharacterCodingException e) {
       throw noText(file, e);
@@ -90,6 +95,11 @@ abstract class RowFile implements Closeable {
       opened.close();
       throw e;
     }
+  }
+
+  /** Whether a file has the name of one with rows. */
+  static boolean hasRows(Path file) {
+    return NAME.matcher(file.toString()).find();
   }
 
   private static IOException noText(Path file, CharacterCodingException e) {

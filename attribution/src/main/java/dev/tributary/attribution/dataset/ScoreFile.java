@@ -14,14 +14,20 @@ import dev.tributary.transformer.StreamWriter;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
 
 /** Scores of edges, and circuits, as JSON. */
 public final class ScoreFile {
   private static final String SCORES = "tributary edge scores";
   private static final String CIRCUIT = "tributary component circuit";
   private static final int VERSION = 1;
+  private static final String SOURCE = "source";
+  private static final String READER = "reader";
   private static final ObjectMapper MAPPER =
       new ObjectMapper()
           .enable(SerializationFeature.INDENT_OUTPUT)
@@ -60,11 +66,13 @@ public final class ScoreFile {
               put(exact, "rankCorrelation", sample.rankCorrelation());
               ArrayNode edges = exact.putArray("edges");
               for (ExactSample.Compared one : sample.worstFirst()) {
-                edges
-                    .addObject()
-                    .put("edge", scored.graph().edges().get(one.edge()).toString())
-                    .put("exact", one.exact())
-                    .put("estimate", one.estimate());
+                ObjectNode edge =
+                    edges
+                        .addObject()
+                        .put("edge", scored.graph().edges().get(one.edge()).toString())
+                        .put("exact", one.exact())
+                        .put("estimate", one.estimate());
+                put(edge, "ratio", one.ratio());
               }
             });
     ArrayNode edges = json.putArray("edges");
@@ -148,41 +156,59 @@ public final class ScoreFile {
    * @throws IOException if it is no such file, or one of a model of other edges
    */
   public static double[] scores(Path file, ComponentGraph graph) throws IOException {
-    JsonNode edges = read(file, SCORES, graph).path("edges");
+    return numbers(file, graph, "score");
+  }
+
+  /**
+   * {@return the mean magnitude of the scores of every edge}
+   *
+   * @param file as {@link #of(ScoredPairs)} writes it
+   * @param graph of the model
+   * @throws IOException if it is no such file, or one of a model of other edges
+   */
+  public static double[] magnitudes(Path file, ComponentGraph graph) throws IOException {
+    return numbers(file, graph, "magnitude");
+  }
+
+  private static double[] numbers(Path file, ComponentGraph graph, String which)
+      throws IOException {
+    JsonNode json = json(file);
+    requireFormat(json, file, SCORES, graph);
+    JsonNode edges = json.path("edges");
     require(
         edges.size() == graph.edges().size(),
         file,
         "%d edges, and the model has %d",
         edges.size(),
         graph.edges().size());
-    double[] scores = new double[edges.size()];
-    for (int i = 0; i < scores.length; i++) {
+    double[] numbers = new double[edges.size()];
+    for (int i = 0; i < numbers.length; i++) {
       String name = graph.edges().get(i).toString();
       JsonNode edge = edges.get(i);
       require(
-          edge.path("edge").asText().equals(name) && edge.path("score").isNumber(),
+          edge.path("edge").asText().equals(name) && edge.path(which).isNumber(),
           file,
-          "edge %d is %s, and %s of the model, with a score, was expected",
+          "edge %d is %s, and %s of the model, with a %s, was expected",
           i,
           RowFile.shortened(edge.path("edge").asText()),
-          name);
-      scores[i] = edge.path("score").doubleValue();
+          name,
+          which);
+      numbers[i] = edge.path(which).doubleValue();
     }
-    return scores;
+    return numbers;
   }
 
   /**
    * {@return a circuit}
    *
-   * @param file as {@link #of(String, ComponentCircuit)} writes it
+   * @param file as {@link #of(String, ComponentCircuit)} writes it, or a list of names of edges
+   *     such as {@code m0->a1.h3<q>}: an array in JSON, or the columns {@code source} and {@code
+   *     reader} of a table ({@code .csv}, {@code .tsv}, {@code .jsonl})
    * @param graph of the model
    * @throws IOException if it is no such file, or the model lacks an edge of it
    */
   public static ComponentCircuit circuit(Path file, ComponentGraph graph) throws IOException {
-    List<String> names =
-        read(file, CIRCUIT, graph).path("edges").findValuesAsText("edge").stream()
-            .distinct()
-            .toList();
+    List<String> names = RowFile.hasRows(file) ? inRows(file) : listed(file, graph);
     try {
       return ComponentCircuit.of(
           graph, names.stream().map(name -> graph.number(graph.edge(name))).toList());
@@ -191,14 +217,56 @@ public final class ScoreFile {
     }
   }
 
-  private static JsonNode read(Path file, String format, ComponentGraph graph) throws IOException {
+  private static List<String> listed(Path file, ComponentGraph graph) throws IOException {
+    JsonNode json = json(file);
+    List<String> names = new ArrayList<>();
+    if (json.isArray()) {
+      for (JsonNode name : json) {
+        require(
+            name.isTextual(),
+            file,
+            "%s is no name of an edge",
+            RowFile.shortened(String.valueOf(name)));
+        names.add(name.textValue());
+      }
+    } else {
+      requireFormat(json, file, CIRCUIT, graph);
+      names.addAll(json.path("edges").findValuesAsText("edge"));
+    }
+    return names;
+  }
+
+  private static List<String> inRows(Path file) throws IOException {
+    List<String> names = new ArrayList<>();
+    try (RowFile rows = RowFile.open(file, List.of(SOURCE, READER))) {
+      for (Optional<RowFile.Row> row = rows.next(); row.isPresent(); row = rows.next()) {
+        Map<String, JsonNode> cells = row.get().cells();
+        require(
+            cells.containsKey(SOURCE) && cells.containsKey(READER),
+            file,
+            "line %d: %s",
+            row.get().line(),
+            row.get().bad().orElse("it has no source and reader"));
+        names.add(
+            Objects.requireNonNull(cells.get(SOURCE)).asText()
+                + "->"
+                + Objects.requireNonNull(cells.get(READER)).asText());
+      }
+    }
+    return names;
+  }
+
+  private static JsonNode json(Path file) throws IOException {
     require(Files.isRegularFile(file), file, "there is no such file");
-    JsonNode json;
     try {
-      json = MAPPER.readTree(file.toFile());
+      return MAPPER.readTree(file.toFile());
     } catch (JsonProcessingException e) {
       throw new IOException(file + ": this is no JSON", e);
     }
+  }
+
+  private static void requireFormat(JsonNode json, Path file, String format, ComponentGraph graph)
+      throws IOException {
     require(
         json.path("format").asText().equals(format),
         file,
@@ -216,7 +284,6 @@ public final class ScoreFile {
         "its input is %s, and that of the graph %s",
         RowFile.shortened(json.path("input").asText()),
         Lowercase.of(graph.input().site()));
-    return json;
   }
 
   private static void require(boolean sound, Path file, String reason, Object... values)

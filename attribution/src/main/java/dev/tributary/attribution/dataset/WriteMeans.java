@@ -113,6 +113,32 @@ public final class WriteMeans {
     count += other.count;
   }
 
+  /** {@return how many prompts were counted and their sums, to be written down} */
+  public double[] toArray() {
+    double[] numbers = new double[1 + sums.length];
+    numbers[0] = count;
+    System.arraycopy(sums, 0, numbers, 1, sums.length);
+    return numbers;
+  }
+
+  /**
+   * Counts the prompts of another part of the data.
+   *
+   * @param numbers as {@link #toArray} wrote them, of the same kind and model
+   * @throws IllegalArgumentException if they are of another size
+   */
+  public void add(double[] numbers) {
+    requireArgument(
+        numbers.length == 1 + sums.length,
+        "sums of %d numbers do not fit %d",
+        numbers.length - 1,
+        sums.length);
+    count += (long) numbers[0];
+    for (int i = 0; i < sums.length; i++) {
+      sums[i] += numbers[1 + i];
+    }
+  }
+
   /** {@return how many prompts were counted} */
   public long count() {
     return count;

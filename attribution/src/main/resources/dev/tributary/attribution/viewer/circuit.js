@@ -29,13 +29,6 @@ const Circuit = (() => {
   const edgeKey = ({ source, target, path }) => `${source} ${target} ${path ?? ""}`;
   const headKey = ({ layer, number, token, key }) => `${layer} ${number} ${token} ${key}`;
 
-  /** The text that the page carries: compressed, in characters that mean nothing to a browser. */
-  async function unpack(base64) {
-    require(typeof DecompressionStream === "function", "this browser is too old for this page");
-    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
-  }
-
   /** The circuit in a text of JSON. Throws an Error that says what is wrong with it. */
   function parse(text) {
     let json;
@@ -371,5 +364,5 @@ const Circuit = (() => {
         Math.abs(other.x - node.x) < Math.abs(best.x - node.x) ? other : best);
   }
 
-  return { unpack, parse, text, view, shelf, layerRows, rowWord, component, pattern, score, importance, layout, readingOrder, neighbour };
+  return { parse, text, view, shelf, layerRows, rowWord, component, pattern, score, importance, layout, readingOrder, neighbour };
 })();

@@ -97,15 +97,7 @@
     return characters.length > most ? characters.slice(0, most - 1).join("") + "…" : whole;
   }
 
-  function element(name, properties = {}, ...children) {
-    const made = document.createElement(name);
-    for (const [key, value] of Object.entries(properties)) {
-      if (key in made && key !== "title") made[key] = value;
-      else made.setAttribute(key, value);
-    }
-    made.append(...children.filter((child) => child != null));
-    return made;
-  }
+  const { element } = Page;
 
   /** A token's text as an element that other text's direction leaves alone. */
   function token(t, most, className = "") {
@@ -1110,30 +1102,20 @@
 
   // Colours, and paper
 
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  let chosenTheme = null;
-
-  function colour() {
-    const theme = chosenTheme ?? (dark.matches ? "dark" : "light");
-    root.dataset.theme = theme;
-    byId("theme").setAttribute("aria-pressed", theme === "dark");
+  const colour = Page.colours(byId("theme"), () => {
     if (circuit === null) return;
     drawEdges(); // canvases keep the colours they were painted with
     drawPanel();
-  }
+  });
 
   addEventListener("beforeprint", () => {
-    root.dataset.theme = "light";
     const paper = { width: 1040, height: 640 }; // A4 across, at 96 dots per inch
     arrange(paper);
     const sheet = byId("sheet");
     root.style.setProperty("--print-zoom",
       Math.min(1, paper.width / sheet.offsetWidth, paper.height / sheet.offsetHeight));
   });
-  addEventListener("afterprint", () => {
-    arrange();
-    colour();
-  });
+  addEventListener("afterprint", () => arrange());
 
   // What the reader does
 
@@ -1159,11 +1141,6 @@
   d3.select("#save").on("click", save);
   d3.select("#search").on("input", search).on("keydown", keyOnSearch);
   d3.select("#help").on("click", () => byId("manual").showModal());
-  d3.select("#theme").on("click", () => {
-    chosenTheme = root.dataset.theme === "dark" ? "light" : "dark";
-    colour();
-  });
-  dark.addEventListener("change", colour);
   d3.select("#open").on("click", () => byId("file").click());
   d3.select("#file").on("change", async (event) => {
     await open(event.target.files[0]);
@@ -1193,7 +1170,7 @@
   d3.select("#scroller").on("scroll", drawTip);
 
   colour();
-  Circuit.unpack(byId("circuit").textContent)
+  Page.unpack(byId("data").textContent)
     .then((text) => show(Circuit.parse(text)))
     .catch((e) => problem(visibleText(e.message, 300)))
     .finally(() => {

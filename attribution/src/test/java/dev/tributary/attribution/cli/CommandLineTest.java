@@ -895,7 +895,7 @@ class CommandLineTest {
     Output output = Output.of("graph", "--nodes", "5", "--html", page.toString());
     assertEquals(0, output.exitCode());
     assertEquals("", output.out());
-    assertEquals("The circuit's page is " + page.toUri(), output.err().strip());
+    assertEquals("The page is " + page.toUri(), output.err().strip());
     String html = Files.readString(page);
     assertTrue(html.startsWith("<!DOCTYPE html>"));
     assertEquals(html, Output.of("graph", "--nodes", "5", "--html", "-").result());

@@ -28,13 +28,19 @@ import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.file.Models;
 import dev.tributary.transformer.file.Tokenizers;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.List;
+import java.util.stream.DoubleStream;
+import java.util.stream.Stream;
+import java.util.zip.GZIPInputStream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -114,6 +120,8 @@ class DatasetCommandTest {
             scores.toString(),
             "--csv",
             csv.toString(),
+            "--html",
+            folder.resolve("scores.html").toString(),
             "--json",
             "--method",
             "eap-ig-inputs",
@@ -124,6 +132,7 @@ class DatasetCommandTest {
     JsonNode json = output.json();
     assertEquals(json, new ObjectMapper().readTree(scores.toFile()));
     assertFalse(Files.exists(Path.of(scores + ".parts")));
+    assertEquals(List.of(json), onPage("scores.html"));
     try (Scope scope = Scope.open()) {
       Library library = Library.of();
       EdgeTotals totals = library.scores(EdgeMethod.eapIgInputs(3), AblationValues.PATCHING);
@@ -149,6 +158,10 @@ class DatasetCommandTest {
         int number = library.graph.number(library.graph.edge(edge.get("edge").asText()));
         assertEquals(exact[number], edge.get("exact").asDouble(), 1e-10);
         assertEquals(totals.mean(number), edge.get("estimate").asDouble(), 1e-10);
+        assertEquals(
+            totals.mean(number) / exact[number],
+            edge.get("ratio").isNull() ? Double.NaN : edge.get("ratio").asDouble(),
+            1e-6 * Math.abs(totals.mean(number) / exact[number]));
       }
     }
   }
@@ -192,6 +205,31 @@ class DatasetCommandTest {
     Output text = Output.of("score", file.toString(), "--top", "3", "--sample", "5");
     assertTrue(text.out.contains("rank correlation"), text.out);
     assertTrue(text.out.contains("a0.h0->m0"), text.out);
+    List<String> lines = text.out.lines().toList();
+    int wrong =
+        lines.indexOf("Of these edges, where the score is farthest from what really happens");
+    double last = Double.POSITIVE_INFINITY;
+    for (String line : lines.subList(wrong + 2, wrong + 7)) {
+      List<String> cells = List.of(line.strip().split("\\s+", -1));
+      double score = Double.parseDouble(cells.get(1));
+      double really = Double.parseDouble(cells.get(2));
+      assertTrue(Math.abs(really - score) <= 1.001 * last, text.out);
+      last = Math.abs(really - score);
+      assertEquals(
+          score / really, Double.parseDouble(cells.get(3)), 2e-3 * Math.abs(score / really));
+    }
+  }
+
+  /** What the page in a file shows. */
+  private static List<JsonNode> onPage(String name) throws IOException {
+    String html = Files.readString(folder.resolve(name));
+    String data = html.replaceFirst("(?s)^.* id=\"data\">", "").replaceFirst("(?s)</script>.*", "");
+    byte[] packed = Base64.getDecoder().decode(data);
+    try (InputStream in = new GZIPInputStream(new ByteArrayInputStream(packed))) {
+      List<JsonNode> answers = new ArrayList<>();
+      new ObjectMapper().readTree(in).forEach(answers::add);
+      return answers;
+    }
   }
 
   @Test
@@ -209,6 +247,9 @@ class DatasetCommandTest {
             "--json")
         .json();
     Path saved = folder.resolve("circuit.json");
+    Path truth =
+        Files.writeString(
+            folder.resolve("truth.csv"), "reader,x,source\nm0,,a0.h0\nlogits,,input\nlogits,,m2\n");
     JsonNode json =
         Output.of(
                 "circuit",
@@ -220,10 +261,15 @@ class DatasetCommandTest {
                 "--top",
                 "40",
                 "--minimality",
+                "--truth",
+                truth.toString(),
+                "--html",
+                folder.resolve("circuit.html").toString(),
                 "--out",
                 saved.toString(),
                 "--json")
             .json();
+    assertEquals(List.of(tree(scores), tree(saved), json), onPage("circuit.html"));
     try (Scope scope = Scope.open()) {
       Library library = Library.of();
       double[] means = library.scores(EdgeMethod.EAP, AblationValues.PATCHING).means();
@@ -242,6 +288,17 @@ class DatasetCommandTest {
           totals.metric(2) - totals.metric(0),
           json.get("edges").get(3).get("changeWithout").asDouble(),
           1e-12);
+      List<Integer> known =
+          Stream.of("a0.h0->m0", "input->logits", "m2->logits")
+              .map(name -> library.graph.number(library.graph.edge(name)))
+              .toList();
+      long hits = known.stream().filter(circuit::contains).count();
+      JsonNode agreement = json.get("truth");
+      assertEquals(3, agreement.get("edgeCount").asInt());
+      assertEquals(hits / 3.0, agreement.get("recall").asDouble(), 1e-12);
+      assertEquals(hits / (double) circuit.size(), agreement.get("precision").asDouble(), 1e-12);
+      assertEquals(
+          share(known, magnitudes(means)), agreement.get("aurocByScore").asDouble(), 1e-12);
       JsonNode again =
           Output.of("circuit", file.toString(), "--circuit", saved.toString(), "--json").json();
       assertEquals(
@@ -257,12 +314,19 @@ class DatasetCommandTest {
                   scores.toString(),
                   "--fractions",
                   "0.01,0.1,1",
+                  "--html",
+                  folder.resolve("curve.html").toString(),
                   "--json")
               .json();
       int tenth = library.graph.edges().size() / 10;
       ComponentCircuit ten = Importance.ABSOLUTE.top(library.graph, means, tenth).pruned();
       double expected = library.metrics(ten).faithfulness(0);
       JsonNode middle = curve.get("circuits").get(1);
+      assertEquals(
+          library.metrics(ten.complement()).faithfulness(0),
+          middle.get("complement").get("faithfulness").asDouble(),
+          1e-12);
+      assertEquals(List.of(tree(scores), curve), onPage("curve.html"));
       assertEquals(tenth, middle.get("chosenEdges").asInt());
       assertEquals(ten.size(), middle.get("edgeCount").asInt());
       assertEquals(expected, middle.get("faithfulness").asDouble(), 1e-12);
@@ -274,14 +338,42 @@ class DatasetCommandTest {
     Output text = Output.of("evaluate", file.toString(), "--scores", scores.toString());
     assertTrue(text.out.contains("CPR"), text.out);
     Output named =
-        Output.of("circuit", file.toString(), "--scores", scores.toString(), "--greedy", "9");
+        Output.of(
+            "circuit", file.toString(), "--scores", scores.toString(), "--top", "9", "--greedy");
     assertTrue(named.out.contains("of the rest (complete)"), named.out);
+  }
+
+  private static JsonNode tree(Path json) throws IOException {
+    return new ObjectMapper().readTree(json.toFile());
+  }
+
+  private static double[] magnitudes(double[] scores) {
+    return DoubleStream.of(scores).map(Math::abs).toArray();
+  }
+
+  /** The share of pairs of a known and another edge in which the known one is larger. */
+  private static double share(List<Integer> known, double[] scores) {
+    double won = 0;
+    for (int one : known) {
+      for (int other = 0; other < scores.length; other++) {
+        if (!known.contains(other)) {
+          won += scores[one] > scores[other] ? 1 : scores[one] == scores[other] ? 0.5 : 0;
+        }
+      }
+    }
+    return won / known.size() / (scores.length - known.size());
   }
 
   private static void assertRefused(String sentence, String... args) {
     Output output = Output.of(args);
     assertEquals(2, output.exitCode, output.out);
     assertTrue(output.err.contains(sentence), output.err);
+  }
+
+  private static void assertRefusedTruth(String text, String name, String sentence)
+      throws IOException {
+    Path list = Files.writeString(folder.resolve(name), text);
+    assertRefused(sentence, "circuit", file.toString(), "--circuit", list.toString());
   }
 
   @Test
@@ -306,6 +398,16 @@ class DatasetCommandTest {
         "there is no folder", "circuit", pairs, "--scores", pairs, "--top", "3", "--out", nowhere);
     assertRefused("one of the two", "circuit", pairs);
     assertRefused("one of --top", "circuit", pairs, "--scores", pairs);
+    assertRefused("--greedy goes with", "circuit", pairs, "--circuit", pairs, "--greedy");
+    assertRefused("by --scores FILE", "evaluate", pairs);
+    for (String command : List.of("score", "circuit", "evaluate")) {
+      assertRefused("there is no folder", command, pairs, "--html", nowhere);
+    }
+    assertRefusedTruth("[\"a0.h0->m9\"]", "t.json", "there is no edge a0.h0->m9");
+    assertRefusedTruth("[3]", "t.json", "3 is no name of an edge");
+    assertRefusedTruth("source,to\n", "t.csv", "there is no column \"reader\"");
+    assertRefusedTruth("source,reader\nm0\n", "t.csv", "line 2: 1 cells");
+    assertRefusedTruth("{\"source\": \"m0\"}", "t.jsonl", "line 1: it has no source");
     assertRefused("this is no JSON", "circuit", pairs, "--scores", pairs, "--top", "3");
     Path wrong = Files.writeString(folder.resolve("w.json"), "{\"format\": \"x\"}");
     assertRefused("format", "evaluate", pairs, "--scores", wrong.toString());

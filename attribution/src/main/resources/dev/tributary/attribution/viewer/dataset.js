@@ -1,0 +1,603 @@
+"use strict";
+
+/**
+ * Draws what a data set says of edges among components, and answers the reader. Names and reasons come
+ * from files and are untrusted: they enter the page as text, and every number is checked.
+ */
+(() => {
+  const { element } = Page;
+  const byId = (id) => document.getElementById(id);
+  const root = document.documentElement;
+  const MOST = 2000; // edges drawn
+  const FEW = 40; // unless the reader asks for others
+  const LISTED = 100;
+  const WRONG = 8; // edges listed whose scores are most wrong
+  const WIDEST = 9; // pixels of the strongest edge
+  const KEPT = 0.9; // of the metric, by a circuit that is named
+  const BOX = { width: 30, height: 20 };
+  const PORT = { query: -9, key: 0, value: 9 };
+  const PATH = { query: "through its query", key: "through its key", value: "through its value" };
+  const MARGIN = { left: 46, right: 60 };
+
+  let said = {}; // the answers by their formats
+  let edges = []; // strongest first
+  let nodes = new Map(); // by their names
+  let layers = 0;
+  let heads = 0;
+  let drawn = []; // edges that are seen
+  let held = null; // an edge or a node
+  let looked = null;
+  let toDraw = null; // request of an animation frame
+
+  // Words and numbers
+
+  function require(condition, sentence) {
+    if (!condition) throw new Error(sentence);
+  }
+
+  const finite = (value) => (Number.isFinite(value) ? value : null);
+  const grouped = (count) => count.toLocaleString("en");
+  const plural = (count, one, many) => `${grouped(count)} ${count === 1 ? one : many}`;
+
+  function number(value) {
+    if (!Number.isFinite(value)) return "–";
+    const size = Math.abs(value);
+    const text = size !== 0 && (size < 1e-4 || size >= 1e6) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+    return text.replace("-", "−");
+  }
+
+  function share(value) {
+    if (!Number.isFinite(value)) return "–";
+    const text = value.toFixed(3);
+    return Number(text) === 0 ? "0.000" : text.replace("-", "−");
+  }
+
+  const sign = (edge) => (edge.size === null || edge.size === 0 ? "" : edge.size < 0 ? "plus" : "minus");
+  const text = (value, most = 200) => String(value ?? "").replace(/[\p{Cc}\p{Cf}]/gu, "?").slice(0, most);
+  const metric = () => text(subject().metric, 60).replaceAll("_", " ");
+  const subject = () => said.scores ?? said.test ?? said.circuit;
+
+  function svg(name, attributes = {}, ...children) {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  }
+
+  // What is in the file
+
+  const FORMATS = {
+    "tributary edge scores": "scores",
+    "tributary component circuit": "circuit",
+    "tributary circuit test": "test",
+    "tributary circuit curve": "curve",
+  };
+
+  function list(value, what) {
+    require(Array.isArray(value), `"${what}" is not a list`);
+    return value;
+  }
+
+  /** The component at an end of an edge, made when it is first met. */
+  function component(end, what) {
+    const kind = end?.component;
+    require(["input", "head", "mlp", "logits"].includes(kind), `${what} is of no component`);
+    const index = (value) => {
+      require(Number.isInteger(value) && value >= 0 && value < 10000, `${what} has no layer or no head`);
+      return value;
+    };
+    const layer = kind === "head" || kind === "mlp" ? index(end.layer) : 0;
+    const head = kind === "head" ? index(end.head) : 0;
+    const name = { input: "input", logits: "logits", mlp: `m${layer}`, head: `a${layer}.h${head}` }[kind];
+    if (!nodes.has(name)) nodes.set(name, { name, kind, layer, head });
+    if (kind === "head" || kind === "mlp") layers = Math.max(layers, layer + 1);
+    if (kind === "head") heads = Math.max(heads, head + 1);
+    return nodes.get(name);
+  }
+
+  function read(answers) {
+    for (const answer of list(answers, "answers")) {
+      const key = Object.hasOwn(FORMATS, answer?.format) ? FORMATS[answer.format] : null;
+      require(key !== null, "the file has an answer of no known format");
+      said[key] = answer;
+    }
+    require(said.scores !== undefined || said.circuit !== undefined, "the file has neither scores nor a circuit");
+    const sampled = new Map(list(said.scores?.exactSample?.edges ?? [], "edges").map((own) => [own.edge, own]));
+    const chosen = new Set(list(said.circuit?.edges ?? [], "edges").map((own) => own.edge));
+    const changes = new Map(list(said.test?.edges ?? [], "edges").map((own) => [own.edge, finite(own.changeWithout)]));
+    edges = list((said.scores ?? said.circuit).edges, "edges").map((own, i) => {
+      require(typeof own?.edge === "string", `edge ${i} has no name`);
+      const path = own.to?.component === "head" ? own.to.input : null;
+      require(path === null || Object.hasOwn(PORT, path), `edge ${i} enters a head through no input`);
+      const change = changes.get(own.edge) ?? null;
+      const score = finite(own.score);
+      return {
+        name: text(own.edge), from: component(own.from, `edge ${i}`), to: component(own.to, `edge ${i}`), path, score,
+        error: finite(own.standardError), magnitude: finite(own.magnitude), change,
+        size: said.scores === undefined ? change : score,
+        chosen: chosen.has(own.edge), sample: sampled.get(own.edge) ?? null,
+      };
+    });
+    edges.sort((a, b) => Math.abs(b.size ?? 0) - Math.abs(a.size ?? 0));
+  }
+
+  // Where everything is
+
+  function place() {
+    const room = byId("scroller").getBoundingClientRect();
+    const width = Math.max(room.width, MARGIN.left + (heads + 1) * (BOX.width + 8) + 80 + MARGIN.right);
+    const each = Math.max(72, (room.height - 52) / (layers + 0.9));
+    const height = Math.ceil(each * (layers + 0.9) + 50);
+    const right = width - MARGIN.right - 34;
+    const step = (right - MARGIN.left) / Math.max(1, heads + 0.6);
+    const graph = byId("graph");
+    graph.setAttribute("width", width);
+    graph.setAttribute("height", height);
+    const bottom = height - 22;
+    const rowOf = (layer) => bottom - each * (layer + 0.8);
+    for (const node of nodes.values()) {
+      if (node.kind === "head") Object.assign(node, { x: MARGIN.left + step * (node.head + 0.6), y: rowOf(node.layer) });
+      else if (node.kind === "mlp") Object.assign(node, { x: right + 14, y: rowOf(node.layer) - 0.45 * each });
+      else Object.assign(node, { x: (MARGIN.left + right) / 2, y: node.kind === "input" ? bottom : 24 });
+    }
+    const rows = [];
+    for (let layer = 0; layer < layers; layer++) {
+      const top = rowOf(layer) - 0.45 * each - 18;
+      if (layer % 2 === 0) rows.push(svg("rect", { x: 0, y: top, width, height: each }));
+      rows.push(svg("text", { x: 14, y: rowOf(layer) + 4 }));
+      rows.at(-1).append(`L${layer}`);
+    }
+    byId("rows").replaceChildren(...rows);
+  }
+
+  /** From the top of a component to the bottom of another; past what would lie between, in a bow. */
+  function curve(edge) {
+    const x1 = edge.from.x;
+    const y1 = edge.from.y - BOX.height / 2;
+    const x2 = edge.to.x + (edge.path === null ? 0 : PORT[edge.path]);
+    const y2 = edge.to.y + BOX.height / 2;
+    const turn = Math.max(14, 0.45 * (y1 - y2));
+    const between = Math.abs(x1 - x2) < BOX.width && edge.from.kind === edge.to.kind ? edge.to.layer - edge.from.layer - 1 : 0;
+    const bow = between > 0 ? 26 + 9 * Math.min(between, 3) : 0;
+    return `M${x1} ${y1}C${x1 + bow} ${y1 - turn} ${x2 + bow} ${y2 + turn} ${x2} ${y2}`;
+  }
+
+  // What is drawn
+
+  const among = () => (said.circuit !== undefined && byId("only").checked ? edges.filter((edge) => edge.chosen) : edges);
+
+  /** The slider counts by ratios: few edges have as much room as many. */
+  const countAt = (value, most) => (most === 0 ? 0 : Math.round(most ** (value / 1000)));
+  const valueAt = (count, most) => (most <= 1 ? 1000 : Math.round(1000 * Math.log(Math.max(1, count)) / Math.log(most)));
+
+  function choose() {
+    const all = among();
+    const most = Math.min(MOST, all.length);
+    drawn = all.slice(0, countAt(Number(byId("count").value), most));
+    byId("shown").textContent = `${grouped(drawn.length)} of ${plural(all.length, "edge", "edges")}`;
+    byId("count").setAttribute("aria-valuetext", byId("shown").textContent);
+  }
+
+  function show(count) {
+    byId("count").value = valueAt(count, Math.min(MOST, among().length));
+    choose();
+    draw();
+  }
+
+  /** Name and numbers of an edge, for those who do not see them. */
+  function spoken(edge) {
+    return `${edge.name}: ${facts(edge).map(([what, value]) => `${what} ${value}`).join(", ")}`;
+  }
+
+  function facts(edge) {
+    const rows = [];
+    if (said.scores !== undefined) {
+      rows.push(["mean score", number(edge.score)], ["standard error", number(edge.error)], ["mean magnitude", number(edge.magnitude)]);
+    }
+    const pairs = (said.scores ?? said.test)?.pairs;
+    if (Number.isFinite(pairs)) rows.push(["pairs", grouped(pairs)]);
+    if (edge.sample !== null) {
+      rows.push([`really, over ${plural(said.scores.exactSample.pairs ?? 0, "pair", "pairs")}`, number(edge.sample.exact)]);
+    }
+    if (edge.change !== null) rows.push(["the circuit without it", `${edge.change < 0 ? "" : "+"}${number(edge.change)}`]);
+    return rows;
+  }
+
+  function inWords(node) {
+    return { input: "the input", logits: "the logits", mlp: `the MLP of layer ${node.layer}`, head: `head ${node.head} of layer ${node.layer}` }[node.kind];
+  }
+
+  function draw() {
+    const largest = Math.abs(edges[0]?.size ?? 0);
+    const focusedEdge = document.activeElement?.classList.contains("reach") ? document.activeElement.dataset.name : null;
+    const made = [];
+    const tabbed = drawn.find((edge) => edge === held) ?? drawn[0];
+    for (const edge of drawn.toReversed()) {
+      const d = curve(edge);
+      const width = largest === 0 || edge.size === null ? 2 : 1 + (WIDEST - 1) * Math.abs(edge.size) / largest;
+      edge.reach = svg("path", {
+        d, class: "reach", role: "button", tabindex: edge === tabbed ? 0 : -1, "aria-label": spoken(edge), "aria-pressed": edge === held, "data-name": edge.name,
+      });
+      edge.line = svg("path", { d, class: `edge ${sign(edge)}`, "stroke-width": width.toFixed(2) });
+      listen(edge.reach, edge);
+      made.push(edge.reach, edge.line);
+    }
+    byId("edges").replaceChildren(...made);
+    if (focusedEdge !== null) drawn.find((edge) => edge.name === focusedEdge)?.reach.focus();
+    const busy = new Set(drawn.flatMap((edge) => [edge.from, edge.to]));
+    for (const node of nodes.values()) node.mark.classList.toggle("idle", !busy.has(node));
+    mark();
+    drawLegend(largest);
+    drawList();
+    drawNow();
+  }
+
+  function drawNodes() {
+    const marks = [...nodes.values()].map((node) => {
+      const width = node.kind === "head" ? BOX.width : BOX.width + 18;
+      const label = svg("text", { x: node.x, y: node.y });
+      label.append({ input: "input", logits: "logits", mlp: `MLP ${node.layer}`, head: `h${node.head}` }[node.kind]);
+      node.mark = svg("g", { class: `node ${node.kind}`, role: "button", tabindex: node.kind === "logits" ? 0 : -1, "aria-label": inWords(node), "data-name": node.name },
+        svg("rect", { x: node.x - width / 2, y: node.y - BOX.height / 2, width, height: BOX.height, rx: 4 }), label);
+      listen(node.mark, node);
+      return node.mark;
+    });
+    byId("nodes").replaceChildren(...marks);
+  }
+
+  /** Whether an edge is, or belongs to, what is looked at. */
+  const isOf = (edge, own) => edge === own || edge.from === own || edge.to === own;
+
+  function mark() {
+    const own = looked ?? held;
+    byId("graph").classList.toggle("held", own !== null);
+    for (const edge of drawn) {
+      edge.line.classList.toggle("on", own !== null && isOf(edge, own));
+      edge.reach.setAttribute("aria-pressed", edge === held);
+    }
+    for (const node of nodes.values()) {
+      node.mark.classList.toggle("on", own === node || own?.from === node || own?.to === node);
+      node.mark.setAttribute("aria-pressed", node === held);
+    }
+    for (const button of document.querySelectorAll("#panel li button")) button.classList.toggle("on", button.dataset.name === own?.name);
+    drawAbout(own);
+  }
+
+  // What the panel says
+
+  function numbers(rows) {
+    return element("dl", { className: "numbers" }, ...rows.flatMap(([what, value]) => [element("dt", {}, what), element("dd", {}, value)]));
+  }
+
+  function describe(own) {
+    if (own.from === undefined) {
+      const into = drawn.filter((edge) => edge.to === own);
+      const outOf = drawn.filter((edge) => edge.from === own);
+      const rows = [["edges into it that are drawn", grouped(into.length)], ["edges out of it that are drawn", grouped(outOf.length)]];
+      for (const edge of [into[0], outOf[0]]) if (edge?.size != null) rows.push([edge.name, number(edge.size)]);
+      return [element("b", {}, inWords(own)), numbers(rows)];
+    }
+    const parts = [element("b", { className: "code" }, own.name)];
+    parts.push(element("p", { className: "note" }, `what ${inWords(own.to)} hears of ${inWords(own.from)}${own.path === null ? "" : `, ${PATH[own.path]}`}`));
+    if (own.score !== null && own.score !== 0) {
+      parts.push(element("p", {}, "Without it the metric ", element("span", { className: sign(own) }, own.score < 0 ? "falls" : "rises"),
+        ` by ${number(Math.abs(own.score))}${said.scores.method === "exact" ? "" : ", as is estimated"}.`));
+    }
+    parts.push(numbers(facts(own)));
+    return parts;
+  }
+
+  function drawAbout(own) {
+    byId("about").replaceChildren(...(own === null ? summary() : describe(own)));
+  }
+
+  function summary() {
+    const of = subject();
+    const parts = [element("h2", {}, "These edges")];
+    if (said.scores !== undefined) {
+      const { clean, corrupted, pairs, method, ablation } = said.scores;
+      parts.push(element("p", {}, `Scores over ${plural(pairs ?? 0, "pair", "pairs")} of prompts by ${text(method)}: the metric without an edge (${text(ablation)}) less that with it.`));
+      parts.push(numbers([[`${metric()}, clean prompts`, number(clean)], ["corrupted prompts", number(corrupted)]]));
+    } else {
+      parts.push(element("p", {}, `A circuit of ${text(of.model)}.`));
+    }
+    parts.push(element("p", { className: "note" }, "Point at an edge or a component; click to hold it."));
+    return parts;
+  }
+
+  function table(head, rows) {
+    return element("table", {}, element("thead", {}, element("tr", {}, ...head.map((cell) => element("th", { scope: "col" }, cell)))),
+      element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell))))));
+  }
+
+  function tested() {
+    const { test } = said;
+    if (test === undefined) return [];
+    const row = (what, own) => [what, number(own?.metric), share(own?.faithfulness), `${share(own?.low)} to ${share(own?.high)}`];
+    const parts = [element("h3", {}, `The circuit of ${plural(test.circuit?.edgeCount ?? 0, "edge", "edges")}`),
+      table(["run", metric(), "share", "95 %"], [
+        ["model", number(test.full), "1", ""], row("circuit (faithful)", test.circuit), row("the rest (complete)", test.complement),
+        ["no edges", number(test.empty), "0", ""],
+      ])];
+    if (test.truth !== undefined && test.truth !== null) {
+      const { edgeCount, precision, recall, aurocByScore, aurocByMagnitude } = test.truth;
+      const rows = [["precision", share(precision)], ["recall", share(recall)]];
+      if (Number.isFinite(aurocByScore)) rows.push(["AUROC by mean score", share(aurocByScore)], ["AUROC by mean magnitude", share(aurocByMagnitude)]);
+      parts.push(element("h3", {}, `Beside the ${plural(edgeCount ?? 0, "edge", "edges")} known to matter`), numbers(rows));
+    }
+    return parts;
+  }
+
+  function trust() {
+    const sample = said.scores?.exactSample;
+    if (sample === undefined) return [];
+    const worst = list(sample.edges, "edges").slice(0, WRONG);
+    return [element("h3", {}, "How good the scores are"),
+      element("p", {}, `Rank correlation ${share(sample.rankCorrelation)} with what really happens, of ${plural(sample.edges.length, "edge", "edges")} drawn at random and patched over ${plural(sample.pairs ?? 0, "pair", "pairs")}. Farthest off:`),
+      table(["edge", "score", "really", "ratio"], worst.map((own) => [text(own.edge), number(own.estimate), number(own.exact), Number.isFinite(own.ratio) ? number(Number(own.ratio.toPrecision(3))) : ""]))];
+  }
+
+  function leftOut() {
+    const rows = list(said.scores?.leftOut ?? [], "leftOut");
+    if (rows.length === 0) return [];
+    return [element("h3", {}, `${plural(said.scores.rowsLeftOut ?? rows.length, "row", "rows")} left out`),
+      ...rows.map((row) => element("p", { className: "note" }, `${text(row.file)}, line ${text(row.line)}: ${text(row.reason)}`))];
+  }
+
+  function drawPanel() {
+    byId("panel").replaceChildren(element("div", { id: "about" }), ...tested(), ...trust(),
+      element("h3", { id: "strongest" }), element("ol", { id: "list" }), ...leftOut());
+  }
+
+  function drawList() {
+    const node = held !== null && held.from === undefined ? held : null;
+    const own = node === null ? drawn : drawn.filter((edge) => isOf(edge, node));
+    const largest = Math.abs(own[0]?.size ?? 0);
+    byId("strongest").textContent = node === null ? "Strongest edges" : `Edges of ${node.name}`;
+    byId("list").replaceChildren(...own.slice(0, LISTED).map((edge) => {
+      const bar = element("i");
+      bar.style.width = `${largest === 0 ? 100 : 100 * Math.abs(edge.size ?? 0) / largest}%`;
+      const button = element("button", { type: "button", "data-name": edge.name, "aria-label": spoken(edge) }, element("span", { className: "what" }, edge.name),
+        element("span", { className: `track ${sign(edge)}` }, bar), element("span", { className: "size" }, number(edge.size)));
+      listen(button, edge);
+      return element("li", {}, button);
+    }));
+  }
+
+  function drawLegend(largest) {
+    const line = (className, width) => {
+      const drawing = svg("svg", { width: 26, height: 12, "aria-hidden": "true" });
+      drawing.append(svg("path", { class: `key ${className}`, d: "M2 6H24", "stroke-width": width }));
+      return drawing;
+    };
+    const parts = largest === 0 ? [] : [
+      element("span", {}, line("plus", 3), "the metric falls without it"), element("span", {}, line("minus", 3), "it rises without it"),
+      ...[1, 0.5, 0.1].map((part) => element("span", {}, line("", 1 + (WIDEST - 1) * part), number(Number((part * largest).toPrecision(2)))))];
+    parts.push(element("span", {}, "a head hears through its query (left), key, value (right)"));
+    byId("legend").replaceChildren(...parts);
+  }
+
+  // The curve
+
+  const FRAME = { left: 40, right: 24, top: 8, bottom: 34, height: 206 };
+  let across = null; // from a number of edges to where it is
+
+  function drawCurve() {
+    if (said.curve === undefined) return;
+    byId("evaluated").hidden = false;
+    const circuits = list(said.curve.circuits, "circuits").filter((own) => Number.isFinite(own?.chosenEdges) && Number.isFinite(own.faithfulness));
+    const width = Math.max(260, Number.parseFloat(getComputedStyle(byId("evaluated")).gridTemplateColumns)); // the first column
+    const values = circuits.flatMap((own) => [own, own.complement]).flatMap((own) => [own?.faithfulness, own?.low, own?.high]).filter(Number.isFinite);
+    const low = Math.max(-1, Math.min(0, ...values));
+    const high = Math.min(2, Math.max(1, ...values));
+    const most = Math.max(2, ...circuits.map((own) => own.chosenEdges));
+    across = (count) => FRAME.left + (width - FRAME.left - FRAME.right) * Math.log(Math.max(0.7, count) / 0.7) / Math.log(most / 0.7);
+    const up = (value) => FRAME.height - FRAME.bottom - (FRAME.height - FRAME.top - FRAME.bottom) * (Math.min(high, Math.max(low, value)) - low) / (high - low);
+    const made = [];
+    const write = (x, y, anchor, words) => {
+      made.push(svg("text", { x, y, "text-anchor": anchor, "aria-hidden": "true" }));
+      made.at(-1).append(words);
+    };
+    for (let tick = Math.ceil(low * 4) / 4; tick <= high; tick += high - low > 1.5 ? 0.5 : 0.25) {
+      made.push(svg("line", { x1: FRAME.left, x2: width - FRAME.right, y1: up(tick), y2: up(tick) }));
+      write(FRAME.left - 6, up(tick) + 4, "end", tick.toFixed(2).replace("-", "−"));
+    }
+    let last = -Infinity;
+    for (const own of circuits) {
+      const x = across(own.chosenEdges);
+      const words = grouped(own.chosenEdges);
+      if (x - last < 8 + 7 * words.length) continue;
+      write(x, FRAME.height - FRAME.bottom + 15, "middle", words);
+      last = x;
+    }
+    write((FRAME.left + width) / 2, FRAME.height - 4, "middle", "edges chosen");
+    made.push(svg("line", { class: "now", id: "now", y1: FRAME.top, y2: FRAME.height - FRAME.bottom }));
+    for (const [side, of] of [["minus", (own) => own.complement], ["plus", (own) => own]]) {
+      const own = circuits.filter((one) => Number.isFinite(of(one)?.faithfulness));
+      const at = (key) => own.map((one) => `${across(one.chosenEdges).toFixed(1)} ${up(of(one)[key] ?? of(one).faithfulness).toFixed(1)}`);
+      if (own.length === 0) continue;
+      made.push(svg("path", { class: `interval ${side}`, d: `M${at("low").join("L")}L${at("high").reverse().join("L")}Z` }),
+        svg("path", { class: `line ${side}`, d: `M${at("faithfulness").join("L")}` }));
+    }
+    circuits.forEach((own, i) => {
+      const x = across(own.chosenEdges);
+      const point = svg("g", { class: "point", role: "button", tabindex: i === 0 ? 0 : -1, "aria-label": `${plural(own.chosenEdges, "edge", "edges")}: ${curveFacts(own).map((row) => row.join(" ")).join(", ")}` },
+        svg("rect", { class: "area", x: x - 8, y: FRAME.top, width: 16, height: FRAME.height - FRAME.top - FRAME.bottom }),
+        svg("circle", { class: "mark plus", cx: x, cy: up(own.faithfulness), r: 3.5 }));
+      if (Number.isFinite(own.complement?.faithfulness)) {
+        point.append(svg("rect", { class: "mark minus", x: x - 3, y: up(own.complement.faithfulness) - 3, width: 6, height: 6 }));
+      }
+      const tell = () => tip(point, [element("b", {}, plural(own.chosenEdges, "edge", "edges")), numbers(curveFacts(own))]);
+      point.addEventListener("pointerenter", tell);
+      point.addEventListener("focus", tell);
+      point.addEventListener("pointerleave", hideTip);
+      point.addEventListener("blur", hideTip);
+      point.addEventListener("click", () => show(own.chosenEdges));
+      point.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" || event.key === " ") show(own.chosenEdges);
+        else if (!move(event, [...byId("curve").querySelectorAll(".point")], point)) return;
+        event.preventDefault();
+      });
+      made.push(point);
+    });
+    byId("curve").setAttribute("width", width);
+    byId("curve").setAttribute("height", FRAME.height);
+    byId("curve").replaceChildren(...made);
+    drawWords(circuits);
+    drawNow();
+  }
+
+  function curveFacts(own) {
+    const range = (of) => `${share(of?.faithfulness)} (${share(of?.low)} to ${share(of?.high)})`;
+    return [["on a path", grouped(own.edgeCount ?? 0)], [metric(), number(own.metric)], ["faithful", range(own)], ["the rest keeps", range(own.complement)]];
+  }
+
+  function drawWords(circuits) {
+    const key = (side) => {
+      const drawing = svg("svg", { width: 26, height: 10, "aria-hidden": "true" });
+      drawing.append(svg("path", { class: `key ${side}`, d: "M1 5H25", "stroke-width": 2, "stroke-dasharray": side === "minus" ? "6 4" : "none" }));
+      return drawing;
+    };
+    const enough = circuits.find((own) => own.faithfulness >= KEPT);
+    byId("words").replaceChildren(
+      element("p", {}, key("plus"), " of the circuit: 1 if it is faithful"),
+      element("p", {}, key("minus"), " of the rest of the model: 0 if the circuit is complete"),
+      element("p", {}, enough === undefined ? "None of these circuits keeps 90 % of the metric."
+        : `${plural(enough.chosenEdges, "edge", "edges")} are enough here for 90 % of the metric (${grouped(enough.edgeCount ?? 0)} on a path).`),
+      element("p", {}, element("b", {}, `CPR ${share(said.curve.cpr)}`), ", the area below the solid curve over the share of edges; 1 if small circuits keep all. ",
+        element("b", {}, `CMD ${share(said.curve.cmd)}`), ", the area between it and 1; 0 at best."),
+      element("p", {}, "Shades: 95 % of resampled data sets."));
+  }
+
+  /** Marks how many edges are drawn. */
+  function drawNow() {
+    if (across === null) return;
+    for (const end of ["x1", "x2"]) byId("now").setAttribute(end, across(drawn.length).toFixed(1));
+  }
+
+  // What the reader does
+
+  function tip(at, parts, x, y) {
+    const box = at.getBoundingClientRect();
+    const tipBox = byId("tip");
+    tipBox.replaceChildren(...parts);
+    tipBox.hidden = false;
+    const left = (x ?? box.x + box.width / 2) + 14;
+    const top = (y ?? box.y + Math.min(box.height / 2, 60)) + 12;
+    tipBox.style.left = `${Math.max(4, left + tipBox.offsetWidth > innerWidth ? left - 28 - tipBox.offsetWidth : left)}px`;
+    tipBox.style.top = `${Math.max(4, Math.min(top, innerHeight - tipBox.offsetHeight - 4))}px`;
+  }
+
+  const hideTip = () => {
+    byId("tip").hidden = true;
+  };
+
+  function look(own, at, event) {
+    looked = own;
+    mark();
+    if (own === null || at.closest("#panel")) hideTip();
+    else tip(at, describe(own), event?.clientX, event?.clientY);
+  }
+
+  function hold(own) {
+    held = held === own ? null : own;
+    mark();
+    drawList();
+  }
+
+  /** To another of some elements, of which one can be reached by Tab. */
+  function move(event, all, from) {
+    const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity };
+    if (!Object.hasOwn(steps, event.key)) return false;
+    const to = all[Math.min(all.length - 1, Math.max(0, all.indexOf(from) + steps[event.key]))];
+    from.setAttribute("tabindex", -1);
+    to.setAttribute("tabindex", 0);
+    to.focus();
+    return true;
+  }
+
+  /** To the nearest component in the direction of an arrow. */
+  function step(event, from) {
+    const [dx, dy] = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
+    let best = null;
+    for (const node of nodes.values()) {
+      const along = dx * (node.x - from.x) + dy * (node.y - from.y);
+      const aside = Math.abs(dy * (node.x - from.x)) + Math.abs(dx * (node.y - from.y));
+      if (along > 1 && (best === null || along + 2 * aside < best.far)) best = { node, far: along + 2 * aside };
+    }
+    if (best === null) return;
+    from.mark.setAttribute("tabindex", -1);
+    best.node.mark.setAttribute("tabindex", 0);
+    best.node.mark.focus();
+    event.preventDefault();
+  }
+
+  function listen(made, own) {
+    made.addEventListener("pointermove", (event) => look(own, made, event));
+    made.addEventListener("pointerleave", () => look(null, made));
+    made.addEventListener("focus", () => look(own, made));
+    made.addEventListener("blur", () => look(null, made));
+    made.addEventListener("click", () => hold(own));
+    made.addEventListener("keydown", (event) => {
+      if (made.tagName !== "BUTTON" && (event.key === "Enter" || event.key === " ")) {
+        hold(own);
+        event.preventDefault();
+      } else if (made.classList.contains("reach")) {
+        if (move(event, drawn.map((edge) => edge.reach), made)) event.preventDefault();
+      } else if (made.classList.contains("node")) {
+        step(event, own);
+      }
+    });
+  }
+
+  byId("count").addEventListener("input", () => {
+    choose();
+    if (toDraw === null) {
+      toDraw = requestAnimationFrame(() => {
+        toDraw = null;
+        draw();
+      });
+    }
+  });
+  byId("count").addEventListener("change", () => {
+    byId("said").textContent = `${byId("shown").textContent} are drawn`;
+  });
+  byId("only").addEventListener("change", () => show(byId("only").checked ? MOST : FEW));
+  byId("help").addEventListener("click", () => byId("manual").showModal());
+  document.addEventListener("keydown", (event) => {
+    if (byId("manual").open || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "?") byId("manual").showModal();
+    if (event.key === "Escape" && held !== null) hold(held);
+  });
+  byId("scroller").addEventListener("click", (event) => {
+    if (held !== null && !event.target.closest(".node, .reach")) hold(held);
+  });
+
+  function arrange() {
+    place();
+    drawNodes();
+    draw();
+    drawCurve();
+  }
+
+  Page.colours(byId("theme"), () => {})();
+  Page.unpack(byId("data").textContent)
+    .then((json) => {
+      read(JSON.parse(json));
+      const of = subject();
+      byId("subject").textContent = `${text(of.model)}, ${metric() === "" ? "" : `${metric()}, `}${plural((said.scores ?? said.test)?.pairs ?? 0, "pair", "pairs")}`;
+      byId("within").hidden = said.circuit === undefined || said.scores === undefined;
+      drawPanel();
+      byId("count").value = valueAt(said.circuit === undefined ? FEW : MOST, Math.min(MOST, among().length));
+      choose();
+      arrange();
+      new ResizeObserver(arrange).observe(byId("scroller"));
+    })
+    .catch((e) => {
+      byId("problem").textContent = text(e.message, 300);
+      byId("problem").hidden = false;
+    })
+    .finally(() => {
+      root.dataset.ready = "";
+    });
+})();

@@ -1,0 +1,50 @@
+"use strict";
+
+/** What every page does. */
+const Page = (() => {
+  const root = document.documentElement;
+
+  /** The text that the page carries: compressed, in characters that mean nothing to a browser. */
+  async function unpack(base64) {
+    if (typeof DecompressionStream !== "function") throw new Error("this browser is too old for this page");
+    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  }
+
+  function element(name, properties = {}, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(properties)) {
+      if (key in made && key !== "title") made[key] = value;
+      else made.setAttribute(key, value);
+    }
+    made.append(...children.filter((child) => child != null));
+    return made;
+  }
+
+  /**
+   * Dark or light as the reader's system, until the button is pressed; paper is light. Returns what
+   * sets the colours and then calls {@code repaint}, as a change does.
+   */
+  function colours(button, repaint) {
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    let chosen = null;
+    const colour = () => {
+      const theme = chosen ?? (dark.matches ? "dark" : "light");
+      root.dataset.theme = theme;
+      button.setAttribute("aria-pressed", theme === "dark");
+      repaint();
+    };
+    button.addEventListener("click", () => {
+      chosen = root.dataset.theme === "dark" ? "light" : "dark";
+      colour();
+    });
+    dark.addEventListener("change", colour);
+    addEventListener("beforeprint", () => {
+      root.dataset.theme = "light";
+    });
+    addEventListener("afterprint", colour);
+    return colour;
+  }
+
+  return { unpack, element, colours };
+})();

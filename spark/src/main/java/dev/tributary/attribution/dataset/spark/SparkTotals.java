@@ -1,0 +1,158 @@
+package dev.tributary.attribution.dataset.spark;
+
+import dev.tributary.attribution.dataset.CircuitEvaluator;
+import dev.tributary.attribution.dataset.CircuitTotals;
+import dev.tributary.attribution.dataset.ComponentCircuit;
+import dev.tributary.attribution.dataset.ComponentGraph;
+import dev.tributary.attribution.dataset.EdgeScorer;
+import dev.tributary.attribution.dataset.EdgeTotals;
+import dev.tributary.attribution.dataset.Pair;
+import dev.tributary.attribution.dataset.WriteMeans;
+import dev.tributary.attribution.dataset.spark.PartitionSums.Summand;
+import dev.tributary.transformer.Transformer;
+import java.io.Serializable;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Function;
+import java.util.function.ObjLongConsumer;
+import java.util.function.Supplier;
+import org.apache.spark.SparkContext;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Row;
+
+/**
+ * Totals over the {@link PairRows} of a data set, one job each. Pairs of a partition are run by one
+ * thread, one after the other, and partitions are added up in their order: the same data set in the
+ * same partitions, its rows in the same order, has the same totals to the last bit, on processors
+ * of one kind, whatever is tried again or twice. Rows that come out of a shuffle have no order
+ * until they are sorted within partitions.
+ */
+public final class SparkTotals {
+  private SparkTotals() {}
+
+  /**
+   * Makes on an executor what works with its model.
+   *
+   * @param <T> what is made
+   */
+  @FunctionalInterface
+  public interface ForModel<T> extends Serializable {
+    /**
+     * {@return what works with a model}
+     *
+     * @param model of the executor
+     */
+    T of(Transformer model);
+  }
+
+  /**
+   * {@return scores of all edges}
+   *
+   * @param pairs {@link PairRows}
+   * @param model that runs
+   * @param scorer by which
+   * @throws IllegalArgumentException if the columns are others, or there are no partitions
+   */
+  public static Outcome<EdgeTotals> edges(
+      Dataset<Row> pairs, ExecutorModel model, ForModel<EdgeScorer> scorer) {
+    return outcome(
+        pairs,
+        model,
+        own -> {
+          EdgeScorer scores = scorer.of(own);
+          EdgeTotals totals = new EdgeTotals(scores.graph().edges().size());
+          return summand((pair, number) -> totals.add(scores.score(pair)), totals::toArray);
+        },
+        EdgeTotals::of);
+  }
+
+  /**
+   * {@return the metric in runs of circuits}
+   *
+   * @param pairs {@link PairRows}
+   * @param model that runs
+   * @param evaluator by which
+   * @param circuits of the model
+   * @param resampled how many resampled data sets, for {@link CircuitTotals#interval}; how often a
+   *     pair comes in each depends on its file and line alone
+   * @throws IllegalArgumentException if the columns are others, or there are no partitions
+   */
+  public static Outcome<CircuitTotals> circuits(
+      Dataset<Row> pairs,
+      ExecutorModel model,
+      ForModel<CircuitEvaluator> evaluator,
+      List<ComponentCircuit> circuits,
+      int resampled) {
+    List<List<Integer>> edges = new ArrayList<>();
+    circuits.forEach(circuit -> edges.add(circuit.edges()));
+    return outcome(
+        pairs,
+        model,
+        own -> {
+          CircuitEvaluator evaluates = evaluator.of(own);
+          List<ComponentCircuit> ours =
+              edges.stream().map(some -> ComponentCircuit.of(evaluates.graph(), some)).toList();
+          CircuitTotals totals = new CircuitTotals(ours.size(), resampled);
+          return summand(
+              (pair, number) -> totals.add(number, evaluates.evaluate(pair, ours)),
+              totals::toArray);
+        },
+        numbers -> CircuitTotals.of(edges.size(), numbers));
+  }
+
+  /**
+   * {@return what each source writes in the mean over clean prompts} The driver loads the model as
+   * well.
+   *
+   * @param pairs {@link PairRows}
+   * @param model that runs
+   * @param graph of it
+   * @param none the means of no prompts
+   * @throws IllegalArgumentException if the columns are others, or there are no partitions
+   */
+  public static Outcome<WriteMeans> means(
+      Dataset<Row> pairs,
+      ExecutorModel model,
+      ForModel<ComponentGraph> graph,
+      ForModel<WriteMeans> none) {
+    return outcome(
+        pairs,
+        model,
+        own -> {
+          ComponentGraph components = graph.of(own);
+          WriteMeans means = none.of(own);
+          return summand(
+              (pair, number) -> means.add(own, components, pair.clean()), means::toArray);
+        },
+        numbers -> {
+          WriteMeans means = none.of(model.get());
+          means.add(numbers);
+          return means;
+        });
+  }
+
+  private static Summand summand(ObjLongConsumer<Pair> add, Supplier<double[]> numbers) {
+    return new Summand() {
+      @Override
+      public void add(Pair pair, long number) {
+        add.accept(pair, number);
+      }
+
+      @Override
+      public double[] numbers() {
+        return numbers.get();
+      }
+    };
+  }
+
+  private static <T> Outcome<T> outcome(
+      Dataset<Row> pairs,
+      ExecutorModel model,
+      ForModel<Summand> begin,
+      Function<double[], T> totals) {
+    SparkContext context = pairs.sparkSession().sparkContext();
+    FailedTasks failed = new FailedTasks();
+    PartialSums sums = failed.during(context, () -> PartitionSums.of(pairs, model, begin));
+    return new Outcome<>(totals.apply(sums.numbers()), sums.badRows(), failed.heard());
+  }
+}
