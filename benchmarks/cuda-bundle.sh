@@ -66,7 +66,7 @@ for jar in "$out"/lib/*.jar; do
 done
 
 "$jdk/bin/jlink" \
-  --add-modules java.base,java.logging,java.management,java.xml,jdk.management,jdk.unsupported,jdk.zipfs \
+  --add-modules java.base,java.logging,java.management,java.xml,jdk.management,jdk.random,jdk.unsupported,jdk.zipfs \
   --strip-debug --no-header-files --no-man-pages --compress=0 --output "$out/runtime"
 rm -rf "$out/runtime/legal"
 # Where the JDK takes zlib from its system.

@@ -4,8 +4,8 @@ python3 cuda-peer.py SECONDS [SHAPE FORMAT TOKENS]...
 
 Prints the lines that CudaTimes prints. Of a shape in BF16 both are measured: weights in FP32, and
 weights kept in BF16 that every product widens to FP32. Gradients are taken at the sites where
-Tributary keeps them; the edges into a neuron are restricted by hand to the row that it reads, as in
-PyTorchModel.
+Tributary keeps them, no logits but those of the metric are computed, and the edges into a neuron
+are restricted by hand to the row that it reads, as in PyTorchModel.
 """
 import math
 import sys
@@ -60,7 +60,7 @@ class Model:
         return F.embedding(self.prompt, self.table).float()
 
     def run(self):
-        """Logits, and by layer the values of its sites; recorded for gradients."""
+        """The last residual stream, and by layer the values of its sites; recorded for gradients."""
         embedding = self.embedded().requires_grad_(True)
         x = embedding
         sites = []
@@ -68,22 +68,19 @@ class Model:
             kept = {}
             x = self.layer(layer, x, kept)
             sites.append(kept)
-        normed = self.final(x)
-        with torch.no_grad():
-            logits = self.linear(normed.detach(), self.table)
-        return embedding, x, normed, logits, sites
+        return embedding, x, sites
 
     def gradient(self, run):
         """Of the difference of two logits, at every site."""
-        embedding, _, normed, _, sites = run
+        embedding, x, sites = run
         direction = self.table[TARGET].float() - self.table[DISTRACTOR].float()
-        metric = (normed[-1] * direction).sum()
+        metric = (self.final(x[-1:]) * direction).sum()
         inputs = [embedding] + [kept[name] for kept in sites for name in self.with_gradient]
         return metric, torch.autograd.grad(metric, inputs, retain_graph=True)
 
     def into(self, run, activation_gradient):
         """Edges from every head and neuron into one neuron at the last token."""
-        embedding, _, _, _, sites = run
+        embedding, _, sites = run
         target = self.target
         row = sites[target]["middle"][-1].detach().requires_grad_(True)
         (g,) = torch.autograd.grad(self.neuron(self.layers[target], row) * activation_gradient, row)

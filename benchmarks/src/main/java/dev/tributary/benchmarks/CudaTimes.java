@@ -92,7 +92,9 @@ public final class CudaTimes {
       int last = model.layers() - 1;
       time(
           "forward",
-          () -> first(model.run(NodeAttribution.sites(), prompt).value(Site.RESIDUAL_AFTER_MLP, last)));
+          () ->
+              first(
+                  model.run(NodeAttribution.sites(), prompt).value(Site.RESIDUAL_AFTER_MLP, last)));
       time("gradient", () -> NodeAttribution.of(run, metric).value());
       time(
           "forward+gradient",
