@@ -48,6 +48,7 @@ final class ModelOptions {
   /** Which device computes, see {@link Main}. */
   static final String DEVICE = "--device";
 
+  @SuppressWarnings("UnusedVariable") // Main reads it of what was parsed
   @Option(
       names = DEVICE,
       paramLabel = "cpu|cuda|cuda:N",
