@@ -14,6 +14,7 @@ import dev.tributary.attribution.dataset.ComponentCircuit;
 import dev.tributary.attribution.dataset.ComponentGraph;
 import dev.tributary.attribution.dataset.EdgeTotals;
 import dev.tributary.attribution.dataset.Pair;
+import dev.tributary.attribution.dataset.PairFiles;
 import dev.tributary.attribution.dataset.PairMetric;
 import dev.tributary.attribution.dataset.PairReader;
 import dev.tributary.attribution.dataset.PairReader.BadRow;
@@ -129,7 +130,9 @@ class SparkTotalsTest {
     reader.read(file, row -> good.add(row.pair()), bad::add);
     Outcome<EdgeTotals> outcome =
         SparkTotals.edges(
-            PairRows.read(spark, reader, List.of(file), 3), MODEL, SparkPairs::scorer);
+            PairRows.read(spark, new PairFiles(List.of(file), reader), 3),
+            MODEL,
+            SparkPairs::scorer);
     assertEquals(2, bad.size());
     assertEquals(bad, outcome.badRows());
     assertEquals(2, outcome.totals().count());
