@@ -24,7 +24,7 @@ import java.util.stream.Stream;
 import picocli.CommandLine.Option;
 
 /** Where a circuit is written to, and in which formats. A new format is an option and a line. */
-final class CircuitOutputs {
+public final class CircuitOutputs {
   private static final String STANDARD_OUTPUT = "-";
 
   @Option(
@@ -61,6 +61,8 @@ final class CircuitOutputs {
           "Write the edges as comma-separated values; a token that a spreadsheet would compute has an"
               + " apostrophe before it.")
   private Optional<String> csv = Optional.empty();
+
+  CircuitOutputs() {}
 
   /**
    * A format and where it goes.
@@ -111,8 +113,14 @@ final class CircuitOutputs {
     }
   }
 
-  /** Refuses a file that cannot be written. */
-  static void requireWritable(String option, String file) {
+  /**
+   * Refuses a file that cannot be written.
+   *
+   * @param option that names it
+   * @param file as it is named
+   * @throws IllegalArgumentException if it is a folder, or there is none that it would lie in
+   */
+  public static void requireWritable(String option, String file) {
     Path path = Path.of(file).toAbsolutePath();
     Path folder = Objects.requireNonNullElse(path.getParent(), path);
     requireArgument(

@@ -158,7 +158,7 @@ final class DatasetCircuitCommand implements Callable<Integer> {
     answers.add(ScoreFile.of(tested.called(), tested.circuit()));
     answers.add(DatasetReport.json(tested));
     page.write(answers, err);
-    DatasetOptions.told(leftOut).forEach(err::println);
+    leftOut.lines().forEach(err::println);
     return ExitCode.OK;
   }
 

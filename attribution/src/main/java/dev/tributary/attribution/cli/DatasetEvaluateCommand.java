@@ -113,7 +113,7 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
     out.print(json ? DatasetReport.json(curve) : DatasetReport.of(curve));
     page.write(
         List.of(Files.readString(choice.scores().orElseThrow()), DatasetReport.json(curve)), err);
-    DatasetOptions.told(leftOut).forEach(err::println);
+    leftOut.lines().forEach(err::println);
     return ExitCode.OK;
   }
 }

@@ -21,6 +21,8 @@ import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.TransformerConfig;
+import dev.tributary.transformer.file.Tokenizer;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -32,7 +34,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 /** The options that say which pairs of prompts are gone through, and what is measured of them. */
-final class DatasetOptions {
+public final class DatasetOptions {
   /** Data sets that are resampled for intervals of confidence. */
   private static final int RESAMPLED = 1000;
 
@@ -87,6 +89,9 @@ final class DatasetOptions {
               + " Default: patching.")
   private AblationName ablation = AblationName.PATCHING;
 
+  /** Options as picocli finds them. */
+  public DatasetOptions() {}
+
   enum MetricName {
     LOGIT_DIFFERENCE(4),
     LOG_PROBABILITY(3),
@@ -99,11 +104,42 @@ final class DatasetOptions {
     }
   }
 
-  enum AblationName {
+  /** What is heard where an edge is missing. */
+  public enum AblationName {
+    /** {@link AblationValues#PATCHING}. */
     PATCHING,
+    /** {@link AblationValues#ZERO}. */
     ZERO,
+    /** {@link WriteMeans#overPositions}. */
     MEAN,
-    MEAN_POSITIONAL
+    /** {@link WriteMeans#perPosition}. */
+    MEAN_POSITIONAL;
+
+    /**
+     * {@return means of no prompts yet, if it is means that are heard}
+     *
+     * @param model that runs
+     * @param graph of it
+     * @param tokens of every prompt, if all have as many
+     */
+    public Optional<WriteMeans> noMeans(Transformer model, ComponentGraph graph, int tokens) {
+      return switch (this) {
+        case PATCHING, ZERO -> Optional.empty();
+        case MEAN -> Optional.of(WriteMeans.overPositions(model, graph));
+        case MEAN_POSITIONAL -> Optional.of(WriteMeans.perPosition(model, graph, tokens));
+      };
+    }
+
+    /**
+     * {@return what is heard}
+     *
+     * @param means over all prompts, if there are any
+     */
+    public AblationValues values(Optional<WriteMeans> means) {
+      return means
+          .map(AblationValues::of)
+          .orElse(this == ZERO ? AblationValues.ZERO : AblationValues.PATCHING);
+    }
   }
 
   static final class MetricConverter extends HyphenConverter<MetricName> {
@@ -131,54 +167,131 @@ final class DatasetOptions {
       AblationValues ablation,
       String measure) {}
 
-  /** Rows that are no pairs. */
-  static final class LeftOut {
+  /** Rows that are no pairs: how many, and the first of them. */
+  public static final class LeftOut {
     private final List<BadRow> told = new ArrayList<>();
     private long count;
 
-    void add(BadRow row) {
+    /** None yet. */
+    public LeftOut() {}
+
+    /**
+     * Counts a row.
+     *
+     * @param row that is no pair
+     */
+    public void add(BadRow row) {
       count++;
       if (told.size() < ScoredPairs.TOLD) {
         told.add(row);
       }
     }
 
-    List<BadRow> told() {
+    /** {@return the first of them} */
+    public List<BadRow> told() {
       return told;
     }
 
-    long count() {
+    /** {@return how many there are} */
+    public long count() {
       return count;
+    }
+
+    /** {@return lines that tell of them} */
+    public List<String> lines() {
+      List<String> lines = new ArrayList<>();
+      if (count > 0) {
+        lines.add(String.format(Locale.ROOT, "%,d row%s left out:", count, count == 1 ? "" : "s"));
+        told.forEach(row -> lines.add(Table.INDENT + row));
+        if (count > told.size()) {
+          lines.add(Table.INDENT + "...");
+        }
+      }
+      return lines;
+    }
+
+    /**
+     * Refuses totals of nothing.
+     *
+     * @param pairs how many there are beside these rows
+     * @param files that were read
+     * @throws IllegalArgumentException if there are none, with the first of these rows
+     */
+    public void requirePairs(long pairs, List<Path> files) {
+      requireArgument(
+          pairs > 0,
+          "there is no pair of prompts in %s: %s",
+          files,
+          told.isEmpty() ? "no rows" : told.get(0));
     }
   }
 
-  List<Path> files() {
+  /** {@return the files with pairs} */
+  public List<Path> files() {
     return files;
   }
 
-  /** Loads the model and prepares what is asked of it, in the innermost scope. */
-  Data open(TerminalProgress progress) throws IOException {
-    model.requireOptions();
-    Columns named = columns();
-    Opened opened = model.open();
-    Transformer transformer = model.load(opened, progress);
-    PairReader reader = PairReader.of(named, opened.tokenizer(), transformer.config());
+  /** {@return the model that is asked for} */
+  public ModelOptions model() {
+    return model;
+  }
+
+  /** {@return what is heard where an edge is missing} */
+  public AblationName ablation() {
+    return ablation;
+  }
+
+  /** {@return what is measured, in a word} */
+  public String measure() {
+    return Lowercase.of(metric);
+  }
+
+  /**
+   * {@return the pairs}
+   *
+   * @param tokenizer of the model
+   * @param config of the model
+   * @throws IllegalArgumentException if the options contradict each other
+   */
+  public PairFiles pairs(Tokenizer tokenizer, TransformerConfig config) {
+    PairReader reader = PairReader.of(columns(), tokenizer, config);
     if (ids) {
       reader = reader.ofIds();
     }
     if (filler.isPresent()) {
-      reader = reader.filled(opened.tokenizer().token(filler.get()));
+      reader = reader.filled(tokenizer.token(filler.get()));
     }
-    PairFiles pairs = new PairFiles(files, reader);
-    ComponentGraph graph =
-        ComponentGraph.of(transformer, new StreamWriter.Input(Site.TOKEN_EMBEDDING));
+    return new PairFiles(files, reader);
+  }
+
+  /**
+   * {@return the components of a model, as edges are counted among them}
+   *
+   * @param model whose
+   */
+  public static ComponentGraph graph(Transformer model) {
+    return ComponentGraph.of(model, new StreamWriter.Input(Site.TOKEN_EMBEDDING));
+  }
+
+  /** Loads the model and prepares what is asked of it, in the innermost scope. */
+  Data open(TerminalProgress progress) throws IOException {
+    requireOptions();
+    Opened opened = model.open();
+    Transformer transformer = model.load(opened, progress);
+    PairFiles pairs = pairs(opened.tokenizer(), transformer.config());
+    ComponentGraph graph = graph(transformer);
     return new Data(
-        opened.called(),
-        transformer,
-        graph,
-        pairs,
-        ablation(transformer, graph, pairs),
-        Lowercase.of(metric));
+        opened.called(), transformer, graph, pairs, ablation(transformer, graph, pairs), measure());
+  }
+
+  /**
+   * Refuses what can be refused before anything is read.
+   *
+   * @throws IllegalArgumentException if the options contradict each other
+   */
+  public void requireOptions() {
+    model.requireOptions();
+    columns();
   }
 
   private Columns columns() {
@@ -199,21 +312,12 @@ final class DatasetOptions {
 
   private AblationValues ablation(Transformer model, ComponentGraph graph, PairFiles pairs)
       throws IOException {
-    return switch (ablation) {
-      case PATCHING -> AblationValues.PATCHING;
-      case ZERO -> AblationValues.ZERO;
-      case MEAN -> {
-        WriteMeans means = WriteMeans.overPositions(model, graph);
-        pairs.read(pair -> means.add(model, graph, pair.clean()), row -> {});
-        yield AblationValues.of(means);
-      }
-      case MEAN_POSITIONAL -> {
-        List<Pair> first = first(pairs, 1);
-        WriteMeans means = WriteMeans.perPosition(model, graph, first.get(0).length());
-        pairs.read(pair -> means.add(model, graph, pair.clean()), row -> {});
-        yield AblationValues.of(means);
-      }
-    };
+    int tokens = ablation == AblationName.MEAN_POSITIONAL ? first(pairs, 1).get(0).length() : 0;
+    Optional<WriteMeans> means = ablation.noMeans(model, graph, tokens);
+    if (means.isPresent()) {
+      pairs.read(pair -> means.get().add(model, graph, pair.clean()), row -> {});
+    }
+    return ablation.values(means);
   }
 
   /** The first pairs, at least one. */
@@ -244,29 +348,7 @@ final class DatasetOptions {
               totals.add(totals.count(), evaluator.evaluate(pair, circuits));
             },
             leftOut::add);
-    requireArgument(
-        totals.count() > 0,
-        "there is no pair of prompts in %s: %s",
-        data.files().files(),
-        leftOut.told().isEmpty() ? "no rows" : leftOut.told().get(0));
+    leftOut.requirePairs(totals.count(), data.files().files());
     return totals;
-  }
-
-  /** What rows that were left out are told of. */
-  static List<String> told(LeftOut leftOut) {
-    List<String> lines = new ArrayList<>();
-    if (leftOut.count() > 0) {
-      lines.add(
-          String.format(
-              Locale.ROOT,
-              "%,d row%s left out:",
-              leftOut.count(),
-              leftOut.count() == 1 ? "" : "s"));
-      leftOut.told().forEach(row -> lines.add(Table.INDENT + row));
-      if (leftOut.count() > leftOut.told().size()) {
-        lines.add(Table.INDENT + "...");
-      }
-    }
-    return lines;
   }
 }

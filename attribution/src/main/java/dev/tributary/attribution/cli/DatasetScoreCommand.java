@@ -45,42 +45,12 @@ import picocli.CommandLine.Option;
       "  dataset score pairs.csv --method eap-ig-inputs --steps 10 --out scores.json"
     })
 final class DatasetScoreCommand implements Callable<Integer> {
-  private static final int STEPS = 5;
-
-  /** Pairs over which a sample of edges is patched. */
-  private static final int SAMPLE_PAIRS = 8;
-
-  private static final long SEED = 1;
-
   private final PrintWriter out;
   private final PrintWriter err;
 
   @Mixin private final DatasetOptions options = new DatasetOptions();
 
-  @Option(
-      names = "--method",
-      paramLabel = "METHOD",
-      converter = MethodConverter.class,
-      description =
-          "eap (edge attribution patching), eap-ig-inputs, eap-ig-activations or"
-              + " eap-ig-activations-pooled (with integrated gradients), clean-corrupted,"
-              + " eap-qk-fix, or exact (a run for each edge). Default: eap.")
-  private MethodName method = MethodName.EAP;
-
-  @Option(
-      names = "--steps",
-      paramLabel = "N",
-      description = "Of integrated gradients. Default: " + STEPS + ".")
-  private Optional<Integer> steps = Optional.empty();
-
-  @Option(
-      names = "--sample",
-      paramLabel = "N",
-      description =
-          "Run the model without each of so many edges, drawn at random, over the first "
-              + SAMPLE_PAIRS
-              + " pairs, to say how good the scores are; 0 for none. Default: ${DEFAULT-VALUE}.")
-  private int sample = 50;
+  @Mixin private final ScoringOptions scoring = new ScoringOptions();
 
   @Option(
       names = "--top",
@@ -109,51 +79,10 @@ final class DatasetScoreCommand implements Callable<Integer> {
     this.err = err;
   }
 
-  enum MethodName {
-    EAP,
-    EAP_IG_INPUTS,
-    EAP_IG_ACTIVATIONS,
-    EAP_IG_ACTIVATIONS_POOLED,
-    CLEAN_CORRUPTED,
-    EAP_QK_FIX,
-    EXACT;
-
-    private boolean isIntegrated() {
-      return this == EAP_IG_INPUTS
-          || this == EAP_IG_ACTIVATIONS
-          || this == EAP_IG_ACTIVATIONS_POOLED;
-    }
-
-    private EdgeMethod with(int steps) {
-      return switch (this) {
-        case EAP -> EdgeMethod.EAP;
-        case EAP_IG_INPUTS -> EdgeMethod.eapIgInputs(steps);
-        case EAP_IG_ACTIVATIONS -> EdgeMethod.eapIgActivations(steps);
-        case EAP_IG_ACTIVATIONS_POOLED -> EdgeMethod.eapIgPooledActivations(steps);
-        case CLEAN_CORRUPTED -> EdgeMethod.CLEAN_CORRUPTED;
-        case EAP_QK_FIX -> EdgeMethod.QK_FIX;
-        case EXACT -> EdgeMethod.EXACT;
-      };
-    }
-  }
-
-  static final class MethodConverter extends HyphenConverter<MethodName> {
-    MethodConverter() {
-      super(MethodName.class);
-    }
-  }
-
   @Override
   public Integer call() throws IOException {
-    requireArgument(
-        steps.isEmpty() || method.isIntegrated(),
-        "--steps are those of integrated gradients, and --method is %s",
-        HyphenConverter.name(method));
-    requireArgument(
-        steps.isEmpty() || steps.get() >= 1,
-        "--steps is %d, it must be 1 or more",
-        steps.orElse(0));
-    requireArgument(sample >= 0, "--sample is %d, it must be 0 or more", sample);
+    scoring.requireOptions();
+    EdgeMethod method = scoring.method().with(scoring.steps());
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
     file.ifPresent(path -> CircuitOutputs.requireWritable("--out", path.toString()));
     csv.ifPresent(path -> CircuitOutputs.requireWritable("--csv", path.toString()));
@@ -163,16 +92,10 @@ final class DatasetScoreCommand implements Callable<Integer> {
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Data data = options.open(progress);
-      EdgeScorer scorer =
-          new EdgeScorer(
-              data.model(), data.graph(), data.ablation(), method.with(steps.orElse(STEPS)));
+      EdgeScorer scorer = new EdgeScorer(data.model(), data.graph(), data.ablation(), method);
       try (PartedTotals parts = parts(scorer, data)) {
         EdgeTotals totals = parts.score(leftOut::add, progress.within(Phase.PAIRS));
-        requireArgument(
-            totals.count() > 0,
-            "there is no pair of prompts in %s: %s",
-            options.files(),
-            leftOut.told().isEmpty() ? "no rows" : leftOut.told().get(0));
+        leftOut.requirePairs(totals.count(), options.files());
         scored = scored(data, scorer, totals, leftOut, progress);
         if (file.isPresent()) {
           write(file.get(), ScoreFile.of(scored));
@@ -185,7 +108,7 @@ final class DatasetScoreCommand implements Callable<Integer> {
     }
     out.print(json ? ScoreFile.of(scored) : DatasetReport.of(scored, top));
     page.write(List.of(ScoreFile.of(scored)), err);
-    DatasetOptions.told(leftOut).forEach(err::println);
+    leftOut.lines().forEach(err::println);
     return ExitCode.OK;
   }
 
@@ -198,10 +121,10 @@ final class DatasetScoreCommand implements Callable<Integer> {
   private ScoredPairs scored(
       Data data, EdgeScorer scorer, EdgeTotals totals, LeftOut leftOut, TerminalProgress progress)
       throws IOException {
-    Optional<ExactSample> exact =
-        sample == 0 || method == MethodName.EXACT
-            ? Optional.empty()
-            : Optional.of(compared(data, scorer, progress.within(Phase.PAIRS)));
+    Optional<ExactSample> sample = scoring.noSample(data.graph());
+    if (sample.isPresent()) {
+      compare(data, scorer, sample.get(), progress.within(Phase.PAIRS));
+    }
     return new ScoredPairs(
         data.called(),
         options.files(),
@@ -212,17 +135,16 @@ final class DatasetScoreCommand implements Callable<Integer> {
         totals,
         leftOut.told(),
         leftOut.count(),
-        exact);
+        sample);
   }
 
-  private ExactSample compared(Data data, EdgeScorer scorer, Progress progress) throws IOException {
-    ExactSample compared = new ExactSample(ExactSample.draw(data.graph(), sample, SEED));
-    List<Pair> pairs = DatasetOptions.first(data.files(), SAMPLE_PAIRS);
+  private static void compare(Data data, EdgeScorer scorer, ExactSample sample, Progress progress)
+      throws IOException {
+    List<Pair> pairs = DatasetOptions.first(data.files(), ScoringOptions.SAMPLE_PAIRS);
     for (Pair pair : pairs) {
-      progress.at((int) compared.count(), pairs.size());
-      compared.add(scorer.score(pair), scorer.exact(pair, compared.edges()));
+      progress.at((int) sample.count(), pairs.size());
+      sample.add(scorer, pair);
     }
-    return compared;
   }
 
   static void write(Path file, String text) throws IOException {

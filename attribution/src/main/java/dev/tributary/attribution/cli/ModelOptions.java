@@ -16,7 +16,7 @@ import java.util.Optional;
 import picocli.CommandLine.Option;
 
 /** The options that say which model computes, and how precisely. */
-final class ModelOptions {
+public final class ModelOptions {
   private static final String TEXTBOOK = "textbook";
 
   @Option(
@@ -48,6 +48,7 @@ final class ModelOptions {
   /** Which device computes, see {@link Main}. */
   static final String DEVICE = "--device";
 
+  @SuppressWarnings("UnusedVariable") // Main reads it of what was parsed
   @Option(
       names = DEVICE,
       paramLabel = "cpu|cuda|cuda:N",
@@ -56,21 +57,47 @@ final class ModelOptions {
               + " 13 and its driver. Default: cpu.")
   private Optional<String> device = Optional.empty();
 
+  ModelOptions() {}
+
   /**
    * A model by its files, before it is loaded.
    *
    * @param called what it is called
    * @param checkpoint none of the shipped one
+   * @param tokenizer that lies with it
    */
-  record Opened(String called, Optional<Checkpoint> checkpoint, Tokenizer tokenizer) {}
+  public record Opened(String called, Optional<Checkpoint> checkpoint, Tokenizer tokenizer) {}
 
   /** Whether it is the model that comes with the program. */
   boolean isShipped() {
     return model.isEmpty();
   }
 
-  DType dtype() {
+  /** {@return the precision to compute in} */
+  public DType dtype() {
     return dtype;
+  }
+
+  /**
+   * {@return where the model lies, unless it is the one that comes with the program}
+   *
+   * @throws IOException if it cannot be found
+   */
+  public Optional<Path> path() throws IOException {
+    return found(model);
+  }
+
+  /**
+   * {@return where the adapter lies, if one is named}
+   *
+   * @throws IOException if it cannot be found
+   */
+  public Optional<Path> adapter() throws IOException {
+    return found(adapter);
+  }
+
+  private static Optional<Path> found(Optional<String> name) throws IOException {
+    return name.isEmpty() ? Optional.empty() : Optional.of(LocalModel.find(name.get()).path());
   }
 
   /** Refuses what can be refused before anything is read. */
@@ -79,8 +106,12 @@ final class ModelOptions {
         adapter.isEmpty() || model.isPresent(), "--adapter needs the --model that it adapts");
   }
 
-  /** Finds the model and reads its tokenizer. */
-  Opened open() throws IOException {
+  /**
+   * {@return the model that is named, its tokenizer read}
+   *
+   * @throws IOException if it cannot be found or opened
+   */
+  public Opened open() throws IOException {
     Optional<Checkpoint> checkpoint =
         model.isEmpty() ? Optional.empty() : Optional.of(open(model.get(), adapter));
     Tokenizer tokenizer =

@@ -2,10 +2,12 @@ package dev.tributary.attribution.dataset;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * How good estimates are: sums over pairs of what some edges score by a method and of what really
@@ -64,6 +66,47 @@ public final class ExactSample {
       exact[i] += truth.get(i);
     }
     count++;
+  }
+
+  /**
+   * Scores a pair, runs it without each of the edges, and counts it.
+   *
+   * @param scorer by the method
+   * @param pair of prompts
+   * @throws IllegalArgumentException as {@link EdgeScorer#exact}
+   */
+  public void add(EdgeScorer scorer, Pair pair) {
+    add(scorer.score(pair), scorer.exact(pair, edges));
+  }
+
+  /**
+   * {@return how many pairs were counted, sums of estimates and of exact scores, to be written
+   * down}
+   */
+  public double[] toArray() {
+    return Stream.of(new double[] {count}, estimates, exact)
+        .flatMapToDouble(Arrays::stream)
+        .toArray();
+  }
+
+  /**
+   * Counts the pairs of other sums.
+   *
+   * @param numbers as {@link #toArray} wrote them, of the same edges
+   * @throws IllegalArgumentException if they are of another number of edges
+   */
+  public void add(double[] numbers) {
+    int size = edges.size();
+    requireArgument(
+        numbers.length == 1 + 2 * size,
+        "sums of %d numbers do not fit %d edges, of which there are two and one more",
+        numbers.length,
+        size);
+    count += (long) numbers[0];
+    for (int i = 0; i < size; i++) {
+      estimates[i] += numbers[1 + i];
+      exact[i] += numbers[1 + size + i];
+    }
   }
 
   /**

@@ -4,6 +4,7 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Checkpoint;
 import dev.tributary.transformer.file.Models;
 import java.io.IOException;
 import java.io.Serializable;
@@ -64,6 +65,26 @@ public abstract class ExecutorModel implements Serializable {
       @Override
       Transformer load(DType dtype) throws IOException {
         return Models.load(Path.of(name), dtype, Progress.NONE);
+      }
+    };
+  }
+
+  /**
+   * {@return a model in files that every machine finds at one place, with an adapter merged into
+   * it}
+   *
+   * @param path as {@link Checkpoint#open(Path, Path)} takes it
+   * @param adapter its folder
+   * @param dtype in which to compute
+   */
+  public static ExecutorModel at(Path path, Path adapter, DType dtype) {
+    String name = path.toAbsolutePath().toString();
+    String adapterName = adapter.toAbsolutePath().toString();
+    return new ExecutorModel(name + " with " + adapterName, dtype) {
+      @Override
+      Transformer load(DType dtype) throws IOException {
+        Checkpoint checkpoint = Checkpoint.open(Path.of(name), Path.of(adapterName));
+        return Models.load(checkpoint, dtype, Progress.NONE);
       }
     };
   }

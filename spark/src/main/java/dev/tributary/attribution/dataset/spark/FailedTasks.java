@@ -32,7 +32,11 @@ final class FailedTasks extends SparkListener {
   private final Set<Integer> stages = new HashSet<>();
   private int job = -1;
 
-  /** Does what starts one job on this thread. */
+  /**
+   * Does what starts one job on this thread.
+   *
+   * @throws IllegalStateException if a task failed so often that it was given up
+   */
   <T> T during(SparkContext context, Supplier<T> action) {
     String before = context.getLocalProperty(PROPERTY);
     context.addSparkListener(this);
@@ -41,6 +45,15 @@ final class FailedTasks extends SparkListener {
       T result = action.get();
       await();
       return result;
+    } catch (Exception e) { // Spark's own is checked, and not declared
+      if (e instanceof RuntimeException other) {
+        throw other;
+      }
+      await();
+      throw new IllegalStateException(
+          "tries of tasks failed %d times, and no more are made; %s"
+              .formatted(heard.size(), heard.isEmpty() ? e : heard.get(heard.size() - 1)),
+          e);
     } finally {
       context.setLocalProperty(PROPERTY, before);
       context.removeSparkListener(this);

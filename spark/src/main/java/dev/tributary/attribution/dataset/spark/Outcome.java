@@ -34,5 +34,11 @@ public record Outcome<T>(T totals, List<BadRow> badRows, List<FailedTask> failed
    * @param attempt from 0
    * @param reason as Spark says it
    */
-  public record FailedTask(int stage, int partition, int attempt, String reason) {}
+  public record FailedTask(int stage, int partition, int attempt, String reason) {
+    @Override
+    public String toString() {
+      return "stage %d, partition %d, try %d: %s"
+          .formatted(stage, partition, attempt + 1, reason.lines().findFirst().orElse(""));
+    }
+  }
 }

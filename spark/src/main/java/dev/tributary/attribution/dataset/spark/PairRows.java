@@ -9,6 +9,7 @@ import static org.apache.spark.sql.types.DataTypes.createArrayType;
 
 import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.dataset.Pair;
+import dev.tributary.attribution.dataset.PairFiles;
 import dev.tributary.attribution.dataset.PairMetric;
 import dev.tributary.attribution.dataset.PairMetric.Linear;
 import dev.tributary.attribution.dataset.PairReader;
@@ -78,21 +79,36 @@ public final class PairRows {
    * Reads files on the driver, in order; what is no pair is a row with its reason.
    *
    * @param spark whose data set it is
-   * @param reader that knows the columns and the tokenizer
-   * @param files CSV, tab-separated values or JSON Lines
+   * @param files with the pairs
    * @param partitions of the data set, each of so many rows as the next or one more or less
    * @return a row for each of the files'
    * @throws IOException as {@link PairReader#read}
    */
-  public static Dataset<Row> read(
-      SparkSession spark, PairReader reader, List<Path> files, int partitions) throws IOException {
+  public static Dataset<Row> read(SparkSession spark, PairFiles files, int partitions)
+      throws IOException {
     List<Row> rows = new ArrayList<>();
-    for (Path file : files) {
-      reader.read(
-          file, row -> rows.add(of(file, row.line(), row.pair())), row -> rows.add(of(row)));
+    for (Path file : files.files()) {
+      files
+          .reader()
+          .read(file, row -> rows.add(of(file, row.line(), row.pair())), row -> rows.add(of(row)));
     }
+    return of(spark, rows, partitions);
+  }
+
+  private static Dataset<Row> of(SparkSession spark, List<Row> rows, int partitions) {
     JavaSparkContext context = JavaSparkContext.fromSparkContext(spark.sparkContext());
     return spark.createDataFrame(context.parallelize(rows, partitions), SCHEMA);
+  }
+
+  /** The first pairs in the order of partitions, one in each partition. */
+  static Dataset<Row> first(Dataset<Row> rows, int count) {
+    List<Row> first = rows.filter(rows.col("reason").isNull()).takeAsList(count);
+    return of(rows.sparkSession(), first, Math.max(1, first.size()));
+  }
+
+  /** How many tokens the first pair has; none if there is no pair. */
+  static int tokens(Dataset<Row> rows) {
+    return first(rows, 1).collectAsList().stream().mapToInt(row -> pair(row).length()).sum();
   }
 
   /**

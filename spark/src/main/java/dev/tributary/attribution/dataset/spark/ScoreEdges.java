@@ -2,33 +2,35 @@ package dev.tributary.attribution.dataset.spark;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.attribution.cli.CircuitOutputs;
+import dev.tributary.attribution.cli.DatasetOptions;
+import dev.tributary.attribution.cli.DatasetOptions.AblationName;
+import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
+import dev.tributary.attribution.cli.ModelOptions;
+import dev.tributary.attribution.cli.ScoringOptions;
+import dev.tributary.attribution.cli.ScoringOptions.MethodName;
 import dev.tributary.attribution.dataset.AblationValues;
 import dev.tributary.attribution.dataset.ComponentGraph;
-import dev.tributary.attribution.dataset.EdgeMethod;
 import dev.tributary.attribution.dataset.EdgeScorer;
 import dev.tributary.attribution.dataset.EdgeTotals;
-import dev.tributary.attribution.dataset.PairReader;
-import dev.tributary.attribution.dataset.PairReader.BadRow;
+import dev.tributary.attribution.dataset.ExactSample;
+import dev.tributary.attribution.dataset.PairFiles;
 import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.attribution.dataset.WriteMeans;
+import dev.tributary.attribution.dataset.spark.Outcome.FailedTask;
 import dev.tributary.attribution.dataset.spark.SparkTotals.ForModel;
-import dev.tributary.core.DType;
-import dev.tributary.transformer.Site;
-import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.file.AtomicFile;
-import dev.tributary.transformer.file.LocalModel;
-import dev.tributary.transformer.file.Tokenizer;
-import dev.tributary.transformer.file.Tokenizers;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
-import java.util.stream.Stream;
 import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
@@ -36,8 +38,8 @@ import org.apache.spark.sql.SparkSession;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 
 /** Scores the edges among the components of a model over pairs of prompts, on Spark. */
 @Command(
@@ -45,61 +47,21 @@ import picocli.CommandLine.Parameters;
     header =
         "Scores the edges among heads, MLPs, input and logits over pairs of prompts, on Spark.",
     mixinStandardHelpOptions = true,
-    sortOptions = false)
+    sortOptions = false,
+    sortSynopsis = false)
 public final class ScoreEdges implements Callable<Integer> {
-  private static final String TEXTBOOK = "textbook";
+  /** Tasks for each core, so that none waits long for the last. */
+  private static final int TASKS = 4;
 
-  @Parameters(
-      index = "0",
-      paramLabel = "MODEL",
-      description =
-          "A folder or file that every machine finds at one place, the name of a model that all"
-              + " have, or \""
-              + TEXTBOOK
-              + "\" for the one that comes with the program.")
-  private String model = TEXTBOOK;
+  @Mixin private final DatasetOptions options = new DatasetOptions();
+  @Mixin private final ScoringOptions scoring = new ScoringOptions();
 
-  @Parameters(
-      index = "1",
-      paramLabel = "PAIRS",
-      description =
-          "CSV, tab-separated values or JSON Lines with clean, corrupted, answer and foil, which the"
-              + " driver reads.")
-  private Path pairs = Path.of("");
-
-  @Parameters(
-      index = "2",
-      paramLabel = "OUT",
-      description = "File for the scores of all edges as JSON, which the driver writes.")
+  @Option(
+      names = "--out",
+      paramLabel = "FILE",
+      required = true,
+      description = "Write the scores of all edges as JSON; the driver does.")
   private Path out = Path.of("");
-
-  @Option(
-      names = "--method",
-      paramLabel = "METHOD",
-      description =
-          "eap, eap-ig-inputs, eap-ig-activations, eap-ig-activations-pooled, clean-corrupted,"
-              + " eap-qk-fix, or exact. Default: ${DEFAULT-VALUE}.")
-  private String method = "eap";
-
-  @Option(
-      names = "--steps",
-      paramLabel = "N",
-      description = "Of integrated gradients. Default: ${DEFAULT-VALUE}.")
-  private int steps = 5;
-
-  @Option(
-      names = "--ablation",
-      paramLabel = "patching|zero|mean",
-      description =
-          "What is heard where an edge is missing; means are those over all clean prompts."
-              + " Default: ${DEFAULT-VALUE}.")
-  private Ablation ablation = Ablation.PATCHING;
-
-  @Option(
-      names = "--dtype",
-      paramLabel = "float|double",
-      description = "Precision to compute in. Default: float.")
-  private DType dtype = DType.FLOAT;
 
   @Option(
       names = "--partitions",
@@ -109,14 +71,12 @@ public final class ScoreEdges implements Callable<Integer> {
 
   @Option(
       names = "--broadcast",
-      description = "Only the driver finds MODEL: send its files to all others.")
+      description =
+          "Only the driver finds the model: send its files to all others. Without it every machine"
+              + " finds it at the same place.")
   private boolean broadcast;
 
-  enum Ablation {
-    PATCHING,
-    ZERO,
-    MEAN
-  }
+  private ScoreEdges() {}
 
   /**
    * Runs the program in the session that {@code spark-submit} asks for.
@@ -124,148 +84,140 @@ public final class ScoreEdges implements Callable<Integer> {
    * @param args see {@code --help}
    */
   public static void main(String[] args) {
-    int code =
-        new CommandLine(new ScoreEdges())
-            .setCaseInsensitiveEnumValuesAllowed(true)
-            .setExecutionExceptionHandler(
-                (e, command, parsed) -> {
-                  if (e instanceof IllegalArgumentException || e instanceof IOException) {
-                    command.getErr().println(e.getMessage());
-                    return ExitCode.USAGE;
-                  }
-                  throw e;
-                })
-            .execute(args);
+    int code = run(args);
     if (code != ExitCode.OK) {
       System.exit(code);
     }
   }
 
+  /** The same without ending the process. */
+  static int run(String... args) {
+    return new CommandLine(new ScoreEdges())
+        .setCaseInsensitiveEnumValuesAllowed(true)
+        .setExecutionExceptionHandler(
+            (e, command, parsed) -> {
+              if (e instanceof IllegalArgumentException
+                  || e instanceof IllegalStateException
+                  || e instanceof IOException
+                  || e instanceof UncheckedIOException) {
+                command.getErr().println(e.getMessage());
+                return e instanceof IllegalStateException ? ExitCode.SOFTWARE : ExitCode.USAGE;
+              }
+              throw e;
+            })
+        .execute(args);
+  }
+
   @Override
   public Integer call() throws IOException {
-    method(method, steps); // refused before anything is begun
+    options.requireOptions(); // refused before anything is begun
+    scoring.requireOptions();
+    CircuitOutputs.requireWritable("--out", out.toString());
+    partitions.ifPresent(
+        count -> requireArgument(count >= 1, "--partitions is %d, it must be 1 or more", count));
     SparkSession spark = SparkSession.builder().appName("Tributary").getOrCreate();
     try {
-      run(spark);
+      score(spark);
     } finally {
       spark.stop();
     }
     return ExitCode.OK;
   }
 
-  private void run(SparkSession spark) throws IOException {
+  private void score(SparkSession spark) throws IOException {
     JavaSparkContext context = JavaSparkContext.fromSparkContext(spark.sparkContext());
-    ExecutorModel executorModel = model(context);
-    Transformer own = executorModel.get();
+    ModelOptions.Opened opened = options.model().open();
+    ExecutorModel model = model(context);
+    Transformer own = model.get();
+    PairFiles files = options.pairs(opened.tokenizer(), own.config());
     Dataset<Row> rows =
-        PairRows.read(
-            spark,
-            PairReader.of(PairReader.Columns.standard(), tokenizer(), own.config()),
-            List.of(pairs),
-            partitions.orElse(4 * context.defaultParallelism()));
-    String name = method;
-    int count = steps;
-    ForModel<AblationValues> missing = missing(rows, executorModel);
-    Outcome<EdgeTotals> outcome =
-        SparkTotals.edges(
-            rows,
-            executorModel,
-            at -> new EdgeScorer(at, graph(at), missing.of(at), method(name, count)));
-    EdgeTotals totals = outcome.totals();
-    List<BadRow> bad = outcome.badRows();
-    requireArgument(
-        totals.count() > 0,
-        "there is no pair of prompts in %s: %s",
-        pairs,
-        bad.isEmpty() ? "no rows" : bad.get(0));
-    ScoredPairs scored =
+        PairRows.read(spark, files, partitions.orElse(TASKS * context.defaultParallelism()));
+    List<FailedTask> failed = new ArrayList<>();
+
+    ForModel<AblationValues> missing = missing(rows, model, failed);
+    MethodName method = scoring.method();
+    int steps = scoring.steps();
+    ForModel<EdgeScorer> scorer =
+        at -> new EdgeScorer(at, DatasetOptions.graph(at), missing.of(at), method.with(steps));
+    Outcome<EdgeTotals> scored = SparkTotals.edges(rows, model, scorer);
+    failed.addAll(scored.failedTasks());
+    LeftOut leftOut = new LeftOut();
+    scored.badRows().forEach(leftOut::add);
+    leftOut.requirePairs(scored.totals().count(), options.files());
+    ComponentGraph graph = DatasetOptions.graph(own);
+    Optional<ExactSample> sample = scoring.noSample(graph);
+    if (sample.isPresent()) {
+      Outcome<ExactSample> compared =
+          SparkTotals.sample(
+              PairRows.first(rows, ScoringOptions.SAMPLE_PAIRS),
+              model,
+              scorer,
+              sample.get().edges());
+      sample = Optional.of(compared.totals());
+      failed.addAll(compared.failedTasks());
+    }
+    write(
         new ScoredPairs(
-            model,
-            List.of(pairs),
-            method(name, count).toString(),
+            opened.called(),
+            options.files(),
+            method.with(steps).toString(),
             missing.of(own).toString(),
-            "logit_difference",
-            graph(own),
-            totals,
-            bad,
-            bad.size(),
-            Optional.empty());
-    byte[] json = ScoreFile.of(scored).getBytes(StandardCharsets.UTF_8);
-    AtomicFile.write(out, stream -> stream.write(json));
-    bad.forEach(System.err::println);
+            options.measure(),
+            graph,
+            scored.totals(),
+            leftOut.told(),
+            leftOut.count(),
+            sample));
     System.err.printf(
         Locale.ROOT,
         "%,d pairs scored, %,d rows left out, %,d tries of tasks failed%n",
-        totals.count(),
-        bad.size(),
-        outcome.failedTasks().size());
+        scored.totals().count(),
+        leftOut.count(),
+        failed.size());
+    leftOut.lines().forEach(System.err::println);
+    failed.forEach(System.err::println);
+  }
+
+  private void write(ScoredPairs scored) throws IOException {
+    byte[] json = ScoreFile.of(scored).getBytes(StandardCharsets.UTF_8);
+    AtomicFile.write(out, stream -> stream.write(json));
   }
 
   private ExecutorModel model(JavaSparkContext context) throws IOException {
-    if (model.equals(TEXTBOOK)) {
-      return ExecutorModel.textbook(dtype);
+    ModelOptions model = options.model();
+    Optional<Path> path = model.path();
+    Optional<Path> adapter = model.adapter();
+    if (path.isEmpty()) {
+      return ExecutorModel.textbook(model.dtype());
     }
-    Path path = LocalModel.find(model).path();
-    return broadcast
-        ? ExecutorModel.broadcast(context, path, dtype)
-        : ExecutorModel.at(path, dtype);
+    requireArgument(
+        adapter.isEmpty() || !broadcast,
+        "--broadcast sends the files of a model, and none of an --adapter: convert merges them");
+    if (broadcast) {
+      return ExecutorModel.broadcast(context, path.get(), model.dtype());
+    }
+    return adapter.isPresent()
+        ? ExecutorModel.at(path.get(), adapter.get(), model.dtype())
+        : ExecutorModel.at(path.get(), model.dtype());
   }
 
-  private Tokenizer tokenizer() throws IOException {
-    return model.equals(TEXTBOOK)
-        ? Tokenizers.textbook()
-        : Tokenizers.load(LocalModel.find(model).path());
-  }
-
-  private static ComponentGraph graph(Transformer model) {
-    return ComponentGraph.of(model, new StreamWriter.Input(Site.TOKEN_EMBEDDING));
-  }
-
-  private ForModel<AblationValues> missing(Dataset<Row> rows, ExecutorModel executorModel) {
-    return switch (ablation) {
-      case PATCHING -> at -> AblationValues.PATCHING;
-      case ZERO -> at -> AblationValues.ZERO;
-      case MEAN -> {
-        double[] means =
-            SparkTotals.means(rows, executorModel, ScoreEdges::graph, ScoreEdges::noMeans)
-                .totals()
-                .toArray();
-        yield at -> {
-          WriteMeans own = noMeans(at);
-          own.add(means);
-          return AblationValues.of(own);
-        };
-      }
+  /** Means are those over all clean prompts, for which they are run once more. */
+  private ForModel<AblationValues> missing(
+      Dataset<Row> rows, ExecutorModel model, List<FailedTask> failed) {
+    AblationName name = options.ablation();
+    if (name == AblationName.PATCHING || name == AblationName.ZERO) {
+      return at -> name.values(Optional.empty());
+    }
+    int tokens = PairRows.tokens(rows);
+    ForModel<WriteMeans> none =
+        at -> name.noMeans(at, DatasetOptions.graph(at), tokens).orElseThrow();
+    Outcome<WriteMeans> means = SparkTotals.means(rows, model, DatasetOptions::graph, none);
+    failed.addAll(means.failedTasks());
+    double[] numbers = means.totals().toArray();
+    return at -> {
+      WriteMeans own = none.of(at);
+      own.add(numbers);
+      return name.values(Optional.of(own));
     };
-  }
-
-  private static WriteMeans noMeans(Transformer model) {
-    return WriteMeans.overPositions(model, graph(model));
-  }
-
-  private static EdgeMethod method(String name, int steps) {
-    List<EdgeMethod> all =
-        List.of(
-            EdgeMethod.EAP,
-            EdgeMethod.eapIgInputs(steps),
-            EdgeMethod.eapIgActivations(steps),
-            EdgeMethod.eapIgPooledActivations(steps),
-            EdgeMethod.CLEAN_CORRUPTED,
-            EdgeMethod.QK_FIX,
-            EdgeMethod.EXACT);
-    Stream<EdgeMethod> named =
-        all.stream().filter(one -> word(one).equals(name.toLowerCase(Locale.ROOT)));
-    return named
-        .findFirst()
-        .orElseThrow(
-            () ->
-                new IllegalArgumentException(
-                    "--method is %s, and there are %s"
-                        .formatted(name, all.stream().map(ScoreEdges::word).toList())));
-  }
-
-  /** As options are written. */
-  private static String word(EdgeMethod method) {
-    return method.toString().replace('_', '-').replaceFirst(" .*", "");
   }
 }

@@ -6,6 +6,7 @@ import dev.tributary.attribution.dataset.ComponentCircuit;
 import dev.tributary.attribution.dataset.ComponentGraph;
 import dev.tributary.attribution.dataset.EdgeScorer;
 import dev.tributary.attribution.dataset.EdgeTotals;
+import dev.tributary.attribution.dataset.ExactSample;
 import dev.tributary.attribution.dataset.Pair;
 import dev.tributary.attribution.dataset.WriteMeans;
 import dev.tributary.attribution.dataset.spark.PartitionSums.Summand;
@@ -25,7 +26,8 @@ import org.apache.spark.sql.Row;
  * thread, one after the other, and partitions are added up in their order: the same data set in the
  * same partitions, its rows in the same order, has the same totals to the last bit, on processors
  * of one kind, whatever is tried again or twice. Rows that come out of a shuffle have no order
- * until they are sorted within partitions.
+ * until they are sorted within partitions. A task that failed as often as Spark tries it is an
+ * {@link IllegalStateException}.
  */
 public final class SparkTotals {
   private SparkTotals() {}
@@ -64,6 +66,33 @@ public final class SparkTotals {
           return summand((pair, number) -> totals.add(scores.score(pair)), totals::toArray);
         },
         EdgeTotals::of);
+  }
+
+  /**
+   * {@return how good the scores of some edges are}
+   *
+   * @param pairs {@link PairRows}, each of which is run without every one of the edges
+   * @param model that runs
+   * @param scorer by which
+   * @param edges numbers of the edges
+   * @throws IllegalArgumentException if the columns are others, or there are no partitions
+   */
+  public static Outcome<ExactSample> sample(
+      Dataset<Row> pairs, ExecutorModel model, ForModel<EdgeScorer> scorer, List<Integer> edges) {
+    List<Integer> sent = new ArrayList<>(edges);
+    return outcome(
+        pairs,
+        model,
+        own -> {
+          EdgeScorer scores = scorer.of(own);
+          ExactSample sample = new ExactSample(sent);
+          return summand((pair, number) -> sample.add(scores, pair), sample::toArray);
+        },
+        numbers -> {
+          ExactSample sample = new ExactSample(edges);
+          sample.add(numbers);
+          return sample;
+        });
   }
 
   /**

@@ -12,8 +12,11 @@ import dev.tributary.attribution.dataset.CircuitEvaluator;
 import dev.tributary.attribution.dataset.CircuitTotals;
 import dev.tributary.attribution.dataset.ComponentCircuit;
 import dev.tributary.attribution.dataset.ComponentGraph;
+import dev.tributary.attribution.dataset.EdgeScorer;
 import dev.tributary.attribution.dataset.EdgeTotals;
+import dev.tributary.attribution.dataset.ExactSample;
 import dev.tributary.attribution.dataset.Pair;
+import dev.tributary.attribution.dataset.PairFiles;
 import dev.tributary.attribution.dataset.PairMetric;
 import dev.tributary.attribution.dataset.PairReader;
 import dev.tributary.attribution.dataset.PairReader.BadRow;
@@ -113,6 +116,42 @@ class SparkTotalsTest {
   }
 
   @Test
+  void edges_aTaskFailsEveryTime_saysSo() {
+    Dataset<Row> failing =
+        rows(2)
+            .map(
+                (MapFunction<Row, Row>)
+                    row -> {
+                      throw new IllegalStateException("this fails always");
+                    },
+                PairRows.encoder());
+    String message =
+        String.valueOf(
+            assertThrows(
+                    IllegalStateException.class,
+                    () -> SparkTotals.edges(failing, MODEL, SparkPairs::scorer))
+                .getMessage());
+    assertTrue(message.contains("try 3") && message.contains("this fails always"), message);
+  }
+
+  @Test
+  void sample_isThatOfOneMachine() {
+    List<Integer> edges = ExactSample.draw(SparkPairs.graph(MODEL.get()), 5, 1);
+    Outcome<ExactSample> outcome =
+        SparkTotals.sample(PairRows.first(rows(3), 4), MODEL, SparkPairs::scorer, edges);
+    ExactSample expected = new ExactSample(edges);
+    Workers.alone(
+        () -> {
+          EdgeScorer scorer = SparkPairs.scorer(MODEL.get());
+          pairs.subList(0, 4).forEach(pair -> expected.add(scorer, pair));
+          return expected;
+        });
+    assertArrayEquals(expected.toArray(), outcome.totals().toArray(), 0);
+    assertEquals(4, outcome.totals().count());
+    assertEquals(expected.worstFirst(), outcome.totals().worstFirst());
+  }
+
+  @Test
   void edges_badRows_comeBackWithFileAndLine() throws Exception {
     Path file = folder.resolve("pairs.jsonl");
     List<String> lines =
@@ -129,7 +168,9 @@ class SparkTotalsTest {
     reader.read(file, row -> good.add(row.pair()), bad::add);
     Outcome<EdgeTotals> outcome =
         SparkTotals.edges(
-            PairRows.read(spark, reader, List.of(file), 3), MODEL, SparkPairs::scorer);
+            PairRows.read(spark, new PairFiles(List.of(file), reader), 3),
+            MODEL,
+            SparkPairs::scorer);
     assertEquals(2, bad.size());
     assertEquals(bad, outcome.badRows());
     assertEquals(2, outcome.totals().count());

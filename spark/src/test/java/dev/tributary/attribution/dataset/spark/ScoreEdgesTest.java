@@ -1,0 +1,163 @@
+package dev.tributary.attribution.dataset.spark;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.tributary.attribution.dataset.AblationValues;
+import dev.tributary.attribution.dataset.ComponentGraph;
+import dev.tributary.attribution.dataset.EdgeMethod;
+import dev.tributary.attribution.dataset.EdgeScorer;
+import dev.tributary.attribution.dataset.EdgeTotals;
+import dev.tributary.attribution.dataset.Pair;
+import dev.tributary.attribution.dataset.PairReader;
+import dev.tributary.attribution.dataset.PairReader.BadRow;
+import dev.tributary.attribution.dataset.PairReader.Columns;
+import dev.tributary.attribution.dataset.PairReader.Measure;
+import dev.tributary.attribution.dataset.ScoreFile;
+import dev.tributary.attribution.dataset.WriteMeans;
+import dev.tributary.core.DType;
+import dev.tributary.core.Workers;
+import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Tokenizer;
+import dev.tributary.transformer.file.Tokenizers;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine.ExitCode;
+
+/** The program, in a session that is set up as spark-submit does it: by properties. */
+class ScoreEdgesTest {
+  /** Sums in another order: relative to the largest. */
+  private static final double ANY_ORDER = 1e-12;
+
+  private static final Transformer MODEL = ExecutorModel.textbook(DType.DOUBLE).get();
+  private static final Tokenizer WORDS = Tokenizers.textbook();
+
+  @TempDir private static Path folder;
+  private static Map<String, String> properties = Map.of();
+
+  @BeforeAll
+  static void setProperties() {
+    properties =
+        Map.of(
+            "spark.master", "local[2]",
+            "spark.ui.enabled", "false",
+            "spark.driver.host", "127.0.0.1",
+            "spark.driver.bindAddress", "127.0.0.1",
+            "spark.sql.warehouse.dir", folder.resolve("warehouse").toString());
+    properties.forEach(System::setProperty);
+  }
+
+  @AfterAll
+  static void clearProperties() {
+    properties.keySet().forEach(System::clearProperty);
+  }
+
+  @Test
+  void run_columnsFillerMetricMethodAndMeans_areThoseOfOneMachine() throws Exception {
+    Path file = folder.resolve("named.csv");
+    Files.writeString(
+        file,
+        """
+        q,w,a
+        When Mary and John went to the store,When Mary and Mary went to the store,Mary
+        Mary and John,John and,Mary
+        Mary,John,no such word
+        John and Mary went,John and John went,Mary
+        """);
+    PairReader reader =
+        PairReader.of(new Columns("q", "w", new Measure.LogProbability("a")), WORDS, MODEL.config())
+            .filled(WORDS.token("the"));
+    List<Pair> pairs = new ArrayList<>();
+    List<BadRow> bad = new ArrayList<>();
+    reader.read(file, row -> pairs.add(row.pair()), bad::add);
+    assertEquals(3, pairs.size());
+
+    Path out = folder.resolve("named.json");
+    int code =
+        ScoreEdges.run(
+            file.toString(),
+            "--columns=q,w,a",
+            "--metric=log-probability",
+            "--fill=the",
+            "--method=clean-corrupted",
+            "--ablation=mean",
+            "--dtype=double",
+            "--partitions=2",
+            "--sample=3",
+            "--out=" + out);
+    assertEquals(ExitCode.OK, code);
+    ComponentGraph graph = SparkPairs.graph(MODEL);
+    WriteMeans means = WriteMeans.overPositions(MODEL, graph);
+    assertScores(out, pairs, means, EdgeMethod.CLEAN_CORRUPTED);
+    String json = Files.readString(out);
+    assertEquals(1, bad.size());
+    for (String said : List.of("\"rowsLeftOut\" : 1", "\"line\" : 4", "\"exactSample\" : {")) {
+      assertTrue(json.contains(said), said);
+    }
+  }
+
+  @Test
+  void run_meansPerPosition_areThoseOfOneMachine() throws Exception {
+    Path file = folder.resolve("ids.tsv");
+    Files.writeString(
+        file,
+        """
+        clean\tcorrupted\tanswer\tfoil
+        [0, 5, 9]\t[0, 6, 9]\t7\t8
+        [0, 4, 3]\t[0, 4, 2]\t7\t[8, 1]
+        """);
+    PairReader reader = PairReader.of(Columns.standard(), WORDS, MODEL.config()).ofIds();
+    List<Pair> pairs = new ArrayList<>();
+    reader.read(file, row -> pairs.add(row.pair()), row -> {});
+    assertEquals(2, pairs.size());
+
+    Path out = folder.resolve("ids.json");
+    int code =
+        ScoreEdges.run(
+            file.toString(),
+            "--ids",
+            "--ablation=mean-positional",
+            "--dtype=double",
+            "--sample=0",
+            "--out=" + out);
+    assertEquals(ExitCode.OK, code);
+    assertScores(
+        out, pairs, WriteMeans.perPosition(MODEL, SparkPairs.graph(MODEL), 3), EdgeMethod.EAP);
+  }
+
+  private static void assertScores(Path out, List<Pair> pairs, WriteMeans means, EdgeMethod method)
+      throws Exception {
+    ComponentGraph graph = SparkPairs.graph(MODEL);
+    EdgeTotals expected =
+        Workers.alone(
+            () -> {
+              pairs.forEach(pair -> means.add(MODEL, graph, pair.clean()));
+              return new EdgeScorer(MODEL, graph, AblationValues.of(means), method).score(pairs);
+            });
+    SparkPairs.assertNear(expected.means(), ScoreFile.scores(out, graph), ANY_ORDER);
+  }
+
+  @Test
+  void run_whatIsContradictory_isRefusedBeforeSparkBegins() {
+    Path out = folder.resolve("none.json");
+    for (List<String> refused :
+        List.of(
+            List.of("--steps=3"),
+            List.of("--metric=logit-difference", "--columns=a,b"),
+            List.of("--partitions=0"),
+            List.of("--adapter=a"))) {
+      List<String> all = new ArrayList<>(List.of("pairs.jsonl", "--out=" + out));
+      all.addAll(refused);
+      assertEquals(ExitCode.USAGE, ScoreEdges.run(all.toArray(String[]::new)), refused.toString());
+    }
+    assertFalse(Files.exists(out));
+  }
+}
