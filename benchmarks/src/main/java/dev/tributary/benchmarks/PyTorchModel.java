@@ -26,7 +26,7 @@ import java.util.Optional;
  * linear layers, results overwritten where no gradient needs them, memory freed after every layer.
  */
 abstract class PyTorchModel implements AutoCloseable {
-  private static final String ENGINE = "PyTorch";
+  static final String ENGINE = "PyTorch";
 
   private final NDManager manager = manager();
   private final int heads;
@@ -110,14 +110,23 @@ abstract class PyTorchModel implements AutoCloseable {
   }
 
   final Affine affine(Transformer model, int layer, Weight matrix) {
-    try (Scope scope = Scope.open()) {
-      return new Affine(array(model.weight(matrix, layer).permute(1, 0)), Optional.empty());
-    }
+    return new Affine(turned(manager, model.weight(matrix, layer)), Optional.empty());
   }
 
   final Affine affine(Transformer model, int layer, Weight matrix, Weight bias) {
-    NDArray weight = affine(model, layer, matrix).weight();
-    return new Affine(weight, Optional.of(array(model, layer, bias)));
+    return affine(manager, model, layer, matrix, bias);
+  }
+
+  static Affine affine(
+      NDManager manager, Transformer model, int layer, Weight matrix, Weight bias) {
+    NDArray weight = turned(manager, model.weight(matrix, layer));
+    return new Affine(weight, Optional.of(array(manager, model.weight(bias, layer))));
+  }
+
+  private static NDArray turned(NDManager manager, Tensor matrix) {
+    try (Scope scope = Scope.open()) {
+      return array(manager, matrix.permute(1, 0));
+    }
   }
 
   final NDArray array(Transformer model, int layer, Weight weight) {
@@ -125,6 +134,10 @@ abstract class PyTorchModel implements AutoCloseable {
   }
 
   final NDArray array(Tensor tensor) {
+    return array(manager, tensor);
+  }
+
+  static NDArray array(NDManager manager, Tensor tensor) {
     double[] values = tensor.toDoubles();
     float[] floats = new float[values.length];
     for (int i = 0; i < floats.length; i++) {
@@ -134,7 +147,7 @@ abstract class PyTorchModel implements AutoCloseable {
     for (int axis = 0; axis < sizes.length; axis++) {
       sizes[axis] = tensor.shape().size(axis);
     }
-    return array(floats, sizes);
+    return manager.create(floats, new Shape(sizes));
   }
 
   final NDArray array(float[] values, long... sizes) {

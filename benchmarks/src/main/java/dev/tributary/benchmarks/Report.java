@@ -192,6 +192,10 @@ public final class Report implements Callable<Integer> {
             "tokens=" + Page.DIRECTION_TOKENS,
             "sources=" + (quick ? "8" : "1,8,64")));
     Timing once = new Timing(1, 0, 1, 0);
+    Timing few = new Timing(1, 0, 3, 0);
+    stages.add(stage("dataset", few, "DatasetBenchmark", "steps=0,5"));
+    stages.add(
+        stage("dataset-passive", few, "DatasetBenchmark.scorePyTorch", "steps=0,5").with(PASSIVE));
     stages.add(
         stage("search", once, "EdgeSearchBenchmark.search$", "tokens=" + Page.SEARCH_TOKENS));
     stages.add(
@@ -201,7 +205,6 @@ public final class Report implements Callable<Integer> {
             "EdgeSearchBenchmark.searchAll",
             "tokens=" + Page.SEARCH_TOKENS,
             "shape=" + ModelShape.SMOLLM2_135M));
-    Timing few = new Timing(1, 0, 3, 0);
     stages.add(
         stage(
             "replacement",

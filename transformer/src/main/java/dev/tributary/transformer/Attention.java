@@ -2,10 +2,12 @@ package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.IntUnaryOperator;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 
@@ -94,12 +96,19 @@ public final class Attention implements Part {
     Variable v = input(InputPath.VALUE, Site.VALUE, Site.VALUE, residual, x, visitor);
     Variable keys = visitor.fromTheFirst(Site.KEY, layer, k);
     Variable values = visitor.fromTheFirst(Site.VALUE, layer, v);
-    Variable pattern = visitor.at(Site.PATTERN, layer, scores.pattern(q, keys, layer, visitor));
-    Variable mixed = visitor.at(Site.HEAD_OUTPUT, layer, headOutput(pattern, values));
+    Variable mixed = visitor.at(Site.HEAD_OUTPUT, layer, mixed(q, keys, values, visitor));
     return visitor.at(
         Site.ATTENTION_OUTPUT,
         layer,
         output(mixed, scale -> visitor.at(Site.ATTENTION_OUTLET_SCALE, layer, scale)));
+  }
+
+  private Variable mixed(Variable q, Variable keys, Variable values, Site.Visitor visitor) {
+    if (visitor.prompts() > 1) {
+      return headOutput(visitor.prompts(), q, keys, values);
+    }
+    Variable pattern = visitor.at(Site.PATTERN, layer, scores.pattern(q, keys, layer, visitor));
+    return headOutput(pattern, values);
   }
 
   /** Queries, keys or values; where heads read copies of their own, of each head. */
@@ -111,9 +120,12 @@ public final class Attention implements Part {
     return visitor.at(
         site,
         layer,
-        own.isEmpty()
-            ? projection.apply(x, first, scale -> visitor.at(scales, layer, scale))
-            : ofEach(path, residual, x, own.get(), first));
+        own.isPresent()
+            ? ofEach(path, residual, x, own.get(), first)
+            : visitor.prompts() > 1
+                ? projection.ofPrompts(
+                    visitor.prompts(), x, scale -> visitor.at(scales, layer, scale))
+                : projection.apply(x, first, scale -> visitor.at(scales, layer, scale)));
   }
 
   private Variable ofEach(
@@ -399,6 +411,38 @@ public final class Attention implements Part {
   }
 
   /**
+   * Outputs of heads in several prompts of one length, whose tokens do not see each other.
+   *
+   * @param prompts how many
+   * @param q queries of one prompt after the other, [head, token, dHead]
+   * @param k keys, [key head, token, dHead]
+   * @param v values, [key head, token, dHead]
+   * @return [head, token, dHead]
+   */
+  public Variable headOutput(int prompts, Variable q, Variable k, Variable v) {
+    int keyHeads = k.shape().size(0);
+    int sharing = q.shape().size(0) / keyHeads;
+    Variable keys = k.reshape(apart(prompts, k.shape()));
+    Variable values = v.reshape(apart(prompts, v.shape()));
+    Variable queries = exchanged(q, keyHeads, sharing, prompts).reshape(apart(prompts, q.shape()));
+    Variable outputs = headOutput(scores.pattern(queries, keys, 0), values);
+    return exchanged(outputs, keyHeads, prompts, sharing).reshape(q.shape());
+  }
+
+  /** Heads that share a key head beside each other, prompt by prompt, or back. */
+  private static Variable exchanged(Variable x, int keyHeads, int outer, int inner) {
+    return outer == 1 || inner == 1
+        ? x
+        : x.reshape(keyHeads, outer, inner, x.shape().length() / (keyHeads * outer * inner))
+            .permute(0, 2, 1, 3);
+  }
+
+  /** Rows of each head, one prompt after the other, as those of a head for each prompt. */
+  static Shape apart(int prompts, Shape byHead) {
+    return Shape.of(byHead.size(0) * prompts, byHead.size(1) / prompts, byHead.size(2));
+  }
+
+  /**
    * Products of values with a vector for each head and query.
    *
    * @param directions [head, query, dHead]
@@ -508,24 +552,21 @@ public final class Attention implements Part {
   }
 
   /**
-   * Cotangents at queries, keys or values pulled back to what they are computed from, as if each
-   * head read rows of its own.
+   * Cotangents at queries, keys or values pulled back to copies of the residual stream, as if each
+   * head read one of its own, but for the scale of the entry: see {@link Norm#directions}.
    *
    * @param path which of the three
    * @param x rows that they are computed from, {@link #normalised}, the same for all heads, [token,
    *     dModel]
+   * @param prompts of one length to which the rows belong, one after the other
    * @param cotangents of each head of queries, [head, token, dHead]
    * @return [head, token, dModel]
    */
-  public Tensor pulledByHead(InputPath path, Tensor x, Tensor cotangents) {
-    Projection projection = projection(path);
+  public Tensor directions(InputPath path, Tensor x, int prompts, Tensor cotangents) {
+    IntUnaryOperator made = path == InputPath.QUERY ? head -> head : this::keyHead;
+    int[] heads = IntStream.range(0, config.heads()).map(made).toArray();
     try (Scope scope = Scope.open()) {
-      List<Tensor> pulled = new ArrayList<>();
-      for (int head = 0; head < config.heads(); head++) {
-        int column = path == InputPath.QUERY ? head : keyHead(head);
-        pulled.add(projection.pulled(x, column, cotangents.slice(0, head, head + 1)));
-      }
-      return scope.keep(Tensor.concat(0, pulled));
+      return scope.keep(projection(path).directions(entry(), x, prompts, heads, cotangents));
     }
   }
 

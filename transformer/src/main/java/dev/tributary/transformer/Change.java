@@ -101,6 +101,11 @@ public abstract sealed class Change
     return Optional.empty();
   }
 
+  /** Whether it is one of a run of several prompts too. */
+  boolean isOfPrompts() {
+    return false;
+  }
+
   /** Refuses a base run that this change does not fit. */
   abstract void requireFits(Run base);
 

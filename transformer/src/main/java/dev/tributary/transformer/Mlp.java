@@ -46,9 +46,13 @@ public final class Mlp implements Part {
     Variable x =
         entry()
             .map(n -> n.apply(residual, scale -> visitor.at(Site.MLP_SCALE, layer, scale)))
-            .orElse(residual);
+            .orElseGet(() -> residual.reshape(residual.shape())); // a variable of its own
+    if (visitor.wants(Site.MLP_INPUT)) {
+      x = visitor.at(Site.MLP_INPUT, layer, x);
+    }
     Variable z = visitor.at(Site.MLP_PRE_ACTIVATION, layer, input.apply(x));
-    Optional<Variable> gated = up.map(u -> visitor.at(Site.MLP_UP, layer, u.apply(x)));
+    Variable read = x;
+    Optional<Variable> gated = up.map(u -> visitor.at(Site.MLP_UP, layer, u.apply(read)));
     Variable neurons = visitor.at(Site.MLP_ACTIVATION, layer, activated(z, gated));
     return visitor.at(
         Site.MLP_OUTPUT,

@@ -2,6 +2,7 @@ package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Tensor;
+import java.util.Arrays;
 import java.util.Optional;
 import java.util.function.UnaryOperator;
 
@@ -101,6 +102,15 @@ public final class Norm {
    */
   public Tensor directions(Tensor cotangents) {
     return centred(cotangents.times(gain));
+  }
+
+  /** The same for the columns of a matrix that normalised rows are multiplied with, [n, ..]. */
+  Tensor directionsOfColumns(Tensor weight) {
+    int[] ones = new int[weight.shape().rank()];
+    Arrays.fill(ones, 1);
+    ones[0] = gain.shape().length();
+    Tensor gained = weight.times(gain.reshape(ones));
+    return config.centres() ? gained.centred(0) : gained;
   }
 
   /**

@@ -40,21 +40,36 @@ public final class Projection {
 
   /** Of all heads: [token, dModel] to [head, token, dHead]. */
   Variable apply(Variable x, int firstToken, UnaryOperator<Variable> scale) {
+    return positions.apply(withoutPositions(x, scale), firstToken);
+  }
+
+  /** The same of the tokens of several prompts, one after the other. */
+  Variable ofPrompts(int prompts, Variable x, UnaryOperator<Variable> scale) {
+    Variable rows = withoutPositions(x, scale);
+    return positions
+        .apply(rows.reshape(Attention.apart(prompts, rows.shape())), 0)
+        .reshape(rows.shape());
+  }
+
+  private Variable withoutPositions(Variable x, UnaryOperator<Variable> scale) {
     if (norm.isPresent() && acrossHeads) {
-      return positions.apply(split(norm.get().apply(map.apply(x), scale)), firstToken);
+      return split(norm.get().apply(map.apply(x), scale));
     }
     Variable rows = Variable.resultOf(() -> split(map.apply(x)));
-    return positions.apply(norm.map(n -> n.apply(rows, scale)).orElse(rows), firstToken);
+    return norm.map(n -> n.apply(rows, scale)).orElse(rows);
   }
 
   /** Of one head, [1, token, dHead], for the cost of its columns if that is possible. */
   Variable apply(Variable x, int firstToken, UnaryOperator<Variable> scale, int head) {
+    return positions.apply(withoutPositions(x, scale, head), firstToken);
+  }
+
+  private Variable withoutPositions(Variable x, UnaryOperator<Variable> scale, int head) {
     if (norm.isPresent() && acrossHeads) {
-      return apply(x, firstToken, scale).slice(0, head, head + 1);
+      return withoutPositions(x, scale).slice(0, head, head + 1);
     }
     Variable rows = split(map.columns(head * dHead, (head + 1) * dHead).apply(x));
-    Variable normed = norm.map(n -> n.apply(rows, scale)).orElse(rows);
-    return positions.apply(normed, firstToken);
+    return norm.map(n -> n.apply(rows, scale)).orElse(rows);
   }
 
   /** Of all heads, where the result was recorded: only the derivative is new, if possible. */
@@ -117,20 +132,48 @@ public final class Projection {
   }
 
   /**
-   * Cotangents at what it makes of all rows pulled back to the rows, each in its head alone.
+   * Cotangents at what it makes of the rows of some prompts pulled back to the rows, each in its
+   * head alone, and on through what the entry does to every row alike, see {@link Norm#directions}.
    *
    * @param x what is projected, {@link Attention#normalised}, [token, dModel]
-   * @param head of those that this makes, from 0
-   * @param cotangents in the head, [1, token, dHead]
-   * @return [1, token, dModel]
+   * @param prompts to which the rows belong
+   * @param heads for each head of the cotangents, that of those that this makes
+   * @param cotangents [head, token, dHead]
+   * @return [head, token, dModel]
    */
-  Tensor pulled(Tensor x, int head, Tensor cotangents) {
-    if (norm.isEmpty()) {
-      return positions.pulled(cotangents, 0).matmulTransposed(weight(head));
+  Tensor directions(Optional<Norm> entry, Tensor x, int prompts, int[] heads, Tensor cotangents) {
+    Shape shape = cotangents.shape();
+    Tensor turnedBack =
+        positions.pulled(cotangents.reshape(Attention.apart(prompts, shape)), 0).reshape(shape);
+    if (norm.isPresent() && acrossHeads) {
+      return pulledThroughAll(entry, x, heads, turnedBack);
     }
-    Variable rows = Variable.input(x);
-    Variable made = apply(rows, 0, ScaleGradient.LIVE::seen, head);
-    return Jacobian.of(made, rows).pull(cotangents.reshape(made.shape().prepend(1))).get(0);
+    int own = weight().shape().size(1) / dHead;
+    Tensor atMap = turnedBack;
+    if (norm.isPresent()) {
+      Tensor mapped = split(map.apply(Variable.constant(x))).value();
+      atMap = norm.get().pulled(of(heads, mapped), turnedBack, ScaleGradient.LIVE);
+    }
+    Tensor weight = weight().reshape(weight().shape().size(0), own, dHead);
+    Tensor folded = entry.map(norm -> norm.directionsOfColumns(weight)).orElse(weight);
+    return atMap.matmulTransposed(of(heads, folded.permute(1, 0, 2)));
+  }
+
+  private static Tensor of(int[] heads, Tensor byHead) {
+    return heads.length == byHead.shape().size(0) ? byHead : byHead.gather(0, heads);
+  }
+
+  /** Where one scale is of all heads, a cotangent in one is pulled back through all. */
+  private Tensor pulledThroughAll(Optional<Norm> entry, Tensor x, int[] heads, Tensor cotangents) {
+    List<Tensor> pulled = new ArrayList<>();
+    for (int i = 0; i < heads.length; i++) {
+      Variable rows = Variable.input(x);
+      Variable made = withoutPositions(rows, ScaleGradient.LIVE::seen, heads[i]);
+      Tensor cotangent = cotangents.slice(0, i, i + 1);
+      pulled.add(Jacobian.of(made, rows).pull(cotangent.reshape(made.shape().prepend(1))).get(0));
+    }
+    Tensor all = Tensor.concat(0, pulled);
+    return entry.map(norm -> norm.directions(all)).orElse(all);
   }
 
   /**

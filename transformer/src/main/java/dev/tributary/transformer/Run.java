@@ -6,6 +6,7 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -21,7 +22,11 @@ import java.util.Set;
  */
 public final class Run {
   private final Transformer model;
+
+  /** Of all prompts, one after the other. */
   private final int[] tokens;
+
+  private final int prompts;
   private final Map<Place, Variable> recorded;
 
   /** The scope in which the model was run. */
@@ -44,12 +49,14 @@ public final class Run {
 
   private Run(
       Transformer model,
+      int prompts,
       int[] tokens,
       Set<Site> sites,
       List<Change> changes,
       Map<Held, Variable> held,
       Map<Place, Variable> recorded) {
     this.model = model;
+    this.prompts = prompts;
     this.tokens = tokens;
     this.sites = sites;
     this.changes = changes;
@@ -86,6 +93,7 @@ public final class Run {
     }
 
     private final Transformer model;
+    private final int prompts;
     private final int[] tokens;
     private final Set<Site> wanted;
     private final Derivatives derivatives;
@@ -104,11 +112,12 @@ public final class Run {
 
     Recorder(
         Transformer model,
+        int prompts,
         int[] tokens,
         Set<Site> wanted,
         Derivatives derivatives,
         List<Change> changes) {
-      this(model, tokens, wanted, derivatives, changes, Optional.empty());
+      this(model, prompts, tokens, wanted, derivatives, changes, Optional.empty());
     }
 
     /** Of tokens that follow others, without derivatives. */
@@ -118,17 +127,19 @@ public final class Run {
         Set<Site> wanted,
         List<Change> changes,
         KeyValueCache earlier) {
-      this(model, tokens, wanted, Derivatives.NONE, changes, Optional.of(earlier));
+      this(model, 1, tokens, wanted, Derivatives.NONE, changes, Optional.of(earlier));
     }
 
     private Recorder(
         Transformer model,
+        int prompts,
         int[] tokens,
         Set<Site> wanted,
         Derivatives derivatives,
         List<Change> changes,
         Optional<KeyValueCache> earlier) {
       this.model = model;
+      this.prompts = prompts;
       this.tokens = tokens.clone();
       this.wanted = wanted;
       this.derivatives = derivatives;
@@ -185,6 +196,11 @@ public final class Run {
     /** What comes by only where it is wanted or changed follows from nothing else that is kept. */
     private boolean keeps(Site site) {
       return wanted.contains(site) || site == Site.MLP_RESULT;
+    }
+
+    @Override
+    public int prompts() {
+      return prompts;
     }
 
     @Override
@@ -265,7 +281,7 @@ public final class Run {
 
     Run finish() {
       recorded.keySet().removeIf(place -> !keeps(place.site()));
-      return new Run(model, tokens, wanted, changes, held, recorded);
+      return new Run(model, prompts, tokens, wanted, changes, held, recorded);
     }
   }
 
@@ -298,25 +314,30 @@ public final class Run {
   private Run with(Set<Site> wanted, Recorder.Derivatives derivatives, Change... more) {
     int firstLayer = model.layers();
     for (Change change : more) {
+      requireArgument(
+          prompts == 1 || change.isOfPrompts(), "%s is no change of several prompts", change);
       change.requireFits(this);
       firstLayer = Math.min(firstLayer, change.firstLayer(model));
     }
     List<Change> all = new ArrayList<>(changes);
     all.addAll(List.of(more));
-    return model.rerun(this, new Recorder(model, tokens, wanted, derivatives, all), firstLayer);
+    return model.rerun(
+        this, new Recorder(model, prompts, tokens, wanted, derivatives, all), firstLayer);
   }
 
   /**
-   * Refuses a run in which more than its token and position embeddings was changed: there, what was
-   * recorded is not what the model computes from what came before. Refuses one in which tokens see
-   * later ones too: edges among its nodes would lead back.
+   * Refuses a run of several prompts, and one in which more than its token and position embeddings
+   * was changed: there, what was recorded is not what the model computes from what came before.
+   * Refuses one in which tokens see later ones too: edges among its nodes would lead back.
    *
    * @throws IllegalArgumentException with what was changed
    */
   public void requireComputed() {
+    requireArgument(prompts == 1, "nodes at tokens are of one prompt, not of %d", prompts);
     requireArgument(
         model.config().causal(),
-        "attention of this model sees later tokens, and edges among nodes at tokens are of causal models");
+        "attention of this model sees later tokens, and edges among nodes at tokens are of causal"
+            + " models");
     for (Change change : changes) {
       requireArgument(
           change.isOfInput(),
@@ -330,19 +351,55 @@ public final class Run {
     return model;
   }
 
-  /** {@return the ids it read, a copy} */
+  /** {@return the ids it read, a copy; of several prompts one after the other} */
   public int[] tokens() {
     return tokens.clone();
   }
 
-  /** {@return the number of tokens} */
+  /** {@return how many prompts it read at once} */
+  public int prompts() {
+    return prompts;
+  }
+
+  /** {@return the number of tokens of each prompt} */
   public int length() {
+    return tokens.length / prompts;
+  }
+
+  /** Rows of what has one for each token. */
+  int rows() {
     return tokens.length;
   }
 
-  /** {@return the index of the last token} */
+  /** {@return the index of the last token of each prompt} */
   public int lastToken() {
-    return tokens.length - 1;
+    return length() - 1;
+  }
+
+  /**
+   * {@return one of the prompts, as far as it follows all layers: a metric of logits can be taken
+   * of it, with derivatives along what this run recorded}
+   *
+   * @param prompt its number, from 0
+   * @throws IllegalArgumentException if there is none
+   */
+  public Run prompt(int prompt) {
+    requireArgument(
+        prompt >= 0 && prompt < prompts, "prompt %d of %d, counted from 0", prompt, prompts);
+    if (prompts == 1) {
+      return this;
+    }
+    int from = prompt * length();
+    int to = from + length();
+    Map<Place, Variable> own = new LinkedHashMap<>();
+    recorded.forEach(
+        (place, variable) -> {
+          if (place.site().region() == Site.Region.AFTER_LAYERS) {
+            own.put(place, variable.slice(0, from, to));
+          }
+        });
+    int[] ids = Arrays.copyOfRange(tokens, from, to);
+    return new Run(model, 1, ids, sites, changes, Map.of(), own);
   }
 
   /**
@@ -441,6 +498,7 @@ public final class Run {
    * @throws IllegalArgumentException if neither was to be recorded
    */
   public Tensor logits(int token) {
+    requireArgument(prompts == 1, "a token of one prompt, not of %d", prompts);
     if (has(Place.of(Site.LOGITS))) {
       return value(Site.LOGITS).slice(0, token, token + 1);
     }

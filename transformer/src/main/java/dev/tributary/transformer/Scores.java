@@ -41,6 +41,11 @@ record Scores(AttentionConfig config) {
     if (visitor.wants(Site.SCORES)) {
       return softmax(visitor.at(Site.SCORES, layer, of(q, k, first)), first);
     }
+    return pattern(q, k, first);
+  }
+
+  /** The pattern of all queries, whose scores nobody wants. */
+  Variable pattern(Variable q, Variable k, int first) {
     Variable scaled = q.times(config.scoreScale());
     return config.cap().isEmpty()
         ? Variable.resultOf(() -> softmax(windowed(products(scaled, k), first), first))

@@ -141,6 +141,11 @@ public enum Site {
       return Optional.empty();
     }
 
+    /** How many prompts of one length pass, the rows of each after those of the one before. */
+    default int prompts() {
+      return 1;
+    }
+
     /** The token of the first row that passes. */
     default int firstToken() {
       return 0;

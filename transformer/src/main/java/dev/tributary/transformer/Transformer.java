@@ -46,7 +46,7 @@ public final class Transformer {
   private final Map<List<Positions>, Transformer> byPositions = new ConcurrentHashMap<>();
 
   /** What a run takes. */
-  private record Recorded(Set<Site> sites, int tokens) {}
+  private record Recorded(Set<Site> sites, int prompts, int tokens) {}
 
   /** As far as they were asked for. */
   private final Map<Recorded, Long> runBytes = new ConcurrentHashMap<>();
@@ -255,7 +255,7 @@ public final class Transformer {
       return run.value(place);
     }
     return switch (place.site()) {
-      case HEAD_OUTPUT -> run.value(place).permute(1, 0, 2).reshape(run.length(), width);
+      case HEAD_OUTPUT -> run.value(place).permute(1, 0, 2).reshape(run.rows(), width);
       case MLP_STANDARDISED -> {
         Mlp mlp = mlp(place.layer());
         Tensor read = run.residual(mlp.reads()).value();
@@ -448,11 +448,57 @@ public final class Transformer {
    */
   public Run run(Set<Site> sites, int... tokens) {
     requireTokens(tokens);
-    Recorded recorded = new Recorded(Set.copyOf(sites), tokens.length);
+    return recorded(sites, 1, tokens);
+  }
+
+  /**
+   * Runs the model on several prompts at once, for gradients at some sites: rows of one prompt
+   * follow those of the one before wherever a site has tokens, and no token sees another prompt.
+   *
+   * @param sites what to record, where the model has it; neither scores nor patterns
+   * @param prompts ids, all of one length
+   * @return what was recorded
+   * @throws IllegalArgumentException as {@link #run(int...)}, or if there is no prompt, or they are
+   *     not of one length
+   */
+  public Run run(Set<Site> sites, List<List<Integer>> prompts) {
+    return recorded(sites, prompts.size(), joined(sites, prompts));
+  }
+
+  private Run recorded(Set<Site> sites, int prompts, int[] tokens) {
+    int length = tokens.length / prompts;
+    Recorded recorded = new Recorded(Set.copyOf(sites), prompts, length);
     Scope.requireRoom(
-        () -> runBytes.computeIfAbsent(recorded, this::runBytes),
-        "a run of " + tokens.length + " tokens");
-    return run(sites, Run.Recorder.Derivatives.KEPT, tokens);
+        () -> runBytes.computeIfAbsent(recorded, this::runBytes), what(prompts, length));
+    return run(sites, Run.Recorder.Derivatives.KEPT, prompts, tokens);
+  }
+
+  private static String what(int prompts, int length) {
+    return "a run of " + (prompts == 1 ? "" : prompts + " prompts of ") + length + " tokens";
+  }
+
+  /** All tokens of some prompts. */
+  private int[] joined(Set<Site> sites, List<List<Integer>> prompts) {
+    requireArgument(!prompts.isEmpty(), "there is no prompt to run");
+    for (List<Integer> prompt : prompts) {
+      requireTokens(ids(prompt));
+      requireArgument(
+          prompt.size() == prompts.get(0).size(),
+          "prompts of %d and %d tokens cannot run at once",
+          prompts.get(0).size(),
+          prompt.size());
+    }
+    for (Site site : List.of(Site.SCORES, Site.PATTERN)) {
+      requireArgument(
+          prompts.size() == 1 || !sites.contains(site),
+          "%s of several prompts is not recorded",
+          site);
+    }
+    return prompts.stream().flatMap(List::stream).mapToInt(Integer::intValue).toArray();
+  }
+
+  private static int[] ids(List<Integer> tokens) {
+    return tokens.stream().mapToInt(Integer::intValue).toArray();
   }
 
   /**
@@ -466,27 +512,51 @@ public final class Transformer {
    */
   public Run values(Set<Site> sites, int... tokens) {
     requireTokens(tokens);
+    return values(sites, 1, tokens);
+  }
+
+  /**
+   * Runs the model on several prompts at once without derivatives, as {@link #values(Set, int...)}
+   * and {@link #run(Set, List)} say.
+   *
+   * @param sites what to record, where the model has it; neither scores nor patterns
+   * @param prompts ids, all of one length
+   * @return what was recorded, in which everything is constant
+   * @throws IllegalArgumentException as {@link #run(Set, List)}
+   */
+  public Run values(Set<Site> sites, List<List<Integer>> prompts) {
+    return values(sites, prompts.size(), joined(sites, prompts));
+  }
+
+  private Run values(Set<Site> sites, int prompts, int[] tokens) {
     Scope.requireRoom(
         () ->
             Shapes.measure(
                 () -> {
-                  run(sites, Run.Recorder.Derivatives.NONE, new int[tokens.length]);
+                  run(sites, Run.Recorder.Derivatives.NONE, prompts, new int[tokens.length]);
                   return Scope.reservedBytes();
                 }),
-        "a run of " + tokens.length + " tokens");
-    return run(sites, Run.Recorder.Derivatives.NONE, tokens);
+        what(prompts, tokens.length / prompts));
+    return run(sites, Run.Recorder.Derivatives.NONE, prompts, tokens);
   }
 
-  private Run run(Set<Site> sites, Run.Recorder.Derivatives derivatives, int[] tokens) {
-    Transformer own = in(tokens.length);
-    return own.rerun(new Run.Recorder(own, tokens, sites, derivatives, List.of()), tokens, 0);
+  private Run run(
+      Set<Site> sites, Run.Recorder.Derivatives derivatives, int prompts, int[] tokens) {
+    Transformer own = in(tokens.length / prompts);
+    return own.rerun(
+        new Run.Recorder(own, prompts, tokens, sites, derivatives, List.of()), tokens, 0);
   }
 
   /** Of all that a run records, and of what its dictionaries make of it. */
   private long runBytes(Recorded recorded) {
     return Shapes.measure(
         () -> {
-          Run run = run(recorded.sites, new int[recorded.tokens]);
+          Run run =
+              run(
+                  recorded.sites,
+                  Run.Recorder.Derivatives.KEPT,
+                  recorded.prompts,
+                  new int[recorded.prompts * recorded.tokens]);
           dictionaries.stream()
               .filter(dictionary -> recorded.sites.contains(dictionary.reads().site()))
               .forEach(run::encoding);
@@ -549,7 +619,9 @@ public final class Transformer {
       return visitor.at(Site.EMBEDDING, 0, token);
     }
     int first = visitor.firstToken();
-    Tensor positions = positionEmbedding.get().slice(0, first, first + tokens.length);
+    int prompts = visitor.prompts();
+    Tensor one = positionEmbedding.get().slice(0, first, first + tokens.length / prompts);
+    Tensor positions = prompts == 1 ? one : Tensor.concat(0, Collections.nCopies(prompts, one));
     Variable position = visitor.at(Site.POSITION_EMBEDDING, 0, Variable.input(positions));
     return visitor.at(Site.EMBEDDING, 0, token.plus(position));
   }
@@ -585,7 +657,7 @@ public final class Transformer {
 
   private Variable normalised(int[] tokens) {
     Set<Site> last = Set.of(Site.FINAL_NORMALISED);
-    return run(last, Run.Recorder.Derivatives.NONE, tokens).variable(Site.FINAL_NORMALISED);
+    return run(last, Run.Recorder.Derivatives.NONE, 1, tokens).variable(Site.FINAL_NORMALISED);
   }
 
   /**

@@ -23,7 +23,8 @@ public final class WriteIntervention extends Change {
   /**
    * {@return the change that puts constants in place of what is written}
    *
-   * @param constants by writer, each [token, dModel]; they must live as long as the new run is made
+   * @param constants by writer, each [token, dModel], of all tokens of several prompts; they must
+   *     live as long as the new run is made
    */
   public static WriteIntervention put(Map<? extends StreamWriter, Tensor> constants) {
     return new WriteIntervention(new LinkedHashMap<>(constants));
@@ -35,13 +36,18 @@ public final class WriteIntervention extends Change {
   }
 
   @Override
+  boolean isOfPrompts() {
+    return true;
+  }
+
+  @Override
   boolean changes(Site site) {
     return constants.keySet().stream().anyMatch(writer -> writer.site() == site);
   }
 
   @Override
   void requireFits(Run base) {
-    Shape rows = Shape.of(base.length(), base.model().config().dModel());
+    Shape rows = Shape.of(base.rows(), base.model().config().dModel());
     constants.forEach(
         (writer, constant) -> {
           writer.writes(base.model());

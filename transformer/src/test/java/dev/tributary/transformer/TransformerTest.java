@@ -363,6 +363,67 @@ class TransformerTest {
     }
   }
 
+  @Property(tries = 60)
+  void run_severalPrompts_isEachAlone(@ForAll long seed) {
+    Random random = new Random(seed);
+    TransformerConfig config =
+        RandomArchitecture.of(random, 1 + random.nextInt(3), 6, 2, 3, 5, 7, 6);
+    try (Scope scope = Scope.open()) {
+      Transformer model = Transformer.random(config, DType.DOUBLE, seed);
+      int length = 1 + random.nextInt(5);
+      List<List<Integer>> prompts = new ArrayList<>();
+      for (int i = 0; i < 3; i++) {
+        prompts.add(random.ints(length, 0, config.vocabulary()).boxed().toList());
+      }
+      Set<Site> sites = EnumSet.complementOf(EnumSet.of(Site.SCORES, Site.PATTERN));
+      for (Run together : List.of(model.run(sites, prompts), model.values(sites, prompts))) {
+        assertEquals(3, together.prompts());
+        assertEquals(length, together.length());
+        for (int i = 0; i < 3; i++) {
+          Run alone = model.values(sites, ids(prompts.get(i)));
+          assertArrayEquals(alone.tokens(), together.prompt(i).tokens());
+          assertEquals(alone.places(), together.places());
+          for (Place place : alone.places()) {
+            Tensor expected = alone.value(place);
+            int tokens = expected.shape().rank() - 2;
+            Tensor all = together.value(place);
+            assertClose(expected, all.slice(tokens, i * length, (i + 1) * length));
+          }
+          assertClose(alone.value(Site.LOGITS), together.prompt(i).value(Site.LOGITS));
+        }
+      }
+    }
+  }
+
+  private static int[] ids(List<Integer> prompt) {
+    return prompt.stream().mapToInt(Integer::intValue).toArray();
+  }
+
+  @Test
+  void run_severalPrompts_refusesWhatIsOfOne() {
+    try (Scope scope = Scope.open()) {
+      Transformer model =
+          Transformer.random(
+              TransformerConfig.gpt2(1, 4, 1, 4, 4, 3, 5, 1e-5, true), DType.FLOAT, 1);
+      Set<Site> sites = EnumSet.of(Site.RESIDUAL_AFTER_MLP, Site.FINAL_NORMALISED);
+      List<List<Integer>> prompts = List.of(List.of(1, 2), List.of(3, 4));
+      assertMessage("there is no prompt", () -> model.run(sites, List.of()));
+      assertMessage(
+          "prompts of 2 and 1 tokens",
+          () -> model.values(sites, List.of(List.of(1, 2), List.of(3))));
+      assertMessage(
+          "token id 5 is outside", () -> model.run(sites, List.of(List.of(1), List.of(5))));
+      assertMessage(
+          "PATTERN of several prompts", () -> model.run(EnumSet.of(Site.PATTERN), prompts));
+      Run run = model.run(sites, prompts);
+      assertMessage("nodes at tokens are of one prompt", run::requireComputed);
+      assertMessage("a token of one prompt, not of 2", () -> run.logits(0));
+      assertMessage("prompt 2 of 2", () -> run.prompt(2));
+      Change change = Intervention.scale(Place.of(Site.RESIDUAL_AFTER_MLP, 0), 0.5);
+      assertMessage("is no change of several prompts", () -> run.with(change));
+    }
+  }
+
   @Test
   void run_manyThreads_giveTheSameAsOne() throws Exception {
     try (Scope scope = Scope.open()) {

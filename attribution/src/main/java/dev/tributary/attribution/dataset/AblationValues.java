@@ -39,17 +39,17 @@ public abstract class AblationValues {
     return new AblationValues(means.toString()) {
       @Override
       Tensor heard(ComponentGraph graph, Tensor written, Run corrupted) {
-        return means.at(written.dtype(), written.shape());
+        return means.at(written.dtype(), written.shape(), corrupted.prompts());
       }
     };
   }
 
   /**
-   * What is heard of each source of a pair.
+   * What is heard of each source of some pairs of one length.
    *
    * @param graph of the model
    * @param written in the clean run, [source, token, dModel]
-   * @param corrupted the plain run of the corrupted prompt
+   * @param corrupted the plain run of the corrupted prompts
    * @return of the shape of {@code written}
    */
   abstract Tensor heard(ComponentGraph graph, Tensor written, Run corrupted);

@@ -47,7 +47,7 @@ public record CircuitEvaluator(Transformer model, ComponentGraph graph, Ablation
       PairRuns runs = PairRuns.values(model, graph, ablation, pair);
       List<Double> metrics = new ArrayList<>();
       circuits.forEach(circuit -> metrics.add(metric(runs, circuit)));
-      return new Metrics(runs.cleanMetric(), metric(runs, ComponentCircuit.empty(graph)), metrics);
+      return new Metrics(runs.cleanMetric(0), metric(runs, ComponentCircuit.empty(graph)), metrics);
     }
   }
 

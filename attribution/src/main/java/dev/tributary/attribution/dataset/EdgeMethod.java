@@ -14,7 +14,9 @@ import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.WriteIntervention;
+import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
 
@@ -33,8 +35,13 @@ public abstract class EdgeMethod {
   public static final EdgeMethod EAP =
       new EdgeMethod("eap") {
         @Override
-        double[] scores(PairRuns runs) {
-          return runs.graph().inOrder(products(runs, runs.clean()));
+        boolean takesSeveralPairs() {
+          return true;
+        }
+
+        @Override
+        List<double[]> scores(PairRuns runs) {
+          return inOrder(runs, products(runs, runs.clean()));
         }
       };
 
@@ -42,16 +49,21 @@ public abstract class EdgeMethod {
   public static final EdgeMethod CLEAN_CORRUPTED =
       new EdgeMethod("clean_corrupted") {
         @Override
-        double[] scores(PairRuns runs) {
-          double[][] sum = products(runs, runs.clean());
+        boolean takesSeveralPairs() {
+          return true;
+        }
+
+        @Override
+        List<double[]> scores(PairRuns runs) {
+          List<double[][]> sums = products(runs, runs.clean());
           try (Scope scope = Scope.open()) {
             Run corrupted =
                 runs.clean()
                     .model()
-                    .run(ReaderGradients.sites(), Pair.ids(runs.pair().corrupted()));
-            add(sum, products(runs, corrupted));
+                    .run(ReaderGradients.sites(), PairRuns.corruptedOf(runs.pairs()));
+            add(sums, products(runs, corrupted));
           }
-          return runs.graph().inOrder(times(sum, 0.5));
+          return inOrder(runs, times(sums, 0.5));
         }
       };
 
@@ -65,17 +77,17 @@ public abstract class EdgeMethod {
   public static final EdgeMethod QK_FIX =
       new EdgeMethod("eap_qk_fix") {
         @Override
-        double[] scores(PairRuns runs) {
-          ReaderGradients gradients = ReaderGradients.of(runs.clean(), runs.metric());
-          double[][] scores = gradients.products(runs.graph(), runs.moved(), 0);
+        List<double[]> scores(PairRuns runs) {
+          ReaderGradients gradients = ReaderGradients.of(runs.clean(), runs::metric);
+          List<double[][]> scores = gradients.products(runs.graph(), byToken(runs.moved()), 0);
           for (int reader = 0; reader < runs.graph().readers().size(); reader++) {
             if (runs.graph().readers().get(reader) instanceof StreamReader.Head head
                 && head.head() == 0
                 && head.path() != InputPath.VALUE) {
-              fix(scores, runs, gradients, head, reader);
+              fix(scores.get(0), runs, gradients, head, reader);
             }
           }
-          return runs.graph().inOrder(scores);
+          return inOrder(runs, scores);
         }
       };
 
@@ -91,13 +103,13 @@ public abstract class EdgeMethod {
         }
 
         @Override
-        double[] scores(PairRuns runs) {
-          return exact(runs, IntStream.range(0, runs.graph().edges().size()).toArray());
+        List<double[]> scores(PairRuns runs) {
+          return List.of(exact(runs, IntStream.range(0, runs.graph().edges().size()).toArray()));
         }
 
         @Override
         double[] ofSources(PairRuns runs) {
-          double clean = runs.cleanMetric();
+          double clean = runs.cleanMetric(0);
           double[] scores = new double[runs.sources().size()];
           for (int i = 0; i < scores.length; i++) {
             Tensor constant = PairRuns.of(runs.missing(), i);
@@ -126,14 +138,19 @@ public abstract class EdgeMethod {
     requireSteps(steps);
     return new EdgeMethod("eap_ig_inputs of %d steps".formatted(steps)) {
       @Override
-      double[] scores(PairRuns runs) {
-        double[][] sum = zeros(runs);
+      boolean takesSeveralPairs() {
+        return true;
+      }
+
+      @Override
+      List<double[]> scores(PairRuns runs) {
+        List<double[][]> sums = zeros(runs);
         for (int k = 0; k < steps; k++) {
           try (Scope scope = Scope.open()) {
-            add(sum, products(runs, between(runs, 0, 1, (double) k / steps)));
+            add(sums, products(runs, between(runs, 0, 1, (double) k / steps)));
           }
         }
-        return runs.graph().inOrder(times(sum, 1.0 / steps));
+        return inOrder(runs, times(sums, 1.0 / steps));
       }
     };
   }
@@ -150,23 +167,24 @@ public abstract class EdgeMethod {
     requireSteps(steps);
     return new EdgeMethod("eap_ig_activations of %d steps".formatted(steps)) {
       @Override
-      double[] scores(PairRuns runs) {
+      List<double[]> scores(PairRuns runs) {
         Tensor moved = runs.moved();
-        double[][] sum = zeros(runs);
+        double[][] sum = zeros(runs).get(0);
         for (int source = 0; source < sum.length; source++) {
           for (int k = 1; k <= steps; k++) {
             try (Scope scope = Scope.open()) {
               Run run = between(runs, source, source + 1, (double) k / steps);
               double[] own =
-                  ReaderGradients.of(run, runs.metric())
-                      .products(runs.graph(), moved.slice(0, source, source + 1), source)[0];
+                  ReaderGradients.of(run, runs::metric)
+                      .products(runs.graph(), byToken(moved.slice(0, source, source + 1)), source)
+                      .get(0)[0];
               for (int reader = 0; reader < own.length; reader++) {
                 sum[source][reader] += own[reader];
               }
             }
           }
         }
-        return runs.graph().inOrder(times(sum, 1.0 / steps));
+        return inOrder(runs, times(Collections.singletonList(sum), 1.0 / steps));
       }
     };
   }
@@ -181,25 +199,31 @@ public abstract class EdgeMethod {
     requireSteps(steps);
     return new EdgeMethod("eap_ig_activations_pooled of %d steps".formatted(steps)) {
       @Override
-      double[] scores(PairRuns runs) {
-        double[][] sum = zeros(runs);
+      boolean takesSeveralPairs() {
+        return true;
+      }
+
+      @Override
+      List<double[]> scores(PairRuns runs) {
+        List<double[][]> sums = zeros(runs);
+        int sources = runs.sources().size();
         int groups = 0;
-        for (int first = 0; first < sum.length; ) {
+        for (int first = 0; first < sources; ) {
           int end = first + 1;
-          while (end < sum.length
+          while (end < sources
               && runs.sources().get(end).site() == runs.sources().get(first).site()
               && runs.sources().get(end).layer() == runs.sources().get(first).layer()) {
             end++;
           }
           for (int k = 1; k <= steps; k++) {
             try (Scope scope = Scope.open()) {
-              add(sum, products(runs, between(runs, first, end, (double) k / steps)));
+              add(sums, products(runs, between(runs, first, end, (double) k / steps)));
             }
           }
           groups++;
           first = end;
         }
-        return runs.graph().inOrder(times(sum, 1.0 / (steps * groups)));
+        return inOrder(runs, times(sums, 1.0 / (steps * groups)));
       }
     };
   }
@@ -213,12 +237,17 @@ public abstract class EdgeMethod {
     return true;
   }
 
-  /** Of every edge, in the order of the graph. */
-  abstract double[] scores(PairRuns runs);
+  /** Whether several pairs of one length can go through one run. */
+  boolean takesSeveralPairs() {
+    return false;
+  }
 
-  /** Of every source as a whole, all edges out of it: in a linear method their sum. */
+  /** Of every edge of each pair, in the order of the graph. */
+  abstract List<double[]> scores(PairRuns runs);
+
+  /** Of every source of one pair as a whole, all edges out of it: in a linear method their sum. */
   double[] ofSources(PairRuns runs) {
-    double[] edges = scores(runs);
+    double[] edges = scores(runs).get(0);
     double[] sums = new double[runs.sources().size()];
     for (int i = 0; i < edges.length; i++) {
       sums[runs.graph().source(i)] += edges[i];
@@ -228,8 +257,18 @@ public abstract class EdgeMethod {
 
   // ---- products with gradients -------------------------------------------------------------
 
-  private static double[][] products(PairRuns runs, Run run) {
-    return ReaderGradients.of(run, runs.metric()).products(runs.graph(), runs.moved(), 0);
+  private static List<double[][]> products(PairRuns runs, Run run) {
+    Tensor moved = byToken(runs.moved());
+    return ReaderGradients.of(run, runs::metric).products(runs.graph(), moved, 0);
+  }
+
+  /** [source, token, dModel] to [token, source, dModel]. */
+  private static Tensor byToken(Tensor writes) {
+    return writes.permute(1, 0, 2);
+  }
+
+  private static List<double[]> inOrder(PairRuns runs, List<double[][]> byPair) {
+    return byPair.stream().map(runs.graph()::inOrder).toList();
   }
 
   /** The clean run in which some sources write constants. */
@@ -243,25 +282,31 @@ public abstract class EdgeMethod {
     return runs.clean().with(WriteIntervention.put(constants));
   }
 
-  private static double[][] zeros(PairRuns runs) {
-    return new double[runs.sources().size()][runs.graph().readers().size()];
+  private static List<double[][]> zeros(PairRuns runs) {
+    int readers = runs.graph().readers().size();
+    return runs.pairs().stream().map(any -> new double[runs.sources().size()][readers]).toList();
   }
 
-  private static void add(double[][] sum, double[][] more) {
-    for (int source = 0; source < sum.length; source++) {
-      for (int reader = 0; reader < sum[source].length; reader++) {
-        sum[source][reader] += more[source][reader];
+  private static void add(List<double[][]> sums, List<double[][]> more) {
+    for (int pair = 0; pair < sums.size(); pair++) {
+      for (int source = 0; source < sums.get(pair).length; source++) {
+        double[] row = sums.get(pair)[source];
+        for (int reader = 0; reader < row.length; reader++) {
+          row[reader] += more.get(pair)[source][reader];
+        }
       }
     }
   }
 
-  private static double[][] times(double[][] sum, double factor) {
-    for (double[] row : sum) {
-      for (int reader = 0; reader < row.length; reader++) {
-        row[reader] *= factor;
+  private static List<double[][]> times(List<double[][]> sums, double factor) {
+    for (double[][] sum : sums) {
+      for (double[] row : sum) {
+        for (int reader = 0; reader < row.length; reader++) {
+          row[reader] *= factor;
+        }
       }
     }
-    return sum;
+    return sums;
   }
 
   // ---- patterns ----------------------------------------------------------------------------
@@ -317,7 +362,7 @@ public abstract class EdgeMethod {
 
   /** What really happens without each of some edges. */
   static double[] exact(PairRuns runs, int... edges) {
-    double clean = runs.cleanMetric();
+    double clean = runs.cleanMetric(0);
     Tensor moved = runs.moved();
     double[] scores = new double[edges.length];
     for (int i = 0; i < edges.length; i++) {

@@ -2,6 +2,7 @@ package dev.tributary.attribution.dataset;
 
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Transformer;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
@@ -25,7 +26,7 @@ public record EdgeScorer(
    *     exist
    */
   public PairScores score(Pair pair) {
-    return score(pair, method::scores);
+    return together(List.of(pair)).get(0);
   }
 
   /**
@@ -36,7 +37,7 @@ public record EdgeScorer(
    * @throws IllegalArgumentException as {@link #score(Pair)}
    */
   public PairScores scoreSources(Pair pair) {
-    return score(pair, method::ofSources);
+    return together(List.of(pair), runs -> List.of(method.ofSources(runs))).get(0);
   }
 
   /**
@@ -56,24 +57,35 @@ public record EdgeScorer(
     }
   }
 
-  private PairScores score(Pair pair, Function<PairRuns, double[]> scores) {
+  /** Of some pairs of one length, where the method takes several. */
+  List<PairScores> together(List<Pair> pairs) {
+    return together(pairs, method::scores);
+  }
+
+  private List<PairScores> together(List<Pair> pairs, Function<PairRuns, List<double[]>> method) {
     try (Scope scope = Scope.open()) {
       PairRuns runs =
-          method.differentiates()
-              ? PairRuns.withDerivatives(model, graph, ablation, pair)
-              : PairRuns.values(model, graph, ablation, pair);
-      return new PairScores(runs.cleanMetric(), runs.corruptedMetric(), scores.apply(runs));
+          this.method.differentiates()
+              ? PairRuns.withDerivatives(model, graph, ablation, pairs)
+              : PairRuns.values(model, graph, ablation, pairs.get(0));
+      List<double[]> scores = method.apply(runs);
+      List<PairScores> all = new ArrayList<>();
+      for (int i = 0; i < pairs.size(); i++) {
+        all.add(new PairScores(runs.cleanMetric(i), runs.corruptedMetric(i), scores.get(i)));
+      }
+      return all;
     }
   }
 
   /**
-   * {@return the totals of some pairs}
+   * {@return the totals of some pairs, see {@link RunningTotals}}
    *
-   * @param pairs one after the other
+   * @param pairs in order
+   * @throws IllegalArgumentException as {@link #score(Pair)}
    */
   public EdgeTotals score(List<Pair> pairs) {
-    EdgeTotals totals = new EdgeTotals(graph.edges().size());
-    pairs.forEach(pair -> totals.add(score(pair)));
-    return totals;
+    RunningTotals running = new RunningTotals(this);
+    pairs.forEach(running::add);
+    return running.totals();
   }
 }

@@ -8,45 +8,54 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Transformer;
+import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
 import java.util.function.Function;
 
 /**
- * The two plain runs of a pair, and what is heard of sources. Lives in the scope in which it was
- * made.
+ * The two plain runs of a pair, or at once those of several of one length, and what is heard of
+ * sources. Lives in the scope in which it was made.
  *
  * @param graph of the model
- * @param pair of prompts
+ * @param pairs of prompts
  * @param clean with derivatives, if these are wanted
  * @param corrupted without
- * @param metric of runs of this pair
+ * @param metrics of runs of each pair
  * @param written what each source writes in the clean run, [source, token, dModel]
  * @param missing what is heard of each where an edge is missing, of the same shape
  */
 record PairRuns(
     ComponentGraph graph,
-    Pair pair,
+    List<Pair> pairs,
     Run clean,
     Run corrupted,
-    Function<Run, Variable> metric,
+    List<Function<Run, Variable>> metrics,
     Tensor written,
     Tensor missing) {
   /** What a run without derivatives has to record to be measured. */
   static final Set<Site> LAST = EnumSet.of(Site.FINAL_NORMALISED);
 
-  /** Runs both prompts, the clean one with all that gradients take. */
+  /** Runs the prompts, the clean ones with all that gradients take. */
   static PairRuns withDerivatives(
-      Transformer model, ComponentGraph graph, AblationValues ablation, Pair pair) {
-    Run clean = model.run(ReaderGradients.sites(), Pair.ids(pair.clean()));
-    return of(graph, ablation, pair, clean);
+      Transformer model, ComponentGraph graph, AblationValues ablation, List<Pair> pairs) {
+    return of(graph, ablation, pairs, model.run(ReaderGradients.sites(), cleanOf(pairs)));
   }
 
-  /** Runs both prompts without derivatives. */
+  /** Runs both prompts of a pair without derivatives. */
   static PairRuns values(
       Transformer model, ComponentGraph graph, AblationValues ablation, Pair pair) {
-    return of(graph, ablation, pair, model.values(valueSites(), Pair.ids(pair.clean())));
+    List<Pair> one = List.of(pair);
+    return of(graph, ablation, one, model.values(valueSites(), cleanOf(one)));
+  }
+
+  private static List<List<Integer>> cleanOf(List<Pair> pairs) {
+    return pairs.stream().map(Pair::clean).toList();
+  }
+
+  static List<List<Integer>> corruptedOf(List<Pair> pairs) {
+    return pairs.stream().map(Pair::corrupted).toList();
   }
 
   /** What a run without derivatives has to record for others that begin in some layer. */
@@ -57,15 +66,20 @@ record PairRuns(
     return sites;
   }
 
-  private static PairRuns of(ComponentGraph graph, AblationValues ablation, Pair pair, Run clean) {
-    Run corrupted = clean.model().values(valueSites(), Pair.ids(pair.corrupted()));
+  private static PairRuns of(
+      ComponentGraph graph, AblationValues ablation, List<Pair> pairs, Run clean) {
+    Run corrupted = clean.model().values(valueSites(), corruptedOf(pairs));
     Tensor written = StreamWriter.written(clean, graph.input());
+    List<Function<Run, Variable>> metrics = new ArrayList<>();
+    for (int i = 0; i < pairs.size(); i++) {
+      metrics.add(pairs.get(i).metric().against(clean.prompt(i)));
+    }
     return new PairRuns(
         graph,
-        pair,
+        pairs,
         clean,
         corrupted,
-        pair.metric().against(clean),
+        metrics,
         written,
         ablation.heard(graph, written, corrupted));
   }
@@ -75,6 +89,15 @@ record PairRuns(
     return missing.minus(written);
   }
 
+  /** The sum of the metrics of all pairs. */
+  Variable metric(Run run) {
+    Variable sum = metrics.get(0).apply(run.prompt(0));
+    for (int i = 1; i < metrics.size(); i++) {
+      sum = sum.plus(metrics.get(i).apply(run.prompt(i)));
+    }
+    return sum;
+  }
+
   /** The value of a metric in a run. */
   static double value(Function<Run, Variable> metric, Run run) {
     try (Scope scope = Scope.open()) {
@@ -82,17 +105,17 @@ record PairRuns(
     }
   }
 
-  double cleanMetric() {
-    return value(metric, clean);
+  double cleanMetric(int pair) {
+    return value(metrics.get(pair), clean.prompt(pair));
   }
 
-  double corruptedMetric() {
-    return value(metric, corrupted);
+  double corruptedMetric(int pair) {
+    return value(metrics.get(pair), corrupted.prompt(pair));
   }
 
-  /** The metric of the clean run with something changed. */
+  /** The metric of the clean run of a single pair with something changed. */
   double metricWith(Change change) {
-    return value(metric, clean.valuesWith(LAST, change));
+    return value(this::metric, clean.valuesWith(LAST, change));
   }
 
   /** What one source writes, [token, dModel]. */

@@ -31,16 +31,16 @@ final class ReaderGradients {
   /** At the outputs of heads, of each layer, [head, token, dHead]. */
   private final List<Tensor> atHeads;
 
-  /** At neurons, of each layer, [token, neuron]. */
-  private final List<Tensor> atNeurons;
+  /** At what the MLP of each layer computes from, [token, dModel]. */
+  private final List<Tensor> atMlps;
 
   /** At the last point of the stream, [token, dModel]. */
   private final Tensor atEnd;
 
-  private ReaderGradients(Run run, List<Tensor> atHeads, List<Tensor> atNeurons, Tensor atEnd) {
+  private ReaderGradients(Run run, List<Tensor> atHeads, List<Tensor> atMlps, Tensor atEnd) {
     this.run = run;
     this.atHeads = atHeads;
-    this.atNeurons = atNeurons;
+    this.atMlps = atMlps;
     this.atEnd = atEnd;
   }
 
@@ -52,9 +52,7 @@ final class ReaderGradients {
             Site.KEY,
             Site.VALUE,
             Site.RESIDUAL_AFTER_ATTENTION,
-            Site.MLP_PRE_ACTIVATION,
-            Site.MLP_UP,
-            Site.MLP_ACTIVATION,
+            Site.MLP_INPUT,
             Site.RESIDUAL_AFTER_MLP,
             Site.FINAL_NORMALISED);
     sites.addAll(StreamWriter.sites());
@@ -68,7 +66,7 @@ final class ReaderGradients {
       inputs.add(run.variable(Site.HEAD_OUTPUT, layer));
     }
     for (int layer = 0; layer < layers; layer++) {
-      inputs.add(run.variable(Site.MLP_ACTIVATION, layer));
+      inputs.add(run.variable(Site.MLP_INPUT, layer));
     }
     inputs.add(run.residual(run.model().end()));
     List<Tensor> pulled = Jacobian.of(metric.apply(run), inputs).gradient();
@@ -81,99 +79,122 @@ final class ReaderGradients {
     return atHeads.get(layer);
   }
 
-  /** Takes gradients of readers that follow each other. */
-  @FunctionalInterface
-  private interface Sink {
-    /**
-     * Of some readers.
-     *
-     * @param first the number of the first
-     * @param gradients [reader, token, dModel]
-     */
-    void take(int first, Tensor gradients);
-  }
-
   /**
    * Products with what sources write.
    *
-   * @param writes of some sources that follow each other, [source, token, dModel]
+   * @param writes of some sources that follow each other, [token, source, dModel]
    * @param first the number of the first of them
-   * @return [source][reader]; 0 where there is no edge
+   * @return by prompt, [source][reader]; 0 where there is no edge
    */
-  double[][] products(ComponentGraph graph, Tensor writes, int first) {
-    int count = writes.shape().size(0);
-    double[][] products = new double[count][graph.readers().size()];
-    int length = writes.shape().size(1) * writes.shape().size(2);
-    forEach(
-        graph,
-        first,
-        (reader, gradients) -> {
-          int before = Math.min(count, graph.before(reader) - first);
-          int readers = gradients.shape().size(0);
-          double[] all =
-              writes
-                  .slice(0, 0, before)
-                  .reshape(before, length)
-                  .matmulTransposed(gradients.reshape(readers, length))
-                  .toDoubles();
-          for (int i = 0; i < all.length; i++) {
-            products[i / readers][reader + i % readers] = all[i];
+  List<double[][]> products(ComponentGraph graph, Tensor writes, int first) {
+    List<double[][]> products = new ArrayList<>();
+    int sources = writes.shape().size(1);
+    int readers = graph.readers().size();
+    for (int prompt = 0; prompt < run.prompts(); prompt++) {
+      products.add(new double[sources][readers]);
+    }
+    for (int reader = 0; reader < readers; ) {
+      int end = end(graph, reader);
+      int before = Math.min(sources, graph.before(end - 1) - first);
+      if (before > 0) {
+        try (Scope scope = Scope.open()) {
+          double[] sums = products(graph, writes.slice(1, 0, before), reader, end);
+          int count = end - reader;
+          for (int i = 0; i < sums.length; i++) {
+            int to = reader + i % count;
+            int source = i / count % before;
+            if (first + source < graph.before(to)) {
+              products.get(i / count / before)[source][to] = sums[i];
+            }
           }
-        });
+        }
+      }
+      reader = end;
+    }
     return products;
   }
 
-  /** Of all readers after a source, some at a time. */
-  private void forEach(ComponentGraph graph, int source, Sink sink) {
-    int reader = 0;
-    while (reader < graph.readers().size()) {
-      try (Scope scope = Scope.open()) {
-        StreamReader first = graph.readers().get(reader);
-        boolean isBefore = graph.before(reader) <= source;
-        int layer = first.layer();
-        if (first instanceof StreamReader.Head) {
-          if (!isBefore) {
-            sink.take(reader, ofAttention(layer));
-          }
-          reader += StreamReader.Head.PATHS.size() * run.model().attention(layer).heads();
-        } else {
-          if (!isBefore) {
-            sink.take(reader, first instanceof StreamReader.OfMlp ? ofMlp(layer) : one(atEnd));
-          }
-          reader++;
-        }
-      }
-    }
+  /** After an MLP and the heads of the next layer, or the logits: these read nearly the same. */
+  private int end(ComponentGraph graph, int reader) {
+    StreamReader one = graph.readers().get(reader);
+    int next = one instanceof StreamReader.OfMlp ? reader + 1 : reader;
+    return graph.readers().get(next) instanceof StreamReader.Head head
+        ? next + StreamReader.Head.PATHS.size() * run.model().attention(head.layer()).heads()
+        : next + 1;
   }
 
-  private static Tensor one(Tensor tensor) {
-    return tensor.reshape(tensor.shape().prepend(1));
+  /** Summed over tokens, of each prompt, source and reader. */
+  private double[] products(ComponentGraph graph, Tensor writes, int reader, int end) {
+    StreamReader last = graph.readers().get(end - 1);
+    List<Tensor> gradients = new ArrayList<>();
+    if (graph.readers().get(reader) instanceof StreamReader.OfMlp mlp) {
+      gradients.add(second(ofMlp(mlp.layer())));
+    }
+    if (last instanceof StreamReader.Head) {
+      gradients.addAll(ofHeads(last.layer()));
+    } else {
+      gradients.add(second(atEnd));
+    }
+    Tensor products = products(writes, gradients, last);
+    int each = products.shape().size(1) * products.shape().size(2);
+    return products.reshape(run.prompts(), run.length(), each).sum(1).toDoubles();
+  }
+
+  /** At each token: [token, source, reader]. */
+  private Tensor products(Tensor writes, List<Tensor> gradients, StreamReader last) {
+    if (!(last instanceof StreamReader.Head head)
+        || run.model().attention(head.layer()).entry().isEmpty()) {
+      return writes.matmulTransposed(Tensor.concat(1, gradients));
+    }
+    Attention attention = run.model().attention(head.layer());
+    Tensor rows = second(attention.entry().get().standardised(read(attention)));
+    List<Tensor> withRows = new ArrayList<>(gradients);
+    withRows.add(rows);
+    Tensor all = Tensor.concat(1, withRows);
+    int readers = all.shape().size(1) - 1;
+    int whole = gradients.size() - StreamReader.Head.PATHS.size();
+    Tensor overlaps = rows.matmulTransposed(all).slice(2, whole, readers).pad(2, whole, readers);
+    Tensor products = writes.matmulTransposed(all);
+    Tensor along = products.slice(2, readers, readers + 1).times(1.0 / all.shape().size(2));
+    return products.slice(2, 0, readers).minus(along.times(overlaps));
+  }
+
+  /** Rows with one reader each, [token, 1, dModel]. */
+  private static Tensor second(Tensor rows) {
+    return rows.reshape(rows.shape().size(0), 1, rows.shape().size(1));
+  }
+
+  private Tensor read(Part part) {
+    return run.residual(part.reads()).value();
   }
 
   private Tensor ofMlp(int layer) {
     Mlp mlp = run.model().mlp(layer);
-    Variable residual = copy(mlp);
-    Variable neurons =
-        mlp.neurons(mlp.normalised(residual, ScaleGradient.LIVE), InputPath.ALL, run, 0);
-    return Jacobian.of(neurons, residual).pull(one(atNeurons.get(layer))).get(0);
+    Tensor gradient = atMlps.get(layer);
+    return mlp.entry()
+        .map(norm -> norm.pulled(read(mlp), gradient, ScaleGradient.LIVE))
+        .orElse(gradient);
   }
 
-  private Variable copy(Part part) {
-    return Variable.input(run.residual(part.reads()).value());
-  }
-
-  /** Of queries of all heads, then of keys and values, [reader, token, dModel]. */
-  private Tensor ofAttention(int layer) {
+  /**
+   * Of queries of all heads, of keys and of values, each [token, head, dModel]; where these read
+   * through a norm, with its scale held: what is left is -⟨gradient, row⟩ / dModel along each
+   * standardised row.
+   */
+  private List<Tensor> ofHeads(int layer) {
     Attention attention = run.model().attention(layer);
-    Variable residual = copy(attention);
-    Variable normalised = attention.normalised(residual, ScaleGradient.LIVE);
+    Tensor x = attention.normalised(Variable.constant(read(attention)), ScaleGradient.LIVE).value();
     List<Tensor> atInputs = atInputs(run, layer, atHeads.get(layer));
     List<Tensor> each = new ArrayList<>();
     for (int i = 0; i < atInputs.size(); i++) {
+      Tensor own = atInputs.get(i);
+      if (attention.entry().isPresent()) {
+        own = own.over(attention.entry().get().scale(read(attention)));
+      }
       InputPath path = StreamReader.Head.PATHS.get(i);
-      each.add(attention.pulledByHead(path, normalised.value(), atInputs.get(i)));
+      each.add(attention.directions(path, x, run.prompts(), own).permute(1, 0, 2));
     }
-    return Jacobian.of(normalised, residual).pull(Tensor.concat(0, each)).get(0);
+    return each;
   }
 
   /**
@@ -184,9 +205,9 @@ final class ReaderGradients {
     Variable q = Variable.input(run.value(Site.QUERY, layer));
     Variable k = Variable.input(attention.perHead(run.value(Site.KEY, layer)));
     Variable v = Variable.input(attention.perHead(run.value(Site.VALUE, layer)));
-    Variable output = attention.headOutput(attention.pattern(attention.scores(q, k, 0), 0), v);
+    Variable output = attention.headOutput(run.prompts(), q, k, v);
     Shape one = q.shape();
-    return Jacobian.of(output, q, k, v).pull(one(atHeads)).stream()
+    return Jacobian.of(output, q, k, v).pull(atHeads.reshape(one.prepend(1))).stream()
         .map(pulled -> pulled.reshape(one))
         .toList();
   }

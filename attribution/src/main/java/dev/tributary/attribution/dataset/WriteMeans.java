@@ -9,6 +9,7 @@ import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Transformer;
+import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
@@ -154,8 +155,8 @@ public final class WriteMeans {
     return means;
   }
 
-  /** At all tokens of a prompt, [source, token, dModel]. */
-  Tensor at(DType dtype, Shape shape) {
+  /** At all tokens of some prompts, [source, token, dModel]. */
+  Tensor at(DType dtype, Shape shape, int prompts) {
     requireArgument(
         shape.size(0) == sources && shape.size(2) == width,
         "means of %d sources of width %d do not fit %s",
@@ -163,11 +164,14 @@ public final class WriteMeans {
         width,
         shape);
     requireArgument(
-        kind == Kind.OVER_POSITIONS || shape.size(1) == tokens,
+        kind == Kind.OVER_POSITIONS || shape.size(1) == prompts * tokens,
         "a mean for each of %d positions, and a prompt of %d tokens",
         tokens,
-        shape.size(1));
-    return Tensor.of(dtype, Shape.of(sources, tokens, width), toDoubles()).broadcastTo(shape);
+        shape.size(1) / prompts);
+    Tensor means = Tensor.of(dtype, Shape.of(sources, tokens, width), toDoubles());
+    return kind == Kind.OVER_POSITIONS
+        ? means.broadcastTo(shape)
+        : Tensor.concat(1, Collections.nCopies(prompts, means));
   }
 
   @Override

@@ -8,7 +8,8 @@
  * all edges of a pair by an {@link dev.tributary.attribution.dataset.EdgeMethod}, where missing
  * edges are heard as {@link dev.tributary.attribution.dataset.AblationValues} say, perhaps {@link
  * dev.tributary.attribution.dataset.WriteMeans}; {@link
- * dev.tributary.attribution.dataset.EdgeTotals} are sums over pairs, an {@link
+ * dev.tributary.attribution.dataset.EdgeTotals} are sums over pairs, {@link
+ * dev.tributary.attribution.dataset.RunningTotals} of pairs that come one by one, an {@link
  * dev.tributary.attribution.dataset.ExactSample} says how good they are.
  *
  * <p>An {@link dev.tributary.attribution.dataset.Importance} chooses edges for a {@link
@@ -22,9 +23,9 @@
  * values and writes of a pair by a {@link dev.tributary.attribution.dataset.NodeMethod}; {@link
  * dev.tributary.attribution.dataset.NodeScores} hold them.
  *
- * <p>How: {@code PairRuns} are the two plain runs of a pair, {@code ReaderGradients} the gradients
- * at the copies of the residual stream that readers have, {@code NodeGradients} those at what parts
- * compute.
+ * <p>How: {@code PairRuns} are the two plain runs of a pair or of several at once, {@code
+ * ReaderGradients} the gradients at the copies of the residual stream that readers have, {@code
+ * NodeGradients} those at what parts compute.
  */
 @NullMarked
 package dev.tributary.attribution.dataset;

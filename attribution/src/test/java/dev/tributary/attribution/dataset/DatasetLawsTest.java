@@ -2,10 +2,12 @@ package dev.tributary.attribution.dataset;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.attribution.Metric;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Shapes;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
@@ -16,6 +18,8 @@ import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.WriteIntervention;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.Comparator;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
@@ -266,14 +270,16 @@ class DatasetLawsTest {
       Transformer model = drawn.model(DType.DOUBLE);
       ComponentGraph graph = drawn.graph(model);
       PairRuns runs =
-          PairRuns.withDerivatives(model, graph, AblationValues.PATCHING, drawn.pair(0));
+          PairRuns.withDerivatives(model, graph, AblationValues.PATCHING, List.of(drawn.pair(0)));
       for (int source = 0; source < graph.sources().size(); source++) {
         StreamWriter writer = graph.sources().get(source);
         Run changed =
             runs.clean()
                 .with(WriteIntervention.put(Map.of(writer, PairRuns.of(runs.missing(), source))));
         double[][] products =
-            ReaderGradients.of(changed, runs.metric()).products(graph, runs.written(), 0);
+            ReaderGradients.of(changed, runs::metric)
+                .products(graph, runs.written().permute(1, 0, 2), 0)
+                .get(0);
         for (double[] ofSource : products) {
           for (int reader = 0; reader < ofSource.length; reader++) {
             if (graph.readers().get(reader).writer().filter(writer::equals).isPresent()) {
@@ -282,6 +288,87 @@ class DatasetLawsTest {
           }
         }
       }
+    }
+  }
+
+  @Property(tries = 60)
+  void score_pairsThatRunTogether_addUpToEachAlone(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      ComponentGraph graph = drawn.graph(model);
+      List<Pair> pairs =
+          IntStream.range(0, 8)
+              .mapToObj(drawn::pair)
+              .sorted(Comparator.comparingInt(Pair::length))
+              .toList();
+      WriteMeans means = WriteMeans.overPositions(model, graph);
+      pairs.forEach(pair -> means.add(model, graph, pair.clean()));
+      for (EdgeMethod method :
+          List.of(
+              EdgeMethod.EAP,
+              EdgeMethod.CLEAN_CORRUPTED,
+              EdgeMethod.QK_FIX,
+              EdgeMethod.eapIgInputs(2),
+              EdgeMethod.eapIgPooledActivations(1))) {
+        for (AblationValues ablation :
+            List.of(AblationValues.PATCHING, AblationValues.ZERO, AblationValues.of(means))) {
+          EdgeScorer scorer = new EdgeScorer(model, graph, ablation, method);
+          EdgeTotals alone = new EdgeTotals(graph.edges().size());
+          pairs.forEach(pair -> alone.add(scorer.score(pair)));
+          EdgeTotals together = scorer.score(pairs);
+          assertNear(alone.toArray(), together.toArray(), EXACT);
+        }
+      }
+    }
+  }
+
+  @Test
+  void score_twiceAsManyPairs_takesTheSameMemory() {
+    try (Scope scope = Scope.open()) {
+      Transformer model =
+          Transformer.random(
+              TransformerConfig.gpt2(2, 8, 2, 4, 16, 64, 9, 1e-5, true), DType.FLOAT, 1);
+      ComponentGraph graph = ComponentGraph.of(model, new StreamWriter.Input(Site.EMBEDDING));
+      for (EdgeMethod method : List.of(EdgeMethod.EAP, EdgeMethod.eapIgInputs(2))) {
+        EdgeScorer scorer = new EdgeScorer(model, graph, AblationValues.PATCHING, method);
+        long once = peak(scorer, 20);
+        assertTrue(once > 0);
+        assertEquals(once, peak(scorer, 40), method.toString());
+      }
+    }
+  }
+
+  /** Bytes that scores of some pairs take at most, beside the model. */
+  private static long peak(EdgeScorer scorer, int pairs) {
+    PairMetric metric =
+        new PairMetric.OfLogits(new Metric.LogitDifference(63, List.of(1), List.of(2)));
+    List<Integer> prompt = Collections.nCopies(64, 3);
+    return Shapes.measure(
+        () -> {
+          scorer.score(Collections.nCopies(pairs, new Pair(prompt, prompt, metric)));
+          return Scope.reservedBytes();
+        });
+  }
+
+  @Test
+  void score_meansPerPosition_pairsThatRunTogetherAddUpToEachAlone() {
+    try (Scope scope = Scope.open()) {
+      Transformer model =
+          Transformer.random(
+              TransformerConfig.gpt2(2, 6, 2, 3, 7, 5, 9, 1e-5, true), DType.DOUBLE, 1);
+      ComponentGraph graph = ComponentGraph.of(model, new StreamWriter.Input(Site.EMBEDDING));
+      PairMetric metric = new PairMetric.Divergence(2);
+      List<Pair> pairs =
+          List.of(
+              new Pair(List.of(1, 2, 3), List.of(1, 5, 3), metric),
+              new Pair(List.of(4, 0, 8), List.of(7, 0, 6), metric));
+      WriteMeans means = WriteMeans.perPosition(model, graph, 3);
+      pairs.forEach(pair -> means.add(model, graph, pair.clean()));
+      EdgeScorer scorer =
+          new EdgeScorer(model, graph, AblationValues.of(means), EdgeMethod.eapIgInputs(3));
+      EdgeTotals alone = new EdgeTotals(graph.edges().size());
+      pairs.forEach(pair -> alone.add(scorer.score(pair)));
+      assertNear(alone.toArray(), scorer.score(pairs).toArray(), EXACT);
     }
   }
 

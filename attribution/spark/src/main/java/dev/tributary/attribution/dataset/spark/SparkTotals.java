@@ -8,6 +8,7 @@ import dev.tributary.attribution.dataset.EdgeScorer;
 import dev.tributary.attribution.dataset.EdgeTotals;
 import dev.tributary.attribution.dataset.ExactSample;
 import dev.tributary.attribution.dataset.Pair;
+import dev.tributary.attribution.dataset.RunningTotals;
 import dev.tributary.attribution.dataset.WriteMeans;
 import dev.tributary.attribution.dataset.spark.PartitionSums.Summand;
 import dev.tributary.transformer.Transformer;
@@ -61,9 +62,8 @@ public final class SparkTotals {
         pairs,
         model,
         own -> {
-          EdgeScorer scores = scorer.of(own);
-          EdgeTotals totals = new EdgeTotals(scores.graph().edges().size());
-          return summand((pair, number) -> totals.add(scores.score(pair)), totals::toArray);
+          RunningTotals running = new RunningTotals(scorer.of(own));
+          return summand((pair, number) -> running.add(pair), () -> running.totals().toArray());
         },
         EdgeTotals::of);
   }

@@ -76,7 +76,7 @@ class ClusterTest {
   }
 
   @Test
-  @Timeout(value = 300, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
+  @Timeout(value = 900, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
   void edges_tasksRunTwiceAndAWorkerDies_areThoseOfOneMachine() throws Exception {
     Path address = folder.resolve("address");
     start("master", MasterProcess.class.getName(), address.toString());
