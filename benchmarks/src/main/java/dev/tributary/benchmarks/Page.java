@@ -204,6 +204,7 @@ final class Page {
               spinning.milliseconds("scorePyTorch", at), passive.milliseconds("scorePyTorch", at));
       row(steps == 0 ? "EAP" : "EAP-IG", number(ours), number(theirs), times(ratio(theirs, ours)));
     }
+    text.append("\n");
   }
 
   private void onePass() throws IOException {
