@@ -17,10 +17,22 @@ final class Candidates {
    * @param target number of the family of targets
    * @param direction place in its list
    * @param which of the targets of the direction
+   * @param factor of that target
    * @param most what its magnitude does not exceed
    */
   record Candidate(
-      int token, int source, int write, int target, int direction, int which, double most) {}
+      int token,
+      int source,
+      int write,
+      int target,
+      int direction,
+      int which,
+      double factor,
+      double most) {
+    boolean hasDirectionOf(Candidate other) {
+      return target == other.target && token == other.token && direction == other.direction;
+    }
+  }
 
   private final int count;
   private List<Candidate> held = new ArrayList<>();

@@ -7,6 +7,7 @@ import dev.tributary.transformer.Norm;
 import dev.tributary.transformer.Run;
 import java.util.Arrays;
 import java.util.Optional;
+import java.util.function.Predicate;
 
 /**
  * Whether the edges into a target are complete: everything that was written into what it reads,
@@ -51,20 +52,21 @@ public record Certificate(
           run.residual(gradient.point())
               .value()
               .slice(0, gradient.firstToken(), gradient.endToken());
+      EdgeScores.Sums sums = scores.sums();
       double dictionaries = 0;
       for (Split split : Split.of(run.model())) {
         if (split.reaches(run.model(), gradient.point())) {
-          double own = scores.sum(family -> split.repeats(run.model(), family), x -> x);
-          double encoded = scores.sum(split::owns, x -> x);
+          double own = sums.of(family -> split.repeats(run.model(), family));
+          double encoded = sums.of(split::owns);
           dictionaries = Math.max(dictionaries, Math.abs(own - encoded));
         }
       }
-      Tensor products = gradient.rows().times(residual);
-      double added = scores.sum(family -> family.encoded().isEmpty(), Math::abs);
+      double[] products = gradient.rows().times(residual).toDoubles();
+      Predicate<SourceFamily> ofModel = family -> family.encoded().isEmpty();
       return new Certificate(
-          scores.sum(),
-          products.sumTo(Shape.of()).item(),
-          Math.max(added, Arrays.stream(products.toDoubles()).map(Math::abs).sum()),
+          sums.of(ofModel),
+          Arrays.stream(products).sum(),
+          Math.max(sums.magnitude(ofModel), Arrays.stream(products).map(Math::abs).sum()),
           dictionaries,
           affine);
     }

@@ -4,8 +4,10 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Run;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.OptionalDouble;
 import java.util.function.DoubleUnaryOperator;
 import java.util.function.Predicate;
@@ -105,26 +107,60 @@ public final class EdgeScores {
    * once more what the nodes at the site of their autoencoder say, are left out.
    */
   public double sum() {
-    return sum(family -> family.encoded().isEmpty(), value -> value);
+    return sums().of(family -> family.encoded().isEmpty());
   }
 
-  /** Sums over the sources of some families. */
-  double sum(Predicate<SourceFamily> families, DoubleUnaryOperator of) {
-    return sum(arrays.stream().filter(array -> families.test(array.source())).toList(), of);
+  /** Sums over the sources of each family, all numbers read once. */
+  Sums sums() {
+    Map<NodeArray, double[]> sums = new LinkedHashMap<>();
+    arrays.forEach(array -> sums.put(array, new double[2]));
+    NodeArray.forEach(
+        arrays,
+        (array, position, numbers, from, to) -> {
+          double[] own = Objects.requireNonNull(sums.get(array));
+          for (int i = from; i < to; i++) {
+            own[0] += numbers[i];
+            own[1] += Math.abs(numbers[i]);
+          }
+        });
+    return new Sums(sums);
   }
 
   static double sum(List<NodeArray> arrays, DoubleUnaryOperator of) {
     double[] sum = new double[1];
-    for (NodeArray array : arrays) {
-      array
-          .values()
-          .forEach(
-              (from, values, count) -> {
-                for (int i = 0; i < count; i++) {
-                  sum[0] += of.applyAsDouble(values[i]);
-                }
-              });
-    }
+    NodeArray.forEach(
+        arrays,
+        (array, position, numbers, from, to) -> {
+          for (int i = from; i < to; i++) {
+            sum[0] += of.applyAsDouble(numbers[i]);
+          }
+        });
     return sum[0];
+  }
+
+  /** Of each array the sum, and that of the magnitudes. */
+  static final class Sums {
+    private final Map<NodeArray, double[]> sums;
+
+    private Sums(Map<NodeArray, double[]> sums) {
+      this.sums = sums;
+    }
+
+    /** Over the sources of some families. */
+    double of(Predicate<SourceFamily> families) {
+      return sum(families, 0);
+    }
+
+    /** Of magnitudes. */
+    double magnitude(Predicate<SourceFamily> families) {
+      return sum(families, 1);
+    }
+
+    private double sum(Predicate<SourceFamily> families, int which) {
+      return sums.entrySet().stream()
+          .filter(entry -> families.test(entry.getKey().source()))
+          .mapToDouble(entry -> entry.getValue()[which])
+          .sum();
+    }
   }
 }

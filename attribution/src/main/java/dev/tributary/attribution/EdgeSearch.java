@@ -190,7 +190,7 @@ public final class EdgeSearch {
     Scope.requireRoom(this::bytes, "a search of all edges");
     Largest largest = new Largest(count, smallest);
     try (Scope scope = Scope.open()) {
-      NormJoin join = new NormJoin(run, sources(), targets(), from::wantsToken, steps);
+      NormJoin join = join();
       long searched = join.edges();
       requireArgument(
           searched > 0,
@@ -199,6 +199,11 @@ public final class EdgeSearch {
       join.exactly(join.largest(count, smallest, progress), largest);
       return new Found(largest.inOrder(), searched);
     }
+  }
+
+  /** With the norms of all that is searched. */
+  NormJoin join() {
+    return new NormJoin(run, sources(), targets(), from::wantsToken, steps);
   }
 
   private List<SearchSources> sources() {

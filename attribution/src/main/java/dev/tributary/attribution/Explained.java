@@ -1,7 +1,6 @@
 package dev.tributary.attribution;
 
 import dev.tributary.core.DType;
-import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Point;
@@ -77,10 +76,8 @@ public record Explained(int number) implements Target {
     }
 
     @Override
-    public double[] norms(int token) {
-      try (Scope scope = Scope.open()) {
-        return gradient.reads(token) ? gradient.row(token).norm(-1).toDoubles() : new double[0];
-      }
+    public Tensor norms(int token) {
+      return gradient.row(token).norm(-1);
     }
 
     @Override

@@ -37,7 +37,11 @@ abstract class HeadDirections implements SearchTargets {
   private final NodeFilter wanted;
   private final Attention attention;
   private final Projection projection;
-  private final double[] scales;
+  private final Projection.Pulls pulls;
+  private final Tensor scales;
+
+  /** 1 for a query that is wanted, else 0, [token, 1]. */
+  private final Tensor wantedQueries;
 
   /** Of the weights through the entry, for the heads that the projection makes. */
   private final Norms.OfProducts weights;
@@ -50,8 +54,12 @@ abstract class HeadDirections implements SearchTargets {
     this.wanted = wanted;
     this.attention = run.model().attention(layer);
     this.projection = attention.projection(path);
+    this.pulls = projection.pulls(run.length());
     this.scales = SearchTargets.scales(edges, attention);
     this.weights = new Norms.OfProducts(run, this::weightsThroughEntry);
+    double[] ones =
+        IntStream.range(0, tokens()).mapToDouble(query -> wants(query) ? 1 : 0).toArray();
+    this.wantedQueries = Tensor.of(run.model().dtype(), Shape.of(tokens(), 1), ones);
   }
 
   static HeadDirections of(InputPath path, EdgeAttribution edges, int layer, NodeFilter wanted) {
@@ -81,10 +89,6 @@ abstract class HeadDirections implements SearchTargets {
   /** The target of a head and the number of a direction. */
   abstract HeadPair target(int token, int head, int direction, int which);
 
-  double[] factors(int token, int head, int direction) {
-    return new double[] {1};
-  }
-
   // ---- what they share ---------------------------------------------------------------------
 
   @Override
@@ -104,9 +108,9 @@ abstract class HeadDirections implements SearchTargets {
     return wanted.wantsToken(query);
   }
 
-  /** For each query from a token on, 1 if it is wanted, else 0. */
-  double[] wantedFrom(int token) {
-    return IntStream.range(token, tokens()).mapToDouble(query -> wants(query) ? 1 : 0).toArray();
+  /** For each query from a token on, 1 if it is wanted, else 0, [query, 1]. */
+  Tensor wantedFrom(int token) {
+    return wantedQueries.slice(0, token, tokens());
   }
 
   long wantedQueriesFrom(int token) {
@@ -132,11 +136,6 @@ abstract class HeadDirections implements SearchTargets {
     return edges.heldGradient(Site.PATTERN, layer).slice(1, from, to);
   }
 
-  /** Numbers of each head, [head, n, 1]. */
-  Tensor scalars(double... values) {
-    return Tensor.of(run.model().dtype(), Shape.of(heads(), values.length / heads(), 1), values);
-  }
-
   private Tensor weightsThroughEntry() {
     Tensor weight = projection.weight();
     Tensor byHead = SearchTargets.fixed(attention, weight.permute(1, 0));
@@ -155,7 +154,7 @@ abstract class HeadDirections implements SearchTargets {
     Tensor all = cotangents(token);
     int made = path == InputPath.QUERY ? heads() : attention.keyHeads();
     Tensor grouped = all.reshape(made, heads() / made * all.shape().size(1), attention.dHead());
-    return projection.pulled(projected, token, grouped, edges.scaleGradient());
+    return pulls.of(projected, token, grouped, edges.scaleGradient());
   }
 
   private List<Tensor> shared(Tensor projected) {
@@ -173,20 +172,16 @@ abstract class HeadDirections implements SearchTargets {
   }
 
   @Override
-  public double[] norms(int token) {
+  public Tensor norms(int token) {
     try (Scope scope = Scope.open()) {
       Tensor projected = projected(token);
       Tensor pulled = pulled(token, projected);
-      double[] norms = weights.of(pulled);
+      Tensor norms = weights.of(pulled);
       for (Tensor shared : shared(projected)) {
         Tensor all = SearchTargets.fixed(attention, throughAll(shared));
-        double norm = all.norm(-1).item();
-        double[] taken = taken(pulled, shared).toDoubles();
-        for (int i = 0; i < norms.length; i++) {
-          norms[i] += Math.abs(taken[i]) * norm;
-        }
+        norms = norms.plus(Norms.magnitudes(taken(pulled, shared)).times(all.norm(-1)));
       }
-      return Arrays.stream(norms).map(norm -> norm / scales[token]).toArray();
+      return scope.keep(norms.over(scales.slice(0, token, token + 1)));
     }
   }
 
@@ -206,11 +201,6 @@ abstract class HeadDirections implements SearchTargets {
       gradients = gradients.minus(taken.times(throughAll(shared)));
     }
     return SearchTargets.throughEntry(edges, attention, token, gradients);
-  }
-
-  @Override
-  public double[] factors(int token, int place) {
-    return factors(token, place / perHead(token), place % perHead(token));
   }
 
   @Override
@@ -241,11 +231,6 @@ abstract class HeadDirections implements SearchTargets {
     }
 
     @Override
-    public double[] norms(int token) {
-      return wants(token) ? super.norms(token) : new double[0];
-    }
-
-    @Override
     Tensor cotangents(int token) {
       int seen = token + 1;
       Tensor pattern = recorded(Site.PATTERN, token, seen).slice(2, 0, seen);
@@ -271,31 +256,19 @@ abstract class HeadDirections implements SearchTargets {
 
   /** Direction number query - token. */
   private static final class OfKeys extends HeadDirections {
-    /** Of each head and query, the largest magnitude of P g, where it is, and the next one. */
-    private final double[] largest;
+    /** Of each head and query, the largest magnitude of P g and the next one, [head, query, 1]. */
+    private final Tensor largest;
 
-    private final int[] largestAt;
-    private final double[] second;
+    private final Tensor second;
 
     OfKeys(EdgeAttribution edges, int layer, NodeFilter wanted) {
       super(InputPath.KEY, edges, layer, wanted);
-      int tokens = tokens();
-      this.largest = new double[heads() * tokens];
-      this.largestAt = new int[largest.length];
-      this.second = new double[largest.length];
       try (Scope scope = Scope.open()) {
-        double[] weighted = weighted(0, tokens).toDoubles();
-        for (int i = 0; i < weighted.length; i++) {
-          double magnitude = Math.abs(weighted[i]);
-          int row = i / tokens;
-          if (magnitude > largest[row]) {
-            second[row] = largest[row];
-            largest[row] = magnitude;
-            largestAt[row] = i % tokens;
-          } else {
-            second[row] = Math.max(second[row], magnitude);
-          }
-        }
+        Tensor magnitudes = Norms.magnitudes(weighted(0, tokens()));
+        Tensor first = magnitudes.topKMask(1);
+        Tensor others = magnitudes.minus(magnitudes.times(first));
+        this.largest = scope.keep(magnitudes.times(first).sum(-1));
+        this.second = scope.keep(others.times(others.topKMask(1)).sum(-1));
       }
     }
 
@@ -310,40 +283,59 @@ abstract class HeadDirections implements SearchTargets {
           * IntStream.range(token, tokens()).filter(this::wants).mapToLong(q -> q + 1L).sum();
     }
 
-    /** The largest factor over the keys of a query. */
-    private double most(int head, int query, int token, double weighted, double probability) {
-      int row = head * tokens() + query;
-      double other = largestAt[row] == token ? second[row] : largest[row];
-      return Math.max(Math.abs(weighted) * Math.abs(1 - probability), other * probability);
+    /** Of a head by query from a token on, [head, query, 1]. */
+    private Tensor at(Tensor byKey, int token) {
+      return byKey.slice(2, token, token + 1);
+    }
+
+    /** The largest factor over the keys of each query from a token on, [head, query, 1]. */
+    private Tensor most(int token) {
+      int end = tokens();
+      Tensor pattern = at(recorded(Site.PATTERN, token, end), token);
+      Tensor own = Norms.magnitudes(at(weighted(token, end), token));
+      Tensor first = largest.slice(1, token, end);
+      Tensor less = first.minus(own).positive(); // 0 where the token itself is the largest
+      Tensor other =
+          first.times(less).plus(second.slice(1, token, end).times(less.negate().plus(1)));
+      Tensor ofOther = other.times(pattern);
+      Tensor ofOwn = own.times(Norms.magnitudes(pattern.negate().plus(1)));
+      return ofOther.plus(ofOwn.minus(ofOther).relu()); // the larger one
     }
 
     @Override
     Tensor cotangents(int token) {
       int end = tokens();
-      double[] pattern = recorded(Site.PATTERN, token, end).slice(2, token, token + 1).toDoubles();
-      double[] weighted = weighted(token, end).slice(2, token, token + 1).toDoubles();
-      double[] most = wantedFrom(token);
-      double[] all = new double[pattern.length];
-      for (int i = 0; i < all.length; i++) {
-        int query = i % most.length;
-        all[i] = most[query] * most(i / most.length, token + query, token, weighted[i], pattern[i]);
-      }
       return recorded(Site.QUERY, token, end)
-          .times(slopes(token, end, token, token + 1).times(scalars(all)));
+          .times(slopes(token, end, token, token + 1).times(most(token).times(wantedFrom(token))));
     }
 
     @Override
-    double[] factors(int token, int head, int direction) {
-      int query = token + direction;
+    public double[][] factors(int token, int... places) {
+      int queries = perHead(token);
+      double[][] factors = new double[places.length][];
       try (Scope scope = Scope.open()) {
-        double[] factors = weighted(query, query + 1).slice(0, head, head + 1).toDoubles();
-        double moved = recorded(Site.PATTERN, query, query + 1).get(head, 0, token);
-        double most = most(head, query, token, factors[token], moved);
-        for (int key = 0; key < factors.length; key++) {
-          factors[key] *= ((key == token ? 1 : 0) - moved) / most;
+        int rows = heads() * queries;
+        Tensor all =
+            Tensor.concat(
+                    -1,
+                    List.of(
+                        weighted(token, tokens()),
+                        at(recorded(Site.PATTERN, token, tokens()), token),
+                        most(token)))
+                .reshape(rows, tokens() + 2)
+                .gather(0, places);
+        double[] numbers = all.toDoubles();
+        for (int i = 0; i < places.length; i++) {
+          int first = i * (tokens() + 2);
+          double moved = numbers[first + tokens()];
+          double most = numbers[first + tokens() + 1];
+          factors[i] = Arrays.copyOfRange(numbers, first, first + token + places[i] % queries + 1);
+          for (int key = 0; key < factors[i].length; key++) {
+            factors[i][key] *= ((key == token ? 1 : 0) - moved) / most;
+          }
         }
-        return Arrays.copyOf(factors, query + 1);
       }
+      return factors;
     }
 
     @Override
@@ -374,8 +366,7 @@ abstract class HeadDirections implements SearchTargets {
     Tensor cotangents(int token) {
       int end = tokens();
       Tensor pattern = recorded(Site.PATTERN, token, end).slice(2, token, token + 1);
-      Tensor all = Tensor.of(pattern.dtype(), Shape.of(end - token, 1), wantedFrom(token));
-      return gradient(token).times(pattern.times(all));
+      return gradient(token).times(pattern.times(wantedFrom(token)));
     }
 
     @Override
@@ -405,38 +396,35 @@ abstract class HeadDirections implements SearchTargets {
       return heads() * wantedQueriesFrom(token);
     }
 
-    /** Probabilities of a head by query from a token on. */
-    private double[] probabilities(int token, int head) {
+    /** Probabilities by query from a token on, [head, 1, query]. */
+    private Tensor probabilities(int token) {
       return recorded(Site.PATTERN, token, tokens())
-          .slice(0, head, head + 1)
           .slice(2, token, token + 1)
-          .toDoubles();
-    }
-
-    private static double largest(double... probabilities) {
-      return Arrays.stream(probabilities).max().orElse(0);
+          .reshape(heads(), 1, tokens() - token);
     }
 
     @Override
     Tensor cotangents(int token) {
-      double[] largest =
-          IntStream.range(0, heads())
-              .mapToDouble(head -> largest(probabilities(token, head)))
-              .toArray();
-      return written(token).times(scalars(largest));
+      Tensor all = probabilities(token);
+      return written(token).times(all.times(all.topKMask(1)).sum(-1));
     }
 
     @Override
-    double[] factors(int token, int head, int direction) {
+    public double[][] factors(int token, int... places) {
+      int queries = tokens() - token;
+      double[][] factors = new double[places.length][];
       try (Scope scope = Scope.open()) {
-        double[] factors = probabilities(token, head);
-        double largest = largest(factors);
-        double[] wanted = wantedFrom(token);
-        for (int i = 0; i < factors.length; i++) {
-          factors[i] *= wanted[i] / largest;
+        double[] numbers = probabilities(token).gather(0, places).toDoubles();
+        for (int i = 0; i < places.length; i++) {
+          double[] own = Arrays.copyOfRange(numbers, i * queries, (i + 1) * queries);
+          double largest = Arrays.stream(own).max().orElse(0);
+          for (int query = 0; query < queries; query++) {
+            own[query] *= wants(token + query) ? 1 / largest : 0;
+          }
+          factors[i] = own;
         }
-        return factors;
       }
+      return factors;
     }
 
     @Override

@@ -4,7 +4,6 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
-import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.Change;
@@ -15,7 +14,6 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -158,12 +156,8 @@ public record HeadInput(HeadPair pair, InputPath path) implements Target {
     Tensor weight = attention.outputWeight();
     Tensor value = attention.perHead(run.value(Site.VALUE, layer).slice(1, key, key + 1));
     Tensor written = attention.outlet().fixed(value.matmul(weight));
-    double[] lengths = written.norm(-1).toDoubles();
-    Tensor divisors =
-        Tensor.of(
-            written.dtype(),
-            Shape.of(lengths.length, 1, 1),
-            Arrays.stream(lengths).map(length -> length == 0 ? 1 : length).toArray());
+    Tensor lengths = written.norm(-1);
+    Tensor divisors = lengths.plus(lengths.positive().negate().plus(1)); // 1 where it is 0
     return attention.outlet().directions(written).matmulTransposed(weight).over(divisors);
   }
 

@@ -237,7 +237,7 @@ public final class HeadLoadings {
     TopK<NodeScore> largest = new TopK<>(count);
     for (int layer : meetings.keySet()) {
       try (Scope scope = Scope.open()) {
-        pairs(layer).rank(largest);
+        NodeArray.rank(List.of(pairs(layer)), largest);
       }
     }
     return largest.entries();

@@ -144,8 +144,8 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
     /** Probabilities over the scale of the outlet, [head, query, key]. */
     private final Tensor activations;
 
-    /** Of what is written of each value at a probability of 1, [head · T + key]. */
-    private final double[] norms;
+    /** Of what is written of each value at a probability of 1, [head, 1, key]. */
+    private final Tensor norms;
 
     Writes(HeadPairs family, Run run) {
       this.family = family;
@@ -155,7 +155,8 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
       try (Scope scope = Scope.open()) {
         Norms.OfProducts products =
             new Norms.OfProducts(run, () -> attention.outlet().fixed(attention.outputWeight()));
-        this.norms = products.of(family.values(run));
+        this.norms =
+            scope.keep(products.of(family.values(run))).reshape(attention.heads(), 1, run.length());
       }
     }
 
@@ -175,15 +176,13 @@ public record HeadPair(int layer, int head, int query, int key) implements Sourc
     }
 
     @Override
-    public double[] norms(int token) {
-      try (Scope scope = Scope.open()) {
-        double[] result = activations(token).toDoubles();
-        for (int i = 0; i < result.length; i++) {
-          int value = i / (token + 1) * run.length() + i % (token + 1);
-          result[i] = Math.abs(result[i]) * norms[value];
-        }
-        return result;
-      }
+    public int length(int token) {
+      return attention.heads() * (token + 1);
+    }
+
+    @Override
+    public Tensor norms(int token) {
+      return Norms.magnitudes(activations(token)).times(norms.slice(2, 0, token + 1));
     }
 
     @Override

@@ -12,7 +12,9 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
@@ -88,71 +90,80 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
 
     @Override
     public Tensor writeNorms(Run run) {
-      Encoding encoding = of.encoding(run);
       return perActive(
           run,
           0,
           run.length(),
-          (token, active) -> {
+          active -> {
             Tensor squares =
                 of.written(run.model()).stream()
-                    .map(place -> rows(run, place, token, active).square().sum(-1))
+                    .map(place -> rows(run, place, active).square().sum(-1))
                     .reduce(Tensor::plus)
                     .orElseThrow();
-            return encoding.values(token).times(squares.sqrt().reshape(1, active.length));
+            return active.values().times(squares.sqrt());
           });
     }
 
-    /** What active latents of a token, each of size 1, write in a place, [active, dModel]. */
-    private Tensor rows(Run run, Written place, int token, int... active) {
-      int decoder = of.written(run.model()).indexOf(place);
-      Tensor rows = of.encoding(run).rows(decoder, token, active);
-      Tensor fixed = place.fixed(run.model(), rows);
+    /** What vectors of a token are in the residual stream where they are written, [n, dModel]. */
+    private Tensor rows(Run run, Written place, Tensor vectors, int token) {
+      Tensor fixed = place.fixed(run.model(), vectors);
       return place
-          .perToken(run, token, fixed.reshape(active.length, 1, fixed.shape().size(1)))
+          .perToken(run, token, fixed.reshape(fixed.shape().size(0), 1, fixed.shape().size(1)))
           .reshape(fixed.shape());
     }
 
-    /** Numbers of active latents, [1, active]. */
-    private interface OfActive {
-      Tensor at(int token, int... active);
+    /** What active latents, each of size 1, write in a place, [active, dModel]. */
+    private Tensor rows(Run run, Written place, Encoding.Active active) {
+      int decoder = of.written(run.model()).indexOf(place);
+      Tensor fixed = place.fixed(run.model(), active.rows(decoder));
+      Tensor ones = Tensor.full(fixed.dtype(), Shape.of(run.length(), 1), 1);
+      return fixed.times(active.rowsOf(place.perToken(run, 0, ones), 0));
     }
 
     /** Numbers of active latents in those of all, [token, latent]. */
-    private Tensor perActive(Run run, int from, int to, OfActive numbers) {
+    private Tensor perActive(Run run, int from, int to, Function<Encoding.Active, Tensor> numbers) {
+      return ofActive(run, from, to, active -> active.among(numbers.apply(active)));
+    }
+
+    /** Numbers of active latents, one token after the other. */
+    private Tensor ofActive(Run run, int from, int to, Function<Encoding.Active, Tensor> numbers) {
       Encoding encoding = of.encoding(run);
-      int latents = encoding.dictionary().latentCount();
+      int most = Scope.tile() / encoding.input().shape().size(-1);
       try (Scope scope = Scope.open()) {
         List<Tensor> rows = new ArrayList<>();
-        for (int token = from; token < to; token++) {
-          int[] active = encoding.active(token);
-          Tensor own =
-              active.length == 0
-                  ? Tensor.zeros(encoding.dictionary().dtype(), Shape.of(1, 0))
-                  : numbers.at(token, active);
-          rows.add(own.scatterAdd(1, latents, active));
+        for (Encoding.Active active : encoding.active(from, to, most)) {
+          try (Scope one = Scope.open()) {
+            rows.add(one.keep(numbers.apply(active)));
+          }
         }
-        return scope.keep(Tensor.concat(0, rows));
+        return scope.keep(rows.size() == 1 ? rows.get(0) : Tensor.concat(0, rows));
       }
+    }
+
+    /**
+     * Products of rows of latents with vectors where they write, [active, 1].
+     *
+     * @param from the first token of the vectors
+     */
+    private Tensor products(
+        Run run, Encoding.Active active, int from, Function<Written, Tensor> vectors) {
+      List<Written> places = of.written(run.model());
+      return IntStream.range(0, places.size())
+          .mapToObj(
+              decoder ->
+                  active
+                      .rowsOf(vectors.apply(places.get(decoder)), from)
+                      .rowDots(active.rows(decoder)))
+          .reduce(Tensor::plus)
+          .orElseThrow();
     }
 
     /** Latents times products of their rows with vectors where they write, of some tokens. */
     private Tensor products(Run run, int from, int to, Function<Written, Tensor> vectors) {
-      Encoding encoding = of.encoding(run);
-      List<Written> places = of.written(run.model());
-      List<Tensor> there = places.stream().map(vectors).toList();
+      Map<Written, Tensor> there = new HashMap<>();
+      of.written(run.model()).forEach(place -> there.put(place, vectors.apply(place)));
       return perActive(
-          run,
-          from,
-          to,
-          (token, active) -> {
-            Tensor sum = Tensor.zeros(encoding.dictionary().dtype(), Shape.of(1, active.length));
-            for (int decoder = 0; decoder < places.size(); decoder++) {
-              Tensor at = there.get(decoder).slice(0, token - from, token - from + 1);
-              sum = sum.plus(at.matmulTransposed(encoding.rows(decoder, token, active)));
-            }
-            return encoding.values(token).times(sum);
-          });
+          run, from, to, active -> active.values().times(products(run, active, from, there::get)));
     }
 
     /** Only decoder rows of active latents are read. */
@@ -193,7 +204,7 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
       if (!of.isReached(push)) {
         return List.of();
       }
-      Dictionary dictionary = of.dictionary(run);
+      Tensor encoder = of.dictionary(run).encoder();
       Tensor moved = of.moved(push);
       int from = push.token();
       Tensor edges =
@@ -201,35 +212,38 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
               run,
               from,
               from + moved.shape().size(0),
-              (token, active) ->
-                  moved
-                      .slice(0, token - from, token - from + 1)
-                      .matmulTransposed(dictionary.encoder().gather(0, active))
-                      .times(weights(push.edges(), token, active)));
+              active ->
+                  active
+                      .rowsOf(moved, from)
+                      .rowDots(encoder.gather(0, active.latents()))
+                      .times(weights(push.edges(), active)));
       return List.of(NodeArray.of(this, edges, from));
     }
 
-    /** Slopes of active latents times what their gradients are held at, [1, active]. */
-    private Tensor weights(EdgeAttribution edges, int token, int... active) {
-      Run run = edges.nodes().run();
-      Encoding encoding = of.encoding(run);
-      Tensor read = encoding.input().slice(0, token, token + 1);
-      Tensor slopes = of.dictionary(run).slopes(read, active);
+    /** Slopes of active latents times what their gradients are held at, [active, 1]. */
+    private Tensor weights(EdgeAttribution edges, Encoding.Active active) {
       return edges.measure() == EdgeMeasure.ACTIVATION
-          ? slopes
-          : slopes.times(gradients(edges.nodes(), token, active));
+          ? active.slopes()
+          : active
+              .slopes()
+              .times(
+                  products(edges.nodes().run(), active, 0, place -> place.gradient(edges.nodes())));
     }
 
-    /** Gradients of the metric in latents of a token, [1, chosen]. */
-    private Tensor gradients(NodeAttribution nodes, int token, int... chosen) {
+    /** The gradient of the metric in one latent, [1, 1]. */
+    private Tensor gradient(NodeAttribution nodes, int token, int latent) {
       Encoding encoding = of.encoding(nodes.run());
       List<Written> places = of.written(nodes.run().model());
-      Tensor sum = Tensor.zeros(encoding.dictionary().dtype(), Shape.of(1, chosen.length));
-      for (int decoder = 0; decoder < places.size(); decoder++) {
-        Tensor at = places.get(decoder).gradient(nodes).slice(0, token, token + 1);
-        sum = sum.plus(at.matmulTransposed(encoding.rows(decoder, token, chosen)));
-      }
-      return sum;
+      return IntStream.range(0, places.size())
+          .mapToObj(
+              decoder ->
+                  places
+                      .get(decoder)
+                      .gradient(nodes)
+                      .slice(0, token, token + 1)
+                      .matmulTransposed(encoding.rows(decoder, token, latent)))
+          .reduce(Tensor::plus)
+          .orElseThrow();
     }
 
     @Override
@@ -250,6 +264,9 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
     /** Active latents by token. */
     private final int[][] active;
 
+    /** What rows of the encoder are multiplied with, of each active latent at each token. */
+    private final List<Tensor> weights = new ArrayList<>();
+
     Directions(Latents family, EdgeAttribution edges, NodeFilter wanted) {
       this.family = family;
       this.edges = edges;
@@ -258,6 +275,13 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
       this.active = new int[run.length()][];
       for (int token = 0; token < active.length; token++) {
         active[token] = wanted.wantsToken(token) ? encoding.active(token) : new int[0];
+      }
+      Tensor all = family.ofActive(run, 0, run.length(), some -> family.weights(edges, some));
+      int from = 0;
+      for (int token = 0; token < active.length; token++) {
+        int to = from + encoding.active(token).length;
+        weights.add(all.slice(0, from, to));
+        from = to;
       }
     }
 
@@ -277,21 +301,25 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
     }
 
     @Override
-    public double[] norms(int token) {
+    public Tensor norms(int token) {
       try (Scope scope = Scope.open()) {
-        return readers(token)
-            .filter(reader -> active[reader].length > 0)
-            .mapToObj(reader -> directions(token, reader, active[reader]))
-            .flatMapToDouble(rows -> Arrays.stream(rows.norm(-1).toDoubles()))
-            .toArray();
+        return scope.keep(
+            Tensor.concat(
+                0,
+                readers(token)
+                    .filter(reader -> active[reader].length > 0)
+                    .mapToObj(reader -> directions(token, reader, active[reader]).norm(-1))
+                    .toList()));
       }
     }
 
     /** How latents at a token read a row, [chosen, dModel]. */
     private Tensor directions(int row, int token, int... chosen) {
       Encoded of = family.of();
-      Tensor weights = family.weights(edges, token, chosen).reshape(chosen.length, 1);
-      Tensor cotangents = of.dictionary(run).encoder().gather(0, chosen).times(weights);
+      int[] places =
+          Arrays.stream(chosen).map(own -> Arrays.binarySearch(active[token], own)).toArray();
+      Tensor own = weights.get(token).gather(0, places);
+      Tensor cotangents = of.dictionary(run).encoder().gather(0, chosen).times(own);
       return of.pull(run, row, token, cotangents, edges.scaleGradient());
     }
 
@@ -353,13 +381,13 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
     }
 
     @Override
-    public double[] norms(int token) {
-      try (Scope scope = Scope.open()) {
-        int count = active(token).length;
-        return count == 0
-            ? new double[0]
-            : writes(token, IntStream.range(0, count).toArray()).norm(-1).toDoubles();
-      }
+    public int length(int token) {
+      return active(token).length;
+    }
+
+    @Override
+    public Tensor norms(int token) {
+      return Norms.ofRows(() -> writes(token, IntStream.range(0, length(token)).toArray()));
     }
 
     @Override
@@ -368,8 +396,8 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
       int[] active = active(token);
       int[] latents = Arrays.stream(chosen).map(place -> active[place]).toArray();
       Tensor values = encoding.values(token).gather(1, chosen).reshape(chosen.length, 1);
-      return places.subList(0, decoder + 1).stream()
-          .map(place -> family.rows(run, place, token, latents))
+      return IntStream.rangeClosed(0, decoder)
+          .mapToObj(i -> family.rows(run, places.get(i), encoding.rows(i, token, latents), token))
           .reduce(Tensor::plus)
           .orElseThrow()
           .times(values);
@@ -477,7 +505,7 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
     Reading reading = reading(edges.nodes().run(), Stage.ACTIVATION);
     return edges.measure() == EdgeMeasure.ACTIVATION
         ? reading
-        : reading.times(new Latents(of()).gradients(edges.nodes(), token, latent).item());
+        : reading.times(new Latents(of()).gradient(edges.nodes(), token, latent).item());
   }
 
   @Override

@@ -15,7 +15,6 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
@@ -156,7 +155,7 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
     private final EdgeAttribution edges;
     private final NodeFilter wanted;
     private final Mlp mlp;
-    private final double[] scales;
+    private final Tensor scales;
 
     /** Of which only the weights outlive the constructor. */
     private final List<Mlp.Factor> factors;
@@ -164,8 +163,8 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
     /** Held gradient times slope along each of these, [token, neuron]. */
     private final List<Tensor> coefficients = new ArrayList<>();
 
-    /** Of each two of these, the products of their weights by neuron. */
-    private final double[][][] products;
+    /** Of each two of these, the products of their weights, [neuron]. */
+    private final List<List<Tensor>> products;
 
     Directions(TargetFamily family, InputPath path, EdgeAttribution edges, NodeFilter wanted) {
       this.family = family;
@@ -184,20 +183,20 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
       this.products = products();
     }
 
-    private double[][][] products() {
-      double[][][] result = new double[factors.size()][factors.size()][];
+    private List<List<Tensor>> products() {
       try (Scope scope = Scope.open()) {
         List<Tensor> rows =
             factors.stream()
                 .map(factor -> SearchTargets.fixed(mlp, factor.weight().permute(1, 0)))
                 .toList();
-        for (int i = 0; i < result.length; i++) {
-          for (int j = 0; j < result.length; j++) {
-            result[i][j] = rows.get(i).rowDots(rows.get(j)).toDoubles();
-          }
-        }
+        return rows.stream()
+            .map(
+                one ->
+                    rows.stream()
+                        .map(other -> scope.keep(one.rowDots(other).reshape(mlp.neuronCount())))
+                        .toList())
+            .toList();
       }
-      return result;
     }
 
     @Override
@@ -215,25 +214,19 @@ public record Neuron(int layer, int token, int neuron) implements Source, Target
     }
 
     @Override
-    public double[] norms(int token) {
-      if (!wanted.wantsToken(token)) {
-        return new double[0];
-      }
-      double[] squares = new double[mlp.neuronCount()];
-      double[] terms = new double[squares.length];
+    public Tensor norms(int token) {
+      Tensor squares = Tensor.zeros(scales.dtype(), Shape.of(1, mlp.neuronCount()));
+      Tensor terms = squares;
       for (int i = 0; i < factors.size(); i++) {
-        double[] one = coefficient(i, token).toDoubles();
         for (int j = 0; j < factors.size(); j++) {
-          double[] other = coefficient(j, token).toDoubles();
-          for (int neuron = 0; neuron < squares.length; neuron++) {
-            double term = one[neuron] * other[neuron] * products[i][j][neuron];
-            squares[neuron] += term;
-            terms[neuron] += Math.abs(term);
-          }
+          Tensor term = coefficient(i, token).times(coefficient(j, token));
+          Tensor own = term.times(products.get(i).get(j));
+          squares = squares.plus(own);
+          terms = terms.plus(Norms.magnitudes(own));
         }
       }
-      double[] norms = Norms.ofSquares(edges.nodes().run(), squares, terms);
-      return Arrays.stream(norms).map(norm -> norm / scales[token]).toArray();
+      return Norms.ofSquares(edges.nodes().run(), squares, terms)
+          .over(scales.slice(0, token, token + 1));
     }
 
     @Override

@@ -22,6 +22,12 @@ public final class NodeArray {
    */
   public record Axis(String name, int from, int size) {}
 
+  /** Numbers in a row of those that are read together. */
+  private static final int ROW = 1024;
+
+  /** Numbers that are read first to know what those that rank reach. */
+  private static final int FIRST = 1 << 16;
+
   private final Family family;
   private final List<Axis> axes;
   private final Tensor values;
@@ -91,34 +97,137 @@ public final class NodeArray {
     return family.node(at);
   }
 
-  /** Ranks its nodes by magnitude among others; exact zeros are left out. */
-  void rank(TopK<NodeScore> largest) {
-    if (largest.least() > 0 && values.shape().length() > 0) {
-      int columns = values.shape().size(-1);
-      int rows = values.shape().length() / columns;
-      Tensor flat = values.reshape(rows, columns);
-      double[] none = new double[columns];
-      int[] found = flat.reaching(new double[rows], none, largest.least());
+  /** Numbers of nodes that are read together. */
+  private static final class Together {
+    private final List<NodeArray> arrays = new ArrayList<>();
+    private int length;
+
+    private boolean hasRoomFor(NodeArray array) {
+      return arrays.isEmpty() || (long) length + array.length() <= Scope.tile();
+    }
+
+    private void add(NodeArray array) {
+      arrays.add(array);
+      length += array.length();
+    }
+
+    /** All of them and zeros, in rows of equal length. */
+    private Tensor rows() {
+      if (arrays.size() == 1) {
+        Shape shape = arrays.get(0).values.shape();
+        int columns = Math.max(1, shape.size(-1));
+        return arrays.get(0).values.reshape(length / columns, columns);
+      }
+      int rows = (length + ROW - 1) / ROW;
+      List<Tensor> parts = new ArrayList<>();
+      arrays.forEach(array -> parts.add(array.values.reshape(array.length())));
+      parts.add(Tensor.zeros(parts.get(0).dtype(), Shape.of(rows * ROW - length)));
+      return Tensor.concat(0, parts).reshape(rows, ROW);
+    }
+
+    /** All numbers are read until it is known what those that rank reach. */
+    private void rank(TopK<NodeScore> largest) {
+      Places places = new Places(arrays);
+      Sink sink =
+          (array, position, numbers, start, stop) ->
+              array.rank(largest, position, numbers, start, stop);
       try (Scope scope = Scope.open()) {
-        double[] numbers = values.reshape(values.shape().length()).gather(0, found).toDoubles();
-        for (int i = 0; i < found.length; i++) {
-          rank(largest, found[i], numbers[i]);
+        Tensor rows = rows();
+        int columns = rows.shape().size(1);
+        int end = rows.shape().size(0);
+        int from = 0;
+        for (int step = FIRST; from < end && largest.least() == 0; step *= 2) {
+          int to = (int) Math.min(end, from + 1L + step / columns);
+          places.takeAll(rows.slice(0, from, to), from * columns, sink);
+          from = to;
+        }
+        if (from < end) {
+          Tensor rest = rows.slice(0, from, end);
+          int[] found = rest.reaching(new double[end - from], new double[columns], largest.least());
+          double[] numbers = rest.reshape(rest.shape().length()).gather(0, found).toDoubles();
+          for (int i = 0; i < found.length; i++) {
+            places.take(from * columns + found[i], numbers, i, i + 1, sink);
+          }
         }
       }
-      return;
     }
-    values.forEach(
-        (from, numbers, count) -> {
-          for (int i = 0; i < count; i++) {
-            rank(largest, from + i, numbers[i]);
-          }
-        });
   }
 
-  private void rank(TopK<NodeScore> largest, int position, double number) {
-    double magnitude = Math.abs(number);
-    if (magnitude != 0 && largest.takes(magnitude)) {
-      largest.add(magnitude, new NodeScore(node(position), number));
+  private int length() {
+    return values.shape().length();
+  }
+
+  /** As many as are read at a time, so that of many small ones there are few readings. */
+  private static List<Together> together(List<NodeArray> arrays) {
+    List<Together> result = new ArrayList<>();
+    for (NodeArray array : arrays) {
+      if (result.isEmpty() || !result.get(result.size() - 1).hasRoomFor(array)) {
+        result.add(new Together());
+      }
+      result.get(result.size() - 1).add(array);
+    }
+    return result;
+  }
+
+  /** Where numbers of arrays go. */
+  interface Sink {
+    /**
+     * Takes {@code numbers[from..to)}, which begin at a position of an array in row-major order.
+     */
+    void take(NodeArray array, int position, double[] numbers, int from, int to);
+  }
+
+  /** Hands over all numbers of some arrays, one array after the other. */
+  static void forEach(List<NodeArray> arrays, Sink sink) {
+    for (Together together : together(arrays)) {
+      try (Scope scope = Scope.open()) {
+        new Places(together.arrays).takeAll(together.rows(), 0, sink);
+      }
+    }
+  }
+
+  /** Finds the arrays of ascending positions among all that are together. */
+  private static final class Places {
+    private final List<NodeArray> arrays;
+    private int array;
+    private int first;
+
+    Places(List<NodeArray> arrays) {
+      this.arrays = arrays;
+    }
+
+    void takeAll(Tensor numbers, int at, Sink sink) {
+      numbers.forEach((from, some, count) -> take(at + from, some, 0, count, sink));
+    }
+
+    void take(int position, double[] numbers, int from, int to, Sink sink) {
+      int done = from;
+      while (done < to && array < arrays.size()) {
+        int at = position + done - from - first;
+        int length = arrays.get(array).length();
+        if (at >= length) {
+          first += length;
+          array++;
+          continue;
+        }
+        int end = Math.min(to, done + length - at);
+        sink.take(arrays.get(array), at, numbers, done, end);
+        done = end;
+      }
+    }
+  }
+
+  /** Ranks nodes by magnitude among others; exact zeros are left out. */
+  static void rank(List<NodeArray> arrays, TopK<NodeScore> largest) {
+    together(arrays).forEach(together -> together.rank(largest));
+  }
+
+  private void rank(TopK<NodeScore> largest, int position, double[] numbers, int from, int to) {
+    for (int i = from; i < to; i++) {
+      double magnitude = Math.abs(numbers[i]);
+      if (magnitude != 0 && largest.takes(magnitude)) {
+        largest.add(magnitude, new NodeScore(node(position + i - from), numbers[i]));
+      }
     }
   }
 

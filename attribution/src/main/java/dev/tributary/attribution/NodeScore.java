@@ -9,7 +9,7 @@ public record NodeScore(Node node, double score) {
   /** The {@code count} nodes of largest magnitude, largest first; exact zeros are left out. */
   static List<NodeScore> largest(List<NodeArray> arrays, int count) {
     TopK<NodeScore> largest = new TopK<>(count);
-    arrays.forEach(array -> array.rank(largest));
+    NodeArray.rank(arrays, largest);
     return largest.entries();
   }
 

@@ -10,6 +10,7 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.function.IntPredicate;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 
 /**
@@ -82,26 +83,68 @@ final class NormJoin {
     this.writeNorms = new float[run.length()][sources.size()][];
     this.directionNorms = new float[run.length()][targets.size()][];
     this.counts = new PairCounts(run.length());
+    Reader reader = new Reader();
     for (int token : tokens) {
       EdgeAttribution.requireNotInterrupted("the search for edges");
       for (int i = 0; i < sources.size(); i++) {
-        writeNorms[token][i] = rounded(this.sources.get(i).norms(token));
+        SearchSources from = this.sources.get(i);
+        writeNorms[token][i] =
+            from.length(token) == 0 ? new float[0] : reader.norms(() -> from.norms(token));
       }
       for (int j = 0; j < targets.size(); j++) {
+        SearchTargets into = targets.get(j);
         directionNorms[token][j] =
-            reaching[j] == 0 ? new float[0] : rounded(targets.get(j).norms(token));
+            reaching[j] == 0 || into.count(token) == 0
+                ? new float[0]
+                : reader.norms(() -> into.norms(token));
       }
+    }
+    reader.read();
+    for (int token : tokens) {
       counts.add(token, writeNorms[token], directionNorms[token], reaching);
     }
   }
 
-  /** Not smaller: up to the next number. */
-  private static float[] rounded(double... norms) {
-    float[] result = new float[norms.length];
-    for (int i = 0; i < result.length; i++) {
-      result[i] = norms[i] == 0 ? 0 : Math.nextUp((float) norms[i]);
+  /** Norms of many lists, which are read together. */
+  private static final class Reader {
+    private final List<Tensor> waiting = new ArrayList<>();
+    private final List<float[]> read = new ArrayList<>();
+    private int length;
+
+    /** Where they will be when all are read. */
+    float[] norms(Supplier<Tensor> norms) {
+      try (Scope scope = Scope.open()) {
+        Tensor all = norms.get();
+        waiting.add(scope.keep(all.reshape(all.shape().length())));
+      }
+      float[] result = new float[waiting.get(waiting.size() - 1).shape().length()];
+      read.add(result);
+      length += result.length;
+      if (length >= Scope.tile()) {
+        read();
+      }
+      return result;
     }
-    return result;
+
+    /** Those that wait, none smaller than it is: up to the next number. */
+    void read() {
+      if (length == 0) {
+        return;
+      }
+      try (Scope scope = Scope.open()) {
+        waiting.forEach(scope::takeBack);
+        double[] all = Tensor.concat(0, waiting).toDoubles();
+        int at = 0;
+        for (float[] own : read) {
+          for (int i = 0; i < own.length; i++, at++) {
+            own[i] = all[at] == 0 ? 0 : Math.nextUp((float) all[at]);
+          }
+        }
+      }
+      waiting.clear();
+      read.clear();
+      length = 0;
+    }
   }
 
   /** How many edges there are. */
@@ -297,6 +340,7 @@ final class NormJoin {
           return;
         }
         double[] values = products.reshape(errors.length * columns).gather(0, found).toDoubles();
+        findFactors(Arrays.stream(found).map(at -> at % columns).distinct().toArray());
         for (int i = 0; i < found.length; i++) {
           int row = found[i] / columns;
           int column = found[i] % columns;
@@ -308,10 +352,18 @@ final class NormJoin {
         }
       }
 
-      private void offer(Writes writes, int row, int column, double magnitude, double error) {
-        if (factors[column] == null) {
-          factors[column] = targets.get(target).factors(token, places[column]);
+      private void findFactors(int... columns) {
+        int[] missing = Arrays.stream(columns).filter(i -> factors[i] == null).toArray();
+        if (missing.length > 0) {
+          int[] own = Arrays.stream(missing).map(column -> places[column]).toArray();
+          double[][] found = targets.get(target).factors(token, own);
+          for (int i = 0; i < missing.length; i++) {
+            factors[missing[i]] = found[i];
+          }
         }
+      }
+
+      private void offer(Writes writes, int row, int column, double magnitude, double error) {
         double[] own = factors[column];
         for (int which = 0; which < own.length; which++) {
           double factor = Math.abs(own[which]);
@@ -325,6 +377,7 @@ final class NormJoin {
                     target,
                     places[column],
                     which,
+                    own[which],
                     most);
             candidates.offer(edge, error * factor);
           }
@@ -348,36 +401,45 @@ final class NormJoin {
   void exactly(List<Candidate> found, Sink sink) {
     List<Candidate> ordered = new ArrayList<>(found);
     ordered.sort(
-        Comparator.comparingInt(Candidate::token)
-            .thenComparingInt(Candidate::target)
+        Comparator.comparingInt(Candidate::target)
+            .thenComparingInt(Candidate::token)
             .thenComparingInt(Candidate::direction));
-    Candidate last = null;
-    double[] direction = new double[0];
-    double[] factors = new double[0];
-    for (Candidate edge : ordered) {
-      SearchTargets family = targets.get(edge.target());
-      boolean same =
-          last != null
-              && last.token() == edge.token()
-              && last.target() == edge.target()
-              && last.direction() == edge.direction();
-      try (Scope scope = Scope.open()) {
+    int most = (int) Math.max(1, steps.directions / rowBytes() / 2);
+    for (int from = 0; from < ordered.size(); from += most) {
+      exactlyOf(ordered.subList(from, Math.min(ordered.size(), from + most)), sink);
+    }
+  }
+
+  /** Each write and each direction is computed alone, and all are read together. */
+  private void exactlyOf(List<Candidate> some, Sink sink) {
+    try (Scope scope = Scope.open()) {
+      List<Tensor> rows = new ArrayList<>();
+      int[] directions = new int[some.size()];
+      for (int i = 0; i < directions.length; i++) {
+        Candidate edge = some.get(i);
+        boolean same = i > 0 && edge.hasDirectionOf(some.get(i - 1));
+        directions[i] = same ? directions[i - 1] : rows.size();
         if (!same) {
-          direction = family.directions(edge.token(), edge.direction()).toDoubles();
-          factors = family.factors(edge.token(), edge.direction());
+          rows.add(targets.get(edge.target()).directions(edge.token(), edge.direction()));
         }
-        SearchSources writers = sources.get(edge.source());
-        double[] write = writers.writes(edge.token(), edge.write()).toDoubles();
+      }
+      int first = rows.size();
+      for (Candidate edge : some) {
+        rows.add(sources.get(edge.source()).writes(edge.token(), edge.write()));
+      }
+      double[] numbers = Tensor.concat(0, rows).toDoubles();
+      int dModel = run.model().config().dModel();
+      for (int i = 0; i < directions.length; i++) {
+        Candidate edge = some.get(i);
         double product = 0;
-        for (int i = 0; i < write.length; i++) {
-          product += write[i] * direction[i];
+        for (int at = 0; at < dModel; at++) {
+          product += numbers[(first + i) * dModel + at] * numbers[directions[i] * dModel + at];
         }
         sink.edge(
-            writers.node(edge.token(), edge.write()),
-            family.target(edge.token(), edge.direction(), edge.which()),
-            product * factors[edge.which()]);
+            sources.get(edge.source()).node(edge.token(), edge.write()),
+            targets.get(edge.target()).target(edge.token(), edge.direction(), edge.which()),
+            product * edge.factor());
       }
-      last = edge;
     }
   }
 }

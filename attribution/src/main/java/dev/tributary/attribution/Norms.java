@@ -19,10 +19,11 @@ final class Norms {
     return (run.model().config().dModel() + 16) * dtype.epsilon();
   }
 
-  /** Of rows, [n, dModel]. */
-  static double[] ofRows(Supplier<Tensor> rows) {
+  /** Of rows, [n, dModel] to [n]. */
+  static Tensor ofRows(Supplier<Tensor> rows) {
     try (Scope scope = Scope.open()) {
-      return rows.get().norm(-1).toDoubles();
+      Tensor norms = rows.get().norm(-1);
+      return scope.keep(norms.reshape(norms.shape().length()));
     }
   }
 
@@ -32,12 +33,13 @@ final class Norms {
    * @param squares what is left of these sums
    * @param terms the magnitudes that were added up
    */
-  static double[] ofSquares(Run run, double[] squares, double[] terms) {
-    double[] norms = new double[squares.length];
-    for (int i = 0; i < norms.length; i++) {
-      norms[i] = Math.sqrt(Math.max(0, squares[i]) + rounding(run) * terms[i]);
-    }
-    return norms;
+  static Tensor ofSquares(Run run, Tensor squares, Tensor terms) {
+    return squares.relu().plus(terms.times(rounding(run))).sqrt();
+  }
+
+  /** Without their signs. */
+  static Tensor magnitudes(Tensor numbers) {
+    return numbers.relu().plus(numbers.negate().relu());
   }
 
   /**
@@ -67,12 +69,12 @@ final class Norms {
       }
     }
 
-    /** Of rows [head, row, k], one after the other. */
-    double[] of(Tensor rows) {
+    /** Of rows [head, row, k] to [head, row, 1]. */
+    Tensor of(Tensor rows) {
       try (Scope scope = Scope.open()) {
         Tensor products = rows.matmul(gram).times(rows).sum(-1);
         Tensor terms = rows.square().sum(-1).times(squares);
-        return ofSquares(run, products.toDoubles(), terms.toDoubles());
+        return scope.keep(ofSquares(run, products, terms));
       }
     }
   }

@@ -4,6 +4,7 @@ import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.core.TopK;
 import dev.tributary.transformer.Run;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -93,13 +94,28 @@ public final class Readings {
    */
   public List<NodeScore> top(int count) {
     TopK<NodeScore> largest = new TopK<>(count);
-    parts()
-        .forEach(
-            family -> {
-              try (Scope ranking = Scope.open()) {
-                compute(family).ifPresent(array -> array.rank(largest));
-              }
-            });
+    try (Scope ranking = Scope.open()) {
+      List<NodeArray> some = new ArrayList<>();
+      for (SourceFamily family : families) {
+        if (!family.isWhole()) {
+          try (Scope one = Scope.open()) {
+            compute(family)
+                .ifPresent(
+                    array -> {
+                      one.keep(array.values());
+                      some.add(array);
+                    });
+          }
+        }
+        if (some.stream().mapToLong(array -> array.values().shape().length()).sum()
+            >= Scope.tile()) {
+          NodeArray.rank(some, largest);
+          some.clear();
+          ranking.clear();
+        }
+      }
+      NodeArray.rank(some, largest);
+    }
     return largest.entries();
   }
 }

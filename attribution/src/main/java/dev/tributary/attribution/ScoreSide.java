@@ -76,7 +76,7 @@ final class ScoreSide {
       biases.add(affine.bias);
       for (SearchSources list : lists) {
         groups.add(new Group(list, at.token, count));
-        int own = list.norms(at.token).length;
+        int own = list.length(at.token);
         count += own;
         for (int from = 0; from < own; from += step) {
           int[] some = IntStream.range(from, Math.min(own, from + step)).toArray();

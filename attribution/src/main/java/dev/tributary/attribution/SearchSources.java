@@ -1,13 +1,10 @@
 package dev.tributary.attribution;
 
-import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
-import java.util.Arrays;
 import java.util.Optional;
 import java.util.function.IntFunction;
-import java.util.stream.IntStream;
 
 /**
  * The sources of one family as lists, one for each token: how long what each writes is, and what it
@@ -30,8 +27,11 @@ interface SearchSources {
   /** How many there are at a token, those that write nothing among them. */
   long count(int token);
 
-  /** Norms of what is written at a token; what writes nothing may be left out. */
-  double[] norms(int token);
+  /** How many places the list of a token has; what writes nothing may have none. */
+  int length(int token);
+
+  /** Norms of what is written at a token, as many as there are places. */
+  Tensor norms(int token);
 
   /**
    * What some write, each by its place in the list of a token, [chosen, dModel]: of one alone, to
@@ -62,7 +62,12 @@ interface SearchSources {
       }
 
       @Override
-      public double[] norms(int token) {
+      public int length(int token) {
+        return whole.length(token);
+      }
+
+      @Override
+      public Tensor norms(int token) {
         return whole.norms(token);
       }
 
@@ -96,10 +101,13 @@ interface SearchSources {
       }
 
       @Override
-      public double[] norms(int token) {
-        try (Scope scope = Scope.open()) {
-          return written.apply(token).norm(-1).toDoubles();
-        }
+      public int length(int token) {
+        return 1;
+      }
+
+      @Override
+      public Tensor norms(int token) {
+        return written.apply(token).norm(-1);
       }
 
       @Override
@@ -121,13 +129,13 @@ interface SearchSources {
   }
 
   /**
-   * Sources each of which writes an activation times a row of its own; a list has the active ones.
+   * Sources each of which writes an activation times a row of its own.
    *
    * @param activations [token, source]
-   * @param norms of the rows
+   * @param norms of the rows, [source]
    */
   static SearchSources ofRows(
-      SourceFamily family, Run run, Tensor activations, double[] norms, Rows rows) {
+      SourceFamily family, Run run, Tensor activations, Tensor norms, Rows rows) {
     return new SearchSources() {
       @Override
       public Point point() {
@@ -136,34 +144,28 @@ interface SearchSources {
 
       @Override
       public long count(int token) {
-        return norms.length;
-      }
-
-      private double[] at(int token) {
-        return activations.slice(0, token, token + 1).toDoubles();
-      }
-
-      private int[] active(double... at) {
-        return IntStream.range(0, at.length).filter(i -> at[i] != 0).toArray();
+        return norms.shape().length();
       }
 
       @Override
-      public double[] norms(int token) {
-        double[] at = at(token);
-        return Arrays.stream(active(at)).mapToDouble(i -> Math.abs(at[i]) * norms[i]).toArray();
+      public int length(int token) {
+        return norms.shape().length();
+      }
+
+      @Override
+      public Tensor norms(int token) {
+        return Norms.magnitudes(activations.slice(0, token, token + 1)).times(norms);
       }
 
       @Override
       public Tensor writes(int token, int... chosen) {
-        int[] active = active(at(token));
-        int[] sources = Arrays.stream(chosen).map(place -> active[place]).toArray();
-        Tensor scalars = activations.slice(0, token, token + 1).gather(-1, sources);
-        return rows.of(sources).times(scalars.reshape(sources.length, 1));
+        Tensor scalars = activations.slice(0, token, token + 1).gather(-1, chosen);
+        return rows.of(chosen).times(scalars.reshape(chosen.length, 1));
       }
 
       @Override
       public Source node(int token, int place) {
-        return family.node(token, active(at(token))[place]);
+        return family.node(token, place);
       }
     };
   }

@@ -1,6 +1,5 @@
 package dev.tributary.attribution;
 
-import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Part;
 import dev.tributary.transformer.Point;
@@ -17,8 +16,11 @@ interface SearchTargets {
   /** How many targets that are wanted read a token. */
   long count(int token);
 
-  /** What no direction at a token is longer than; 0 if nothing that is wanted reads along it. */
-  double[] norms(int token);
+  /**
+   * What no direction at a token at which there are targets is longer than; 0 if nothing that is
+   * wanted reads along it.
+   */
+  Tensor norms(int token);
 
   /**
    * Some directions, each by its place in the list of a token, [chosen, dModel]: of one alone, to
@@ -26,9 +28,16 @@ interface SearchTargets {
    */
   Tensor directions(int token, int... chosen);
 
-  /** For each target of a direction, what it reads along it is multiplied with: 1 at most. */
-  default double[] factors(int token, int place) {
-    return new double[] {1};
+  /**
+   * For each of some directions, by their places, and each target of it, what that reads along it
+   * is multiplied with: 1 at most.
+   */
+  default double[][] factors(int token, int... places) {
+    double[][] ones = new double[places.length][1];
+    for (double[] one : ones) {
+      one[0] = 1;
+    }
+    return ones;
   }
 
   /** A target of a direction. */
@@ -42,15 +51,12 @@ interface SearchTargets {
         .orElse(gradients);
   }
 
-  /** What the entry of a part divides rows by, by token. */
-  static double[] scales(EdgeAttribution edges, Part part) {
+  /** What the entry of a part divides rows by, [token, 1]. */
+  static Tensor scales(EdgeAttribution edges, Part part) {
     Tensor residual = edges.nodes().run().residual(part.reads()).value();
-    try (Scope scope = Scope.open()) {
-      return part.entry()
-          .map(norm -> norm.scale(residual))
-          .orElseGet(() -> Tensor.full(residual.dtype(), residual.shape().with(1, 1), 1))
-          .toDoubles();
-    }
+    return part.entry()
+        .map(norm -> norm.scale(residual))
+        .orElseGet(() -> Tensor.full(residual.dtype(), residual.shape().with(1, 1), 1));
   }
 
   /** Gradients at what a part computes from, but for what its entry does to tokens. */

@@ -188,7 +188,11 @@ final class RandomNodes {
   }
 
   static Dictionary autoencoder(Site site, int layer, Random random) {
-    int n = site == Site.MLP_ACTIVATION ? NEURONS : WIDTH;
+    return autoencoder(site, layer, site == Site.MLP_ACTIVATION ? NEURONS : WIDTH, random);
+  }
+
+  /** Of a site at which vectors have n numbers. */
+  static Dictionary autoencoder(Site site, int layer, int n, Random random) {
     Shape latent = Shape.of(LATENTS);
     LatentActivation activation =
         switch (random.nextInt(4)) {

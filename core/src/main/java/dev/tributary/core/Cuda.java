@@ -5,7 +5,6 @@ import static dev.tributary.core.Checks.requireArgument;
 import java.nio.ByteBuffer;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.IntStream;
 
 /**
@@ -31,7 +30,6 @@ final class Cuda extends Device {
   private final CudaKernels kernels;
   private final CudaCalls.Pinned staging;
   private final CudaCalls.Pinned reading;
-  private final AtomicLong transfers = new AtomicLong();
 
   /** How much of the staging memory holds what may still be copied from; guarded by it. */
   private int staged;
@@ -117,11 +115,6 @@ final class Cuda extends Device {
     return TILE;
   }
 
-  /** {@return how often numbers passed between this GPU and the machine} */
-  long transfers() {
-    return transfers.get();
-  }
-
   /** Writes bytes into staging memory. */
   private interface Filler {
     void fill(ByteBuffer target, int done, int count);
@@ -133,7 +126,6 @@ final class Cuda extends Device {
    */
   private void copyIn(long to, int elements, int size, Filler filler) {
     synchronized (staging) {
-      transfers.incrementAndGet();
       for (int done = 0; done < elements; ) {
         int room = (STAGING_BYTES - staged) / size;
         int count = Math.min(room, elements - done);
@@ -191,7 +183,6 @@ final class Cuda extends Device {
   /** Copies so many elements from the GPU, when all that was called before is done. */
   private void copyOut(long from, int elements, int size, Taker taker) {
     synchronized (reading) {
-      transfers.incrementAndGet();
       for (int done = 0; done < elements; ) {
         int count = Math.min(READING_BYTES / size, elements - done);
         calls.copyOut(from + (long) done * size, reading, (long) count * size);
@@ -233,7 +224,6 @@ final class Cuda extends Device {
     long bytes = encoded.shape().length() * (long) encoded.encoding().format().bytes();
     long to = kernels.address(encoded);
     synchronized (staging) {
-      transfers.incrementAndGet();
       for (long from = 0; from < bytes; from += STAGING_BYTES) {
         int n = (int) Math.min(STAGING_BYTES, bytes - from);
         long start = from;

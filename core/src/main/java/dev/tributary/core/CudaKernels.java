@@ -4,7 +4,7 @@ import dev.tributary.core.CudaCalls.Launch;
 import dev.tributary.core.CudaCalls.Matrices;
 import dev.tributary.core.CudaCalls.Stored;
 import java.util.Arrays;
-import java.util.function.Consumer;
+import java.util.function.LongConsumer;
 import java.util.stream.IntStream;
 
 /** Kernels for an NVIDIA GPU: those of kernels.cu, and products of cuBLAS. */
@@ -201,11 +201,15 @@ final class CudaKernels implements Kernels {
         .each(n);
   }
 
-  /** Calls a kernel with whole numbers that are in memory of the GPU meanwhile. */
-  private void with(int[] values, Consumer<Cuda.Memory> call) {
-    Cuda.Memory block = device.write(values);
+  /** Calls a kernel with indices in memory of the GPU meanwhile; at 0 if they follow each other. */
+  private void with(int[] indices, LongConsumer call) {
+    if (Tensor.isRun(indices)) {
+      call.accept(0);
+      return;
+    }
+    Cuda.Memory block = device.write(indices);
     try {
-      call.accept(block);
+      call.accept(block.address());
     } finally {
       device.give(block);
     }
@@ -218,29 +222,18 @@ final class CudaKernels implements Kernels {
     if (n == 0) {
       return;
     }
-    Launch launch =
-        kernel("gather", x, out)
-            .whole((long) n)
-            .whole(indices.length)
-            .whole(inner)
-            .whole(outerStride)
-            .whole(stride)
-            .whole(indices[0]);
-    if (isRun(indices)) {
-      launch.address(0).each(n);
-    } else {
-      with(indices, block -> launch.address(block.address()).each(n));
-    }
-  }
-
-  /** Whether they follow each other. */
-  private static boolean isRun(int[] indices) {
-    for (int i = 1; i < indices.length; i++) {
-      if (indices[i] != indices[0] + i) {
-        return false;
-      }
-    }
-    return true;
+    with(
+        indices,
+        address ->
+            kernel("gather", x, out)
+                .whole((long) n)
+                .whole(indices.length)
+                .whole(inner)
+                .whole(outerStride)
+                .whole(stride)
+                .whole(indices[0])
+                .address(address)
+                .each(n));
   }
 
   @Override
@@ -253,13 +246,14 @@ final class CudaKernels implements Kernels {
     long threads = areDistinct ? n : (long) outer * inner;
     with(
         indices,
-        block ->
+        address ->
             kernel(areDistinct ? "scatter_add_distinct" : "scatter_add", x, out)
                 .whole(threads)
                 .whole(indices.length)
                 .whole(size)
                 .whole(inner)
-                .address(block.address())
+                .whole(indices[0])
+                .address(address)
                 .each(threads));
   }
 
@@ -272,16 +266,18 @@ final class CudaKernels implements Kernels {
     }
     with(
         rows,
-        rowBlock ->
+        ofRows ->
             with(
                 columns,
-                columnBlock ->
+                ofColumns ->
                     calls
                         .kernel(out.dtype(), "select_bf16")
                         .address(address(x))
                         .whole((long) x.rowStride())
-                        .address(rowBlock.address())
-                        .address(columnBlock.address())
+                        .address(ofRows)
+                        .whole(rows[0])
+                        .address(ofColumns)
+                        .whole(columns[0])
                         .address(address(out) + at * out.dtype().bytes())
                         .whole(n)
                         .whole(columns.length)

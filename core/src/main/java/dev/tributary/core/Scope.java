@@ -7,6 +7,7 @@ import static dev.tributary.core.Checks.requireState;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.LongAdder;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
@@ -28,6 +29,7 @@ import org.jspecify.annotations.Nullable;
 public final class Scope implements AutoCloseable {
   private static final ThreadLocal<@Nullable Scope> INNERMOST = new ThreadLocal<>();
   private static final AtomicLong LIVE = new AtomicLong();
+  private static final LongAdder TRANSFERS = new LongAdder();
 
   private final Thread thread = Thread.currentThread();
   private final @Nullable Scope enclosing = INNERMOST.get();
@@ -67,6 +69,21 @@ public final class Scope implements AutoCloseable {
    */
   public static long liveTensors() {
     return LIVE.get();
+  }
+
+  /**
+   * {@return how often numbers passed between a tensor and the program in all threads: each a wait
+   * for all work before it, or a copy, where tensors lie on a GPU} Numbers that are written or read
+   * together count once, however many they are, and so do indices of one operation that do not
+   * follow each other.
+   */
+  public static long transfers() {
+    return TRANSFERS.sum();
+  }
+
+  /** Counts one of {@link #transfers}. */
+  static void transfer() {
+    TRANSFERS.increment();
   }
 
   /** {@return bytes of memory that tensors hold, or that wait for the next ones, in all threads} */

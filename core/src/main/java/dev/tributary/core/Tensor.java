@@ -183,6 +183,7 @@ public final class Tensor {
     long floats = (bytes + Float.BYTES - 1) / Float.BYTES;
     Scope.Lease lease = Scope.lease(device, DType.FLOAT, shape, floats);
     Tensor result = new Tensor(dtype, shape, lease, 0, width, new Encoding(format, turned));
+    Scope.transfer();
     device.fill(result, source);
     return result;
   }
@@ -276,6 +277,7 @@ public final class Tensor {
         shape.length(),
         values.length);
     Tensor result = allocate(Device.current(), dtype, shape);
+    Scope.transfer();
     result.kernels().write(values, values.length, result, 0);
     return result;
   }
@@ -330,6 +332,7 @@ public final class Tensor {
   public static Tensor generate(DType dtype, Shape shape, Source source) {
     Device device = Device.current();
     Tensor result = allocate(device, dtype, shape);
+    Scope.transfer();
     device.upload(source, result);
     return result;
   }
@@ -350,6 +353,7 @@ public final class Tensor {
       return target.during(
           () -> encoded(dtype, shape, stored.format, stored.turned, this::readBlocks));
     }
+    Scope.transfer();
     Tensor result = allocate(target, dtype, shape);
     try (Scope scope = Scope.open()) {
       Tensor x = dense();
@@ -389,6 +393,7 @@ public final class Tensor {
     try (Scope scope = Scope.open()) {
       Tensor x = dense();
       double[] values = new double[shape.length()];
+      Scope.transfer();
       device().kernels().read(x, 0, values, values.length);
       return values;
     }
@@ -418,6 +423,7 @@ public final class Tensor {
     try (Scope scope = Scope.open()) {
       Tensor x = dense();
       double[] values = new double[Math.min(device().piece(), shape.length())];
+      Scope.transfer();
       for (int from = 0; from < shape.length(); from += values.length) {
         int count = Math.min(values.length, shape.length() - from);
         device().kernels().read(x, from, values, count);
@@ -447,6 +453,7 @@ public final class Tensor {
       position += (long) index[axis] * strides[axis];
     }
     double[] value = new double[1];
+    Scope.transfer();
     try (Scope scope = Scope.open()) {
       Tensor x = isEncoded() ? gather(0, index[0]).gather(1, index[1]) : this;
       device().kernels().read(x, isEncoded() ? 0 : position, value, 1);
@@ -466,6 +473,7 @@ public final class Tensor {
 
   /** {@return whether no element is infinite or NaN} */
   public boolean isFinite() {
+    Scope.transfer();
     try (Scope scope = Scope.open()) {
       return device().kernels().isFinite(isEncoded() ? this : dense());
     }
@@ -487,6 +495,7 @@ public final class Tensor {
         rows.length,
         columns.length,
         shape);
+    Scope.transfer();
     try (Scope scope = Scope.open()) {
       return device().kernels().reaching(dense(), rows, columns, bound);
     }
@@ -1310,7 +1319,7 @@ public final class Tensor {
    */
   public Tensor gather(int axis, int... indices) {
     int at = shape.axis(axis);
-    requireIndices("gather", indices, shape.size(at));
+    passIndices("gather", indices, shape.size(at));
     Tensor result = allocate(shape.with(at, indices.length));
     if (isEncoded()) {
       int[] rows = at == 0 ? indices : all(shape.size(0));
@@ -1337,7 +1346,7 @@ public final class Tensor {
    */
   public Tensor scatterAdd(int axis, int size, int... indices) {
     int at = shape.axis(axis);
-    requireIndices("scatterAdd", indices, size);
+    passIndices("scatterAdd", indices, size);
     requireArgument(
         indices.length == shape.size(at),
         "scatterAdd: %d indices for axis %d of %s",
@@ -1349,11 +1358,25 @@ public final class Tensor {
     return result;
   }
 
-  private static void requireIndices(String operation, int[] indices, int size) {
+  /** Refuses indices that are not in an axis, and counts their way to a kernel. */
+  private static void passIndices(String operation, int[] indices, int size) {
     for (int index : indices) {
       requireArgument(
           index >= 0 && index < size, "%s: index %d of an axis of %d", operation, index, size);
     }
+    if (!isRun(indices)) {
+      Scope.transfer();
+    }
+  }
+
+  /** Whether indices follow each other: known by the first of them and how many there are. */
+  static boolean isRun(int... indices) {
+    for (int i = 1; i < indices.length; i++) {
+      if (indices[i] != indices[0] + i) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /**

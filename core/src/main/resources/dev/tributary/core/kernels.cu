@@ -229,27 +229,27 @@ KERNEL(gather, const T* x, T* out, i64 n, int count, int inner, i64 outerStride,
 }
 
 // The same entry may be meant by several indices: each thread adds all that go to one column.
-KERNEL(scatter_add, const T* x, T* out, i64 columns, int count, int size, int inner, const int* indices) {
+KERNEL(scatter_add, const T* x, T* out, i64 columns, int count, int size, int inner, int first, const int* indices) {
   EACH(column, columns) {
     i64 o = column / inner, k = column % inner;
-    for (int i = 0; i < count; i++) out[(o * size + indices[i]) * inner + k] += x[(o * count + i) * inner + k];
+    for (int i = 0; i < count; i++) out[(o * size + (indices ? indices[i] : first + i)) * inner + k] += x[(o * count + i) * inner + k];
   }
 }
 
-KERNEL(scatter_add_distinct, const T* x, T* out, i64 n, int count, int size, int inner, const int* indices) {
+KERNEL(scatter_add_distinct, const T* x, T* out, i64 n, int count, int size, int inner, int first, const int* indices) {
   EACH(i, n) {
     i64 row = i / inner;
-    out[(row / count * size + indices[row % count]) * inner + (i - row * inner)] += x[i];
+    out[(row / count * size + (indices ? indices[row % count] : first + (int)(row % count))) * inner + (i - row * inner)] += x[i];
   }
 }
 
 // Entries of a matrix that is stored as BF16, at rows and columns of what is stored.
-KERNEL(select_bf16, const u16* x, i64 stride, const int* rows, const int* columns, T* out, i64 n, int width, int turned,
-       i64 outStride) {
+KERNEL(select_bf16, const u16* x, i64 stride, const int* rows, int firstRow, const int* columns, int firstColumn, T* out,
+       i64 n, int width, int turned, i64 outStride) {
   EACH(i, n) {
     int a = (int)(i / width), b = (int)(i % width);
-    int row = turned ? columns[b] : rows[a], column = turned ? rows[a] : columns[b];
-    out[a * outStride + b] = (T)widened(x[row * stride + column]);
+    int r = rows ? rows[a] : firstRow + a, c = columns ? columns[b] : firstColumn + b;
+    out[a * outStride + b] = (T)widened(x[(turned ? c : r) * stride + (turned ? r : c)]);
   }
 }
 

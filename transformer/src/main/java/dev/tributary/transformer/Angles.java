@@ -1,5 +1,6 @@
 package dev.tributary.transformer;
 
+import dev.tributary.core.DType;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.Map;
@@ -15,17 +16,17 @@ record Angles(Tensor cosine, Tensor sine) {
   /** Of all rotary positions in use: the layers of a model have the same. */
   private static final Map<Positions.Rotary, double[][]> TABLES = new WeakHashMap<>();
 
-  /** For as many rows as the axis before the last has. */
-  static Angles of(Positions.Rotary rotary, Tensor x, int firstToken) {
-    int tokens = x.shape().size(-2);
+  /** From one token to before another. */
+  static Angles of(Positions.Rotary rotary, DType dtype, int firstToken, int end) {
+    int tokens = end - firstToken;
     int pairs = rotary.frequencies().size();
-    double[][] tables = tables(rotary, firstToken + tokens);
+    double[][] tables = tables(rotary, end);
     Tensor[] made = new Tensor[2];
     for (int i = 0; i < 2; i++) {
       double[] table = tables[i];
       made[i] =
           Tensor.generate(
-              x.dtype(),
+              dtype,
               Shape.of(tokens, pairs),
               (from, values, count) ->
                   System.arraycopy(table, firstToken * pairs + from, values, 0, count));

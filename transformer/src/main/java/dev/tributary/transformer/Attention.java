@@ -173,9 +173,15 @@ public final class Attention implements Part {
    * @return [head, ..]
    */
   public Tensor perHead(Tensor byKeyHead) {
-    return config.heads() == config.keyHeads()
-        ? byKeyHead
-        : byKeyHead.gather(0, IntStream.range(0, config.heads()).map(this::keyHead).toArray());
+    if (config.heads() == config.keyHeads()) {
+      return byKeyHead;
+    }
+    Shape each = byKeyHead.shape().subShape(1, byKeyHead.shape().rank());
+    int sharing = config.heads() / config.keyHeads();
+    return byKeyHead
+        .reshape(each.prepend(config.keyHeads(), 1))
+        .broadcastTo(each.prepend(config.keyHeads(), sharing))
+        .reshape(each.prepend(config.heads()));
   }
 
   // ---- queries, keys, values ---------------------------------------------------------------

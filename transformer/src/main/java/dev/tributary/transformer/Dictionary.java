@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.function.BinaryOperator;
+import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
@@ -685,31 +686,32 @@ public final class Dictionary {
   public Tensor slopes(Tensor x) {
     requireEncodable(x.shape());
     try (Scope scope = Scope.open()) {
-      return scope.keep(slopes(x, activation::active));
+      Variable z0 = product(Variable.constant(x), ScaleGradient.DETACHED);
+      return scope.keep(slopes(z0, activation::active));
     }
   }
 
   /**
    * The same of latents that are active, for the cost of their rows of the encoder.
    *
-   * @param x what it read at a token, [1, n]
+   * @param x what it read, [token, n]
+   * @param rowOfEach rows of tokens to that of the token of each latent, [active, n]
    * @param active latents that are active there
-   * @return [1, active]
-   * @throws IllegalArgumentException if there is no such latent, or as {@link #latents}
+   * @return [active, 1]
    */
-  public Tensor slopes(Tensor x, int... active) {
-    requireEncodable(x.shape());
-    for (int latent : active) {
-      requireLatent(latent);
-    }
+  Tensor slopes(Tensor x, UnaryOperator<Tensor> rowOfEach, int... active) {
     try (Scope scope = Scope.open()) {
-      return scope.keep(only(active).slopes(x, (z0, z) -> Tensor.full(z.dtype(), z.shape(), 1)));
+      Dictionary own = only(active);
+      Variable rows = centred(Variable.constant(x), ScaleGradient.DETACHED);
+      Tensor z0 = rowOfEach.apply(rows.value()).rowDots(own.encoder).reshape(1, active.length);
+      Tensor slopes =
+          own.slopes(Variable.constant(z0), (z, all) -> Tensor.full(z.dtype(), z.shape(), 1));
+      return scope.keep(slopes.reshape(active.length, 1));
     }
   }
 
   /** Of those that a function of z₀ and z says are active. */
-  private Tensor slopes(Tensor x, BinaryOperator<Tensor> active) {
-    Variable z0 = product(Variable.constant(x), ScaleGradient.DETACHED);
+  private Tensor slopes(Variable z0, BinaryOperator<Tensor> active) {
     Tensor z = preActivation(z0).value();
     Tensor slopes = activation.derivative(z, active.apply(z0.value(), z));
     return activation.slope().map(slopes::times).orElse(slopes);
@@ -777,9 +779,13 @@ public final class Dictionary {
   }
 
   private Variable product(Variable x, ScaleGradient scaleGradient) {
+    return centred(x, scaleGradient).matmulTransposed(Variable.constant(encoder));
+  }
+
+  /** What rows of the encoder are multiplied with. */
+  private Variable centred(Variable x, ScaleGradient scaleGradient) {
     Variable u = normalisation.of(x, scaleGradient).vectors;
-    Variable centred = inputBias.map(bias -> u.minus(Variable.constant(bias))).orElse(u);
-    return centred.matmulTransposed(Variable.constant(encoder));
+    return inputBias.map(bias -> u.minus(Variable.constant(bias))).orElse(u);
   }
 
   private Variable preActivation(Variable z0) {

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 
 /**
@@ -53,10 +54,14 @@ public final class Encoding {
       try (Scope scope = Scope.open()) {
         Variable x = Variable.constant(input.slice(0, from, end));
         Tensor latents = dictionary.latents(x, ScaleGradient.DETACHED).value();
+        double[] all = latents.toDoubles();
         for (int token = from; token < end; token++) {
-          double[] row = latents.slice(0, token - from, token - from + 1).toDoubles();
-          active[token] = IntStream.range(0, row.length).filter(i -> row[i] != 0).toArray();
-          values[token] = IntStream.of(active[token]).mapToDouble(i -> row[i]).toArray();
+          int first = (token - from) * dictionary.latentCount();
+          active[token] =
+              IntStream.range(0, dictionary.latentCount())
+                  .filter(i -> all[first + i] != 0)
+                  .toArray();
+          values[token] = IntStream.of(active[token]).mapToDouble(i -> all[first + i]).toArray();
         }
       }
     }
@@ -107,14 +112,121 @@ public final class Encoding {
     return at < 0 ? 0 : values[token][at];
   }
 
+  /** Latents that are active at tokens that follow each other, one token after the other. */
+  public final class Active {
+    private final int from;
+    private final int to;
+    private final int[] tokens;
+    private final int[] latents;
+
+    private Active(int from, int to) {
+      this.from = from;
+      this.to = to;
+      this.tokens =
+          IntStream.range(from, to)
+              .flatMap(token -> IntStream.generate(() -> token).limit(active[token].length))
+              .toArray();
+      this.latents =
+          IntStream.range(from, to).flatMap(token -> IntStream.of(active[token])).toArray();
+    }
+
+    /** {@return how many they are} */
+    public int count() {
+      return latents.length;
+    }
+
+    /** {@return which they are, [active]} */
+    public int[] latents() {
+      return latents.clone();
+    }
+
+    /**
+     * {@return the row of the token of each, [active, n]}
+     *
+     * @param rows of tokens, [token, n]
+     * @param firstToken the token of the first row
+     */
+    public Tensor rowsOf(Tensor rows, int firstToken) {
+      return rows.gather(0, IntStream.of(tokens).map(token -> token - firstToken).toArray());
+    }
+
+    /** {@return their sizes, [active, 1]} */
+    public Tensor values() {
+      double[] all =
+          IntStream.range(from, to)
+              .boxed()
+              .flatMapToDouble(i -> DoubleStream.of(values[i]))
+              .toArray();
+      return Tensor.of(dictionary.dtype(), Shape.of(all.length, 1), all);
+    }
+
+    /**
+     * {@return what they write in the units of what is written, each of size 1, [active, written]}
+     *
+     * @param decoder which of {@link Dictionary#decoders}, from 0
+     */
+    public Tensor rows(int decoder) {
+      Tensor rows = dictionary.decoders().get(decoder).rows().of(latents);
+      return scale.map(own -> rows.times(rowsOf(own, 0))).orElse(rows);
+    }
+
+    /**
+     * {@return derivative of each with respect to the product of its row of the encoder and what is
+     * encoded, [active, 1]}
+     */
+    public Tensor slopes() {
+      return dictionary.slopes(input.slice(0, from, to), rows -> rowsOf(rows, from), latents);
+    }
+
+    /**
+     * {@return numbers of these among zeros, [token, latent]}
+     *
+     * @param numbers [active, 1]
+     */
+    public Tensor among(Tensor numbers) {
+      int count = dictionary.latentCount();
+      int[] places =
+          IntStream.range(0, latents.length)
+              .map(i -> (tokens[i] - from) * count + latents[i])
+              .toArray();
+      return numbers.scatterAdd(0, (to - from) * count, places).reshape(to - from, count);
+    }
+
+    /** The sums of rows of each token, [token, n]. */
+    private Tensor sums(Tensor rows) {
+      return rows.scatterAdd(0, to - from, IntStream.of(tokens).map(i -> i - from).toArray());
+    }
+  }
+
+  /**
+   * {@return the active latents of some tokens in pieces that follow each other, each of whole
+   * tokens}
+   *
+   * @param from the first token
+   * @param to after the last token
+   * @param most latents in a piece of several tokens
+   */
+  public List<Active> active(int from, int to, int most) {
+    List<Active> pieces = new ArrayList<>();
+    int first = from;
+    int count = 0;
+    for (int token = from; token < to; token++) {
+      if (token > first && count + active[token].length > most) {
+        pieces.add(new Active(first, token));
+        first = token;
+        count = 0;
+      }
+      count += active[token].length;
+    }
+    pieces.add(new Active(first, to));
+    return pieces;
+  }
+
   /** {@return all latents, inactive ones among them, [token, latent]} */
   public Tensor latents() {
     try (Scope scope = Scope.open()) {
-      List<Tensor> rows = new ArrayList<>();
-      for (int token = 0; token < active.length; token++) {
-        rows.add(values(token).scatterAdd(1, dictionary.latentCount(), active[token]));
-      }
-      return scope.keep(Tensor.concat(0, rows));
+      Active all = new Active(0, active.length);
+      return scope.keep(all.among(all.values()));
     }
   }
 
@@ -136,7 +248,7 @@ public final class Encoding {
    */
   public Tensor rows(int decoder, int token, int... latents) {
     Tensor rows = dictionary.decoders().get(decoder).rows().of(latents);
-    return scale.map(own -> rows.times(own.get(token, 0))).orElse(rows);
+    return scale.map(own -> rows.times(own.slice(0, token, token + 1))).orElse(rows);
   }
 
   /**
@@ -157,11 +269,10 @@ public final class Encoding {
     try (Scope scope = Scope.open()) {
       List<Tensor> rows = new ArrayList<>();
       int width = dictionary.decoders().get(decoder).width();
-      for (int token = 0; token < active.length; token++) {
-        rows.add(
-            active[token].length == 0
-                ? Tensor.zeros(dictionary.dtype(), Shape.of(1, width))
-                : values(token).matmul(rows(decoder, token, active[token])));
+      for (Active some : active(0, active.length, Scope.tile() / width)) {
+        try (Scope one = Scope.open()) {
+          rows.add(one.keep(some.sums(some.rows(decoder).times(some.values()))));
+        }
       }
       return scope.keep(Tensor.concat(0, rows).plus(withoutLatents(decoder)));
     }

@@ -3,6 +3,7 @@ package dev.tributary.transformer;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.DType;
 import dev.tributary.core.Tensor;
 import java.util.List;
 
@@ -18,13 +19,26 @@ public sealed interface Positions {
   Variable apply(Variable x, int firstToken);
 
   /**
-   * Cotangents at what {@link #apply} gives, pulled back to what it takes.
+   * {@return the adjoint of {@link #apply}, for which what depends on tokens is made once, in the
+   * innermost scope}
    *
-   * @param cotangents [.., token, dHead]
-   * @param firstToken the token of the first row
-   * @return of the same shape
+   * @param dtype of the cotangents
+   * @param tokens so many from the first on
    */
-  Tensor pulled(Tensor cotangents, int firstToken);
+  Pulls pulls(DType dtype, int tokens);
+
+  /** Cotangents at what {@link #apply} gives, pulled back to what it takes. */
+  @FunctionalInterface
+  interface Pulls {
+    /**
+     * Of tokens that follow each other.
+     *
+     * @param cotangents [.., token, dHead]
+     * @param firstToken the token of the first row
+     * @return of the same shape
+     */
+    Tensor of(Tensor cotangents, int firstToken);
+  }
 
   /** {@return how many numbers of a head they change} */
   int turning();
@@ -46,8 +60,8 @@ public sealed interface Positions {
     }
 
     @Override
-    public Tensor pulled(Tensor cotangents, int firstToken) {
-      return cotangents;
+    public Pulls pulls(DType dtype, int tokens) {
+      return (cotangents, firstToken) -> cotangents;
     }
 
     @Override
@@ -76,7 +90,7 @@ public sealed interface Positions {
     }
 
     @Override
-    public Tensor pulled(Tensor cotangents, int firstToken) {
+    public Pulls pulls(DType dtype, int tokens) {
       throw needLength();
     }
 
@@ -136,14 +150,20 @@ public sealed interface Positions {
 
     @Override
     public Variable apply(Variable x, int firstToken) {
-      Angles angles = Angles.of(this, x.value(), firstToken);
+      Angles angles =
+          Angles.of(this, x.value().dtype(), firstToken, firstToken + x.shape().size(-2));
       return x.rotated(angles.cosine(), angles.sine(), distance());
     }
 
     @Override
-    public Tensor pulled(Tensor cotangents, int firstToken) {
-      Angles angles = Angles.of(this, cotangents, firstToken);
-      return cotangents.rotated(angles.cosine(), angles.sine().negate(), distance());
+    public Pulls pulls(DType dtype, int tokens) {
+      Angles angles = Angles.of(this, dtype, 0, tokens);
+      Tensor back = angles.sine().negate();
+      return (cotangents, firstToken) -> {
+        int end = firstToken + cotangents.shape().size(-2);
+        return cotangents.rotated(
+            angles.cosine().slice(0, firstToken, end), back.slice(0, firstToken, end), distance());
+      };
     }
 
     private int distance() {

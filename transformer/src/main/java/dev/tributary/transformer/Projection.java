@@ -107,28 +107,46 @@ public final class Projection {
   }
 
   /**
-   * Cotangents at what it makes of one token pulled back to what the map gives, each in its head
-   * alone: where one scale is of all heads, what else it has is {@link #shared}.
+   * {@return pulls from single tokens, for which positions are made once, in the innermost scope}
    *
-   * @param x what is projected, {@link Attention#normalised}, [1, dModel]
-   * @param token from 0
-   * @param cotangents any number at each head that this makes, [head, n, dHead]
-   * @param scaleGradient whether derivatives see the scale of the norm move
-   * @return of the same shape
+   * @param tokens so many from the first on
    */
-  public Tensor pulled(Tensor x, int token, Tensor cotangents, ScaleGradient scaleGradient) {
-    Shape shape = cotangents.shape();
-    Tensor each = cotangents.reshape(shape.size(0) * shape.size(1), 1, dHead);
-    Tensor turnedBack = positions.pulled(each, token).reshape(shape);
-    if (norm.isEmpty()) {
-      return turnedBack;
+  public Pulls pulls(int tokens) {
+    return new Pulls(positions.pulls(weight().dtype(), tokens));
+  }
+
+  /** Pulls from what it makes of single tokens. */
+  public final class Pulls {
+    private final Positions.Pulls turned;
+
+    private Pulls(Positions.Pulls turned) {
+      this.turned = turned;
     }
-    Tensor mapped = map.apply(Variable.constant(x)).value();
-    if (!acrossHeads) {
-      return norm.get().pulled(byHead(mapped), turnedBack, scaleGradient);
+
+    /**
+     * Cotangents at what is made of one token pulled back to what the map gives, each in its head
+     * alone: where one scale is of all heads, what else it has is {@link #shared}.
+     *
+     * @param x what is projected, {@link Attention#normalised}, [1, dModel]
+     * @param token from 0
+     * @param cotangents any number at each head that this makes, [head, n, dHead]
+     * @param scaleGradient whether derivatives see the scale of the norm move
+     * @return of the same shape
+     */
+    public Tensor of(Tensor x, int token, Tensor cotangents, ScaleGradient scaleGradient) {
+      Shape shape = cotangents.shape();
+      Tensor each = cotangents.reshape(shape.size(0) * shape.size(1), 1, dHead);
+      Tensor turnedBack = turned.of(each, token).reshape(shape);
+      if (norm.isEmpty()) {
+        return turnedBack;
+      }
+      Tensor mapped = map.apply(Variable.constant(x)).value();
+      if (!acrossHeads) {
+        return norm.get().pulled(byHead(mapped), turnedBack, scaleGradient);
+      }
+      Tensor scale = norm.get().scale(mapped).reshape(1, 1, 1);
+      return turnedBack.times(byHead(norm.get().gain())).over(scale);
     }
-    Tensor scale = norm.get().scale(mapped).reshape(1, 1, 1);
-    return turnedBack.times(byHead(norm.get().gain())).over(scale);
   }
 
   /**
@@ -144,7 +162,10 @@ public final class Projection {
   Tensor directions(Optional<Norm> entry, Tensor x, int prompts, int[] heads, Tensor cotangents) {
     Shape shape = cotangents.shape();
     Tensor turnedBack =
-        positions.pulled(cotangents.reshape(Attention.apart(prompts, shape)), 0).reshape(shape);
+        positions
+            .pulls(cotangents.dtype(), shape.size(1) / prompts)
+            .of(cotangents.reshape(Attention.apart(prompts, shape)), 0)
+            .reshape(shape);
     if (norm.isPresent() && acrossHeads) {
       return pulledThroughAll(entry, x, heads, turnedBack);
     }

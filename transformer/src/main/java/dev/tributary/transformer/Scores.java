@@ -1,6 +1,7 @@
 package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.DType;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.Arrays;
@@ -66,19 +67,37 @@ record Scores(AttentionConfig config) {
    * @return [head, query, key]
    */
   Tensor slopes(Tensor queries, int firstQuery, Tensor keys, int firstKey) {
-    int rows = queries.shape().size(1);
-    int columns = keys.shape().size(1);
-    Shape shape = Shape.of(config.heads(), rows, columns);
-    double[] slopes =
-        config.cap().isEmpty()
-            ? new double[shape.length()]
-            : unmasked(Variable.constant(queries), Variable.constant(keys)).value().toDoubles();
-    for (int i = 0; i < slopes.length; i++) {
-      boolean seen = sees(firstQuery + i / columns % rows, firstKey + i % columns);
-      double capped = config.cap().isEmpty() ? 0 : slopes[i] / config.cap().getAsDouble();
-      slopes[i] = seen ? config.scoreScale() * (1 - capped * capped) : 0;
+    Shape shape = Shape.of(config.heads(), queries.shape().size(1), keys.shape().size(1));
+    Tensor seen = seen(queries.dtype(), shape.subShape(1, 3), firstQuery - firstKey);
+    if (config.cap().isEmpty()) {
+      return seen.times(config.scoreScale()).broadcastTo(shape);
     }
-    return Tensor.of(queries.dtype(), shape, slopes);
+    Variable scores = unmasked(Variable.constant(queries), Variable.constant(keys));
+    Tensor tanh = scores.value().times(1 / config.cap().getAsDouble());
+    return tanh.square().negate().plus(1).times(seen).times(config.scoreScale());
+  }
+
+  /**
+   * 1 where a query sees a key, else 0.
+   *
+   * @param shape [query, key]
+   * @param ahead by how many tokens the first query is after the first key
+   */
+  private Tensor seen(DType dtype, Shape shape, int ahead) {
+    Tensor ones = Tensor.full(dtype, shape, 1);
+    Tensor seen = config.causal() ? upTo(ones, ahead) : ones;
+    return config.window().isEmpty()
+        ? seen
+        : seen.minus(upTo(ones, ahead - config.window().getAsInt()));
+  }
+
+  /** Row i keeps its entries up to {@code last + i}. */
+  private static Tensor upTo(Tensor rows, int last) {
+    int size = rows.shape().size(0);
+    int first = Math.min(size, Math.max(0, -last));
+    return first == size
+        ? rows.times(0)
+        : rows.slice(0, first, size).causalMask(last + first + 1, 0).pad(0, first, size);
   }
 
   /** Minus infinity where a key is outside the window of a query. */

@@ -345,8 +345,9 @@ class DictionaryTest {
           int[] active =
               IntStream.range(0, drawn.latents).filter(i -> values[first + i] != 0).toArray();
           double[] own = IntStream.of(active).mapToDouble(i -> plain.slopes()[first + i]).toArray();
-          Tensor row = y.slice(0, token, token + 1);
-          assertClose(own, autoencoder.slopes(row, active).toDoubles(), tolerance);
+          Encoding.Active there = Encoding.of(autoencoder, y).active(token, token + 1, 1).get(0);
+          assertArrayEquals(active, there.latents());
+          assertClose(own, there.slopes().toDoubles(), tolerance);
         }
         assertClose(
             plain.reconstruction(expected),
