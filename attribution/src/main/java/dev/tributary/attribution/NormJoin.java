@@ -312,17 +312,26 @@ final class NormJoin {
         this.factors = new double[places.length][];
       }
 
+      /** Stretches whose products are few go together, with what lies between them. */
       void join(Writes writes, Tensor rows, List<Writes.Stretch> early) {
-        for (Writes.Stretch stretch : early) {
+        for (int i = 0; i < early.size(); i++) {
+          Writes.Stretch first = early.get(i);
           int columns = 0;
-          while (columns < norms.length && allow(stretch.longest(), norms[columns])) {
+          while (columns < norms.length && allow(first.longest(), norms[columns])) {
             columns++;
           }
-          int step = columns == 0 ? 0 : Math.max(1, steps.elements / columns);
-          for (int from = stretch.from(); columns > 0 && from < stretch.to(); from += step) {
-            int to = Math.min(stretch.to(), from + step);
+          if (columns == 0) {
+            return; // the others are shorter
+          }
+          int end = first.to();
+          long together = Scope.leastTile() / columns;
+          while (i + 1 < early.size() && early.get(i + 1).to() - first.from() <= together) {
+            end = early.get(++i).to();
+          }
+          int step = Math.max(1, steps.elements / columns);
+          for (int from = first.from(); from < end; from += step) {
             try (Scope scope = Scope.open()) {
-              multiply(writes, rows, from, to, columns);
+              multiply(writes, rows, from, Math.min(end, from + step), columns);
             }
           }
         }
@@ -345,11 +354,16 @@ final class NormJoin {
           int row = found[i] / columns;
           int column = found[i] % columns;
           double error = errors[row] * norms[column];
-          boolean seen = sources.get(writes.family(from + row)).isSeen(targets.get(target).point());
-          if (seen && Math.abs(values[i]) + error >= candidates.threshold()) {
+          if (isEdge(writes.family(from + row))
+              && Math.abs(values[i]) + error >= candidates.threshold()) {
             offer(writes, from + row, column, Math.abs(values[i]), error);
           }
         }
+      }
+
+      /** Whether what those sources write is read here. */
+      private boolean isEdge(int family) {
+        return family < reaching[target] && sources.get(family).isSeen(targets.get(target).point());
       }
 
       private void findFactors(int... columns) {

@@ -26,6 +26,8 @@ final class Cuda extends Device {
 
   private static final int TILE = 1 << 24;
 
+  private static final int LEAST_TILE = 1 << 20;
+
   private final CudaCalls calls;
   private final CudaKernels kernels;
   private final CudaCalls.Pinned staging;
@@ -113,6 +115,11 @@ final class Cuda extends Device {
   @Override
   int tile() {
     return TILE;
+  }
+
+  @Override
+  int leastTile() {
+    return LEAST_TILE;
   }
 
   /** Writes bytes into staging memory. */

@@ -36,6 +36,8 @@ public abstract class Device {
 
   private static final int TILE = 1 << 18;
 
+  private static final int LEAST_TILE = 1 << 8;
+
   /** The device of tensors that are made of nothing else, where a thread has another than most. */
   private static final ThreadLocal<@Nullable Device> CURRENT = new ThreadLocal<>();
 
@@ -209,6 +211,11 @@ public abstract class Device {
   /** See {@link Scope#tile}. */
   int tile() {
     return TILE;
+  }
+
+  /** See {@link Scope#leastTile}. */
+  int leastTile() {
+    return LEAST_TILE;
   }
 
   /** {@return how many numbers are passed to and from tensors at a time} */

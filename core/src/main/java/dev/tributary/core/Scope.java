@@ -131,6 +131,11 @@ public final class Scope implements AutoCloseable {
     return Device.current().tile();
   }
 
+  /** {@return how many elements of a product cost as much as it costs to begin another one} */
+  public static int leastTile() {
+    return Device.current().leastTile();
+  }
+
   /** Gives the memory that waits for new tensors back to the operating system. */
   public static void releaseUnused() {
     Device.current().trim();

@@ -71,6 +71,11 @@ public final class Shapes extends Device {
   }
 
   @Override
+  int leastTile() {
+    return planned.leastTile();
+  }
+
+  @Override
   Block make(Size size) {
     return new Nothing(size);
   }
