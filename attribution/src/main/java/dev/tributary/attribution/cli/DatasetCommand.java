@@ -10,7 +10,8 @@ import picocli.CommandLine.Spec;
 /** What is asked of many prompts. */
 @Command(
     name = "dataset",
-    header = "Scores edges among components over many pairs of prompts, and tests circuits.",
+    header =
+        "Scores edges among components, and nodes, over many pairs of prompts, and tests circuits.",
     sortOptions = false,
     sortSynopsis = false,
     footer = {
@@ -29,6 +30,7 @@ final class DatasetCommand implements Runnable {
     return new CommandLine(new DatasetCommand())
         .addSubcommand(new DatasetGenerateCommand(out))
         .addSubcommand(new DatasetScoreCommand(out, err))
+        .addSubcommand(new DatasetNodesCommand(out, err))
         .addSubcommand(new DatasetCircuitCommand(out, err))
         .addSubcommand(new DatasetEvaluateCommand(out, err));
   }
@@ -36,6 +38,6 @@ final class DatasetCommand implements Runnable {
   @Override
   public void run() {
     throw new ParameterException(
-        spec.commandLine(), "dataset is followed by generate, score, circuit or evaluate");
+        spec.commandLine(), "dataset is followed by generate, score, nodes, circuit or evaluate");
   }
 }

@@ -29,6 +29,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.function.Consumer;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -88,6 +89,11 @@ public final class DatasetOptions {
               + " nothing, or its mean over clean prompts, at all tokens or token by token."
               + " Default: patching.")
   private AblationName ablation = AblationName.PATCHING;
+
+  @Option(
+      names = "--positions",
+      description = "The input is the embedding of positions too, not of tokens alone.")
+  private boolean positions;
 
   /** Options as picocli finds them. */
   public DatasetOptions() {}
@@ -268,9 +274,15 @@ public final class DatasetOptions {
    * {@return the components of a model, as edges are counted among them}
    *
    * @param model whose
+   * @param input {@link #input}
    */
-  public static ComponentGraph graph(Transformer model) {
-    return ComponentGraph.of(model, new StreamWriter.Input(Site.TOKEN_EMBEDDING));
+  public static ComponentGraph graph(Transformer model, Site input) {
+    return ComponentGraph.of(model, new StreamWriter.Input(input));
+  }
+
+  /** {@return what the input writes} */
+  public Site input() {
+    return positions ? Site.EMBEDDING : Site.TOKEN_EMBEDDING;
   }
 
   /** Loads the model and prepares what is asked of it, in the innermost scope. */
@@ -279,7 +291,7 @@ public final class DatasetOptions {
     Opened opened = model.open();
     Transformer transformer = model.load(opened, progress);
     PairFiles pairs = pairs(opened.tokenizer(), transformer.config());
-    ComponentGraph graph = graph(transformer);
+    ComponentGraph graph = graph(transformer, input());
     return new Data(
         opened.called(), transformer, graph, pairs, ablation(transformer, graph, pairs), measure());
   }
@@ -292,6 +304,15 @@ public final class DatasetOptions {
   public void requireOptions() {
     model.requireOptions();
     columns();
+  }
+
+  /** Refuses values of missing edges, for a reason. */
+  void requirePatching(String reason) {
+    requireArgument(
+        ablation == AblationName.PATCHING,
+        "--ablation is %s: %s",
+        HyphenConverter.name(ablation),
+        reason);
   }
 
   private Columns columns() {
@@ -334,21 +355,32 @@ public final class DatasetOptions {
     return pairs;
   }
 
+  /** Goes through all pairs, at least one. */
+  static void read(Data data, LeftOut leftOut, Progress progress, Consumer<Pair> each)
+      throws IOException {
+    int rows = (int) Math.min(data.files().rows(), Integer.MAX_VALUE);
+    int[] read = {0};
+    data.files()
+        .read(
+            pair -> {
+              progress.at(read[0]++, rows);
+              each.accept(pair);
+            },
+            leftOut::add);
+    leftOut.requirePairs(read[0], data.files().files());
+  }
+
   /** The metric of circuits, over at least one pair. */
   static CircuitTotals totals(
       Data data, List<ComponentCircuit> circuits, LeftOut leftOut, Progress progress)
       throws IOException {
     CircuitEvaluator evaluator = new CircuitEvaluator(data.model(), data.graph(), data.ablation());
     CircuitTotals totals = new CircuitTotals(circuits.size(), RESAMPLED);
-    int rows = (int) Math.min(data.files().rows(), Integer.MAX_VALUE);
-    data.files()
-        .read(
-            pair -> {
-              progress.at((int) totals.count(), rows);
-              totals.add(totals.count(), evaluator.evaluate(pair, circuits));
-            },
-            leftOut::add);
-    leftOut.requirePairs(totals.count(), data.files().files());
+    read(
+        data,
+        leftOut,
+        progress,
+        pair -> totals.add(totals.count(), evaluator.evaluate(pair, circuits)));
     return totals;
   }
 }

@@ -9,19 +9,23 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.cli.DatasetCircuitCommand.Tested;
 import dev.tributary.attribution.cli.DatasetCircuitCommand.Truth;
 import dev.tributary.attribution.cli.DatasetEvaluateCommand.Curve;
+import dev.tributary.attribution.cli.DatasetNodesCommand.ScoredNodes;
 import dev.tributary.attribution.dataset.CircuitTotals;
 import dev.tributary.attribution.dataset.CircuitTotals.Interval;
 import dev.tributary.attribution.dataset.ComponentCircuit;
+import dev.tributary.attribution.dataset.ComponentGraph;
 import dev.tributary.attribution.dataset.EdgeTotals;
 import dev.tributary.attribution.dataset.ExactSample;
 import dev.tributary.attribution.dataset.ExactSample.Compared;
 import dev.tributary.attribution.dataset.FaithfulnessCurve;
+import dev.tributary.attribution.dataset.NodeScores.Node;
 import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.core.TopK;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.stream.IntStream;
 
 /** What a data set says, as text for a terminal of 80 columns or as a table. */
@@ -56,66 +60,133 @@ final class DatasetReport {
             String.format(Locale.ROOT, "%,d edges", totals.edges()),
             "of " + scored.model(),
             String.format(Locale.ROOT, "over %,d pairs of prompts", totals.count())));
-    wrapped(
-        List.of(
-            "Metric: " + scored.measure().replace('_', ' ') + ",",
-            number(totals.clean()) + " of clean prompts,",
-            number(totals.corrupted()) + " of corrupted ones"));
+    metric(scored.measure(), totals);
     wrapped(
         List.of(
             "Scores: " + scored.method() + ",",
             "the metric without an edge (" + scored.ablation() + ")",
             "less that with it"));
+    List<String> names =
+        scored.graph().edges().stream().map(ComponentGraph.Edge::toString).toList();
+    ranked("edge", names, totals, totals.means(), top);
+    trust("edges", names, scored.sample());
+  }
+
+  /** Nodes: those of largest mean magnitude, and how good that is. */
+  static String of(ScoredNodes scored, int top) {
+    DatasetReport report = new DatasetReport();
+    report.nodes(scored, top);
+    return report.text.toString();
+  }
+
+  private void nodes(ScoredNodes scored, int top) {
+    EdgeTotals totals = scored.totals();
+    wrapped(
+        List.of(
+            String.format(Locale.ROOT, "%,d nodes", totals.edges()),
+            "of " + scored.called(),
+            String.format(Locale.ROOT, "over %,d pairs of prompts", totals.count())));
+    metric(scored.measure(), totals);
+    wrapped(
+        List.of(
+            "Scores: " + scored.method() + ",",
+            "the metric with a node as in the corrupted prompt",
+            "less that without, added up over tokens"));
+    List<String> names = scored.nodes().stream().map(Node::toString).toList();
+    ranked("node", names, totals, totals.meanMagnitudes(), top);
+    trust("nodes", names, scored.sample());
+  }
+
+  private void metric(String measure, EdgeTotals totals) {
+    wrapped(
+        List.of(
+            "Metric: " + measure.replace('_', ' ') + ",",
+            number(totals.clean()) + " of clean prompts,",
+            number(totals.corrupted()) + " of corrupted ones"));
+  }
+
+  /** What is largest, whatever its sign. */
+  private void ranked(String what, List<String> names, EdgeTotals totals, double[] by, int top) {
     line("");
-    double[] means = totals.means();
-    double[] magnitudes = new double[means.length];
-    for (int i = 0; i < means.length; i++) {
-      magnitudes[i] = Math.abs(means[i]);
-    }
     Table table = new Table(1);
-    table.row("edge", "score", "error", "magnitude");
-    for (int edge : TopK.indices(magnitudes, top)) {
+    table.row(what, "score", "error", "magnitude");
+    for (int i : TopK.indices(Arrays.stream(by).map(Math::abs).toArray(), top)) {
       table.row(
-          scored.graph().edges().get(edge).toString(),
-          number(means[edge]),
-          Double.isNaN(totals.standardError(edge)) ? "" : number(totals.standardError(edge)),
-          number(totals.meanMagnitude(edge)));
+          names.get(i),
+          number(totals.mean(i)),
+          Double.isNaN(totals.standardError(i)) ? "" : number(totals.standardError(i)),
+          number(totals.meanMagnitude(i)));
     }
     table.lines().forEach(this::line);
+  }
+
+  /** How good scores are. */
+  private void trust(String what, List<String> names, Optional<ExactSample> sample) {
     line("");
     List<String> pieces = new ArrayList<>();
     pieces.add("error: standard error of the mean over pairs;");
     pieces.add("magnitude: mean over pairs of what a score is without its sign.");
-    scored
-        .sample()
-        .ifPresent(
-            sample -> {
-              pieces.add("Exact patching of " + sample.edges().size() + " edges drawn at random");
-              pieces.add("over " + sample.count() + " pairs:");
-              pieces.add("rank correlation " + correlation(sample.rankCorrelation()) + ".");
-            });
+    sample.ifPresent(
+        own -> {
+          pieces.add("Exact patching of " + own.edges().size() + " " + what + " drawn at random");
+          pieces.add("over " + own.count() + " pairs:");
+          pieces.add("rank correlation " + correlation(own.rankCorrelation()) + ".");
+        });
     wrapped(pieces);
-    scored.sample().ifPresent(sample -> misjudged(scored, sample));
+    sample
+        .map(ExactSample::worstFirst)
+        .filter(worst -> !worst.isEmpty())
+        .ifPresent(worst -> misjudged(what, names, worst));
   }
 
-  /** Where scores are most wrong. */
-  private void misjudged(ScoredPairs scored, ExactSample sample) {
-    List<Compared> worst = sample.worstFirst();
-    if (worst.isEmpty()) {
-      return;
-    }
+  private void misjudged(String what, List<String> names, List<Compared> worst) {
     line("");
-    line("Of these edges, where the score is farthest from what really happens");
+    line("Of these " + what + ", where the score is farthest from what really happens");
     Table table = new Table(1);
-    table.row("edge", "score", "really", "score / really");
+    table.row("", "score", "really", "score / really");
     for (Compared one : worst.subList(0, Math.min(MISJUDGED, worst.size()))) {
       table.row(
-          scored.graph().edges().get(one.edge()).toString(),
+          names.get(one.edge()),
           number(one.estimate()),
           number(one.exact()),
           Double.isFinite(one.ratio()) ? number(one.ratio()) : "");
     }
     table.lines().forEach(this::line);
+  }
+
+  static String json(ScoredNodes scored) {
+    EdgeTotals totals = scored.totals();
+    ObjectNode json =
+        JsonReport.object()
+            .put("format", "tributary node scores")
+            .put("model", scored.called())
+            .put("method", scored.method())
+            .put("metric", scored.measure())
+            .put("pairs", totals.count())
+            .put("clean", totals.clean())
+            .put("corrupted", totals.corrupted());
+    scored
+        .sample()
+        .ifPresent(
+            sample -> {
+              ObjectNode exact = json.putObject("exactSample").put("pairs", sample.count());
+              put(exact, "rankCorrelation", sample.rankCorrelation());
+              ArrayNode nodes = exact.putArray("nodes");
+              for (Compared one : sample.worstFirst()) {
+                ObjectNode node = nodes.addObject();
+                node.put("node", scored.nodes().get(one.edge()).toString());
+                node.put("exact", one.exact()).put("estimate", one.estimate());
+                put(node, "ratio", one.ratio());
+              }
+            });
+    ArrayNode nodes = json.putArray("nodes");
+    for (int i = 0; i < totals.edges(); i++) {
+      ObjectNode node = nodes.addObject().put("node", scored.nodes().get(i).toString());
+      node.put("score", totals.mean(i));
+      put(node, "standardError", totals.standardError(i));
+      node.put("magnitude", totals.meanMagnitude(i));
+    }
+    return JsonReport.text(json);
   }
 
   private static String correlation(double value) {
@@ -277,7 +348,7 @@ final class DatasetReport {
 
   /** A number, or nothing where there is none. */
   private static void put(ObjectNode json, String name, double number) {
-    json.set(name, Double.isNaN(number) ? NullNode.getInstance() : DoubleNode.valueOf(number));
+    json.set(name, !Double.isFinite(number) ? NullNode.getInstance() : DoubleNode.valueOf(number));
   }
 
   private static ObjectNode begun(

@@ -6,8 +6,8 @@ import java.util.Arrays;
 import java.util.stream.Stream;
 
 /**
- * Sums over pairs of what each edge scores. Totals of parts of a data set can be added, and take
- * the same memory however many pairs there are.
+ * Sums over pairs of what each edge, or node, scores. Totals of parts of a data set can be added,
+ * and take the same memory however many pairs there are.
  */
 public final class EdgeTotals {
   private final double[] sums;

@@ -10,8 +10,8 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
- * How good estimates are: sums over pairs of what some edges score by a method and of what really
- * happens without each. Sums of parts of a data set can be added.
+ * How good estimates are: sums over pairs of what some edges, or nodes, score by a method and of
+ * what really happens without each. Sums of parts of a data set can be added.
  */
 public final class ExactSample {
   private final List<Integer> edges;
@@ -33,15 +33,15 @@ public final class ExactSample {
   /**
    * {@return some edges, drawn without favour, in order}
    *
-   * @param graph whose edges
+   * @param edges how many there are
    * @param count how many; all if there are no more
    * @param seed of the draw
    */
-  public static List<Integer> draw(ComponentGraph graph, int count, long seed) {
+  public static List<Integer> draw(int edges, int count, long seed) {
     return new Random(seed)
-        .ints(0, graph.edges().size())
+        .ints(0, edges)
         .distinct()
-        .limit(Math.min(count, graph.edges().size()))
+        .limit(Math.min(count, edges))
         .sorted()
         .boxed()
         .toList();

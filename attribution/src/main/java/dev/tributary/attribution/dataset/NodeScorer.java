@@ -18,7 +18,9 @@ import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.WriteIntervention;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Function;
+import java.util.function.Predicate;
 
 /**
  * Scores of all nodes of a model over pairs of prompts: estimates of the metric of a run in which a
@@ -52,19 +54,71 @@ public record NodeScorer(Transformer model, NodeMethod method) {
    *     exist
    */
   public NodeScores score(Pair pair) {
+    return of(pair, this::scores);
+  }
+
+  /**
+   * {@return the sums over tokens of the scores of one pair, in the order of {@link
+   * NodeScores#nodes}}
+   *
+   * @param pair of prompts
+   * @throws IllegalArgumentException as {@link #score}
+   */
+  public PairScores sums(Pair pair) {
+    return of(
+        pair,
+        runs -> {
+          NodeScores scores = scores(runs);
+          return new PairScores(
+              PairRuns.value(runs.metric, runs.clean),
+              PairRuns.value(runs.metric, runs.corrupted),
+              NodeScores.nodes(model).stream().mapToDouble(scores::sum).toArray());
+        });
+  }
+
+  /**
+   * {@return what really happens in a pair with some nodes, whatever the method: the sums over
+   * tokens that {@link NodeMethod#EXACT} has, of magnitudes where the method has those}
+   *
+   * @param pair of prompts
+   * @param nodes their numbers in {@link NodeScores#nodes}
+   * @throws IllegalArgumentException as {@link #score}, or if there is no such node
+   */
+  public List<Double> exact(Pair pair, List<Integer> nodes) {
+    List<NodeScores.Node> all = NodeScores.nodes(model);
+    for (int node : nodes) {
+      requireArgument(
+          node >= 0 && node < all.size(), "node %d of a model that has %d", node, all.size());
+    }
+    List<NodeScores.Node> chosen = nodes.stream().map(all::get).toList();
+    return of(
+        pair,
+        runs -> {
+          NodeScores scores = exact(runs, Set.copyOf(chosen)::contains);
+          if (method.dropsLayers()) {
+            scores.combine(scores, (own, same) -> Math.abs(own));
+          }
+          return chosen.stream().map(scores::sum).toList();
+        });
+  }
+
+  private <T> T of(Pair pair, Function<Runs, T> made) {
     try (Scope scope = Scope.open()) {
       Run clean = model.run(NodeGradients.sites(), Pair.ids(pair.clean()));
       Run corrupted = model.values(NodeGradients.sites(), Pair.ids(pair.corrupted()));
       Function<Run, Variable> metric = pair.metric().against(clean);
-      Runs runs =
+      return made.apply(
           new Runs(
               clean,
               corrupted,
               metric,
               StreamWriter.written(clean, INPUT),
-              StreamWriter.written(corrupted, INPUT));
-      return method == NodeMethod.EXACT ? exact(runs) : estimated(runs);
+              StreamWriter.written(corrupted, INPUT)));
     }
+  }
+
+  private NodeScores scores(Runs runs) {
+    return method == NodeMethod.EXACT ? exact(runs, any -> true) : estimated(runs);
   }
 
   /**
@@ -189,7 +243,8 @@ public record NodeScorer(Transformer model, NodeMethod method) {
 
   // ---- exact -------------------------------------------------------------------------------
 
-  private NodeScores exact(Runs runs) {
+  /** Zeros of nodes that are not wanted. */
+  private NodeScores exact(Runs runs, Predicate<NodeScores.Node> wanted) {
     NodeScores scores = new NodeScores(model, runs.clean.length());
     int source = 1;
     for (int layer = 0; layer < model.layers(); layer++) {
@@ -204,6 +259,9 @@ public record NodeScorer(Transformer model, NodeMethod method) {
                 case KEY -> Kind.KEY;
                 default -> Kind.VALUE;
               };
+          if (!wanted.test(new NodeScores.Node(kind, layer, head))) {
+            continue;
+          }
           StreamReader reader = new StreamReader.Head(layer, head, path);
           Tensor nothing = Tensor.zeros(moved.dtype(), moved.shape());
           exact(
@@ -212,10 +270,16 @@ public record NodeScorer(Transformer model, NodeMethod method) {
               runs,
               token -> ReadIntervention.add(reader, withRow(nothing, moved, token)));
         }
-        exactWrite(
-            scores.at(Kind.HEAD, layer), head, runs, new StreamWriter.Head(layer, head), source++);
+        if (wanted.test(new NodeScores.Node(Kind.HEAD, layer, head))) {
+          exactWrite(
+              scores.at(Kind.HEAD, layer), head, runs, new StreamWriter.Head(layer, head), source);
+        }
+        source++;
       }
-      exactWrite(scores.at(Kind.MLP, layer), 0, runs, new StreamWriter.OfMlp(layer), source++);
+      if (wanted.test(new NodeScores.Node(Kind.MLP, layer, 0))) {
+        exactWrite(scores.at(Kind.MLP, layer), 0, runs, new StreamWriter.OfMlp(layer), source);
+      }
+      source++;
     }
     return scores;
   }

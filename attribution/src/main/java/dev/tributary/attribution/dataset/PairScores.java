@@ -2,7 +2,10 @@ package dev.tributary.attribution.dataset;
 
 import java.util.Arrays;
 
-/** Scores of all edges of one pair, in the order of {@link ComponentGraph#edges}. */
+/**
+ * Scores of all edges of one pair, in the order of {@link ComponentGraph#edges}, or of all nodes in
+ * that of {@link NodeScores#nodes}.
+ */
 public final class PairScores {
   private final double clean;
   private final double corrupted;

@@ -21,7 +21,8 @@
  *
  * <p>Single tokens: a {@link dev.tributary.attribution.dataset.NodeScorer} scores queries, keys,
  * values and writes of a pair by a {@link dev.tributary.attribution.dataset.NodeMethod}; {@link
- * dev.tributary.attribution.dataset.NodeScores} hold them.
+ * dev.tributary.attribution.dataset.NodeScores} hold them; sums over tokens have totals as edges
+ * do.
  *
  * <p>How: {@code PairRuns} are the two plain runs of a pair or of several at once, {@code
  * ReaderGradients} the gradients at the copies of the residual stream that readers have, {@code

@@ -124,15 +124,16 @@
   // Where everything is
 
   function place() {
-    const room = byId("scroller").getBoundingClientRect();
-    const width = Math.max(room.width, MARGIN.left + (heads + 1) * (BOX.width + 8) + 80 + MARGIN.right);
-    const each = Math.max(72, (room.height - 52) / (layers + 0.9));
+    const scroller = byId("scroller");
+    const graph = byId("graph");
+    const each = Math.max(72, (scroller.offsetHeight - 52) / (layers + 0.9));
     const height = Math.ceil(each * (layers + 0.9) + 50);
+    graph.setAttribute("width", 0);
+    graph.setAttribute("height", height);
+    const width = Math.max(scroller.clientWidth, MARGIN.left + (heads + 1) * (BOX.width + 8) + 80 + MARGIN.right);
     const right = width - MARGIN.right - 34;
     const step = (right - MARGIN.left) / Math.max(1, heads + 0.6);
-    const graph = byId("graph");
     graph.setAttribute("width", width);
-    graph.setAttribute("height", height);
     const bottom = height - 22;
     const rowOf = (layer) => bottom - each * (layer + 0.8);
     for (const node of nodes.values()) {

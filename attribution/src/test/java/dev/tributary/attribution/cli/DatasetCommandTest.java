@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.dataset.AblationValues;
 import dev.tributary.attribution.dataset.CircuitEvaluator;
 import dev.tributary.attribution.dataset.CircuitTotals;
@@ -16,6 +17,9 @@ import dev.tributary.attribution.dataset.EdgeMethod;
 import dev.tributary.attribution.dataset.EdgeScorer;
 import dev.tributary.attribution.dataset.EdgeTotals;
 import dev.tributary.attribution.dataset.Importance;
+import dev.tributary.attribution.dataset.NodeMethod;
+import dev.tributary.attribution.dataset.NodeScorer;
+import dev.tributary.attribution.dataset.NodeScores;
 import dev.tributary.attribution.dataset.Pair;
 import dev.tributary.attribution.dataset.PairReader;
 import dev.tributary.attribution.dataset.PairReader.Columns;
@@ -23,6 +27,7 @@ import dev.tributary.attribution.dataset.PromptTemplate;
 import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.transformer.Oracles;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Transformer;
@@ -42,7 +47,10 @@ import java.util.stream.DoubleStream;
 import java.util.stream.Stream;
 import java.util.zip.GZIPInputStream;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.DynamicNode;
+import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
 
 /** What {@code dataset} and the commands after it print, of the shipped model. */
@@ -65,6 +73,13 @@ class DatasetCommandTest {
             out.toString(),
             err.toString());
       }
+    }
+
+    static Output of(String command, List<String> data, String... args) {
+      return of(
+          Stream.of(Stream.of(command), data.stream(), Stream.of(args))
+              .flatMap(own -> own)
+              .toArray(String[]::new));
     }
 
     JsonNode json() throws IOException {
@@ -217,6 +232,140 @@ class DatasetCommandTest {
       last = Math.abs(really - score);
       assertEquals(
           score / really, Double.parseDouble(cells.get(3)), 2e-3 * Math.abs(score / really));
+    }
+  }
+
+  @Test
+  void nodes_areThoseOfTheLibrary() throws IOException {
+    JsonNode json =
+        Output.of(
+                "nodes",
+                file.toString(),
+                "--dtype",
+                "double",
+                "--method",
+                "atp-star",
+                "--sample",
+                "4",
+                "--json")
+            .json();
+    try (Scope scope = Scope.open()) {
+      Library library = Library.of();
+      NodeScorer scorer = new NodeScorer(library.model, NodeMethod.ATP_STAR);
+      List<String> names =
+          NodeScores.nodes(library.model).stream().map(NodeScores.Node::toString).toList();
+      EdgeTotals totals = new EdgeTotals(names.size());
+      library.pairs.forEach(pair -> totals.add(scorer.sums(pair)));
+      assertEquals(PAIRS, json.get("pairs").asInt());
+      assertEquals(totals.clean(), json.get("clean").asDouble(), 1e-12);
+      for (int i = 0; i < names.size(); i++) {
+        JsonNode node = json.get("nodes").get(i);
+        assertEquals(names.get(i), node.get("node").asText());
+        assertEquals(totals.mean(i), node.get("score").asDouble(), 1e-12);
+        assertEquals(totals.standardError(i), node.get("standardError").asDouble(), 1e-12);
+      }
+      assertEquals(4, json.get("exactSample").get("nodes").size());
+      for (JsonNode node : json.get("exactSample").get("nodes")) {
+        int number = names.indexOf(node.get("node").asText());
+        double exact = 0;
+        for (Pair pair : library.pairs) {
+          exact += scorer.exact(pair, List.of(number)).get(0) / PAIRS;
+        }
+        assertEquals(exact, node.get("exact").asDouble(), 1e-12);
+        assertEquals(totals.mean(number), node.get("estimate").asDouble(), 1e-12);
+      }
+    }
+    Output text =
+        Output.of("nodes", file.toString(), "--method", "atp", "--sample", "3", "--top", "2");
+    assertTrue(text.out.contains("Exact patching of 3 nodes"), text.out);
+  }
+
+  /** Compiled programs of the oracle, whose edges are known; the last token stands for all. */
+  @TestFactory
+  Stream<? extends DynamicNode> compiledPrograms_truth_isFoundByExactPatching() throws IOException {
+    return Oracles.tests(
+        "reference-datasets",
+        cases ->
+            Stream.of("tracr-reverse", "tracr-sort")
+                .flatMap(
+                    name ->
+                        Stream.of("zero", "patching")
+                            .map(
+                                ablation ->
+                                    DynamicTest.dynamicTest(
+                                        name + " " + ablation,
+                                        () -> assertFound(cases.resolve(name), ablation)))));
+  }
+
+  private static void assertFound(Path oracle, String ablation) throws IOException {
+    Path model = Files.createTempDirectory(folder, "program");
+    for (String name : List.of("config.json", "model.safetensors")) {
+      Files.copy(oracle.resolve(name), model.resolve(name));
+    }
+    JsonNode program = tree(oracle.resolve("case.json"));
+    ObjectNode words = new ObjectMapper().createObjectNode();
+    program.get("tokens").forEach(word -> words.put(word.asText(), words.size()));
+    ObjectNode tokenizer = new ObjectMapper().createObjectNode();
+    tokenizer.putObject("pre_tokenizer").put("type", "WhitespaceSplit");
+    ObjectNode spelled = tokenizer.putObject("model").put("type", "WordLevel");
+    spelled.put("unk_token", "compiler_pad").set("vocab", words);
+    Files.writeString(model.resolve("tokenizer.json"), tokenizer.toString());
+    StringBuilder rows = new StringBuilder();
+    for (JsonNode pair : program.get("pairs")) {
+      JsonNode linear = pair.get("linear");
+      int answer = linear.get(linear.size() - 1).get(1).asInt();
+      ObjectNode row = new ObjectMapper().createObjectNode();
+      row.set("clean", pair.get("clean"));
+      row.set("corrupted", pair.get("corrupted"));
+      row.putArray("answer").add(answer);
+      row.putArray("foil").add((answer + 1) % program.get("outputs").size());
+      rows.append(row).append('\n');
+    }
+    Path pairs = Files.writeString(model.resolve("pairs.jsonl"), rows);
+    JsonNode known =
+        tree(oracle.resolve("expected.json")).get("truth").get("effective_" + ablation);
+    Path truth = Files.writeString(model.resolve("truth.json"), known.toString());
+    String scores = model.resolve("scores.json").toString();
+    List<String> data =
+        List.of(
+            pairs.toString(),
+            "--model",
+            model.toString(),
+            "--dtype",
+            "double",
+            "--positions",
+            "--ablation",
+            ablation);
+    Output.of("score", data, "--method", "exact", "--out", scores, "--json").json();
+    JsonNode found =
+        Output.of(
+                "circuit",
+                data,
+                "--scores",
+                scores,
+                "--threshold",
+                "1e-4",
+                "--truth",
+                truth.toString(),
+                "--json")
+            .json()
+            .get("truth");
+    assertEquals(known.size(), found.get("edgeCount").asInt());
+    for (String measure : List.of("precision", "recall", "aurocByScore", "aurocByMagnitude")) {
+      assertEquals(1, found.get(measure).asDouble(), measure);
+    }
+    if (oracle.endsWith("tracr-reverse") && ablation.equals("zero")) {
+      JsonNode sample =
+          Output.of("score", data, "--method", "eap", "--sample", "77", "--json")
+              .json()
+              .get("exactSample")
+              .get("edges");
+      List<JsonNode> missed = new ArrayList<>();
+      sample.forEach(missed::add);
+      missed.removeIf(edge -> !edge.get("edge").asText().equals("m2->a3.h0<q>"));
+      assertTrue(Math.abs(missed.get(0).get("ratio").asDouble()) < 1e-3, missed.toString());
+      assertEquals(-1, missed.get(0).get("exact").asDouble(), 1e-3); // as at the last of 3 tokens
+      assertTrue(Math.abs(sample.get(0).get("ratio").asDouble()) < 1e-3, sample.toString());
     }
   }
 
@@ -396,6 +545,8 @@ class DatasetCommandTest {
     assertRefused("this is a folder", "score", pairs, "--csv", folder.toString());
     assertRefused(
         "there is no folder", "circuit", pairs, "--scores", pairs, "--top", "3", "--out", nowhere);
+    assertRefused("as in the corrupted prompt", "nodes", pairs, "--ablation", "zero");
+    assertRefused("--sample is -1", "nodes", pairs, "--sample=-1");
     assertRefused("one of the two", "circuit", pairs);
     assertRefused("one of --top", "circuit", pairs, "--scores", pairs);
     assertRefused("--greedy goes with", "circuit", pairs, "--circuit", pairs, "--greedy");

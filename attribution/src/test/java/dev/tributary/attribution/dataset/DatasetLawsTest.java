@@ -404,6 +404,55 @@ class DatasetLawsTest {
   }
 
   @Property(tries = 20)
+  void nodes_sumsAndExactOfSome_areThoseOfAllTokens(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      Pair pair = drawn.pair(0);
+      List<NodeScores.Node> nodes = NodeScores.nodes(model);
+      assertEquals(nodes.size(), nodes.stream().map(NodeScores.Node::toString).distinct().count());
+      NodeScores exact = new NodeScorer(model, NodeMethod.EXACT).score(pair);
+      int some = (int) (drawn.seed % nodes.size());
+      PairScores edges =
+          new EdgeScorer(model, drawn.graph(model), AblationValues.PATCHING, EdgeMethod.EAP)
+              .score(pair);
+      for (NodeMethod method : NodeMethod.values()) {
+        boolean magnitudes = method == NodeMethod.GRAD_DROP || method == NodeMethod.ATP_STAR;
+        if (magnitudes && model.layers() == 1) {
+          continue;
+        }
+        NodeScorer scorer = new NodeScorer(model, method);
+        NodeScores scores = scorer.score(pair);
+        PairScores sums = scorer.sums(pair);
+        assertNear(
+            nodes.stream().mapToDouble(node -> overTokens(scores, node, pair, false)).toArray(),
+            sums.toArray(),
+            1e-12);
+        assertEquals(edges.clean(), sums.clean(), EXACT);
+        assertEquals(edges.corrupted(), sums.corrupted(), EXACT);
+        List<Double> really = scorer.exact(pair, List.of(some, nodes.size() - 1));
+        assertNear(
+            new double[] {
+              overTokens(exact, nodes.get(some), pair, magnitudes),
+              overTokens(exact, nodes.get(nodes.size() - 1), pair, magnitudes)
+            },
+            really.stream().mapToDouble(Double::doubleValue).toArray(),
+            1e-12);
+      }
+    }
+  }
+
+  private static double overTokens(
+      NodeScores scores, NodeScores.Node node, Pair pair, boolean magnitudes) {
+    double[] all = scores.of(node.kind(), node.layer());
+    double sum = 0;
+    for (int token = 0; token < pair.length(); token++) {
+      double one = all[node.head() * pair.length() + token];
+      sum += magnitudes ? Math.abs(one) : one;
+    }
+    return sum;
+  }
+
+  @Property(tries = 20)
   void totals_anySplit_areThoseOfTheWhole(@ForAll("drawn") Drawn drawn) {
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
@@ -511,7 +560,7 @@ class DatasetLawsTest {
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
       ComponentGraph graph = drawn.graph(model);
-      List<Integer> edges = ExactSample.draw(graph, 5, drawn.seed);
+      List<Integer> edges = ExactSample.draw(graph.edges().size(), 5, drawn.seed);
       assertEquals(Math.min(5, graph.edges().size()), edges.stream().distinct().count());
       EdgeScorer scorer = new EdgeScorer(model, graph, AblationValues.ZERO, EdgeMethod.EXACT);
       ExactSample whole = new ExactSample(edges);

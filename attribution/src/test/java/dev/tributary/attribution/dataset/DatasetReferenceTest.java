@@ -290,7 +290,8 @@ class DatasetReferenceTest {
     assertEquals(largest, Math.abs(exact[missed]), 1e-5); // as all on its path
     EdgeScorer scorer =
         new EdgeScorer(expected.model(), graph, AblationValues.ZERO, EdgeMethod.EAP);
-    ExactSample sample = new ExactSample(ExactSample.draw(graph, graph.edges().size(), 1));
+    ExactSample sample =
+        new ExactSample(ExactSample.draw(graph.edges().size(), graph.edges().size(), 1));
     pairs.forEach(pair -> sample.add(scorer.score(pair), scorer.exact(pair, sample.edges())));
     List<ExactSample.Compared> worst = sample.worstFirst().subList(0, 6); // the whole path
     assertTrue(worst.stream().anyMatch(own -> own.edge() == missed));

@@ -20,6 +20,7 @@ import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.attribution.dataset.WriteMeans;
 import dev.tributary.attribution.dataset.spark.Outcome.FailedTask;
 import dev.tributary.attribution.dataset.spark.SparkTotals.ForModel;
+import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.file.AtomicFile;
 import java.io.IOException;
@@ -137,14 +138,16 @@ public final class ScoreEdges implements Callable<Integer> {
     ForModel<AblationValues> missing = missing(rows, model, failed);
     MethodName method = scoring.method();
     int steps = scoring.steps();
+    Site input = options.input();
     ForModel<EdgeScorer> scorer =
-        at -> new EdgeScorer(at, DatasetOptions.graph(at), missing.of(at), method.with(steps));
+        at ->
+            new EdgeScorer(at, DatasetOptions.graph(at, input), missing.of(at), method.with(steps));
     Outcome<EdgeTotals> scored = SparkTotals.edges(rows, model, scorer);
     failed.addAll(scored.failedTasks());
     LeftOut leftOut = new LeftOut();
     scored.badRows().forEach(leftOut::add);
     leftOut.requirePairs(scored.totals().count(), options.files());
-    ComponentGraph graph = DatasetOptions.graph(own);
+    ComponentGraph graph = DatasetOptions.graph(own, input);
     Optional<ExactSample> sample = scoring.noSample(graph);
     if (sample.isPresent()) {
       Outcome<ExactSample> compared =
@@ -209,9 +212,10 @@ public final class ScoreEdges implements Callable<Integer> {
       return at -> name.values(Optional.empty());
     }
     int tokens = PairRows.tokens(rows);
-    ForModel<WriteMeans> none =
-        at -> name.noMeans(at, DatasetOptions.graph(at), tokens).orElseThrow();
-    Outcome<WriteMeans> means = SparkTotals.means(rows, model, DatasetOptions::graph, none);
+    Site input = options.input();
+    ForModel<ComponentGraph> graph = at -> DatasetOptions.graph(at, input);
+    ForModel<WriteMeans> none = at -> name.noMeans(at, graph.of(at), tokens).orElseThrow();
+    Outcome<WriteMeans> means = SparkTotals.means(rows, model, graph, none);
     failed.addAll(means.failedTasks());
     double[] numbers = means.totals().toArray();
     return at -> {

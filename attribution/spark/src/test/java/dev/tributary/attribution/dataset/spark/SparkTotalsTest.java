@@ -136,7 +136,7 @@ class SparkTotalsTest {
 
   @Test
   void sample_isThatOfOneMachine() {
-    List<Integer> edges = ExactSample.draw(SparkPairs.graph(MODEL.get()), 5, 1);
+    List<Integer> edges = ExactSample.draw(SparkPairs.graph(MODEL.get()).edges().size(), 5, 1);
     Outcome<ExactSample> outcome =
         SparkTotals.sample(PairRows.first(rows(3), 4), MODEL, SparkPairs::scorer, edges);
     ExactSample expected = new ExactSample(edges);

@@ -1,0 +1,138 @@
+package dev.tributary.attribution.cli;
+
+import static dev.tributary.core.Checks.requireArgument;
+
+import dev.tributary.attribution.cli.DatasetOptions.Data;
+import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
+import dev.tributary.attribution.cli.TerminalProgress.Phase;
+import dev.tributary.attribution.dataset.EdgeTotals;
+import dev.tributary.attribution.dataset.ExactSample;
+import dev.tributary.attribution.dataset.NodeMethod;
+import dev.tributary.attribution.dataset.NodeScorer;
+import dev.tributary.attribution.dataset.NodeScores;
+import dev.tributary.attribution.dataset.NodeScores.Node;
+import dev.tributary.attribution.dataset.Pair;
+import dev.tributary.core.Scope;
+import dev.tributary.transformer.Progress;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** Scores the nodes of a model over pairs of prompts. */
+@Command(
+    name = "nodes",
+    header = "Scores queries, keys, values and what heads and MLPs write, over pairs of prompts.",
+    sortOptions = false,
+    sortSynopsis = false,
+    footer = {
+      "",
+      "A score estimates what the metric is with a node as in the corrupted prompt, less what it",
+      "is in the clean one, one token at a time, added up over the tokens. grad-drop and atp-star",
+      "have magnitudes.",
+      "",
+      "Example:",
+      "  dataset nodes pairs.jsonl --method atp-star"
+    })
+final class DatasetNodesCommand implements Callable<Integer> {
+  private final PrintWriter out;
+  private final PrintWriter err;
+
+  @Mixin private final DatasetOptions options = new DatasetOptions();
+
+  @Option(
+      names = "--method",
+      paramLabel = "METHOD",
+      converter = MethodConverter.class,
+      description =
+          "atp (attribution patching), atp-qk-fix (queries and keys by how far patterns really move),"
+              + " grad-drop, atp-star (both), or exact (a run for each node and token). Default:"
+              + " atp-star.")
+  private NodeMethod method = NodeMethod.ATP_STAR;
+
+  @Option(
+      names = "--sample",
+      paramLabel = "N",
+      description =
+          "Patch so many nodes, drawn at random, over the first "
+              + ScoringOptions.SAMPLE_PAIRS
+              + " pairs, to say how good the scores are; 0 for none. Default: ${DEFAULT-VALUE}.")
+  private int sample = 50;
+
+  @Option(
+      names = "--top",
+      paramLabel = "N",
+      description = "How many nodes to print. Default: ${DEFAULT-VALUE}.")
+  private int top = 20;
+
+  @Option(names = "--json", description = "Print one JSON object.")
+  private boolean json;
+
+  DatasetNodesCommand(PrintWriter out, PrintWriter err) {
+    this.out = out;
+    this.err = err;
+  }
+
+  static final class MethodConverter extends HyphenConverter<NodeMethod> {
+    MethodConverter() {
+      super(NodeMethod.class);
+    }
+  }
+
+  /**
+   * What nodes score over a data set.
+   *
+   * @param sample how good that is, unless it is exact
+   */
+  record ScoredNodes(
+      String called,
+      String method,
+      String measure,
+      List<Node> nodes,
+      EdgeTotals totals,
+      Optional<ExactSample> sample) {}
+
+  @Override
+  public Integer call() throws IOException {
+    options.requirePatching("nodes are as in the corrupted prompt");
+    requireArgument(sample >= 0, "--sample is %d, it must be 0 or more", sample);
+    requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
+    ScoredNodes scored;
+    LeftOut leftOut = new LeftOut();
+    try (TerminalProgress progress = TerminalProgress.start();
+        Scope scope = Scope.open()) {
+      Data data = options.open(progress);
+      NodeScorer scorer = new NodeScorer(data.model(), method);
+      List<Node> nodes = NodeScores.nodes(data.model());
+      EdgeTotals totals = new EdgeTotals(nodes.size());
+      DatasetOptions.read(
+          data, leftOut, progress.within(Phase.PAIRS), pair -> totals.add(scorer.sums(pair)));
+      Optional<ExactSample> compared =
+          sample == 0 || method == NodeMethod.EXACT
+              ? Optional.empty()
+              : Optional.of(compared(data, scorer, nodes.size(), progress.within(Phase.PAIRS)));
+      scored =
+          new ScoredNodes(
+              data.called(), HyphenConverter.name(method), data.measure(), nodes, totals, compared);
+    }
+    out.print(json ? DatasetReport.json(scored) : DatasetReport.of(scored, top));
+    leftOut.lines().forEach(err::println);
+    return ExitCode.OK;
+  }
+
+  private ExactSample compared(Data data, NodeScorer scorer, int nodes, Progress progress)
+      throws IOException {
+    ExactSample compared = new ExactSample(ExactSample.draw(nodes, sample, ScoringOptions.SEED));
+    List<Pair> pairs = DatasetOptions.first(data.files(), ScoringOptions.SAMPLE_PAIRS);
+    for (Pair pair : pairs) {
+      progress.at((int) compared.count(), pairs.size());
+      compared.add(scorer.sums(pair), scorer.exact(pair, compared.edges()));
+    }
+    return compared;
+  }
+}
