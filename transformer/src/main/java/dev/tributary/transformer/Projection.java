@@ -198,7 +198,7 @@ public final class Projection {
   }
 
   /**
-   * {@return vectors s, [head, 1, dHead], of which a cotangent z of {@link #pulled} in one head
+   * {@return vectors s, [head, 1, dHead], of which a cotangent z of {@link Pulls#of} in one head
    * takes ⟨z, s⟩ s / (head · dHead) from all heads, where one norm is of all of them}
    *
    * @param x what is projected, [1, dModel]
