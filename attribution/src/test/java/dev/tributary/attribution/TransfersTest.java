@@ -172,8 +172,7 @@ class TransfersTest {
     few.forEach(
         (question, count) -> {
           long then = many.getOrDefault(question, Long.MAX_VALUE);
-          assertTrue(
-              then <= count + more, question + ": " + count + " transfers, then " + then);
+          assertTrue(then <= count + more, question + ": " + count + " transfers, then " + then);
         });
   }
 }
