@@ -10,9 +10,11 @@ import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Projection;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * Directions of one of the three inputs of the heads of a layer: cotangents at the input as it
@@ -30,10 +32,10 @@ import java.util.stream.IntStream;
  * </ul>
  */
 abstract class HeadDirections implements SearchTargets {
-  private final EdgeAttribution edges;
-  private final Run run;
+  final EdgeAttribution edges;
+  final Run run;
   private final InputPath path;
-  private final int layer;
+  final int layer;
   private final NodeFilter wanted;
   private final Attention attention;
   private final Projection projection;
@@ -120,6 +122,11 @@ abstract class HeadDirections implements SearchTargets {
   /** Recorded of every head, from one token to before another. */
   Tensor recorded(Site site, int from, int to) {
     return run.value(site, layer).slice(1, from, to);
+  }
+
+  /** What queries from a token on have of it as a key, of [head, query, key]: [head, query, 1]. */
+  Tensor onToken(Tensor byKey, int token) {
+    return byKey.slice(2, token, token + 1).slice(1, token, tokens());
   }
 
   /** The key that each head sees of every token before one. */
@@ -261,14 +268,26 @@ abstract class HeadDirections implements SearchTargets {
 
     private final Tensor second;
 
+    /** As large as what is looked for the largest in. */
+    private static final int TEMPORARIES = 8;
+
     OfKeys(EdgeAttribution edges, int layer, NodeFilter wanted) {
       super(InputPath.KEY, edges, layer, wanted);
-      try (Scope scope = Scope.open()) {
-        Tensor magnitudes = Norms.magnitudes(weighted(0, tokens()));
-        Tensor first = magnitudes.topKMask(1);
-        Tensor others = magnitudes.minus(magnitudes.times(first));
-        this.largest = scope.keep(magnitudes.times(first).sum(-1));
-        this.second = scope.keep(others.times(others.topKMask(1)).sum(-1));
+      List<Tensor> largest = new ArrayList<>();
+      List<Tensor> second = new ArrayList<>();
+      int step = Math.max(1, Scope.tile() / (heads() * tokens()) / TEMPORARIES);
+      try (Scope all = Scope.open()) {
+        for (int from = 0; from < tokens(); from += step) {
+          try (Scope scope = Scope.open()) {
+            Tensor magnitudes = Norms.magnitudes(weighted(from, Math.min(tokens(), from + step)));
+            Tensor first = magnitudes.topKMask(1);
+            Tensor others = magnitudes.minus(magnitudes.times(first));
+            largest.add(scope.keep(magnitudes.times(first).sum(-1)));
+            second.add(scope.keep(others.times(others.topKMask(1)).sum(-1)));
+          }
+        }
+        this.largest = all.keep(Tensor.concat(1, largest));
+        this.second = all.keep(Tensor.concat(1, second));
       }
     }
 
@@ -283,16 +302,12 @@ abstract class HeadDirections implements SearchTargets {
           * IntStream.range(token, tokens()).filter(this::wants).mapToLong(q -> q + 1L).sum();
     }
 
-    /** Of a head by query from a token on, [head, query, 1]. */
-    private Tensor at(Tensor byKey, int token) {
-      return byKey.slice(2, token, token + 1);
-    }
-
     /** The largest factor over the keys of each query from a token on, [head, query, 1]. */
     private Tensor most(int token) {
       int end = tokens();
-      Tensor pattern = at(recorded(Site.PATTERN, token, end), token);
-      Tensor own = Norms.magnitudes(at(weighted(token, end), token));
+      Tensor pattern = onToken(run.value(Site.PATTERN, layer), token);
+      Tensor held = onToken(edges.heldGradient(Site.PATTERN, layer), token);
+      Tensor own = Norms.magnitudes(pattern.times(held));
       Tensor first = largest.slice(1, token, end);
       Tensor less = first.minus(own).positive(); // 0 where the token itself is the largest
       Tensor other =
@@ -314,16 +329,13 @@ abstract class HeadDirections implements SearchTargets {
       int queries = perHead(token);
       double[][] factors = new double[places.length][];
       try (Scope scope = Scope.open()) {
-        int rows = heads() * queries;
+        Tensor pattern = onToken(run.value(Site.PATTERN, layer), token);
         Tensor all =
             Tensor.concat(
-                    -1,
-                    List.of(
-                        weighted(token, tokens()),
-                        at(recorded(Site.PATTERN, token, tokens()), token),
-                        most(token)))
-                .reshape(rows, tokens() + 2)
-                .gather(0, places);
+                1,
+                Stream.of(weighted(token, tokens()), pattern, most(token))
+                    .map(x -> x.reshape(heads() * queries, x.shape().size(-1)).gather(0, places))
+                    .toList());
         double[] numbers = all.toDoubles();
         for (int i = 0; i < places.length; i++) {
           int first = i * (tokens() + 2);
@@ -364,8 +376,7 @@ abstract class HeadDirections implements SearchTargets {
 
     @Override
     Tensor cotangents(int token) {
-      int end = tokens();
-      Tensor pattern = recorded(Site.PATTERN, token, end).slice(2, token, token + 1);
+      Tensor pattern = onToken(run.value(Site.PATTERN, layer), token);
       return gradient(token).times(pattern.times(wantedFrom(token)));
     }
 
@@ -398,9 +409,7 @@ abstract class HeadDirections implements SearchTargets {
 
     /** Probabilities by query from a token on, [head, 1, query]. */
     private Tensor probabilities(int token) {
-      return recorded(Site.PATTERN, token, tokens())
-          .slice(2, token, token + 1)
-          .reshape(heads(), 1, tokens() - token);
+      return onToken(run.value(Site.PATTERN, layer), token).reshape(heads(), 1, tokens() - token);
     }
 
     @Override

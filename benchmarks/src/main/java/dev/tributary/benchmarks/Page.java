@@ -65,6 +65,7 @@ final class Page {
     replacement();
     matmul();
     kernels();
+    gpu();
     Files.writeString(output.resolve("README.md"), text.toString().stripTrailing() + "\n");
   }
 
@@ -533,6 +534,18 @@ final class Page {
     Chart chart = new Chart("Row kernels, as many times as fast as ND4J", "ND4J / Tributary");
     chart.add("ND4J / Tributary", names, ratios);
     chart.write("kernels");
+  }
+
+  /** Of machines without Java: see {@link CudaTimes}. */
+  private void gpu() {
+    text.append(
+        """
+
+        ## On a GPU
+
+        `cuda-check.sh` measures there, beside PyTorch on the same card: [docs/cuda.md](../docs/cuda.md) has what it said of
+        an NVIDIA H200.
+        """);
   }
 
   // ---- text --------------------------------------------------------------------------------
