@@ -172,7 +172,8 @@ public final class EdgeSearch {
     double directions = Math.min(steps.directions() / bytes, columns * dModel);
     double pieces = Math.min(sources * dModel - writes, 8 * writes); // of which no two are as long
     double step = 3 * writes + 9 * directions + pieces;
-    double elements = kept + Math.max(4 * weights, step + steps.elements());
+    double products = Math.min(steps.elements(), sources * columns);
+    double elements = kept + Math.max(4 * weights, step + products);
     return Math.round(elements * model.dtype().bytes());
   }
 

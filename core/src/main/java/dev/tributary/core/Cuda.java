@@ -103,6 +103,11 @@ final class Cuda extends Device {
   }
 
   @Override
+  int wholeNumbers(int count) {
+    return count;
+  }
+
+  @Override
   long limitBytes() {
     return calls.memory()[0] + reservedBytes();
   }

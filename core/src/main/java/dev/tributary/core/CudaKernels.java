@@ -15,7 +15,7 @@ final class CudaKernels implements Kernels {
   private static final int LONG_SUM = 128;
 
   /** Places that are read at first when a kernel looks for some. */
-  private static final int EXPECTED = 4095;
+  static final int EXPECTED = 4095;
 
   /** Parts of BF16 that hold a float. */
   private static final int PARTS = 3;

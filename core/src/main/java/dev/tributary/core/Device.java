@@ -202,6 +202,14 @@ public abstract class Device {
     return IntStream.empty();
   }
 
+  /**
+   * {@return how many whole numbers kernels hold here while they are told of so many indices, or of
+   * where to put so many that they find: all, or none where they read those of the program}
+   */
+  int wholeNumbers(int count) {
+    return 0;
+  }
+
   /** New memory, its content undefined. */
   abstract Block make(Size size);
 

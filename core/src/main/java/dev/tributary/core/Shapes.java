@@ -4,8 +4,10 @@ import static dev.tributary.core.Checks.requireState;
 
 import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
+import java.util.Arrays;
 import java.util.Deque;
 import java.util.function.Supplier;
+import java.util.stream.IntStream;
 
 /**
  * A device without memory: its tensors have shapes and no numbers, and it counts the bytes that
@@ -182,13 +184,37 @@ public final class Shapes extends Device {
 
     @Override
     public void gather(
-        Tensor x, int outer, long outerStride, long stride, int inner, int[] indices, Tensor out) {}
+        Tensor x, int outer, long outerStride, long stride, int inner, int[] indices, Tensor out) {
+      indices(out, indices);
+    }
 
     @Override
-    public void select(Tensor x, int[] rows, int[] columns, Tensor out, long at) {}
+    public void select(Tensor x, int[] rows, int[] columns, Tensor out, long at) {
+      indices(out, rows, columns);
+    }
 
     @Override
-    public void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {}
+    public void scatterAdd(Tensor x, int outer, int size, int inner, int[] indices, Tensor out) {
+      indices(x, indices);
+    }
+
+    /** What they take that do not follow each other, where there is something to move. */
+    private void indices(Tensor moved, int[]... indices) {
+      if (moved.shape().length() > 0) {
+        meanwhile(
+            Arrays.stream(indices)
+                .filter(each -> !Tensor.isRun(each))
+                .mapToInt(each -> planned.wholeNumbers(each.length)));
+      }
+    }
+
+    private void meanwhile(IntStream wholeNumbers) {
+      Deque<Block> taken = new ArrayDeque<>();
+      wholeNumbers
+          .filter(length -> length > 0)
+          .forEach(length -> taken.push(take(DType.FLOAT, length)));
+      taken.forEach(Shapes.this::give);
+    }
 
     @Override
     public void causalMask(Tensor x, int visible, double hidden, Tensor out) {}
@@ -207,11 +233,18 @@ public final class Shapes extends Device {
 
     @Override
     public boolean isFinite(Tensor x) {
+      meanwhile(IntStream.of(planned.wholeNumbers(1)));
       return true;
     }
 
     @Override
     public int[] reaching(Tensor x, double[] rows, double[] columns, double bound) {
+      int found = planned.wholeNumbers(1 + CudaKernels.EXPECTED);
+      if (found > 0) {
+        Block factors = take(x.dtype(), (long) rows.length + columns.length);
+        meanwhile(IntStream.of(found));
+        give(factors);
+      }
       return new int[0];
     }
   }
