@@ -53,6 +53,17 @@ final class Box {
         Arrays.copyOfRange(secondStrides, from, merged.length));
   }
 
+  /** Of matrix products over the last two axes: the other axes, with those of the operands. */
+  static Box ofBatch(Tensor x, Tensor y, Tensor out) {
+    int[] batch = out.shape().subShape(0, out.shape().rank() - 2).dimensions();
+    return of(batch, batchStrides(x, out), batchStrides(y, out));
+  }
+
+  private static int[] batchStrides(Tensor x, Tensor out) {
+    int rank = out.shape().rank();
+    return Arrays.copyOf(x.broadcastStrides(rank), rank - 2);
+  }
+
   /** {@return how many axes are left after merging, at least one} */
   int rank() {
     return dimensions.length;

@@ -511,7 +511,6 @@ final class CpuKernels implements Kernels {
       boolean yTransposed,
       Tensor out,
       boolean accumulate) {
-    int rank = out.shape().rank();
     int m = out.shape().size(-2);
     int n = out.shape().size(-1);
     int k = x.shape().size(xTransposed ? -2 : -1);
@@ -522,8 +521,7 @@ final class CpuKernels implements Kernels {
       return;
     }
     Matrix right = new Matrix(access(y), y.offset(), y.rowStride(), yTransposed);
-    Shape batch = out.shape().subShape(0, rank - 2);
-    Box box = Box.of(batch.prepend(1).dimensions(), batchStrides(x, rank), batchStrides(y, rank));
+    Box box = Box.ofBatch(x, y, out);
     int inner = box.inner();
     int count = box.outer() * inner;
     long work = (long) m * n * k / PRODUCTS_PER_OPERATION;
@@ -599,14 +597,6 @@ final class CpuKernels implements Kernels {
 
   /** Threads share a product by strips of so many columns or rows: a cache line. */
   private static final int STRIP = 16;
-
-  /** Strides of the leading axes as seen from a batch with one axis of size 1 in front. */
-  private static int[] batchStrides(Tensor x, int rank) {
-    int[] all = x.broadcastStrides(rank);
-    int[] result = new int[rank - 1];
-    System.arraycopy(all, 0, result, 1, rank - 2);
-    return result;
-  }
 
   @Override
   public void copy(

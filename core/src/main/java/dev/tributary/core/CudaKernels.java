@@ -401,7 +401,6 @@ final class CudaKernels implements Kernels {
       boolean yTransposed,
       Tensor out,
       boolean accumulate) {
-    int rank = out.shape().rank();
     int m = out.shape().size(-2);
     int n = out.shape().size(-1);
     int k = x.shape().size(xTransposed ? -2 : -1);
@@ -414,8 +413,7 @@ final class CudaKernels implements Kernels {
       }
       return;
     }
-    int[] batch = out.shape().subShape(0, rank - 2).prepend(1).dimensions();
-    Box box = Box.of(batch, batchStrides(x, rank), batchStrides(y, rank));
+    Box box = Box.ofBatch(x, y, out);
     int inner = box.inner();
     int size = x.dtype().bytes();
     for (int outer = 0; outer < box.outer(); outer++) {
@@ -438,14 +436,6 @@ final class CudaKernels implements Kernels {
           k,
           inner);
     }
-  }
-
-  /** Strides of the leading axes as seen from a batch with one axis of size 1 in front. */
-  private static int[] batchStrides(Tensor x, int rank) {
-    int[] all = x.broadcastStrides(rank);
-    int[] result = new int[rank - 1];
-    System.arraycopy(all, 0, result, 1, rank - 2);
-    return result;
   }
 
   private static boolean atOnce(int m, int n) {
