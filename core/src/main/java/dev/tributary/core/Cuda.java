@@ -50,7 +50,15 @@ final class Cuda extends Device {
    * @throws IllegalArgumentException with the reason if it cannot be used
    */
   static Cuda of(int index) {
-    return OPENED.computeIfAbsent(index, Cuda::new);
+    return OPENED.computeIfAbsent(index, Cuda::open);
+  }
+
+  private static Cuda open(int index) {
+    try {
+      return new Cuda(index);
+    } catch (IllegalStateException e) { // it is there, and does not do what it is told
+      throw new IllegalArgumentException(e.getMessage(), e);
+    }
   }
 
   /** A block of a GPU, by its address there. */

@@ -121,14 +121,9 @@ final class CudaCalls {
         count,
         count == 1 ? "" : "s");
     this.index = index;
+    this.name = nameOf(index);
     check(cudaSetDevice(index), "be chosen");
-    check(cuInit(0), "be initialised");
     check(cudaFree(new Pointer()), "be opened"); // the driver's calls need the context it makes
-    int[] ordinal = new int[1];
-    byte[] bytes = new byte[256];
-    check(cuDeviceGet(ordinal, index), "be found");
-    check(cuDeviceGetName(bytes, bytes.length, ordinal[0]), "tell its name");
-    this.name = new String(bytes, StandardCharsets.UTF_8).replace("\0", "").strip();
     this.architecture =
         "" + attribute(COMPUTE_CAPABILITY_MAJOR) + attribute(COMPUTE_CAPABILITY_MINOR);
     this.mostBlocks = attribute(MULTIPROCESSORS) * BLOCKS_PER_MULTIPROCESSOR;
@@ -161,6 +156,19 @@ final class CudaCalls {
         cudaGetErrorString(result).getString(),
         result);
     return count[0];
+  }
+
+  /** For messages: what else is wrong is said when it is used. */
+  private static String nameOf(int index) {
+    int[] ordinal = new int[1];
+    byte[] bytes = new byte[256];
+    boolean isKnown =
+        cuInit(0) == 0
+            && cuDeviceGet(ordinal, index) == 0
+            && cuDeviceGetName(bytes, bytes.length, ordinal[0]) == 0;
+    return isKnown
+        ? new String(bytes, StandardCharsets.UTF_8).replace("\0", "").strip()
+        : "of unknown name";
   }
 
   private int attribute(int which) {

@@ -147,10 +147,13 @@ public abstract class Device {
   private static synchronized Device choose() {
     Workers.checkSetting();
     String name = System.getProperty(PROPERTY);
-    Device usual = HAS_ND4J && !Nd4jDevice.isCpu() ? Nd4jDevice.INSTANCE : Cpu.INSTANCE;
-    Device chosen = name == null ? usual : named(name);
+    Device chosen = name == null ? usual() : named(name);
     standard = chosen;
     return chosen;
+  }
+
+  private static Device usual() {
+    return HAS_ND4J && !Nd4jDevice.isCpu() ? Nd4jDevice.INSTANCE : Cpu.INSTANCE;
   }
 
   /**
