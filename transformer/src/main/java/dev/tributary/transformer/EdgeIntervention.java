@@ -6,23 +6,27 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
 
 /**
- * Some edges are missing: in place of what a writer adds to the residual stream in this very run,
- * some readers see a constant. Everything that follows answers.
+ * Some edges are missing at some tokens: in place of what a writer adds to the residual stream in
+ * this very run, some readers see a constant. Everything that follows answers.
  */
 public final class EdgeIntervention extends Change {
   private final List<StreamWriter> writers;
   private final Tensor constants;
-  private final Map<StreamReader, Set<StreamWriter>> missing;
+  private final SortedMap<Tokens, Map<StreamReader, Set<StreamWriter>>> missing;
 
   private EdgeIntervention(
-      List<StreamWriter> writers, Tensor constants, Map<StreamReader, Set<StreamWriter>> missing) {
+      List<StreamWriter> writers,
+      Tensor constants,
+      SortedMap<Tokens, Map<StreamReader, Set<StreamWriter>>> missing) {
     this.writers = writers;
     this.constants = constants;
     this.missing = missing;
@@ -34,11 +38,17 @@ public final class EdgeIntervention extends Change {
    * @param writers all of a model, as {@link StreamWriter#of} lists them
    * @param constants what each says where it is missing, [writer, token, dModel]; they must live as
    *     long as the new run is made
-   * @param missing by reader, the writers that it does not hear
+   * @param missing by tokens, of which none is in two keys, and by reader, the writers that it does
+   *     not hear there
    */
   public static EdgeIntervention without(
-      List<StreamWriter> writers, Tensor constants, Map<StreamReader, Set<StreamWriter>> missing) {
-    return new EdgeIntervention(List.copyOf(writers), constants, new LinkedHashMap<>(missing));
+      List<StreamWriter> writers,
+      Tensor constants,
+      Map<Tokens, Map<StreamReader, Set<StreamWriter>>> missing) {
+    SortedMap<Tokens, Map<StreamReader, Set<StreamWriter>>> inOrder =
+        new TreeMap<>(Comparator.comparingInt(Tokens::first).thenComparingInt(Tokens::end));
+    inOrder.putAll(missing);
+    return new EdgeIntervention(List.copyOf(writers), constants, inOrder);
   }
 
   @Override
@@ -69,15 +79,32 @@ public final class EdgeIntervention extends Change {
         writers.size(),
         model.layers());
     Set<StreamWriter> known = Set.copyOf(writers);
-    missing.forEach(
-        (reader, unheard) ->
-            unheard.forEach(
-                writer ->
-                    requireArgument(
-                        known.contains(writer) && writer.writes(model).reaches(reader.reads(model)),
-                        "there is no edge from %s to %s",
-                        writer,
-                        reader)));
+    int next = 0;
+    for (Tokens tokens : missing.keySet()) {
+      int end = tokens.isOpen() ? base.length() : tokens.end();
+      requireArgument(
+          tokens.first() >= next && end <= base.length() && end > tokens.first(),
+          "edges missing at tokens %s of %d",
+          missing.keySet(),
+          base.length());
+      next = end;
+    }
+    missing
+        .values()
+        .forEach(
+            byReader ->
+                byReader.forEach(
+                    (reader, unheard) ->
+                        unheard.forEach(writer -> requireEdge(model, known, writer, reader))));
+  }
+
+  private static void requireEdge(
+      Transformer model, Set<StreamWriter> known, StreamWriter writer, StreamReader reader) {
+    requireArgument(
+        known.contains(writer) && writer.writes(model).reaches(reader.reads(model)),
+        "there is no edge from %s to %s",
+        writer,
+        reader);
   }
 
   @Override
@@ -120,15 +147,12 @@ public final class EdgeIntervention extends Change {
 
   @Override
   Optional<StreamReader.Differences> differences(Site site, int layer, Run.Recorder run) {
-    List<StreamReader> here = new ArrayList<>();
-    List<Set<StreamWriter>> unheard = new ArrayList<>();
-    missing.forEach(
-        (reader, of) -> {
-          if (reader.site() == site && reader.layer() == layer && !of.isEmpty()) {
-            here.add(reader);
-            unheard.add(of);
-          }
-        });
+    List<StreamReader> here =
+        missing.values().stream()
+            .flatMap(byReader -> byReader.keySet().stream())
+            .filter(reader -> reader.site() == site && reader.layer() == layer)
+            .distinct()
+            .toList();
     if (here.isEmpty()) {
       return Optional.empty();
     }
@@ -140,22 +164,47 @@ public final class EdgeIntervention extends Change {
       moved.add(run.held(this, first.site(), first.layer()).orElseThrow());
       heard += moved.get(moved.size() - 1).shape().size(0);
     }
-    double[] mask = new double[here.size() * heard];
-    for (int i = 0; i < mask.length; i++) {
-      mask[i] = unheard.get(i / heard).contains(writers.get(i % heard)) ? 1 : 0;
-    }
-    Tensor weights = Tensor.of(constants.dtype(), Shape.of(here.size(), heard), mask);
     int tokens = constants.shape().size(1);
     int width = constants.shape().size(2);
-    Variable all = Variable.concat(0, moved).reshape(heard, tokens * width);
+    Variable all = Variable.concat(0, moved);
+    List<Variable> bySpan = new ArrayList<>();
+    int next = 0;
+    for (Map.Entry<Tokens, Map<StreamReader, Set<StreamWriter>>> at : missing.entrySet()) {
+      int first = at.getKey().first();
+      int end = at.getKey().endIn(tokens);
+      bySpan.add(nothing(here.size(), first - next, width));
+      Variable own = first == 0 && end == tokens ? all : all.slice(1, first, end);
+      bySpan.add(
+          Variable.constant(weights(here, at.getValue(), heard))
+              .matmul(own.reshape(heard, (end - first) * width))
+              .reshape(here.size(), end - first, width));
+      next = end;
+    }
+    bySpan.add(nothing(here.size(), tokens - next, width));
+    List<Variable> some = bySpan.stream().filter(rows -> rows.shape().length() > 0).toList();
     return Optional.of(
         new StreamReader.Differences(
             here.stream().map(StreamReader::number).toList(),
-            Variable.constant(weights).matmul(all).reshape(here.size(), tokens, width)));
+            some.size() == 1 ? some.get(0) : Variable.concat(1, some)));
+  }
+
+  private Variable nothing(int readers, int tokens, int width) {
+    return Variable.constant(Tensor.zeros(constants.dtype(), Shape.of(readers, tokens, width)));
+  }
+
+  /** 1 where a reader does not hear a writer, [reader, writer]. */
+  private Tensor weights(
+      List<StreamReader> readers, Map<StreamReader, Set<StreamWriter>> unheard, int heard) {
+    double[] mask = new double[readers.size() * heard];
+    for (int i = 0; i < mask.length; i++) {
+      Set<StreamWriter> own = unheard.getOrDefault(readers.get(i / heard), Set.of());
+      mask[i] = own.contains(writers.get(i % heard)) ? 1 : 0;
+    }
+    return Tensor.of(constants.dtype(), Shape.of(readers.size(), heard), mask);
   }
 
   @Override
   public String toString() {
-    return "edges missing into " + missing.keySet();
+    return "edges missing at tokens " + missing.keySet();
   }
 }

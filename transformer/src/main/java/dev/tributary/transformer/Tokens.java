@@ -51,6 +51,15 @@ public record Tokens(int first, int end) {
     return new Tokens(first, Integer.MAX_VALUE);
   }
 
+  /**
+   * {@return the token after the last of those in a text}
+   *
+   * @param length how many tokens it has
+   */
+  public int endIn(int length) {
+    return Math.min(end, length);
+  }
+
   /** {@return whether it goes on as long as the text does} */
   public boolean isOpen() {
     return end == Integer.MAX_VALUE;

@@ -4,6 +4,8 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.StreamWriter;
+import dev.tributary.transformer.Tokens;
+import java.util.Arrays;
 import java.util.BitSet;
 import java.util.Collection;
 import java.util.HashSet;
@@ -94,27 +96,29 @@ public final class ComponentCircuit {
   /**
    * {@return the edges that lie on a path from the input to the logits} Until nothing changes, an
    * edge goes whose source is no input and hears nothing, or whose reader is of a component that
-   * nothing hears; a head hears through any of its three readers.
+   * nothing hears; a head hears through any of its three readers. Of edges by token it is what a
+   * component writes at a token that hears or is heard; keys and values are heard at all tokens
+   * that see theirs.
    */
   public ComponentCircuit pruned() {
     BitSet left = (BitSet) edges.clone();
     int before;
     do {
       before = left.cardinality();
-      Set<StreamWriter> hearing = new HashSet<>(Set.of(graph.input()));
-      Set<StreamWriter> heard = new HashSet<>();
+      BitSet hearing = new BitSet();
+      hearing.set(0, graph.spans().size()); // the input, the first of sources
+      BitSet heard = new BitSet();
       left.stream()
-          .mapToObj(graph.edges()::get)
           .forEach(
               edge -> {
-                edge.reader().writer().ifPresent(hearing::add);
-                heard.add(edge.source());
+                Arrays.stream(graph.reached(edge)).forEach(hearing::set);
+                heard.set(graph.write(edge));
               });
       IntPredicate loose =
           i -> {
-            ComponentGraph.Edge edge = graph.edges().get(i);
-            return !hearing.contains(edge.source())
-                || edge.reader().writer().filter(writer -> !heard.contains(writer)).isPresent();
+            int[] reached = graph.reached(i);
+            return !hearing.get(graph.write(i))
+                || (reached.length > 0 && Arrays.stream(reached).noneMatch(heard::get));
           };
       for (int i : left.stream().filter(loose).toArray()) {
         left.clear(i);
@@ -123,14 +127,15 @@ public final class ComponentCircuit {
     return new ComponentCircuit(graph, left);
   }
 
-  /** What each reader does not hear. */
-  Map<StreamReader, Set<StreamWriter>> missing() {
-    Map<StreamReader, Set<StreamWriter>> missing = new LinkedHashMap<>();
-    for (int i = 0; i < graph.edges().size(); i++) {
-      if (!edges.get(i)) {
-        ComponentGraph.Edge edge = graph.edges().get(i);
-        missing.computeIfAbsent(edge.reader(), any -> new HashSet<>()).add(edge.source());
-      }
+  /** What each reader does not hear, at each span of tokens at which it lacks something. */
+  Map<Tokens, Map<StreamReader, Set<StreamWriter>>> missing() {
+    Map<Tokens, Map<StreamReader, Set<StreamWriter>>> missing = new LinkedHashMap<>();
+    for (int i = edges.nextClearBit(0); i < graph.edges().size(); i = edges.nextClearBit(i + 1)) {
+      ComponentGraph.Edge edge = graph.edges().get(i);
+      missing
+          .computeIfAbsent(edge.tokens(), any -> new LinkedHashMap<>())
+          .computeIfAbsent(edge.reader(), any -> new HashSet<>())
+          .add(edge.source());
     }
     return missing;
   }

@@ -6,6 +6,7 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
+import dev.tributary.transformer.Change;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.ReadIntervention;
 import dev.tributary.transformer.Run;
@@ -13,6 +14,7 @@ import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.StreamWriter;
+import dev.tributary.transformer.Tokens;
 import dev.tributary.transformer.WriteIntervention;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -70,7 +72,7 @@ public abstract class EdgeMethod {
   /**
    * As {@link #EAP}, but edges into queries and keys see how far the attention pattern really
    * moves: Σ (P' - P) · dM/dP, with P the clean pattern and P' that of the queries, or keys, of all
-   * positions that hear the source otherwise.
+   * tokens of the edge that hear the source otherwise, the others as they are.
    *
    * @see <a href="https://arxiv.org/abs/2403.00745">Kramár et al. 2024, section 3.1.1</a>
    */
@@ -110,12 +112,18 @@ public abstract class EdgeMethod {
         @Override
         double[] ofSources(PairRuns runs) {
           double clean = runs.cleanMetric(0);
-          double[] scores = new double[runs.sources().size()];
+          List<Tokens> spans = runs.graph().spans();
+          double[] scores = new double[runs.graph().writes()];
           for (int i = 0; i < scores.length; i++) {
-            Tensor constant = PairRuns.of(runs.missing(), i);
-            scores[i] =
-                runs.metricWith(WriteIntervention.put(Map.of(runs.sources().get(i), constant)))
-                    - clean;
+            try (Scope scope = Scope.open()) {
+              int source = i / spans.size();
+              Tensor moved = PairRuns.of(runs.moved(), source);
+              Tensor constant =
+                  PairRuns.of(runs.written(), source)
+                      .plus(PairRuns.only(moved, spans.get(i % spans.size())));
+              Change change = WriteIntervention.put(Map.of(runs.sources().get(source), constant));
+              scores[i] = runs.metricWith(change) - clean;
+            }
           }
           return scores;
         }
@@ -170,16 +178,17 @@ public abstract class EdgeMethod {
       List<double[]> scores(PairRuns runs) {
         Tensor moved = runs.moved();
         double[][] sum = zeros(runs).get(0);
-        for (int source = 0; source < sum.length; source++) {
+        int spans = runs.graph().spans().size();
+        for (int source = 0; source < runs.sources().size(); source++) {
           for (int k = 1; k <= steps; k++) {
             try (Scope scope = Scope.open()) {
               Run run = between(runs, source, source + 1, (double) k / steps);
-              double[] own =
+              double[][] own =
                   ReaderGradients.of(run, runs::metric)
                       .products(runs.graph(), byToken(moved.slice(0, source, source + 1)), source)
-                      .get(0)[0];
-              for (int reader = 0; reader < own.length; reader++) {
-                sum[source][reader] += own[reader];
+                      .get(0);
+              for (int span = 0; span < spans; span++) {
+                add(sum[source * spans + span], own[span]);
               }
             }
           }
@@ -245,12 +254,15 @@ public abstract class EdgeMethod {
   /** Of every edge of each pair, in the order of the graph. */
   abstract List<double[]> scores(PairRuns runs);
 
-  /** Of every source of one pair as a whole, all edges out of it: in a linear method their sum. */
+  /**
+   * Of every {@link ComponentGraph#write} of one pair as a whole, all edges out of it: in a linear
+   * method their sum.
+   */
   double[] ofSources(PairRuns runs) {
     double[] edges = scores(runs).get(0);
-    double[] sums = new double[runs.sources().size()];
+    double[] sums = new double[runs.graph().writes()];
     for (int i = 0; i < edges.length; i++) {
-      sums[runs.graph().source(i)] += edges[i];
+      sums[runs.graph().write(i)] += edges[i];
     }
     return sums;
   }
@@ -284,17 +296,20 @@ public abstract class EdgeMethod {
 
   private static List<double[][]> zeros(PairRuns runs) {
     int readers = runs.graph().readers().size();
-    return runs.pairs().stream().map(any -> new double[runs.sources().size()][readers]).toList();
+    return runs.pairs().stream().map(any -> new double[runs.graph().writes()][readers]).toList();
   }
 
   private static void add(List<double[][]> sums, List<double[][]> more) {
     for (int pair = 0; pair < sums.size(); pair++) {
-      for (int source = 0; source < sums.get(pair).length; source++) {
-        double[] row = sums.get(pair)[source];
-        for (int reader = 0; reader < row.length; reader++) {
-          row[reader] += more.get(pair)[source][reader];
-        }
+      for (int write = 0; write < sums.get(pair).length; write++) {
+        add(sums.get(pair)[write], more.get(pair)[write]);
       }
+    }
+  }
+
+  private static void add(double[] sums, double[] more) {
+    for (int i = 0; i < sums.length; i++) {
+      sums[i] += more[i];
     }
   }
 
@@ -321,41 +336,47 @@ public abstract class EdgeMethod {
     Run run = runs.clean();
     int layer = first.layer();
     Attention attention = run.model().attention(layer);
-    int tokens = run.length();
+    List<Tokens> spans = runs.graph().spans();
     try (Scope scope = Scope.open()) {
       Tensor residual = run.residual(attention.reads()).value();
-      Variable q = run.variable(Site.QUERY, layer).detach();
-      Variable k = run.variable(Site.KEY, layer).detach();
-      Tensor pattern = attention.pattern(attention.scores(q, k, 0), 0).value();
-      Tensor slopes =
-          attention
-              .valuesAlong(
-                  Variable.constant(gradients.atHeads(layer)),
-                  run.variable(Site.VALUE, layer).detach())
-              .value();
+      PatternMoves moves =
+          new PatternMoves(
+              attention,
+              run.value(Site.QUERY, layer),
+              run.value(Site.KEY, layer),
+              run.value(Site.VALUE, layer),
+              gradients.atHeads(layer));
       Tensor moved = runs.moved();
       for (int source = 0; source < runs.graph().before(firstReader); source++) {
         try (Scope own = Scope.open()) {
           Variable x =
               attention.normalised(
                   Variable.constant(residual.plus(PairRuns.of(moved, source))), ScaleGradient.LIVE);
-          Variable patched =
+          double[][] sums =
               first.path() == InputPath.QUERY
-                  ? attention.scores(attention.query(x, 0, ScaleGradient.LIVE), k, 0)
-                  : attention.scores(q, attention.key(x, 0, ScaleGradient.LIVE), 0);
-          double[] sums =
-              attention
-                  .pattern(patched, 0)
-                  .value()
-                  .minus(pattern)
-                  .times(slopes)
-                  .reshape(attention.heads(), tokens * tokens)
-                  .sum(-1)
-                  .toDoubles();
-          System.arraycopy(sums, 0, scores[source], firstReader, sums.length);
+                  ? bySpan(
+                      moves.ofQueries(attention.query(x, 0, ScaleGradient.LIVE).value()), spans)
+                  : moves.ofKeys(attention.key(x, 0, ScaleGradient.LIVE).value(), spans);
+          for (int head = 0; head < sums.length; head++) {
+            for (int span = 0; span < spans.size(); span++) {
+              scores[source * spans.size() + span][firstReader + head] = sums[head][span];
+            }
+          }
         }
       }
     }
+  }
+
+  /** Sums of [head, token], [head][span]. */
+  private static double[][] bySpan(Tensor byToken, List<Tokens> spans) {
+    double[][] sums = new double[byToken.shape().size(0)][spans.size()];
+    for (int span = 0; span < spans.size(); span++) {
+      double[] own = PairRuns.at(byToken, 1, spans.get(span)).sum(1).toDoubles();
+      for (int head = 0; head < own.length; head++) {
+        sums[head][span] = own[head];
+      }
+    }
+    return sums;
   }
 
   // ---- exact -------------------------------------------------------------------------------
@@ -368,7 +389,8 @@ public abstract class EdgeMethod {
     for (int i = 0; i < edges.length; i++) {
       try (Scope scope = Scope.open()) {
         ComponentGraph.Edge edge = runs.graph().edges().get(edges[i]);
-        Tensor write = PairRuns.of(moved, runs.graph().source(edges[i]));
+        int source = runs.graph().write(edges[i]) / runs.graph().spans().size();
+        Tensor write = PairRuns.only(PairRuns.of(moved, source), edge.tokens());
         scores[i] = runs.metricWith(ReadIntervention.add(edge.reader(), write)) - clean;
       }
     }

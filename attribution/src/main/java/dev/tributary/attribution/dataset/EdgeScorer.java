@@ -30,8 +30,9 @@ public record EdgeScorer(
   }
 
   /**
-   * {@return the scores of all sources of one pair, each as if all edges out of it were one: by
-   * {@link EdgeMethod#EXACT} a run without all of them, else the sums of the scores of edges}
+   * {@return the scores of all sources of one pair, of each span by span of the graph, as if all
+   * edges out of it there were one: by {@link EdgeMethod#EXACT} a run without all of them, else the
+   * sums of the scores of edges}
    *
    * @param pair of prompts
    * @throws IllegalArgumentException as {@link #score(Pair)}

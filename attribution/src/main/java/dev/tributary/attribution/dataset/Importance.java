@@ -2,13 +2,11 @@ package dev.tributary.attribution.dataset;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.transformer.StreamWriter;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.Comparator;
-import java.util.HashSet;
 import java.util.List;
 import java.util.PriorityQueue;
-import java.util.Set;
 import java.util.function.IntPredicate;
 import java.util.stream.IntStream;
 
@@ -80,23 +78,29 @@ public enum Importance {
     requireScores(graph, scores);
     requireArgument(count >= 0 && count <= scores.length, "%d of %d edges", count, scores.length);
     PriorityQueue<Integer> candidates = new PriorityQueue<>(order(scores));
+    List<List<Integer>> into = new ArrayList<>(); // edges by the writes that they reach
+    for (int write = 0; write < graph.writes(); write++) {
+      into.add(new ArrayList<>());
+    }
     for (int i = 0; i < scores.length; i++) {
-      if (graph.edges().get(i).reader().writer().isEmpty()) {
+      if (graph.reached(i).length == 0) {
         candidates.add(i);
+      }
+      for (int write : graph.reached(i)) {
+        into.get(write).add(i);
       }
     }
     List<Integer> taken = new ArrayList<>();
-    Set<StreamWriter> reached = new HashSet<>();
+    BitSet reached = new BitSet();
+    BitSet known = new BitSet();
     while (taken.size() < count && !candidates.isEmpty()) {
       int edge = candidates.remove();
       taken.add(edge);
-      StreamWriter source = graph.edges().get(edge).source();
-      if (reached.add(source)) {
-        for (int i = 0; i < scores.length; i++) {
-          if (graph.edges().get(i).reader().writer().filter(source::equals).isPresent()) {
-            candidates.add(i);
-          }
-        }
+      int write = graph.write(edge);
+      if (!reached.get(write)) {
+        reached.set(write);
+        into.get(write).stream().filter(i -> !known.get(i)).forEach(candidates::add);
+        into.get(write).forEach(known::set);
       }
     }
     return ComponentCircuit.of(graph, taken);

@@ -14,6 +14,7 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.StreamWriter;
+import dev.tributary.transformer.Tokens;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.WriteIntervention;
 import java.util.List;
@@ -21,6 +22,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.function.Function;
 import java.util.function.Predicate;
+import java.util.stream.IntStream;
 
 /**
  * Scores of all nodes of a model over pairs of prompts: estimates of the metric of a run in which a
@@ -191,53 +193,17 @@ public record NodeScorer(Transformer model, NodeMethod method) {
     Tensor otherV = attention.perHead(runs.corrupted.value(Site.VALUE, layer));
     put(scores.at(Kind.VALUE, layer), otherV.minus(v).times(gradients.get(2)).sum(-1));
     if (method.fixesPatterns()) {
-      Tensor slopes =
-          attention.valuesAlong(Variable.constant(atHeads), Variable.constant(v)).value();
-      Tensor clean = scores(attention, q, k);
-      Tensor pattern = pattern(attention, clean);
-      Tensor moved = pattern(attention, scores(attention, otherQ, k)).minus(pattern);
-      put(scores.at(Kind.QUERY, layer), moved.times(slopes).sum(-1));
-      ofKeys(scores.at(Kind.KEY, layer), attention, clean, scores(attention, q, otherK), slopes);
+      PatternMoves moves = new PatternMoves(attention, q, k, v, atHeads);
+      put(scores.at(Kind.QUERY, layer), moves.ofQueries(otherQ));
+      List<Tokens> tokens = IntStream.range(0, runs.clean.length()).mapToObj(Tokens::at).toList();
+      double[][] ofKeys = moves.ofKeys(otherK, tokens);
+      for (int head = 0; head < ofKeys.length; head++) {
+        System.arraycopy(
+            ofKeys[head], 0, scores.at(Kind.KEY, layer), head * tokens.size(), tokens.size());
+      }
     } else {
       put(scores.at(Kind.QUERY, layer), otherQ.minus(q).times(gradients.get(0)).sum(-1));
       put(scores.at(Kind.KEY, layer), otherK.minus(k).times(gradients.get(1)).sum(-1));
-    }
-  }
-
-  private static Tensor scores(Attention attention, Tensor q, Tensor k) {
-    return attention.scores(Variable.constant(q), Variable.constant(k), 0).value();
-  }
-
-  private static Tensor pattern(Attention attention, Tensor scores) {
-    return attention.pattern(Variable.constant(scores), 0).value();
-  }
-
-  /** How patterns move with one key after the other. */
-  private static void ofKeys(
-      double[] all, Attention attention, Tensor clean, Tensor corrupted, Tensor slopes) {
-    int heads = attention.heads();
-    int tokens = clean.shape().size(2);
-    Tensor pattern = pattern(attention, clean);
-    for (int token = 0; token < tokens; token++) {
-      try (Scope scope = Scope.open()) {
-        Tensor moved =
-            Tensor.concat(
-                2,
-                List.of(
-                    clean.slice(2, 0, token),
-                    corrupted.slice(2, token, token + 1),
-                    clean.slice(2, token + 1, tokens)));
-        double[] sums =
-            pattern(attention, moved)
-                .minus(pattern)
-                .times(slopes)
-                .reshape(heads, tokens * tokens)
-                .sum(-1)
-                .toDoubles();
-        for (int head = 0; head < heads; head++) {
-          all[head * tokens + token] = sums[head];
-        }
-      }
     }
   }
 

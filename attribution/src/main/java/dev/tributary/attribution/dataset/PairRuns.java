@@ -7,6 +7,7 @@ import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamWriter;
+import dev.tributary.transformer.Tokens;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -68,6 +69,7 @@ record PairRuns(
 
   private static PairRuns of(
       ComponentGraph graph, AblationValues ablation, List<Pair> pairs, Run clean) {
+    graph.requireLength(clean.length());
     Run corrupted = clean.model().values(valueSites(), corruptedOf(pairs));
     Tensor written = StreamWriter.written(clean, graph.input());
     List<Function<Run, Variable>> metrics = new ArrayList<>();
@@ -123,6 +125,19 @@ record PairRuns(
     return bySource
         .slice(0, source, source + 1)
         .reshape(bySource.shape().size(1), bySource.shape().size(2));
+  }
+
+  /** Some tokens along the axis of them. */
+  static Tensor at(Tensor byToken, int axis, Tokens tokens) {
+    int length = byToken.shape().size(axis);
+    return tokens.first() == 0 && tokens.endIn(length) == length
+        ? byToken
+        : byToken.slice(axis, tokens.first(), tokens.endIn(length));
+  }
+
+  /** Rows of some tokens, zeros elsewhere, [token, dModel]. */
+  static Tensor only(Tensor rows, Tokens tokens) {
+    return at(rows, 0, tokens).pad(0, tokens.first(), rows.shape().size(0));
   }
 
   List<StreamWriter> sources() {

@@ -14,6 +14,7 @@ import dev.tributary.transformer.ScaleGradient;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.StreamWriter;
+import dev.tributary.transformer.Tokens;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -84,27 +85,32 @@ final class ReaderGradients {
    *
    * @param writes of some sources that follow each other, [token, source, dModel]
    * @param first the number of the first of them
-   * @return by prompt, [source][reader]; 0 where there is no edge
+   * @return by prompt, [{@link ComponentGraph#write}][reader], of these sources; 0 where there is
+   *     no edge
    */
   List<double[][]> products(ComponentGraph graph, Tensor writes, int first) {
     List<double[][]> products = new ArrayList<>();
     int sources = writes.shape().size(1);
     int readers = graph.readers().size();
+    int spans = graph.spans().size();
     for (int prompt = 0; prompt < run.prompts(); prompt++) {
-      products.add(new double[sources][readers]);
+      products.add(new double[sources * spans][readers]);
     }
     for (int reader = 0; reader < readers; ) {
       int end = end(graph, reader);
       int before = Math.min(sources, graph.before(end - 1) - first);
       if (before > 0) {
         try (Scope scope = Scope.open()) {
-          double[] sums = products(graph, writes.slice(1, 0, before), reader, end);
+          Tensor own = products(graph, writes.slice(1, 0, before), reader, end);
           int count = end - reader;
-          for (int i = 0; i < sums.length; i++) {
-            int to = reader + i % count;
-            int source = i / count % before;
-            if (first + source < graph.before(to)) {
-              products.get(i / count / before)[source][to] = sums[i];
+          for (int span = 0; span < spans; span++) {
+            double[] sums = sums(own, graph.spans().get(span));
+            for (int i = 0; i < sums.length; i++) {
+              int to = reader + i % count;
+              int source = i / count % before;
+              if (first + source < graph.before(to)) {
+                products.get(i / count / before)[source * spans + span][to] = sums[i];
+              }
             }
           }
         }
@@ -123,8 +129,16 @@ final class ReaderGradients {
         : next + 1;
   }
 
-  /** Summed over tokens, of each prompt, source and reader. */
-  private double[] products(ComponentGraph graph, Tensor writes, int reader, int end) {
+  /** Over some tokens, of each prompt, source and reader; of [token, source, reader]. */
+  private double[] sums(Tensor products, Tokens tokens) {
+    Tensor byPrompt =
+        products.reshape(
+            run.prompts(), run.length(), products.shape().size(1) * products.shape().size(2));
+    return PairRuns.at(byPrompt, 1, tokens).sum(1).toDoubles();
+  }
+
+  /** At each token, [token, source, reader]. */
+  private Tensor products(ComponentGraph graph, Tensor writes, int reader, int end) {
     StreamReader last = graph.readers().get(end - 1);
     List<Tensor> gradients = new ArrayList<>();
     if (graph.readers().get(reader) instanceof StreamReader.OfMlp mlp) {
@@ -135,12 +149,9 @@ final class ReaderGradients {
     } else {
       gradients.add(second(atEnd));
     }
-    Tensor products = products(writes, gradients, last);
-    int each = products.shape().size(1) * products.shape().size(2);
-    return products.reshape(run.prompts(), run.length(), each).sum(1).toDoubles();
+    return products(writes, gradients, last);
   }
 
-  /** At each token: [token, source, reader]. */
   private Tensor products(Tensor writes, List<Tensor> gradients, StreamReader last) {
     if (!(last instanceof StreamReader.Head head)
         || run.model().attention(head.layer()).entry().isEmpty()) {

@@ -19,6 +19,7 @@ import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Slot;
 import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.StreamWriter;
+import dev.tributary.transformer.Tokens;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
 import java.io.IOException;
@@ -179,7 +180,7 @@ class PlantedCircuitTest {
 
     private boolean hears(int dimension, StreamReader reader) {
       return wired.contains(
-          new ComponentGraph.Edge(graph.sources().get(dimension / WIDTH), reader));
+          new ComponentGraph.Edge(graph.sources().get(dimension / WIDTH), reader, Tokens.ALL));
     }
 
     /** All that has weights and leads to the logits: every component hears the input in the end. */
