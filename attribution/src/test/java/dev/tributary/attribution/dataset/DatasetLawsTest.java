@@ -5,25 +5,36 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.attribution.Metric;
+import dev.tributary.autodiff.Jacobian;
+import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shapes;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.InputPath;
+import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
+import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.StreamWriter;
+import dev.tributary.transformer.Tokens;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
 import dev.tributary.transformer.WriteIntervention;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.BitSet;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
+import java.util.function.Function;
+import java.util.function.Predicate;
 import java.util.stream.IntStream;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
@@ -73,6 +84,29 @@ class DatasetLawsTest {
     ComponentGraph graph(Transformer model) {
       Site site = seed % 2 == 0 ? Site.TOKEN_EMBEDDING : Site.EMBEDDING;
       return ComponentGraph.of(model, new StreamWriter.Input(site));
+    }
+
+    /** A graph with edges of all tokens of a pair, or of each, or of some spans. */
+    ComponentGraph graph(Transformer model, Pair pair) {
+      Random random = new Random(~seed);
+      ComponentGraph graph = graph(model);
+      return switch (random.nextInt(4)) {
+        case 0 -> graph;
+        case 1 -> graph.byToken(pair.length());
+        default -> graph.at(spans(random, pair.length()));
+      };
+    }
+
+    private static List<Tokens> spans(Random random, int length) {
+      List<Tokens> spans = new ArrayList<>();
+      int first = 0;
+      while (length - first > 1 && random.nextInt(4) > 0) {
+        int end = first + 1 + random.nextInt(length - first - 1);
+        spans.add(new Tokens(first, end));
+        first = end;
+      }
+      spans.add(random.nextBoolean() ? Tokens.from(first) : new Tokens(first, length));
+      return spans;
     }
 
     Pair pair(int number) {
@@ -154,22 +188,26 @@ class DatasetLawsTest {
   void exact_everyEdge_isTheCircuitWithoutIt(@ForAll("drawn") Drawn drawn) {
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
-      ComponentGraph graph = drawn.graph(model);
+      Pair pair = drawn.pair(0);
+      ComponentGraph graph = drawn.graph(model, pair);
       for (AblationValues ablation : List.of(AblationValues.PATCHING, AblationValues.ZERO)) {
         EdgeScorer scorer = new EdgeScorer(model, graph, ablation, EdgeMethod.EXACT);
-        Pair pair = drawn.pair(0);
         ComponentCircuit full = ComponentCircuit.empty(graph).complement();
         List<ComponentCircuit> circuits = new ArrayList<>();
         for (int edge : full.edges()) {
           circuits.add(full.without(edge));
         }
         for (StreamWriter source : graph.sources()) {
-          circuits.add(
-              ComponentCircuit.of(
-                  graph,
-                  full.edges().stream()
-                      .filter(edge -> !graph.edges().get(edge).source().equals(source))
-                      .toList()));
+          for (Tokens tokens : graph.spans()) {
+            Predicate<ComponentGraph.Edge> out =
+                edge -> edge.source().equals(source) && edge.tokens().equals(tokens);
+            circuits.add(
+                ComponentCircuit.of(
+                    graph,
+                    full.edges().stream()
+                        .filter(edge -> !out.test(graph.edges().get(edge)))
+                        .toList()));
+          }
         }
         CircuitEvaluator.Metrics metrics =
             new CircuitEvaluator(model, graph, ablation).evaluate(pair, circuits);
@@ -194,8 +232,8 @@ class DatasetLawsTest {
     Assume.that(drawn.headsAreApart());
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
-      ComponentGraph graph = drawn.graph(model);
       Pair pair = drawn.pair(0);
+      ComponentGraph graph = drawn.graph(model, pair);
       ComponentCircuit circuit = drawn.circuit(graph);
       CircuitEvaluator.Metrics metrics =
           new CircuitEvaluator(model, graph, AblationValues.PATCHING)
@@ -227,8 +265,8 @@ class DatasetLawsTest {
   void score_smallAblation_everyMethodAgrees(@ForAll("drawn") Drawn drawn) {
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
-      ComponentGraph graph = drawn.graph(model);
       Pair drawnPair = drawn.pair(0);
+      ComponentGraph graph = drawn.graph(model, drawnPair);
       Pair pair = new Pair(drawnPair.clean(), drawnPair.clean(), drawnPair.metric());
       double[] eap = scaled(model, graph, pair, drawn.seed, EdgeMethod.EAP);
       for (EdgeMethod method :
@@ -254,8 +292,8 @@ class DatasetLawsTest {
   void score_oneStepOfActivations_isEap(@ForAll("drawn") Drawn drawn) {
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
-      ComponentGraph graph = drawn.graph(model);
       Pair pair = drawn.pair(0);
+      ComponentGraph graph = drawn.graph(model, pair);
       assertNear(
           score(model, graph, pair, EdgeMethod.EAP),
           score(model, graph, pair, EdgeMethod.eapIgActivations(1)),
@@ -312,14 +350,20 @@ class DatasetLawsTest {
               EdgeMethod.eapIgPooledActivations(1))) {
         for (AblationValues ablation :
             List.of(AblationValues.PATCHING, AblationValues.ZERO, AblationValues.of(means))) {
-          EdgeScorer scorer = new EdgeScorer(model, graph, ablation, method);
-          EdgeTotals alone = new EdgeTotals(graph.edges().size());
-          pairs.forEach(pair -> alone.add(scorer.score(pair)));
-          EdgeTotals together = scorer.score(pairs);
-          assertNear(alone.toArray(), together.toArray(), EXACT);
+          assertTogetherIsAlone(new EdgeScorer(model, graph, ablation, method), pairs);
+          int length = pairs.get(4).length();
+          assertTogetherIsAlone(
+              new EdgeScorer(model, graph.byToken(length), ablation, method),
+              pairs.stream().filter(pair -> pair.length() == length).toList());
         }
       }
     }
+  }
+
+  private static void assertTogetherIsAlone(EdgeScorer scorer, List<Pair> pairs) {
+    EdgeTotals alone = new EdgeTotals(scorer.graph().edges().size());
+    pairs.forEach(pair -> alone.add(scorer.score(pair)));
+    assertNear(alone.toArray(), scorer.score(pairs).toArray(), EXACT);
   }
 
   @Test
@@ -366,9 +410,7 @@ class DatasetLawsTest {
       pairs.forEach(pair -> means.add(model, graph, pair.clean()));
       EdgeScorer scorer =
           new EdgeScorer(model, graph, AblationValues.of(means), EdgeMethod.eapIgInputs(3));
-      EdgeTotals alone = new EdgeTotals(graph.edges().size());
-      pairs.forEach(pair -> alone.add(scorer.score(pair)));
-      assertNear(alone.toArray(), scorer.score(pairs).toArray(), EXACT);
+      assertTogetherIsAlone(scorer, pairs);
     }
   }
 
@@ -378,29 +420,143 @@ class DatasetLawsTest {
   }
 
   @Property(tries = 40)
-  void nodes_writesOverTokens_addUpToTheEdgesOutOfASource(@ForAll("drawn") Drawn drawn) {
+  void nodes_writesAtEachToken_areTheEdgesOutOfASourceThere(@ForAll("drawn") Drawn drawn) {
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
-      ComponentGraph graph = drawn.graph(model);
       Pair pair = drawn.pair(0);
-      NodeScores nodes = new NodeScorer(model, NodeMethod.ATP).score(pair);
-      PairScores sources =
-          new EdgeScorer(model, graph, AblationValues.PATCHING, EdgeMethod.EAP).scoreSources(pair);
-      double[] sums = new double[sources.size()];
-      sums[0] = sources.score(0);
-      for (int i = 1; i < sums.length; i++) {
-        StreamWriter source = graph.sources().get(i);
-        NodeScores.Kind kind =
-            source instanceof StreamWriter.Head ? NodeScores.Kind.HEAD : NodeScores.Kind.MLP;
-        double[] all = nodes.of(kind, source.layer());
-        sums[i] =
-            Arrays.stream(all)
-                .skip((long) source.number() * pair.length())
-                .limit(pair.length())
-                .sum();
-      }
-      assertNear(sources.toArray(), sums, EXACT);
+      ComponentGraph graph = drawn.graph(model).byToken(pair.length());
+      Map<NodeMethod, EdgeMethod> methods =
+          Map.of(NodeMethod.ATP, EdgeMethod.EAP, NodeMethod.EXACT, EdgeMethod.EXACT);
+      methods.forEach(
+          (ofNodes, ofEdges) -> {
+            NodeScores nodes = new NodeScorer(model, ofNodes).score(pair);
+            double[] sources =
+                new EdgeScorer(model, graph, AblationValues.PATCHING, ofEdges)
+                    .scoreSources(pair)
+                    .toArray();
+            double[] expected = sources.clone(); // the input is no node
+            for (int i = 1; i < graph.sources().size(); i++) {
+              StreamWriter source = graph.sources().get(i);
+              NodeScores.Kind kind =
+                  source instanceof StreamWriter.Head ? NodeScores.Kind.HEAD : NodeScores.Kind.MLP;
+              System.arraycopy(
+                  nodes.of(kind, source.layer()),
+                  source.number() * pair.length(),
+                  expected,
+                  i * pair.length(),
+                  pair.length());
+            }
+            assertNear(expected, sources, EXACT);
+          });
     }
+  }
+
+  @Property(tries = 40)
+  void score_bySpan_addsUpToTheSum(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      Pair pair = drawn.pair(0);
+      ComponentGraph whole = drawn.graph(model);
+      ComponentGraph graph = drawn.graph(model, pair);
+      int spans = graph.spans().size();
+      for (EdgeMethod method :
+          List.of(
+              EdgeMethod.EAP,
+              EdgeMethod.CLEAN_CORRUPTED,
+              EdgeMethod.QK_FIX,
+              EdgeMethod.eapIgInputs(2),
+              EdgeMethod.eapIgActivations(2),
+              EdgeMethod.eapIgPooledActivations(2))) {
+        double[] expected = score(model, whole, pair, method);
+        double[] scores = score(model, graph, pair, method);
+        double[] sums = new double[expected.length];
+        for (int i = 0; i < scores.length; i++) {
+          sums[i / spans] += scores[i];
+        }
+        for (int i = 0; i < sums.length; i++) {
+          // one key after the other moves a pattern otherwise than all at once
+          boolean keys =
+              method == EdgeMethod.QK_FIX
+                  && whole.edges().get(i).reader() instanceof StreamReader.Head head
+                  && head.path() == InputPath.KEY;
+          expected[i] = keys ? sums[i] : expected[i];
+        }
+        assertNear(expected, sums, 1e-12);
+      }
+    }
+  }
+
+  /**
+   * The same by hand: of a run whose whole stream is moved at one token, what one reader makes of
+   * it there is put into the clean run.
+   */
+  @Property(tries = 40)
+  void score_byToken_isThatOfARunChangedByHand(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      Pair pair = drawn.pair(0);
+      ComponentGraph graph = drawn.graph(model).byToken(pair.length());
+      Run clean = model.run(EnumSet.allOf(Site.class), Pair.ids(pair.clean()));
+      Run corrupted = model.values(EnumSet.allOf(Site.class), Pair.ids(pair.corrupted()));
+      Tensor moved =
+          StreamWriter.written(corrupted, graph.input())
+              .minus(StreamWriter.written(clean, graph.input()));
+      double[] exact = score(model, graph, pair, EdgeMethod.EXACT);
+      double[] fixed = score(model, graph, pair, EdgeMethod.QK_FIX);
+      Function<Run, Variable> metric = pair.metric().against(clean);
+      double plain = metric.apply(clean).value().item();
+      for (int number : ExactSample.draw(exact.length, 12, drawn.seed)) {
+        ComponentGraph.Edge edge = graph.edges().get(number);
+        StreamReader reader = edge.reader();
+        int token = edge.tokens().first();
+        Optional<Place> made = made(model, reader, token);
+        if (made.isEmpty()) {
+          continue;
+        }
+        int source = graph.sources().indexOf(edge.source());
+        Tensor write = PairRuns.of(moved, source).slice(0, token, token + 1);
+        Run other = movedAt(clean, model, reader, write.pad(0, token, pair.length()));
+        Run patched = clean.with(Intervention.patch(made.get(), other));
+        assertEquals(
+            metric.apply(patched).value().item() - plain,
+            exact[number],
+            EXACT * Math.max(1, Math.abs(plain)));
+        if (made.get().site() == Site.QUERY || made.get().site() == Site.KEY) {
+          Place pattern = Place.of(Site.PATTERN, reader.layer());
+          Tensor gradient =
+              Jacobian.of(metric.apply(clean), List.of(clean.variable(pattern))).gradient().get(0);
+          double expected =
+              patched
+                  .value(pattern)
+                  .minus(clean.value(pattern))
+                  .times(gradient)
+                  .reshape(1, gradient.shape().length())
+                  .sum(-1)
+                  .item();
+          assertEquals(expected, fixed[number], EXACT * Math.max(1, Math.abs(expected)));
+        }
+      }
+    }
+  }
+
+  /** What one reader alone makes of the stream at a token, if no other has part in it. */
+  private static Optional<Place> made(Transformer model, StreamReader reader, int token) {
+    if (reader instanceof StreamReader.Logits) {
+      return Optional.of(Place.of(Site.FINAL_NORMALISED).at(0, token));
+    }
+    Place all = Place.of(reader.site(), reader.layer());
+    if (reader instanceof StreamReader.OfMlp) {
+      return Optional.of(all.at(0, token));
+    }
+    boolean shared =
+        reader.site() != Site.QUERY
+            && model.attention(reader.layer()).heads() > model.attention(reader.layer()).keyHeads();
+    return shared ? Optional.empty() : Optional.of(all.at(0, reader.number()).at(1, token));
+  }
+
+  /** The clean run with something on top of the stream that a reader reads, for all that do. */
+  private static Run movedAt(Run clean, Transformer model, StreamReader reader, Tensor rows) {
+    return clean.with(Intervention.add(model.residualAt(reader.reads(model)), rows));
   }
 
   @Property(tries = 20)
@@ -576,6 +732,113 @@ class DatasetLawsTest {
       assertEquals(4, part.count());
       assertEquals(whole.worstFirst(), part.worstFirst());
       assertEquals(0, whole.worstFirst().get(0).estimate() - whole.worstFirst().get(0).exact());
+    }
+  }
+
+  @Test
+  void byToken_namesAndNumbers_areThoseOfItsEdges() {
+    try (Scope scope = Scope.open()) {
+      Transformer model =
+          Transformer.random(
+              TransformerConfig.gpt2(2, 4, 1, 2, 3, 4, 5, 1e-5, true), DType.DOUBLE, 1);
+      ComponentGraph whole = ComponentGraph.of(model, new StreamWriter.Input(Site.TOKEN_EMBEDDING));
+      ComponentGraph graph = whole.byToken(12);
+      assertEquals(12 * whole.edges().size(), graph.edges().size());
+      assertEquals("input->m0@11", graph.edge("input->m0@11").toString());
+      for (int i = 0; i < graph.edges().size(); i++) {
+        ComponentGraph.Edge edge = graph.edges().get(i);
+        assertEquals(whole.edges().get(i / 12) + "@" + i % 12, edge.toString());
+        assertEquals(i, graph.number(edge));
+        assertEquals(edge, graph.edge(edge.toString()));
+      }
+      for (String none : List.of("input->m0", "input->m0@12", "input->m3@1", "m0->m0@0")) {
+        assertThrows(IllegalArgumentException.class, () -> graph.edge(none), none);
+      }
+      assertThrows(IllegalArgumentException.class, () -> graph.number(whole.edge("input->m0")));
+      assertThrows(IllegalArgumentException.class, () -> whole.number(graph.edge("input->m0@0")));
+      Pair pair = new Pair(List.of(1, 2), List.of(1, 3), new PairMetric.Divergence(1));
+      IllegalArgumentException refusal =
+          assertThrows(
+              IllegalArgumentException.class,
+              () ->
+                  new EdgeScorer(model, whole.byToken(3), AblationValues.ZERO, EdgeMethod.EAP)
+                      .score(pair));
+      assertEquals("prompts of 2 tokens, and edges of tokens [0, 1, 2]", refusal.getMessage());
+    }
+  }
+
+  @Property(tries = 20)
+  void greedy_bySpan_isGrownEdgeByEdge(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.FLOAT);
+      ComponentGraph graph = drawn.graph(model, drawn.pair(0));
+      double[] scores = new Random(drawn.seed).doubles(graph.edges().size()).toArray();
+      int count = 1 + (int) (drawn.seed % graph.edges().size());
+      BitSet reached = new BitSet();
+      List<Integer> taken = new ArrayList<>();
+      while (taken.size() < count) {
+        Optional<Integer> next =
+            IntStream.range(0, scores.length)
+                .boxed()
+                .filter(i -> !taken.contains(i))
+                .filter(
+                    i ->
+                        graph.edges().get(i).reader() instanceof StreamReader.Logits
+                            || Arrays.stream(graph.reached(i)).anyMatch(reached::get))
+                .max(Comparator.comparingDouble(i -> scores[i]));
+        if (next.isEmpty()) {
+          break;
+        }
+        taken.add(next.get());
+        reached.set(graph.write(next.get()));
+      }
+      assertEquals(
+          ComponentCircuit.of(graph, taken), Importance.ABSOLUTE.greedy(graph, scores, count));
+    }
+  }
+
+  @Test
+  void reached_byToken_keysByAllThatSeeThem() {
+    try (Scope scope = Scope.open()) {
+      Transformer model =
+          Transformer.random(
+              TransformerConfig.gpt2(2, 4, 1, 2, 3, 4, 5, 1e-5, true), DType.DOUBLE, 1);
+      ComponentGraph graph =
+          ComponentGraph.of(model, new StreamWriter.Input(Site.EMBEDDING)).byToken(4);
+      Map<String, List<String>> expected =
+          Map.of(
+              "m0->a1.h0<q>@2", List.of("a1.h0@2"),
+              "m0->a1.h0<k>@2", List.of("a1.h0@2", "a1.h0@3"),
+              "input->a0.h0<v>@1", List.of("a0.h0@1", "a0.h0@2", "a0.h0@3"),
+              "input->m1@3", List.of("m1@3"),
+              "m1->logits@0", List.of());
+      expected.forEach(
+          (edge, writes) ->
+              assertEquals(
+                  writes,
+                  Arrays.stream(graph.reached(graph.number(graph.edge(edge))))
+                      .mapToObj(write -> graph.sources().get(write / 4) + "@" + write % 4)
+                      .toList(),
+                  edge));
+    }
+  }
+
+  @Test
+  void at_spansThatAreNotOneAfterTheOther_areRefused() {
+    try (Scope scope = Scope.open()) {
+      Transformer model =
+          Transformer.random(
+              TransformerConfig.gpt2(1, 4, 1, 2, 3, 4, 5, 1e-5, true), DType.DOUBLE, 1);
+      ComponentGraph graph = ComponentGraph.of(model, new StreamWriter.Input(Site.EMBEDDING));
+      for (List<Tokens> spans :
+          List.<List<Tokens>>of(
+              List.of(),
+              List.of(Tokens.at(1)),
+              List.of(Tokens.at(0), Tokens.at(2)),
+              List.of(Tokens.ALL, Tokens.at(1)),
+              List.of(Tokens.between(0, 1), Tokens.at(1)))) {
+        assertThrows(IllegalArgumentException.class, () -> graph.at(spans), spans::toString);
+      }
     }
   }
 

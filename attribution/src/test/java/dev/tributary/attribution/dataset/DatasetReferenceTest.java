@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import dev.tributary.attribution.ExpectedTensors;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Oracles;
+import dev.tributary.transformer.StreamWriter;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -66,6 +67,7 @@ class DatasetReferenceTest {
       }
     } else {
       tests.add(dynamicTest("circuits", () -> in(path, DatasetReferenceTest::compareCircuits)));
+      tests.add(dynamicTest("tokens", () -> in(path, DatasetReferenceTest::compareTokens)));
       tests.add(dynamicTest("areas", () -> in(path, DatasetReferenceTest::compareAreas)));
     }
     return tests.stream();
@@ -228,6 +230,47 @@ class DatasetReferenceTest {
     assertNear(area.get("cpr").asDouble(), curve.cpr());
     assertNear(area.get("cmd").asDouble(), curve.cmd());
     assertNear(area.get("average").asDouble(), curve.average());
+  }
+
+  /** All edges out of a head, or an MLP, at a token are its node there. */
+  private static void compareTokens(ReferenceCase expected) {
+    List<Pair> pairs = expected.pairs("logit_difference");
+    int tokens = pairs.get(0).length();
+    if (pairs.stream().anyMatch(pair -> pair.length() != tokens)) {
+      return; // and then it has no nodes
+    }
+    Map<String, EdgeMethod> methods = Map.of("atp", EdgeMethod.EAP, "exact", EdgeMethod.EXACT);
+    methods.forEach(
+        (name, method) -> {
+          EdgeScorer scorer =
+              new EdgeScorer(
+                  expected.model(),
+                  expected.graph().byToken(tokens),
+                  AblationValues.PATCHING,
+                  method);
+          List<Double> heads = new ArrayList<>();
+          List<Double> mlps = new ArrayList<>();
+          for (Pair pair : pairs) {
+            PairScores writes = scorer.scoreSources(pair);
+            for (int i = 0; i < writes.size(); i++) {
+              StreamWriter source = expected.graph().sources().get(i / tokens);
+              if (source instanceof StreamWriter.Head) {
+                heads.add(writes.score(i));
+              } else if (source instanceof StreamWriter.OfMlp) {
+                mlps.add(writes.score(i));
+              }
+            }
+          }
+          assertNear(expected.tensor("nodes/" + name + "/head"), heads);
+          assertNear(expected.tensor("nodes/" + name + "/mlp"), mlps);
+        });
+  }
+
+  private static void assertNear(double[] expected, List<Double> actual) {
+    assertEquals(expected.length, actual.size());
+    for (int i = 0; i < expected.length; i++) {
+      assertNear(expected[i], actual.get(i));
+    }
   }
 
   private static void compareTruth(ReferenceCase expected) {
