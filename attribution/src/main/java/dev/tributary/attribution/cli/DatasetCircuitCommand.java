@@ -2,13 +2,18 @@ package dev.tributary.attribution.cli;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.attribution.cli.CircuitOptions.Tested;
 import dev.tributary.attribution.cli.DatasetOptions.Data;
-import dev.tributary.attribution.cli.TerminalProgress.Phase;
+import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
+import dev.tributary.attribution.cli.DatasetOutputs.Answer;
 import dev.tributary.attribution.dataset.Agreement;
+import dev.tributary.attribution.dataset.CircuitTests;
 import dev.tributary.attribution.dataset.CircuitTotals;
 import dev.tributary.attribution.dataset.ComponentCircuit;
 import dev.tributary.attribution.dataset.ComponentGraph;
+import dev.tributary.attribution.dataset.PartedSums;
 import dev.tributary.attribution.dataset.ScoreFile;
+import dev.tributary.attribution.viewer.DatasetPage;
 import dev.tributary.core.Scope;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -33,11 +38,12 @@ import picocli.CommandLine.Option;
     footer = {
       "",
       "faithful: how much of the metric the circuit keeps, 1 if all. complete: how much what is",
-      "left of the model without the circuit keeps, 0 if nothing.",
+      "left of the model without the circuit keeps, 0 if nothing. minimality of an edge: how much",
+      "less the circuit keeps without it, 0 if it can be spared. --out writes the circuit.",
       "",
       "Examples:",
       "  dataset circuit pairs.jsonl --scores scores.json --top 200 --out circuit.json",
-      "  dataset circuit other.jsonl --circuit circuit.json --minimality"
+      "  dataset circuit other.jsonl --circuit circuit.json --minimality all"
     })
 final class DatasetCircuitCommand implements Callable<Integer> {
   private final PrintWriter out;
@@ -45,7 +51,7 @@ final class DatasetCircuitCommand implements Callable<Integer> {
 
   @Mixin private final DatasetOptions options = new DatasetOptions();
 
-  @Mixin private final EdgeChoice choice = new EdgeChoice();
+  @Mixin private final CircuitOptions choice = new CircuitOptions();
 
   @Option(
       names = "--circuit",
@@ -74,41 +80,11 @@ final class DatasetCircuitCommand implements Callable<Integer> {
               + " of names such as \"m0->a1.h3<q>\", or a table with the columns source and reader.")
   private Optional<Path> truth = Optional.empty();
 
-  @Option(
-      names = "--minimality",
-      description = "Also run the circuit without each of its edges: a run for each edge and pair.")
-  private boolean minimality;
-
-  @Option(names = "--out", paramLabel = "FILE", description = "Write the circuit as JSON.")
-  private Optional<Path> file = Optional.empty();
-
-  @Mixin private final PageOption page = new PageOption();
-
-  @Option(names = "--json", description = "Print one JSON object.")
-  private boolean json;
+  @Mixin private final DatasetOutputs outputs = new DatasetOutputs();
 
   DatasetCircuitCommand(PrintWriter out, PrintWriter err) {
     this.out = out;
     this.err = err;
-  }
-
-  /**
-   * A circuit that was run.
-   *
-   * @param chosen how many edges were chosen, before those went that nothing hears
-   * @param circuits the circuit, its complement, and the circuit without each of its edges if that
-   *     was asked for
-   */
-  record Tested(
-      String called,
-      String measure,
-      int chosen,
-      List<ComponentCircuit> circuits,
-      CircuitTotals totals,
-      Optional<Truth> truth) {
-    ComponentCircuit circuit() {
-      return circuits.get(0);
-    }
   }
 
   /**
@@ -130,40 +106,46 @@ final class DatasetCircuitCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     requireOptions();
-    Tested tested;
-    DatasetOptions.LeftOut leftOut = new DatasetOptions.LeftOut();
+    Answer answer;
+    LeftOut leftOut = new LeftOut();
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Data data = options.open(progress);
       ComponentCircuit chosen = chosen(data.graph());
-      ComponentCircuit pruned = chosen.pruned();
+      CircuitTests tests = choice.tests(List.of(chosen));
+      ComponentCircuit pruned = tests.circuits().get(0);
       Optional<Truth> compared =
           truth.isPresent() ? Optional.of(compared(pruned, truth.get())) : Optional.empty();
-      List<ComponentCircuit> circuits = new ArrayList<>(List.of(pruned, pruned.complement()));
-      if (minimality) {
-        pruned.edges().forEach(edge -> circuits.add(pruned.without(edge)));
-      }
-      CircuitTotals totals =
-          DatasetOptions.totals(data, circuits, leftOut, progress.within(Phase.PAIRS));
-      tested = new Tested(data.called(), data.measure(), chosen.size(), circuits, totals, compared);
-      if (file.isPresent()) {
-        DatasetScoreCommand.write(file.get(), ScoreFile.of(data.called(), pruned));
+      try (PartedSums parts = outputs.parts(data, CircuitOptions.question(tests))) {
+        CircuitTotals totals = CircuitOptions.totals(data, parts, tests, leftOut, progress);
+        Tested tested =
+            new Tested(data.called(), data.measure(), tests, List.of(chosen.size()), totals);
+        String saved = ScoreFile.of(data.called(), pruned);
+        String json = TestedReport.json(tested, compared);
+        List<String> shown = new ArrayList<>();
+        if (choice.scores().isPresent()) {
+          shown.add(Files.readString(choice.scores().get()));
+        }
+        shown.addAll(List.of(saved, json));
+        answer =
+            new Answer(
+                TestedReport.of(tested, compared),
+                json,
+                saved,
+                TestedReport.table(tested),
+                () -> DatasetPage.of(shown));
+        outputs.write(answer);
+        parts.delete();
       }
     }
-    out.print(json ? DatasetReport.json(tested) : DatasetReport.of(tested));
-    List<String> answers = new ArrayList<>();
-    if (choice.scores().isPresent()) {
-      answers.add(Files.readString(choice.scores().get()));
-    }
-    answers.add(ScoreFile.of(tested.called(), tested.circuit()));
-    answers.add(DatasetReport.json(tested));
-    page.write(answers, err);
+    outputs.print(answer, out, err);
     leftOut.lines().forEach(err::println);
     return ExitCode.OK;
   }
 
   private void requireOptions() {
-    page.requireWritable();
+    outputs.requireWritable();
+    choice.requireOptions();
     boolean byScores = choice.scores().isPresent();
     requireArgument(
         byScores != circuit.isPresent(),
@@ -174,7 +156,6 @@ final class DatasetCircuitCommand implements Callable<Integer> {
     requireArgument(
         !choice.isGreedy() || top.isPresent(),
         "--greedy goes with --top, which says how many edges");
-    file.ifPresent(path -> CircuitOutputs.requireWritable("--out", path.toString()));
     top.ifPresent(count -> requireArgument(count >= 1, "%d edges, it must be 1 or more", count));
   }
 
@@ -185,7 +166,7 @@ final class DatasetCircuitCommand implements Callable<Integer> {
     double[] known = ScoreFile.scores(choice.scores().orElseThrow(), graph);
     return threshold.isPresent()
         ? choice.importance().above(graph, known, threshold.get())
-        : choice.of(graph, known, top.orElseThrow());
+        : choice.choose(graph, known, top.orElseThrow());
   }
 
   private Truth compared(ComponentCircuit own, Path file) throws IOException {

@@ -2,18 +2,22 @@ package dev.tributary.attribution.cli;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.attribution.cli.CircuitOptions.Tested;
 import dev.tributary.attribution.cli.DatasetOptions.Data;
-import dev.tributary.attribution.cli.TerminalProgress.Phase;
+import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
+import dev.tributary.attribution.cli.DatasetOutputs.Answer;
+import dev.tributary.attribution.dataset.CircuitTests;
 import dev.tributary.attribution.dataset.CircuitTotals;
-import dev.tributary.attribution.dataset.ComponentCircuit;
 import dev.tributary.attribution.dataset.ComponentGraph;
 import dev.tributary.attribution.dataset.FaithfulnessCurve;
+import dev.tributary.attribution.dataset.PartedSums;
 import dev.tributary.attribution.dataset.ScoreFile;
+import dev.tributary.attribution.viewer.DatasetPage;
 import dev.tributary.core.Scope;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
-import java.util.ArrayList;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -30,7 +34,8 @@ import picocli.CommandLine.Option;
     footer = {
       "",
       "faithful: how much of the metric a circuit keeps, 1 if all. complete: how much what is left",
-      "of the model without it keeps, 0 if nothing.",
+      "of the model without it keeps, 0 if nothing. spared: edges of those that --minimality draws",
+      "without which a circuit keeps as much.",
       "CPR is the area below the curve of faithfulness over the share of edges, CMD that",
       "between the curve and 1, as the Mechanistic Interpretability Benchmark has them.",
       "",
@@ -43,7 +48,7 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
 
   @Mixin private final DatasetOptions options = new DatasetOptions();
 
-  @Mixin private final EdgeChoice choice = new EdgeChoice();
+  @Mixin private final CircuitOptions choice = new CircuitOptions();
 
   @Option(
       names = "--fractions",
@@ -52,10 +57,7 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
       description = "Shares of all edges, ascending. Default: those of the benchmark, .001 to 1.")
   private List<Double> fractions = FaithfulnessCurve.FRACTIONS;
 
-  @Mixin private final PageOption page = new PageOption();
-
-  @Option(names = "--json", description = "Print one JSON object.")
-  private boolean json;
+  @Mixin private final DatasetOutputs outputs = new DatasetOutputs();
 
   DatasetEvaluateCommand(PrintWriter out, PrintWriter err) {
     this.out = out;
@@ -65,24 +67,18 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
   /**
    * Circuits of more and more edges.
    *
-   * @param chosen how many edges were chosen for each
-   * @param totals of the circuits, then of their complements
+   * @param fractions how many of all edges were chosen for each
    */
-  record Curve(
-      String called,
-      String measure,
-      List<Double> fractions,
-      List<Integer> chosen,
-      List<ComponentCircuit> circuits,
-      CircuitTotals totals) {
+  record Curve(List<Double> fractions, Tested tested) {
     FaithfulnessCurve faithfulness() {
-      return FaithfulnessCurve.of(fractions, totals);
+      return FaithfulnessCurve.of(fractions, tested.totals());
     }
   }
 
   @Override
   public Integer call() throws IOException {
-    page.requireWritable();
+    outputs.requireWritable();
+    choice.requireOptions();
     requireArgument(choice.scores().isPresent(), "circuits are chosen by --scores FILE");
     for (double fraction : fractions) {
       requireArgument(
@@ -90,29 +86,40 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
           "--fractions has %s, they must be between 0 and 1",
           fraction);
     }
-    Curve curve;
-    DatasetOptions.LeftOut leftOut = new DatasetOptions.LeftOut();
+    requireArgument(
+        fractions.equals(fractions.stream().distinct().sorted().toList()),
+        "--fractions is %s, they must ascend",
+        fractions);
+    Answer answer;
+    LeftOut leftOut = new LeftOut();
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Data data = options.open(progress);
       ComponentGraph graph = data.graph();
-      double[] known = ScoreFile.scores(choice.scores().orElseThrow(), graph);
-      List<ComponentCircuit> circuits = new ArrayList<>();
-      List<Integer> chosen = new ArrayList<>();
-      for (double fraction : fractions) {
-        int count = FaithfulnessCurve.count(graph, fraction);
-        circuits.add(choice.of(graph, known, count).pruned());
-        chosen.add(count);
+      Path scores = choice.scores().orElseThrow();
+      double[] known = ScoreFile.scores(scores, graph);
+      List<Integer> chosen =
+          fractions.stream().map(share -> FaithfulnessCurve.count(graph, share)).toList();
+      CircuitTests tests =
+          choice.tests(chosen.stream().map(count -> choice.choose(graph, known, count)).toList());
+      try (PartedSums parts = outputs.parts(data, CircuitOptions.question(tests))) {
+        CircuitTotals totals = CircuitOptions.totals(data, parts, tests, leftOut, progress);
+        Curve curve =
+            new Curve(fractions, new Tested(data.called(), data.measure(), tests, chosen, totals));
+        String json = TestedReport.json(curve);
+        List<String> shown = List.of(Files.readString(scores), json);
+        answer =
+            new Answer(
+                TestedReport.of(curve),
+                json,
+                json,
+                TestedReport.table(curve),
+                () -> DatasetPage.of(shown));
+        outputs.write(answer);
+        parts.delete();
       }
-      List<ComponentCircuit> all = new ArrayList<>(circuits);
-      circuits.forEach(circuit -> all.add(circuit.complement()));
-      CircuitTotals totals =
-          DatasetOptions.totals(data, all, leftOut, progress.within(Phase.PAIRS));
-      curve = new Curve(data.called(), data.measure(), fractions, chosen, circuits, totals);
     }
-    out.print(json ? DatasetReport.json(curve) : DatasetReport.of(curve));
-    page.write(
-        List.of(Files.readString(choice.scores().orElseThrow()), DatasetReport.json(curve)), err);
+    outputs.print(answer, out, err);
     leftOut.lines().forEach(err::println);
     return ExitCode.OK;
   }

@@ -4,20 +4,19 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.cli.DatasetOptions.Data;
 import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
-import dev.tributary.attribution.cli.TerminalProgress.Phase;
-import dev.tributary.attribution.dataset.EdgeTotals;
+import dev.tributary.attribution.cli.DatasetOutputs.Answer;
 import dev.tributary.attribution.dataset.ExactSample;
 import dev.tributary.attribution.dataset.NodeMethod;
 import dev.tributary.attribution.dataset.NodeScorer;
 import dev.tributary.attribution.dataset.NodeScores;
 import dev.tributary.attribution.dataset.NodeScores.Node;
-import dev.tributary.attribution.dataset.Pair;
+import dev.tributary.attribution.dataset.PairSums;
+import dev.tributary.attribution.dataset.PartedSums;
+import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.core.Scope;
-import dev.tributary.transformer.Progress;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -37,7 +36,7 @@ import picocli.CommandLine.Option;
       "have magnitudes.",
       "",
       "Example:",
-      "  dataset nodes pairs.jsonl --method atp-star"
+      "  dataset nodes pairs.jsonl --method atp-star --html nodes.html"
     })
 final class DatasetNodesCommand implements Callable<Integer> {
   private final PrintWriter out;
@@ -70,8 +69,7 @@ final class DatasetNodesCommand implements Callable<Integer> {
       description = "How many nodes to print. Default: ${DEFAULT-VALUE}.")
   private int top = 20;
 
-  @Option(names = "--json", description = "Print one JSON object.")
-  private boolean json;
+  @Mixin private final DatasetOutputs outputs = new DatasetOutputs();
 
   DatasetNodesCommand(PrintWriter out, PrintWriter err) {
     this.out = out;
@@ -84,55 +82,43 @@ final class DatasetNodesCommand implements Callable<Integer> {
     }
   }
 
-  /**
-   * What nodes score over a data set.
-   *
-   * @param sample how good that is, unless it is exact
-   */
-  record ScoredNodes(
-      String called,
-      String method,
-      String measure,
-      List<Node> nodes,
-      EdgeTotals totals,
-      Optional<ExactSample> sample) {}
-
   @Override
   public Integer call() throws IOException {
     options.requirePatching("nodes are as in the corrupted prompt");
     requireArgument(sample >= 0, "--sample is %d, it must be 0 or more", sample);
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
-    ScoredNodes scored;
+    outputs.requireWritable();
+    Answer answer;
     LeftOut leftOut = new LeftOut();
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Data data = options.open(progress);
       NodeScorer scorer = new NodeScorer(data.model(), method);
       List<Node> nodes = NodeScores.nodes(data.model());
-      EdgeTotals totals = new EdgeTotals(nodes.size());
-      DatasetOptions.read(
-          data, leftOut, progress.within(Phase.PAIRS), pair -> totals.add(scorer.sums(pair)));
-      Optional<ExactSample> compared =
-          sample == 0 || method == NodeMethod.EXACT
-              ? Optional.empty()
-              : Optional.of(compared(data, scorer, nodes.size(), progress.within(Phase.PAIRS)));
-      scored =
-          new ScoredNodes(
-              data.called(), HyphenConverter.name(method), data.measure(), nodes, totals, compared);
+      List<Integer> drawn =
+          method == NodeMethod.EXACT
+              ? List.of()
+              : ExactSample.draw(nodes.size(), sample, ScoringOptions.SEED);
+      List<String> question = List.of("nodes by " + method, "compared: " + drawn);
+      try (PartedSums parts = outputs.parts(data, question)) {
+        answer =
+            DatasetReport.answer(
+                data.scored(
+                    new ScoredPairs.Nodes(nodes),
+                    HyphenConverter.name(method),
+                    parts,
+                    () -> PairSums.nodes(scorer),
+                    drawn,
+                    () -> PairSums.sample(scorer, drawn),
+                    leftOut,
+                    progress),
+                top);
+        outputs.write(answer);
+        parts.delete();
+      }
     }
-    out.print(json ? DatasetReport.json(scored) : DatasetReport.of(scored, top));
+    outputs.print(answer, out, err);
     leftOut.lines().forEach(err::println);
     return ExitCode.OK;
-  }
-
-  private ExactSample compared(Data data, NodeScorer scorer, int nodes, Progress progress)
-      throws IOException {
-    ExactSample compared = new ExactSample(ExactSample.draw(nodes, sample, ScoringOptions.SEED));
-    List<Pair> pairs = DatasetOptions.first(data.files(), ScoringOptions.SAMPLE_PAIRS);
-    for (Pair pair : pairs) {
-      progress.at((int) compared.count(), pairs.size());
-      compared.add(scorer.sums(pair), scorer.exact(pair, compared.edges()));
-    }
-    return compared;
   }
 }

@@ -4,17 +4,18 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Lowercase;
 import dev.tributary.attribution.cli.ModelOptions.Opened;
+import dev.tributary.attribution.cli.TerminalProgress.Phase;
 import dev.tributary.attribution.dataset.AblationValues;
-import dev.tributary.attribution.dataset.CircuitEvaluator;
-import dev.tributary.attribution.dataset.CircuitTotals;
-import dev.tributary.attribution.dataset.ComponentCircuit;
 import dev.tributary.attribution.dataset.ComponentGraph;
-import dev.tributary.attribution.dataset.Pair;
+import dev.tributary.attribution.dataset.EdgeTotals;
+import dev.tributary.attribution.dataset.ExactSample;
 import dev.tributary.attribution.dataset.PairFiles;
 import dev.tributary.attribution.dataset.PairReader;
 import dev.tributary.attribution.dataset.PairReader.BadRow;
 import dev.tributary.attribution.dataset.PairReader.Columns;
 import dev.tributary.attribution.dataset.PairReader.Measure;
+import dev.tributary.attribution.dataset.PairSums;
+import dev.tributary.attribution.dataset.PartedSums;
 import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.attribution.dataset.WriteMeans;
 import dev.tributary.transformer.Progress;
@@ -29,16 +30,14 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.function.Consumer;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Supplier;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 /** The options that say which pairs of prompts are gone through, and what is measured of them. */
 public final class DatasetOptions {
-  /** Data sets that are resampled for intervals of confidence. */
-  private static final int RESAMPLED = 1000;
-
   @Parameters(
       paramLabel = "FILE",
       arity = "1..*",
@@ -160,18 +159,87 @@ public final class DatasetOptions {
     }
   }
 
-  /**
-   * A data set and the model that it is for.
-   *
-   * @param ablation what is heard where an edge is missing
-   */
+  /** A data set and the model that it is for. */
   record Data(
       String called,
       Transformer model,
       ComponentGraph graph,
       PairFiles files,
-      AblationValues ablation,
-      String measure) {}
+      AblationName ablation,
+      String measure) {
+    /** All of it on which numbers depend, but for the files, in words. */
+    List<String> identity() {
+      return List.of(
+          model.description(),
+          model.dtype().toString(),
+          "input: " + Lowercase.of(graph.input().site()),
+          "ablation: " + Lowercase.of(ablation));
+    }
+
+    /** What is heard where an edge is missing; means are those over all clean prompts. */
+    AblationValues missing(PartedSums parts, Progress progress) throws IOException {
+      int tokens = ablation == AblationName.MEAN_POSITIONAL ? tokens() : 0;
+      Optional<WriteMeans> means = ablation.noMeans(model, graph, tokens);
+      if (means.isPresent()) {
+        Supplier<PairSums> none =
+            () ->
+                PairSums.means(model, graph, ablation.noMeans(model, graph, tokens).orElseThrow());
+        means.get().add(parts.over("means", none, row -> {}, progress));
+      }
+      return ablation.values(means);
+    }
+
+    /**
+     * Scores something over all pairs, at least one.
+     *
+     * @param of what is scored
+     * @param sample numbers of what is compared with what really happens, if anything is
+     */
+    ScoredPairs scored(
+        ScoredPairs.Scored of,
+        String method,
+        PartedSums parts,
+        Supplier<PairSums> scores,
+        List<Integer> sample,
+        Supplier<PairSums> compared,
+        LeftOut leftOut,
+        TerminalProgress progress)
+        throws IOException {
+      EdgeTotals totals =
+          EdgeTotals.of(parts.over("scores", scores, leftOut::add, progress.within(Phase.PAIRS)));
+      leftOut.requirePairs(totals.count(), files.files());
+      Optional<ExactSample> exact = Optional.empty();
+      if (!sample.isEmpty()) {
+        exact = Optional.of(new ExactSample(sample));
+        exact
+            .get()
+            .add(
+                parts.overFirst(
+                    ScoringOptions.SAMPLE_PAIRS,
+                    "sample",
+                    compared,
+                    progress.within(Phase.SAMPLE)));
+      }
+      return new ScoredPairs(
+          called,
+          files.files(),
+          method,
+          Lowercase.of(ablation),
+          measure,
+          of,
+          totals,
+          leftOut.told(),
+          leftOut.count(),
+          exact);
+    }
+
+    /** Of the first prompt. */
+    private int tokens() throws IOException {
+      AtomicInteger tokens = new AtomicInteger();
+      files.read(pair -> tokens.compareAndSet(0, pair.length()), row -> {});
+      return tokens.get();
+    }
+  }
 
   /** Rows that are no pairs: how many, and the first of them. */
   public static final class LeftOut {
@@ -292,8 +360,7 @@ public final class DatasetOptions {
     Transformer transformer = model.load(opened, progress);
     PairFiles pairs = pairs(opened.tokenizer(), transformer.config());
     ComponentGraph graph = graph(transformer, input());
-    return new Data(
-        opened.called(), transformer, graph, pairs, ablation(transformer, graph, pairs), measure());
+    return new Data(opened.called(), transformer, graph, pairs, ablation, measure());
   }
 
   /**
@@ -329,58 +396,5 @@ public final class DatasetOptions {
           case KL -> new Measure.Divergence();
         };
     return new Columns(columns.get(0), columns.get(1), measure);
-  }
-
-  private AblationValues ablation(Transformer model, ComponentGraph graph, PairFiles pairs)
-      throws IOException {
-    int tokens = ablation == AblationName.MEAN_POSITIONAL ? first(pairs, 1).get(0).length() : 0;
-    Optional<WriteMeans> means = ablation.noMeans(model, graph, tokens);
-    if (means.isPresent()) {
-      pairs.read(pair -> means.get().add(model, graph, pair.clean()), row -> {});
-    }
-    return ablation.values(means);
-  }
-
-  /** The first pairs, at least one. */
-  static List<Pair> first(PairFiles files, int count) throws IOException {
-    List<Pair> pairs = new ArrayList<>();
-    files.read(
-        pair -> {
-          if (pairs.size() < count) {
-            pairs.add(pair);
-          }
-        },
-        row -> {});
-    requireArgument(!pairs.isEmpty(), "there is no pair of prompts in %s", files.files());
-    return pairs;
-  }
-
-  /** Goes through all pairs, at least one. */
-  static void read(Data data, LeftOut leftOut, Progress progress, Consumer<Pair> each)
-      throws IOException {
-    int rows = (int) Math.min(data.files().rows(), Integer.MAX_VALUE);
-    int[] read = {0};
-    data.files()
-        .read(
-            pair -> {
-              progress.at(read[0]++, rows);
-              each.accept(pair);
-            },
-            leftOut::add);
-    leftOut.requirePairs(read[0], data.files().files());
-  }
-
-  /** The metric of circuits, over at least one pair. */
-  static CircuitTotals totals(
-      Data data, List<ComponentCircuit> circuits, LeftOut leftOut, Progress progress)
-      throws IOException {
-    CircuitEvaluator evaluator = new CircuitEvaluator(data.model(), data.graph(), data.ablation());
-    CircuitTotals totals = new CircuitTotals(circuits.size(), RESAMPLED);
-    read(
-        data,
-        leftOut,
-        progress,
-        pair -> totals.add(totals.count(), evaluator.evaluate(pair, circuits)));
-    return totals;
   }
 }

@@ -4,24 +4,18 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.cli.DatasetOptions.Data;
 import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
+import dev.tributary.attribution.cli.DatasetOutputs.Answer;
 import dev.tributary.attribution.cli.TerminalProgress.Phase;
+import dev.tributary.attribution.dataset.AblationValues;
 import dev.tributary.attribution.dataset.EdgeMethod;
 import dev.tributary.attribution.dataset.EdgeScorer;
-import dev.tributary.attribution.dataset.EdgeTotals;
-import dev.tributary.attribution.dataset.ExactSample;
-import dev.tributary.attribution.dataset.Pair;
-import dev.tributary.attribution.dataset.PartedTotals;
-import dev.tributary.attribution.dataset.ScoreFile;
+import dev.tributary.attribution.dataset.PairSums;
+import dev.tributary.attribution.dataset.PartedSums;
 import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.core.Scope;
-import dev.tributary.transformer.Progress;
-import dev.tributary.transformer.file.AtomicFile;
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -58,21 +52,7 @@ final class DatasetScoreCommand implements Callable<Integer> {
       description = "How many edges to print. Default: ${DEFAULT-VALUE}.")
   private int top = 20;
 
-  @Option(
-      names = "--out",
-      paramLabel = "FILE",
-      description =
-          "Write the scores of all edges as JSON, from which circuit and evaluate go on. Until it is"
-              + " written FILE.parts has what is finished.")
-  private Optional<Path> file = Optional.empty();
-
-  @Option(names = "--csv", paramLabel = "FILE", description = "Write them as a table.")
-  private Optional<Path> csv = Optional.empty();
-
-  @Mixin private final PageOption page = new PageOption();
-
-  @Option(names = "--json", description = "Print one JSON object.")
-  private boolean json;
+  @Mixin private final DatasetOutputs outputs = new DatasetOutputs();
 
   DatasetScoreCommand(PrintWriter out, PrintWriter err) {
     this.out = out;
@@ -84,71 +64,35 @@ final class DatasetScoreCommand implements Callable<Integer> {
     scoring.requireOptions();
     EdgeMethod method = scoring.method().with(scoring.steps());
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
-    file.ifPresent(path -> CircuitOutputs.requireWritable("--out", path.toString()));
-    csv.ifPresent(path -> CircuitOutputs.requireWritable("--csv", path.toString()));
-    page.requireWritable();
-    ScoredPairs scored;
+    outputs.requireWritable();
+    Answer answer;
     LeftOut leftOut = new LeftOut();
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Data data = options.open(progress);
-      EdgeScorer scorer = new EdgeScorer(data.model(), data.graph(), data.ablation(), method);
-      try (PartedTotals parts = parts(scorer, data)) {
-        EdgeTotals totals = parts.score(leftOut::add, progress.within(Phase.PAIRS));
-        leftOut.requirePairs(totals.count(), options.files());
-        scored = scored(data, scorer, totals, leftOut, progress);
-        if (file.isPresent()) {
-          write(file.get(), ScoreFile.of(scored));
-        }
+      List<Integer> sample = scoring.sample(data.graph().edges().size());
+      List<String> question = List.of("edges by " + method, "compared: " + sample);
+      try (PartedSums parts = outputs.parts(data, question)) {
+        AblationValues missing = data.missing(parts, progress.within(Phase.MEANS));
+        EdgeScorer scorer = new EdgeScorer(data.model(), data.graph(), missing, method);
+        answer =
+            DatasetReport.answer(
+                data.scored(
+                    new ScoredPairs.Edges(data.graph()),
+                    method.toString(),
+                    parts,
+                    () -> PairSums.edges(scorer),
+                    sample,
+                    () -> PairSums.sample(scorer, sample),
+                    leftOut,
+                    progress),
+                top);
+        outputs.write(answer);
         parts.delete();
       }
     }
-    if (csv.isPresent()) {
-      write(csv.get(), DatasetReport.table(scored));
-    }
-    out.print(json ? ScoreFile.of(scored) : DatasetReport.of(scored, top));
-    page.write(List.of(ScoreFile.of(scored)), err);
+    outputs.print(answer, out, err);
     leftOut.lines().forEach(err::println);
     return ExitCode.OK;
-  }
-
-  private PartedTotals parts(EdgeScorer scorer, Data data) throws IOException {
-    return file.isPresent()
-        ? PartedTotals.in(Path.of(file.get() + ".parts"), scorer, data.files())
-        : PartedTotals.of(scorer, data.files());
-  }
-
-  private ScoredPairs scored(
-      Data data, EdgeScorer scorer, EdgeTotals totals, LeftOut leftOut, TerminalProgress progress)
-      throws IOException {
-    Optional<ExactSample> sample = scoring.noSample(data.graph());
-    if (sample.isPresent()) {
-      compare(data, scorer, sample.get(), progress.within(Phase.PAIRS));
-    }
-    return new ScoredPairs(
-        data.called(),
-        options.files(),
-        scorer.method().toString(),
-        data.ablation().toString(),
-        data.measure(),
-        data.graph(),
-        totals,
-        leftOut.told(),
-        leftOut.count(),
-        sample);
-  }
-
-  private static void compare(Data data, EdgeScorer scorer, ExactSample sample, Progress progress)
-      throws IOException {
-    List<Pair> pairs = DatasetOptions.first(data.files(), ScoringOptions.SAMPLE_PAIRS);
-    for (Pair pair : pairs) {
-      progress.at((int) sample.count(), pairs.size());
-      sample.add(scorer, pair);
-    }
-  }
-
-  static void write(Path file, String text) throws IOException {
-    byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
-    AtomicFile.write(file, stream -> stream.write(bytes));
   }
 }

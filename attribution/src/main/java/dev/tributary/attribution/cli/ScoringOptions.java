@@ -2,9 +2,9 @@ package dev.tributary.attribution.cli;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.attribution.dataset.ComponentGraph;
 import dev.tributary.attribution.dataset.EdgeMethod;
 import dev.tributary.attribution.dataset.ExactSample;
+import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.Option;
 
@@ -119,14 +119,12 @@ public final class ScoringOptions {
   }
 
   /**
-   * {@return edges by which scores are compared with what really happens, over no pairs yet; none
-   * if that is what they say}
+   * {@return numbers of the edges by which scores are compared with what really happens; none if
+   * they are exact}
    *
-   * @param graph of the model
+   * @param edges how many the model has
    */
-  public Optional<ExactSample> noSample(ComponentGraph graph) {
-    return sample == 0 || method == MethodName.EXACT
-        ? Optional.empty()
-        : Optional.of(new ExactSample(ExactSample.draw(graph.edges().size(), sample, SEED)));
+  public List<Integer> sample(int edges) {
+    return method == MethodName.EXACT ? List.of() : ExactSample.draw(edges, sample, SEED);
   }
 }

@@ -37,7 +37,9 @@ final class TerminalProgress implements Progress, AutoCloseable {
     SEARCH("searching edges", 1),
     CIRCUIT("finding the circuit", 2),
     ATTENTION("explaining attention", 1),
+    MEANS("running clean prompts for means", 1),
     PAIRS("running pairs of prompts", 1),
+    SAMPLE("patching a sample", 1),
     SAVE("writing the model", 1);
 
     private final String words;

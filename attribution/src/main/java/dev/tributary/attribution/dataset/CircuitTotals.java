@@ -4,7 +4,7 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import java.util.Arrays;
 import java.util.SplittableRandom;
-import java.util.stream.IntStream;
+import java.util.function.ToDoubleFunction;
 import java.util.stream.Stream;
 
 /**
@@ -166,6 +166,24 @@ public final class CircuitTotals {
   }
 
   /**
+   * {@return the minimality of an edge of a circuit: how much the faithfulness of the circuit falls
+   * when this edge alone is taken out of it} 0 of an edge that it does not need, negative of one
+   * without which it keeps more.
+   *
+   * @param circuit its number
+   * @param lacking the number of the circuit that lacks the edge
+   * @see <a href="https://arxiv.org/abs/2211.00593">Wang et al. 2022, section 4, who take out nodes
+   *     after a set of others, which is empty here, and do not divide by what the model adds</a>
+   */
+  public double minimality(int circuit, int lacking) {
+    return minimality(sums[0], circuit, lacking);
+  }
+
+  private static double minimality(double[] own, int circuit, int lacking) {
+    return faithfulness(own, circuit) - faithfulness(own, lacking);
+  }
+
+  /**
    * Where a number lies in resampled data.
    *
    * @param low so much or less in as many as are above
@@ -182,11 +200,28 @@ public final class CircuitTotals {
    * @throws IllegalArgumentException if nothing was resampled
    */
   public Interval interval(int circuit, double level) {
+    return interval(level, own -> faithfulness(own, circuit));
+  }
+
+  /**
+   * {@return an interval of confidence of {@link #minimality}, both circuits over the same
+   * resampled data sets}
+   *
+   * @param circuit its number
+   * @param lacking the number of the circuit that lacks the edge
+   * @param level how many of the data sets are within, such as 0.95
+   * @throws IllegalArgumentException if nothing was resampled
+   */
+  public Interval minimalityInterval(int circuit, int lacking, double level) {
+    return interval(level, own -> minimality(own, circuit, lacking));
+  }
+
+  private Interval interval(double level, ToDoubleFunction<double[]> of) {
     requireArgument(sums.length > 1, "an interval without resampled data sets");
     requireArgument(level > 0 && level < 1, "a level of %s, expected one between 0 and 1", level);
     double[] all =
-        IntStream.range(1, sums.length)
-            .mapToDouble(i -> faithfulness(sums[i], circuit))
+        Arrays.stream(sums, 1, sums.length)
+            .mapToDouble(of)
             .filter(own -> !Double.isNaN(own)) // no pair came at all
             .sorted()
             .toArray();

@@ -39,7 +39,7 @@ public final class ExactSample {
    */
   public static List<Integer> draw(int edges, int count, long seed) {
     return new Random(seed)
-        .ints(0, edges)
+        .ints(0, Math.max(1, edges)) // the draw from nothing, of which none is taken
         .distinct()
         .limit(Math.min(count, edges))
         .sorted()

@@ -10,19 +10,22 @@ import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.List;
 import java.util.Optional;
 
 /**
- * A folder with the totals of the parts of a data set that are finished. A part is there whole or
- * not at all, whenever the process ends; one process has the folder at a time.
+ * A folder with sums over the parts of a data set that are finished. They are there whole, as of
+ * the last part, whenever the process ends; one process has the folder at a time.
  */
 final class PartFolder implements Closeable {
   private static final String QUESTION = "question.txt";
-  private static final String PART = "part-";
+  private static final String SUMS = ".sums";
+  private static final String LOCK = "lock";
 
   private final Path folder;
   private final FileChannel lock;
@@ -35,21 +38,19 @@ final class PartFolder implements Closeable {
   /**
    * Opens a folder, made if it is not there.
    *
-   * @param question what is asked of which data: parts of another question are not taken
+   * @param question what is asked of which data: sums of another question are not taken
    */
   static PartFolder open(Path folder, String question) throws IOException {
     Files.createDirectories(folder);
     FileChannel lock =
-        FileChannel.open(
-            folder.resolve("lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+        FileChannel.open(folder.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
     try {
-      requireArgument(
-          isLocked(lock), "%s: another process is at work on the parts that are here", folder);
+      requireArgument(isLocked(lock), "%s: another process is at work on what is here", folder);
       Path file = folder.resolve(QUESTION);
       if (Files.exists(file)) {
         requireArgument(
             Files.readString(file).equals(question),
-            "%s has finished parts of another question (%s): remove the folder, or let this one be"
+            "%s has what is finished of another question (see %s there): remove the folder, or let this one be"
                 + " written elsewhere",
             folder,
             QUESTION);
@@ -72,42 +73,53 @@ final class PartFolder implements Closeable {
     }
   }
 
-  private Path part(int number) {
-    return folder.resolve(PART + number);
+  private Path sums(String called) {
+    return folder.resolve(called + SUMS);
   }
 
-  /** The numbers of a part, if it is finished. */
-  Optional<double[]> read(int number, int length) throws IOException {
-    Path file = part(number);
+  /** What was written last, if anything was. */
+  Optional<double[]> read(String called, int length) throws IOException {
+    Path file = sums(called);
     if (Files.notExists(file)) {
       return Optional.empty();
     }
     byte[] bytes = Files.readAllBytes(file);
     if (bytes.length != length * Double.BYTES) {
       throw new IOException(
-          "%s: %d bytes, and the part has %d numbers".formatted(file, bytes.length, length));
+          "%s: %d bytes where %d numbers should be: remove the folder, and all begins anew"
+              .formatted(file, bytes.length, length));
     }
     double[] numbers = new double[length];
     ByteBuffer.wrap(bytes).asDoubleBuffer().get(numbers);
     return Optional.of(numbers);
   }
 
-  /** Finishes a part. */
-  void write(int number, double[] numbers) throws IOException {
+  /** In place of what was written before. */
+  void write(String called, double... numbers) throws IOException {
     ByteBuffer bytes = ByteBuffer.allocate(numbers.length * Double.BYTES);
     bytes.asDoubleBuffer().put(numbers);
-    AtomicFile.write(part(number), stream -> stream.write(bytes.array()));
+    AtomicFile.write(sums(called), stream -> stream.write(bytes.array()));
   }
 
-  /** Removes everything, when the whole is written elsewhere. */
+  /**
+   * Removes what was written here, the question behind all that answers it: whenever the process
+   * ends, no sums are left of which nobody knows what they are.
+   */
   void delete() throws IOException {
-    lock.close();
-    try (DirectoryStream<Path> files = Files.newDirectoryStream(folder)) {
-      for (Path file : files) {
-        Files.delete(file);
+    for (String own : List.of("*" + SUMS, AtomicFile.UNFINISHED + "*", QUESTION)) {
+      try (DirectoryStream<Path> files = Files.newDirectoryStream(folder, own)) {
+        for (Path file : files) {
+          Files.delete(file);
+        }
       }
     }
-    Files.delete(folder);
+    lock.close();
+    Files.deleteIfExists(folder.resolve(LOCK));
+    try {
+      Files.deleteIfExists(folder);
+    } catch (DirectoryNotEmptyException e) {
+      return; // something else is kept here
+    }
   }
 
   @Override

@@ -21,9 +21,10 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 
-/** Scores of edges, and circuits, as JSON. */
+/** Scores of edges and nodes, and circuits, as JSON. */
 public final class ScoreFile {
   private static final String SCORES = "tributary edge scores";
+  private static final String NODES = "tributary node scores";
   private static final String CIRCUIT = "tributary component circuit";
   private static final int VERSION = 1;
   private static final String SOURCE = "source";
@@ -36,12 +37,16 @@ public final class ScoreFile {
   private ScoreFile() {}
 
   /**
-   * {@return scores as JSON, each edge with its name, its ends and its numbers}
+   * {@return scores as JSON, each edge or node with its name, what it is and its numbers}
    *
    * @param scored what is written
    */
   public static String of(ScoredPairs scored) {
-    ObjectNode json = begun(SCORES, scored.model(), scored.graph());
+    ScoredPairs.Scored of = scored.of();
+    ObjectNode json =
+        of instanceof ScoredPairs.Edges edges
+            ? begun(SCORES, scored.model(), edges.graph())
+            : begun(NODES, scored.model());
     ArrayNode files = json.putArray("files");
     scored.files().forEach(file -> files.add(file.toString()));
     EdgeTotals totals = scored.totals();
@@ -58,29 +63,29 @@ public final class ScoreFile {
     json.put("method", scored.method()).put("ablation", scored.ablation());
     json.put("metric", scored.measure());
     json.put("clean", totals.clean()).put("corrupted", totals.corrupted());
+    List<String> names = of.names();
     scored
         .sample()
         .ifPresent(
             sample -> {
               ObjectNode exact = json.putObject("exactSample").put("pairs", sample.count());
               put(exact, "rankCorrelation", sample.rankCorrelation());
-              ArrayNode edges = exact.putArray("edges");
+              ArrayNode all = exact.putArray(of.word() + "s");
               for (ExactSample.Compared one : sample.worstFirst()) {
-                ObjectNode edge =
-                    edges
-                        .addObject()
-                        .put("edge", scored.graph().edges().get(one.edge()).toString())
-                        .put("exact", one.exact())
-                        .put("estimate", one.estimate());
-                put(edge, "ratio", one.ratio());
+                ObjectNode own = all.addObject().put(of.word(), names.get(one.edge()));
+                own.put("exact", one.exact()).put("estimate", one.estimate());
+                put(own, "ratio", one.ratio());
               }
             });
-    ArrayNode edges = json.putArray("edges");
+    ArrayNode all = json.putArray(of.word() + "s");
     for (int i = 0; i < totals.edges(); i++) {
-      ObjectNode edge = edge(edges, scored.graph().edges().get(i));
-      edge.put("score", totals.mean(i));
-      put(edge, "standardError", totals.standardError(i));
-      edge.put("magnitude", totals.meanMagnitude(i));
+      ObjectNode own =
+          of instanceof ScoredPairs.Nodes nodes
+              ? node(all, nodes.nodes().get(i))
+              : edge(all, ((ScoredPairs.Edges) of).graph().edges().get(i));
+      own.put("score", totals.mean(i));
+      put(own, "standardError", totals.standardError(i));
+      own.put("magnitude", totals.meanMagnitude(i));
     }
     return written(json);
   }
@@ -99,12 +104,15 @@ public final class ScoreFile {
   }
 
   private static ObjectNode begun(String format, String model, ComponentGraph graph) {
+    return begun(format, model).put("input", Lowercase.of(graph.input().site()));
+  }
+
+  private static ObjectNode begun(String format, String model) {
     return JsonNodeFactory.instance
         .objectNode()
         .put("format", format)
         .put("version", VERSION)
-        .put("model", model)
-        .put("input", Lowercase.of(graph.input().site()));
+        .put("model", model);
   }
 
   /** A number, or nothing where there is none. */
@@ -138,6 +146,17 @@ public final class ScoreFile {
       to.put("component", "logits");
     }
     return json;
+  }
+
+  private static ObjectNode node(ArrayNode nodes, NodeScores.Node node) {
+    ObjectNode json = nodes.addObject().put("node", node.toString());
+    if (node.kind() == NodeScores.Kind.MLP) {
+      return json.put("component", "mlp").put("layer", node.layer());
+    }
+    json.put("component", "head").put("layer", node.layer()).put("head", node.head());
+    return node.kind() == NodeScores.Kind.HEAD
+        ? json
+        : json.put("input", Lowercase.of(node.kind()));
   }
 
   private static String written(ObjectNode json) {

@@ -410,6 +410,7 @@ class DatasetCommandTest {
                 "--top",
                 "40",
                 "--minimality",
+                "all",
                 "--truth",
                 truth.toString(),
                 "--html",
@@ -433,10 +434,13 @@ class DatasetCommandTest {
       assertTrue(own.get("low").asDouble() <= totals.faithfulness(0));
       assertTrue(own.get("high").asDouble() >= totals.faithfulness(0));
       assertEquals(totals.metric(1), json.get("complement").get("metric").asDouble(), 1e-12);
+      JsonNode third = json.get("edges").get(3);
       assertEquals(
-          totals.metric(2) - totals.metric(0),
-          json.get("edges").get(3).get("changeWithout").asDouble(),
+          (totals.metric(0) - totals.metric(2)) / (totals.full() - totals.empty()),
+          third.get("minimality").asDouble(),
           1e-12);
+      assertTrue(third.get("low").asDouble() <= third.get("minimality").asDouble());
+      assertTrue(third.get("high").asDouble() >= third.get("minimality").asDouble());
       List<Integer> known =
           Stream.of("a0.h0->m0", "input->logits", "m2->logits")
               .map(name -> library.graph.number(library.graph.edge(name)))

@@ -126,7 +126,7 @@ class DatasetPageTest {
                       "eap",
                       "patching",
                       "logit_difference",
-                      graph,
+                      new ScoredPairs.Edges(graph),
                       EdgeTotals.of(numbers),
                       List.of(),
                       0,

@@ -20,6 +20,9 @@ import java.util.UUID;
  * own.
  */
 public final class AtomicFile {
+  /** With this begins the name of a file until it is complete. */
+  public static final String UNFINISHED = "unfinished-";
+
   /** Most links from one to the next; systems have such a limit as well. */
   private static final int LINKS_LIMIT = 40;
 
@@ -96,7 +99,7 @@ public final class AtomicFile {
   }
 
   private static void replace(Path file, Content content) throws IOException {
-    Path part = file.resolveSibling("unfinished-" + UUID.randomUUID());
+    Path part = file.resolveSibling(UNFINISHED + UUID.randomUUID());
     try {
       try (OutputStream out = Files.newOutputStream(part, StandardOpenOption.CREATE_NEW)) {
         keepPermissions(file, part); // before there is anything to read

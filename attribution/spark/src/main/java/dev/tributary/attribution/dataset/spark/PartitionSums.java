@@ -4,6 +4,7 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.dataset.Pair;
 import dev.tributary.attribution.dataset.PairReader.BadRow;
+import dev.tributary.attribution.dataset.PairSums;
 import dev.tributary.attribution.dataset.spark.SparkTotals.ForModel;
 import dev.tributary.core.Workers;
 import dev.tributary.transformer.Transformer;
@@ -36,17 +37,8 @@ final class PartitionSums {
 
   private PartitionSums() {}
 
-  /** What is summed in a task. */
-  interface Summand {
-    /** Counts a pair, whose number is another than that of any other. */
-    void add(Pair pair, long number);
-
-    /** All sums; those of partitions add up one by one. */
-    double[] numbers();
-  }
-
   /** The sums over all rows that are pairs; starts one job. */
-  static PartialSums of(Dataset<Row> rows, ExecutorModel model, ForModel<Summand> begin) {
+  static PartialSums of(Dataset<Row> rows, ExecutorModel model, ForModel<PairSums> begin) {
     JavaRDD<Row> pairs = PairRows.ordered(rows).toJavaRDD();
     int partitions = pairs.getNumPartitions();
     requireArgument(partitions > 0, "a data set of no partitions");
@@ -68,20 +60,20 @@ final class PartitionSums {
   // ---- on executors ------------------------------------------------------------------------
 
   private static PartialSums sums(
-      Iterator<Row> rows, ExecutorModel model, ForModel<Summand> begin) {
+      Iterator<Row> rows, ExecutorModel model, ForModel<PairSums> begin) {
     Transformer transformer = model.get();
     List<BadRow> bad = new ArrayList<>();
     double[] numbers =
         Workers.alone( // executors have a task for each core
             () -> {
-              Summand summand = begin.of(transformer);
-              rows.forEachRemaining(row -> add(row, transformer, summand, bad));
-              return summand.numbers();
+              PairSums sums = begin.of(transformer);
+              rows.forEachRemaining(row -> add(row, transformer, sums, bad));
+              return sums.toArray();
             });
     return new PartialSums(numbers, bad);
   }
 
-  private static void add(Row row, Transformer model, Summand summand, List<BadRow> bad) {
+  private static void add(Row row, Transformer model, PairSums sums, List<BadRow> bad) {
     Pair pair;
     try {
       pair = PairRows.pair(row);
@@ -90,7 +82,7 @@ final class PartitionSums {
       bad.add(PairRows.bad(row, String.valueOf(e.getMessage())));
       return;
     }
-    summand.add(pair, PairRows.number(row));
+    sums.add(pair, PairRows.number(row));
   }
 
   /** Pieces of what this task made, the rows that were not counted with the first. */

@@ -148,14 +148,12 @@ public final class ScoreEdges implements Callable<Integer> {
     scored.badRows().forEach(leftOut::add);
     leftOut.requirePairs(scored.totals().count(), options.files());
     ComponentGraph graph = DatasetOptions.graph(own, input);
-    Optional<ExactSample> sample = scoring.noSample(graph);
-    if (sample.isPresent()) {
+    List<Integer> edges = scoring.sample(graph.edges().size());
+    Optional<ExactSample> sample = Optional.empty();
+    if (!edges.isEmpty()) {
       Outcome<ExactSample> compared =
           SparkTotals.sample(
-              PairRows.first(rows, ScoringOptions.SAMPLE_PAIRS),
-              model,
-              scorer,
-              sample.get().edges());
+              PairRows.first(rows, ScoringOptions.SAMPLE_PAIRS), model, scorer, edges);
       sample = Optional.of(compared.totals());
       failed.addAll(compared.failedTasks());
     }
@@ -166,7 +164,7 @@ public final class ScoreEdges implements Callable<Integer> {
             method.with(steps).toString(),
             missing.of(own).toString(),
             options.measure(),
-            graph,
+            new ScoredPairs.Edges(graph),
             scored.totals(),
             leftOut.told(),
             leftOut.count(),

@@ -7,17 +7,13 @@ import dev.tributary.attribution.dataset.ComponentGraph;
 import dev.tributary.attribution.dataset.EdgeScorer;
 import dev.tributary.attribution.dataset.EdgeTotals;
 import dev.tributary.attribution.dataset.ExactSample;
-import dev.tributary.attribution.dataset.Pair;
-import dev.tributary.attribution.dataset.RunningTotals;
+import dev.tributary.attribution.dataset.PairSums;
 import dev.tributary.attribution.dataset.WriteMeans;
-import dev.tributary.attribution.dataset.spark.PartitionSums.Summand;
 import dev.tributary.transformer.Transformer;
 import java.io.Serializable;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
-import java.util.function.ObjLongConsumer;
-import java.util.function.Supplier;
 import org.apache.spark.SparkContext;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
@@ -58,14 +54,7 @@ public final class SparkTotals {
    */
   public static Outcome<EdgeTotals> edges(
       Dataset<Row> pairs, ExecutorModel model, ForModel<EdgeScorer> scorer) {
-    return outcome(
-        pairs,
-        model,
-        own -> {
-          RunningTotals running = new RunningTotals(scorer.of(own));
-          return summand((pair, number) -> running.add(pair), () -> running.totals().toArray());
-        },
-        EdgeTotals::of);
+    return outcome(pairs, model, own -> PairSums.edges(scorer.of(own)), EdgeTotals::of);
   }
 
   /**
@@ -83,11 +72,7 @@ public final class SparkTotals {
     return outcome(
         pairs,
         model,
-        own -> {
-          EdgeScorer scores = scorer.of(own);
-          ExactSample sample = new ExactSample(sent);
-          return summand((pair, number) -> sample.add(scores, pair), sample::toArray);
-        },
+        own -> PairSums.sample(scorer.of(own), sent),
         numbers -> {
           ExactSample sample = new ExactSample(edges);
           sample.add(numbers);
@@ -121,10 +106,7 @@ public final class SparkTotals {
           CircuitEvaluator evaluates = evaluator.of(own);
           List<ComponentCircuit> ours =
               edges.stream().map(some -> ComponentCircuit.of(evaluates.graph(), some)).toList();
-          CircuitTotals totals = new CircuitTotals(ours.size(), resampled);
-          return summand(
-              (pair, number) -> totals.add(number, evaluates.evaluate(pair, ours)),
-              totals::toArray);
+          return PairSums.circuits(evaluates, ours, resampled);
         },
         numbers -> CircuitTotals.of(edges.size(), numbers));
   }
@@ -147,12 +129,7 @@ public final class SparkTotals {
     return outcome(
         pairs,
         model,
-        own -> {
-          ComponentGraph components = graph.of(own);
-          WriteMeans means = none.of(own);
-          return summand(
-              (pair, number) -> means.add(own, components, pair.clean()), means::toArray);
-        },
+        own -> PairSums.means(own, graph.of(own), none.of(own)),
         numbers -> {
           WriteMeans means = none.of(model.get());
           means.add(numbers);
@@ -160,24 +137,10 @@ public final class SparkTotals {
         });
   }
 
-  private static Summand summand(ObjLongConsumer<Pair> add, Supplier<double[]> numbers) {
-    return new Summand() {
-      @Override
-      public void add(Pair pair, long number) {
-        add.accept(pair, number);
-      }
-
-      @Override
-      public double[] numbers() {
-        return numbers.get();
-      }
-    };
-  }
-
   private static <T> Outcome<T> outcome(
       Dataset<Row> pairs,
       ExecutorModel model,
-      ForModel<Summand> begin,
+      ForModel<PairSums> begin,
       Function<double[], T> totals) {
     SparkContext context = pairs.sparkSession().sparkContext();
     FailedTasks failed = new FailedTasks();

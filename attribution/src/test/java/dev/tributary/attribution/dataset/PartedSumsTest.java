@@ -23,6 +23,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CancellationException;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -30,7 +31,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-class PartedTotalsTest {
+class PartedSumsTest {
   private static final int PAIRS = 37;
 
   @TempDir Path folder;
@@ -75,21 +76,34 @@ class PartedTotalsTest {
     };
   }
 
+  private PartedSums kept() throws IOException {
+    return PartedSums.in(parts(), data, List.of("edges"));
+  }
+
+  private double[] over(PartedSums sums, List<BadRow> bad, Progress progress) throws IOException {
+    return sums.over("scores", () -> PairSums.edges(scorer), bad::add, progress);
+  }
+
+  private double[] over(PartedSums sums) throws IOException {
+    return over(sums, new ArrayList<>(), Progress.NONE);
+  }
+
   @ParameterizedTest
   @ValueSource(ints = {1, 16, 17, 33, 38})
-  void score_endedAnywhere_goesOnToTheSameBits(int rows) throws IOException {
+  void over_endedAnywhere_goesOnToTheSameBits(int rows) throws IOException {
     double[] expected;
-    try (PartedTotals whole = PartedTotals.of(scorer, data)) {
-      expected = whole.score(row -> {}, Progress.NONE).toArray();
+    try (PartedSums whole = PartedSums.of(data)) {
+      expected = over(whole);
     }
-    try (PartedTotals first = PartedTotals.in(parts(), scorer, data)) {
-      assertThrows(CancellationException.class, () -> first.score(row -> {}, endingAt(rows)));
+    try (PartedSums first = kept()) {
+      assertThrows(
+          CancellationException.class, () -> over(first, new ArrayList<>(), endingAt(rows)));
     }
     List<BadRow> bad = new ArrayList<>();
-    try (PartedTotals second = PartedTotals.in(parts(), scorer, data)) {
-      EdgeTotals totals = second.score(bad::add, Progress.NONE);
-      assertEquals(PAIRS, totals.count());
-      assertArrayEquals(expected, totals.toArray(), 0);
+    try (PartedSums second = kept()) {
+      double[] sums = over(second, bad, Progress.NONE);
+      assertEquals(PAIRS, EdgeTotals.of(sums).count());
+      assertArrayEquals(expected, sums, 0);
       assertTrue(Files.exists(parts()));
       second.delete();
     }
@@ -98,26 +112,66 @@ class PartedTotalsTest {
     assertEquals(6, bad.get(0).line());
   }
 
-  /**
-   * Finished parts are taken and not computed again: one that was forged is found in the totals.
-   */
+  /** Finished parts are taken and not counted again: sums that were forged are found again. */
   @Test
-  void score_finishedParts_areNotScoredAgain() throws IOException {
-    try (PartedTotals first = PartedTotals.in(parts(), scorer, data)) {
-      first.score(row -> {}, Progress.NONE);
+  void over_finishedParts_areNotCountedAgain() throws IOException {
+    int numbers;
+    try (PartedSums first = kept()) {
+      numbers = over(first).length;
     }
-    int edges = scorer.graph().edges().size();
     try (PartFolder forged = PartFolder.open(parts(), Files.readString(question()))) {
-      double[] numbers = new EdgeTotals(edges).toArray();
-      numbers[0] = 1000;
-      forged.write(1, numbers);
+      double[] sums = new double[1 + numbers];
+      sums[0] = 16;
+      sums[1] = 1000;
+      forged.write("scores", sums);
     }
-    try (PartedTotals second = PartedTotals.in(parts(), scorer, data)) {
-      assertEquals(PAIRS - 16 + 1000, second.score(row -> {}, Progress.NONE).count());
+    try (PartedSums second = kept()) {
+      assertEquals(PAIRS - 16 + 1000, EdgeTotals.of(over(second)).count());
+      assertEquals(3, second.overFirst(3, "few", this::counted, Progress.NONE)[0]);
+      assertEquals(PAIRS, second.overFirst(99, "many", this::counted, Progress.NONE)[0]);
     }
-    Files.write(parts().resolve("part-0"), new byte[9]);
-    try (PartedTotals third = PartedTotals.in(parts(), scorer, data)) {
-      assertThrows(IOException.class, () -> third.score(row -> {}, Progress.NONE));
+    Files.write(parts().resolve("scores.sums"), new byte[9]);
+    try (PartedSums third = kept()) {
+      assertThrows(IOException.class, () -> over(third));
+    }
+  }
+
+  private PairSums counted() {
+    return PairSums.edges(scorer);
+  }
+
+  /** What else lies in the folder stays there. */
+  @Test
+  void delete_otherFiles_stay() throws IOException {
+    Path other = Files.createDirectories(parts()).resolve("notes");
+    Files.writeString(other, "mine");
+    try (PartedSums sums = kept()) {
+      over(sums);
+      sums.delete();
+    }
+    try (Stream<Path> left = Files.list(parts())) {
+      assertEquals(List.of(other), left.toList());
+    }
+  }
+
+  /** The bootstrap draws by the number of a pair, whatever part it is in. */
+  @Test
+  void over_circuits_areTheTotalsOfOneGo() throws IOException {
+    CircuitEvaluator evaluator =
+        new CircuitEvaluator(scorer.model(), scorer.graph(), AblationValues.PATCHING);
+    List<ComponentCircuit> circuits =
+        List.of(ComponentCircuit.of(scorer.graph(), List.of(0, 1, 2)));
+    List<Pair> pairs = new ArrayList<>();
+    data.read(pairs::add, row -> {});
+    double[] expected = evaluator.evaluate(pairs, circuits, 5).toArray();
+    try (PartedSums sums = PartedSums.of(data)) {
+      double[] own =
+          sums.over(
+              "circuits",
+              () -> PairSums.circuits(evaluator, circuits, 5),
+              row -> {},
+              Progress.NONE);
+      assertArrayEquals(expected, own, 1e-9);
     }
   }
 
@@ -127,23 +181,15 @@ class PartedTotalsTest {
 
   @Test
   void in_anotherQuestion_isRefused() throws IOException {
-    try (PartedTotals first = PartedTotals.in(parts(), scorer, data)) {
-      first.score(row -> {}, Progress.NONE);
-      assertThrows(
-          IllegalArgumentException.class, () -> PartedTotals.in(parts(), scorer, data), "locked");
+    try (PartedSums first = kept()) {
+      over(first);
+      assertThrows(IllegalArgumentException.class, this::kept, "locked");
     }
-    for (EdgeMethod method :
-        List.of(EdgeMethod.eapIgInputs(2), EdgeMethod.eapIgInputs(3), EdgeMethod.QK_FIX)) {
-      EdgeScorer other =
-          new EdgeScorer(scorer.model(), scorer.graph(), AblationValues.PATCHING, method);
-      assertThrows(IllegalArgumentException.class, () -> PartedTotals.in(parts(), other, data));
-    }
-    assertFalse(EdgeMethod.eapIgInputs(2).toString().equals(EdgeMethod.eapIgInputs(3).toString()));
-    EdgeScorer zero =
-        new EdgeScorer(scorer.model(), scorer.graph(), AblationValues.ZERO, EdgeMethod.EAP);
-    assertThrows(IllegalArgumentException.class, () -> PartedTotals.in(parts(), zero, data));
+    assertThrows(
+        IllegalArgumentException.class, () -> PartedSums.in(parts(), data, List.of("nodes")));
+    kept().close();
     Files.writeString(data.files().get(1), "\n", StandardOpenOption.APPEND);
-    assertThrows(IllegalArgumentException.class, () -> PartedTotals.in(parts(), scorer, data));
+    assertThrows(IllegalArgumentException.class, this::kept);
   }
 
   @Test
