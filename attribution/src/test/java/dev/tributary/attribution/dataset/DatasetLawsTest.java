@@ -11,10 +11,12 @@ import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shapes;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Change;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.RandomArchitecture;
+import dev.tributary.transformer.ReadIntervention;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamReader;
@@ -247,6 +249,95 @@ class DatasetLawsTest {
           new double[] {metrics.circuits().get(2), metrics.empty(), metrics.circuits().get(1)},
           EXACT);
     }
+  }
+
+  /**
+   * The metric of a circuit from changes that are made by hand, reader by reader: each reads, on
+   * top of what it would, what is heard of its missing sources less what these write by then.
+   */
+  private static double byHand(
+      Run clean, ComponentCircuit circuit, Tensor missing, Function<Run, Variable> metric) {
+    ComponentGraph graph = circuit.graph();
+    List<Change> changes = new ArrayList<>();
+    Run changed = clean;
+    for (StreamReader reader : graph.readers()) {
+      Tensor written = StreamWriter.written(changed, graph.input());
+      Tensor added = Tensor.zeros(written.dtype(), PairRuns.of(written, 0).shape());
+      for (int edge = 0; edge < graph.edges().size(); edge++) {
+        if (graph.edges().get(edge).reader().equals(reader) && !circuit.contains(edge)) {
+          int source = graph.source(edge);
+          added = added.plus(PairRuns.of(missing, source).minus(PairRuns.of(written, source)));
+        }
+      }
+      changes.add(ReadIntervention.add(reader, added));
+      changed = clean.with(Change.together(changes));
+    }
+    return metric.apply(changed).value().item();
+  }
+
+  @Property(tries = 25)
+  void minimality_someEdges_isThatOfRunsMadeByHand(@ForAll("drawn") Drawn drawn) {
+    Assume.that( // the inputs of two heads of one layer cannot be changed by hand
+        drawn.config().layers().stream().allMatch(layer -> layer.attention().heads() == 1));
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      ComponentGraph graph = drawn.graph(model);
+      ComponentCircuit full = ComponentCircuit.empty(graph).complement();
+      ComponentCircuit own = drawn.circuit(graph);
+      ComponentCircuit none = ComponentCircuit.empty(graph);
+      CircuitTests tests = CircuitTests.drawn(List.of(full, own, none), 3, drawn.seed());
+      List<Pair> pairs = List.of(drawn.pair(0), drawn.pair(1));
+      CircuitTotals totals =
+          new CircuitEvaluator(model, graph, AblationValues.PATCHING)
+              .evaluate(pairs, tests.runs(), 20);
+      assertEquals(List.of(), tests.minimality(totals, 2, 0.9));
+      for (int circuit = 0; circuit < 2; circuit++) {
+        List<CircuitTests.Minimality> found = tests.minimality(totals, circuit, 0.9);
+        ComponentCircuit tested = tests.circuits().get(circuit);
+        assertEquals(Math.min(3, tested.size()), found.size());
+        for (CircuitTests.Minimality edge : found) {
+          assertTrue(tested.contains(edge.edge()));
+          double fall = 0;
+          double adds = 0;
+          for (Pair pair : pairs) {
+            Run clean = model.run(EnumSet.allOf(Site.class), Pair.ids(pair.clean()));
+            Run corrupted = model.run(EnumSet.allOf(Site.class), Pair.ids(pair.corrupted()));
+            Tensor missing = StreamWriter.written(corrupted, graph.input());
+            Function<Run, Variable> metric = pair.metric().against(clean);
+            fall +=
+                byHand(clean, tested, missing, metric)
+                    - byHand(clean, tested.without(edge.edge()), missing, metric);
+            adds += metric.apply(clean).value().item() - byHand(clean, none, missing, metric);
+          }
+          assertEquals(fall, edge.value() * adds, EXACT * Math.max(1, Math.abs(fall)));
+        }
+      }
+    }
+  }
+
+  /** Of a difference: two circuits that rise and fall together are told apart by few pairs. */
+  @Test
+  void minimalityInterval_pairsThatRiseTogether_isThatOfTheDifference() {
+    int pairs = 400;
+    Random random = new Random(5);
+    CircuitTotals totals = new CircuitTotals(2, 2000);
+    double sum = 0;
+    double squares = 0;
+    for (int pair = 0; pair < pairs; pair++) {
+      double kept = 0.6 + 3 * random.nextGaussian();
+      double fall = 0.2 + 0.05 * random.nextGaussian();
+      sum += fall;
+      squares += fall * fall;
+      totals.add(
+          pair, new CircuitEvaluator.Metrics(-1, 1, List.of(1 - 2 * kept, 1 - 2 * (kept - fall))));
+    }
+    double mean = sum / pairs;
+    double error = Math.sqrt((squares / pairs - mean * mean) / pairs);
+    assertEquals(mean, totals.minimality(0, 1), EXACT);
+    assertEquals(-mean, totals.minimality(1, 0), EXACT);
+    CircuitTotals.Interval interval = totals.minimalityInterval(0, 1, 0.95);
+    assertEquals(mean - 1.96 * error, interval.low(), 0.15 * error);
+    assertEquals(mean + 1.96 * error, interval.high(), 0.15 * error);
   }
 
   /** What is heard of a missing source is nearly what it writes. */

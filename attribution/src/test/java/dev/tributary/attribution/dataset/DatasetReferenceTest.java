@@ -60,7 +60,9 @@ class DatasetReferenceTest {
     List<DynamicNode> tests = new ArrayList<>();
     tests.add(dynamicTest("graph", () -> in(path, DatasetReferenceTest::compareGraph)));
     tests.add(dynamicTest("tensors", () -> in(path, DatasetReferenceTest::compareTensors)));
+    tests.add(dynamicTest("minimality", () -> in(path, DatasetReferenceTest::compareMinimality)));
     if (path.getFileName().toString().startsWith("tracr")) {
+      tests.add(dynamicTest("needed", () -> in(path, DatasetReferenceTest::compareNeeded)));
       tests.add(dynamicTest("truth", () -> in(path, DatasetReferenceTest::compareTruth)));
       if (path.endsWith("tracr-reverse")) {
         tests.add(dynamicTest("missed", () -> in(path, DatasetReferenceTest::compareMissed)));
@@ -270,6 +272,50 @@ class DatasetReferenceTest {
     assertEquals(expected.length, actual.size());
     for (int i = 0; i < expected.length; i++) {
       assertNear(expected[i], actual.get(i));
+    }
+  }
+
+  /** In the whole model, without one edge the metric changes by what the oracle says. */
+  private static void compareMinimality(ReferenceCase expected) {
+    String metric = expected.expected().has("truth") ? "linear" : "logit_difference";
+    double[] exact = expected.tensor(metric + "/patching/exact");
+    double adds =
+        Arrays.stream(expected.tensor(metric + "/clean")).average().orElseThrow()
+            - Arrays.stream(expected.tensor(metric + "/corrupted")).average().orElseThrow();
+    List<Pair> pairs = expected.pairs(metric);
+    CircuitTests tests = ofAllEdges(expected);
+    CircuitTotals totals = evaluator(expected, "patching").evaluate(pairs, tests.runs(), 9);
+    for (CircuitTests.Minimality edge : tests.minimality(totals, 0, 0.9)) {
+      double fall = edge.value() * (totals.full() - totals.empty());
+      assertNear(adds, totals.full() - totals.empty());
+      assertNear(-exact[edge.edge()], fall);
+    }
+  }
+
+  private static CircuitTests ofAllEdges(ReferenceCase expected) {
+    ComponentCircuit all = ComponentCircuit.empty(expected.graph()).complement();
+    return CircuitTests.drawn(List.of(all), all.size(), 1);
+  }
+
+  /** An edge that the program does not need has no minimality, any other one has. */
+  private static void compareNeeded(ReferenceCase expected) {
+    JsonNode truth = expected.expected().get("truth");
+    CircuitTests tests = ofAllEdges(expected);
+    for (String ablation : List.of("patching", "zero")) {
+      Set<String> effective = Set.copyOf(names(truth.get("effective_" + ablation)));
+      CircuitTotals totals =
+          evaluator(expected, ablation).evaluate(expected.pairs("outputs"), tests.runs(), 99);
+      Set<String> needed = new HashSet<>();
+      for (CircuitTests.Minimality edge : tests.minimality(totals, 0, 0.95)) {
+        String name = expected.graph().edges().get(edge.edge()).toString();
+        if (edge.value() > 1e-6) {
+          needed.add(name);
+        } else {
+          assertEquals(0, edge.value(), TOLERANCE, name);
+          assertEquals(0, edge.interval().high(), TOLERANCE, name);
+        }
+      }
+      assertEquals(effective, needed, ablation);
     }
   }
 

@@ -238,11 +238,38 @@ class PlantedCircuitTest {
           assertEquals(0, scores[edge], NOTHING, () -> method + " " + edge);
         }
       }
+      assertMinimality(planted, model, pairs);
       CircuitTotals totals =
           new CircuitEvaluator(model, planted.graph, AblationValues.PATCHING)
               .evaluate(pairs.subList(0, 1), List.of(truth, truth.complement()), 0);
       assertEquals(1, totals.faithfulness(0), 1e-6);
       assertEquals(0, totals.faithfulness(1), 1e-6);
+    }
+  }
+
+  /** Planted edges are needed in some pair, alone and among all others, and no other one is. */
+  private static void assertMinimality(Planted planted, Transformer model, List<Pair> pairs) {
+    ComponentCircuit truth = planted.truth();
+    ComponentCircuit full = ComponentCircuit.empty(planted.graph).complement();
+    CircuitTests tests = CircuitTests.drawn(List.of(truth, full), full.size(), 1);
+    List<CircuitTotals> each =
+        pairs.stream()
+            .map(
+                pair ->
+                    new CircuitEvaluator(model, planted.graph, AblationValues.PATCHING)
+                        .evaluate(List.of(pair), tests.runs(), 20))
+            .toList();
+    for (int circuit = 0; circuit < 2; circuit++) {
+      ComponentCircuit tested = tests.circuits().get(circuit);
+      for (int i = 0; i < tested.size(); i++) {
+        double fall = 0;
+        for (CircuitTotals totals : each) {
+          CircuitTests.Minimality own = tests.minimality(totals, circuit, 0.95).get(i);
+          assertEquals(tested.edges().get(i), own.edge());
+          fall = Math.max(fall, Math.abs(own.value() * (totals.full() - totals.empty())));
+        }
+        assertEquals(truth.contains(tested.edges().get(i)), fall > NOTHING, tested + " " + i);
+      }
     }
   }
 }

@@ -19,6 +19,8 @@ import dev.tributary.attribution.dataset.WriteMeans;
 import dev.tributary.core.DType;
 import dev.tributary.core.Workers;
 import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.ElementType;
+import dev.tributary.transformer.file.Models;
 import dev.tributary.transformer.file.Tokenizer;
 import dev.tributary.transformer.file.Tokenizers;
 import java.nio.file.Files;
@@ -131,6 +133,43 @@ class ScoreEdgesTest {
     assertEquals(ExitCode.OK, code);
     assertScores(
         out, pairs, WriteMeans.perPosition(MODEL, SparkPairs.graph(MODEL), 3), EdgeMethod.EAP);
+  }
+
+  /** By {@code main} itself, with the files of a model that executors are sent. */
+  @Test
+  void main_modelThatIsBroadcast_isThatOfOneMachine() throws Exception {
+    Path model = folder.resolve("model");
+    Models.save(MODEL, model, ElementType.F64);
+    Files.writeString(
+        model.resolve("tokenizer.json"),
+        """
+        {"pre_tokenizer": {"type": "WhitespaceSplit"},
+         "model": {"type": "WordLevel", "vocab": {"none": 0}, "unk_token": "none"}}
+        """);
+    Path file = folder.resolve("sent.jsonl");
+    Files.writeString(
+        file,
+        """
+        {"clean": [0, 5, 9], "corrupted": [0, 6, 9], "answer": 7, "foil": 8}
+        {"clean": [0, 4, 3, 2], "corrupted": [0, 4, 2, 2], "answer": 7, "foil": 9}
+        """);
+    List<Pair> pairs = new ArrayList<>();
+    PairReader.of(Columns.standard(), WORDS, MODEL.config())
+        .read(file, row -> pairs.add(row.pair()), row -> {});
+    assertEquals(2, pairs.size());
+    Path out = folder.resolve("sent.json");
+    ScoreEdges.main(
+        new String[] {
+          file.toString(),
+          "--model=" + model,
+          "--broadcast",
+          "--dtype=double",
+          "--sample=0",
+          "--ablation=mean",
+          "--out=" + out
+        });
+    assertScores(
+        out, pairs, WriteMeans.overPositions(MODEL, SparkPairs.graph(MODEL)), EdgeMethod.EAP);
   }
 
   private static void assertScores(Path out, List<Pair> pairs, WriteMeans means, EdgeMethod method)
