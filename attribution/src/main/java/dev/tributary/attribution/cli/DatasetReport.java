@@ -89,7 +89,7 @@ final class DatasetReport {
             own -> {
               pieces.add("Exact patching of " + own.edges().size() + " " + what);
               pieces.add("drawn at random over " + own.count() + " pairs:");
-              pieces.add("rank correlation " + correlation(own.rankCorrelation()) + ".");
+              pieces.add("rank correlation " + share(own.rankCorrelation()) + ".");
             });
     lines.wrapped(pieces);
     List<Compared> worst = scored.sample().map(own -> own.worstFirst()).orElse(List.of());
@@ -108,10 +108,6 @@ final class DatasetReport {
           Double.isFinite(one.ratio()) ? number(one.ratio()) : "");
     }
     lines.add(table);
-  }
-
-  private static String correlation(double value) {
-    return Double.isNaN(value) ? "undefined" : share(value);
   }
 
   /** All edges or nodes, comma-separated. */
@@ -151,6 +147,6 @@ final class DatasetReport {
   }
 
   static String share(double value) {
-    return String.format(Locale.ROOT, "%.3f", value);
+    return Double.isNaN(value) ? "undefined" : String.format(Locale.ROOT, "%.3f", value);
   }
 }

@@ -227,13 +227,12 @@ final class TestedReport {
 
   private static ObjectNode json(ComponentCircuit own, CircuitTotals totals, int circuit) {
     Interval interval = totals.interval(circuit, CONFIDENCE);
-    return JsonReport.object()
-        .put("edgeCount", own.size())
-        .put("metric", totals.metric(circuit))
-        .put("faithfulness", totals.faithfulness(circuit))
-        .put("low", interval.low())
-        .put("high", interval.high())
-        .put("confidence", CONFIDENCE);
+    ObjectNode json = JsonReport.object().put("edgeCount", own.size());
+    json.put("metric", totals.metric(circuit));
+    put(json, "faithfulness", totals.faithfulness(circuit));
+    put(json, "low", interval.low());
+    put(json, "high", interval.high());
+    return json.put("confidence", CONFIDENCE);
   }
 
   // ---- curves --------------------------------------------------------------------------------
@@ -304,8 +303,9 @@ final class TestedReport {
     CircuitTotals totals = tested.totals();
     ObjectNode json = begun("tributary circuit curve", tested);
     FaithfulnessCurve faithfulness = curve.faithfulness();
-    json.put("cpr", faithfulness.cpr()).put("cmd", faithfulness.cmd());
-    json.put("average", faithfulness.average());
+    put(json, "cpr", faithfulness.cpr());
+    put(json, "cmd", faithfulness.cmd());
+    put(json, "average", faithfulness.average());
     ArrayNode circuits = json.putArray("circuits");
     for (int i = 0; i < curve.fractions().size(); i++) {
       ObjectNode one = circuits.addObject().put("fraction", curve.fractions().get(i));

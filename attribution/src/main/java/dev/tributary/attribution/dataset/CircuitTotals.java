@@ -152,7 +152,7 @@ public final class CircuitTotals {
 
   /**
    * {@return how much of the metric a circuit keeps: that of the circuit over that of the model,
-   * both less that of no edges} A ratio of means. Of the complement of a circuit it says how
+   * both less that of no edges} A ratio of means, not a number if the model adds nothing. Of the complement of a circuit it says how
    * complete the circuit is: 0 where the model does nothing without it.
    *
    * @param circuit its number
@@ -193,7 +193,7 @@ public final class CircuitTotals {
 
   /**
    * {@return an interval of confidence of the faithfulness of a circuit: that of the resampled data
-   * sets, without as many at both ends}
+   * sets, without as many at both ends} No numbers if the model does as much without any edges.
    *
    * @param circuit its number
    * @param level how many of the data sets are within, such as 0.95
@@ -222,10 +222,12 @@ public final class CircuitTotals {
     double[] all =
         Arrays.stream(sums, 1, sums.length)
             .mapToDouble(of)
-            .filter(own -> !Double.isNaN(own)) // no pair came at all
+            .filter(own -> !Double.isNaN(own)) // no pair came at all, or none in which edges matter
             .sorted()
             .toArray();
-    requireArgument(all.length > 0, "no resampled data set has a pair");
+    if (all.length == 0) {
+      return new Interval(Double.NaN, Double.NaN);
+    }
     int outside = (int) Math.round((1 - level) / 2 * (all.length - 1));
     return new Interval(all[outside], all[all.length - 1 - outside]);
   }
