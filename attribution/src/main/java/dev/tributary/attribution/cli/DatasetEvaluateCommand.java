@@ -3,12 +3,12 @@ package dev.tributary.attribution.cli;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.cli.DatasetOptions.Data;
-import dev.tributary.attribution.cli.TerminalProgress.Phase;
 import dev.tributary.attribution.dataset.CircuitTotals;
 import dev.tributary.attribution.dataset.ComponentCircuit;
 import dev.tributary.attribution.dataset.ComponentGraph;
 import dev.tributary.attribution.dataset.FaithfulnessCurve;
 import dev.tributary.attribution.dataset.ScoreFile;
+import dev.tributary.attribution.explain.Phase;
 import dev.tributary.core.Scope;
 import java.io.IOException;
 import java.io.PrintWriter;

@@ -4,7 +4,6 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.cli.DatasetOptions.Data;
 import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
-import dev.tributary.attribution.cli.TerminalProgress.Phase;
 import dev.tributary.attribution.dataset.EdgeTotals;
 import dev.tributary.attribution.dataset.ExactSample;
 import dev.tributary.attribution.dataset.NodeMethod;
@@ -12,6 +11,7 @@ import dev.tributary.attribution.dataset.NodeScorer;
 import dev.tributary.attribution.dataset.NodeScores;
 import dev.tributary.attribution.dataset.NodeScores.Node;
 import dev.tributary.attribution.dataset.Pair;
+import dev.tributary.attribution.explain.Phase;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Progress;
 import java.io.IOException;

@@ -4,7 +4,6 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.cli.DatasetOptions.Data;
 import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
-import dev.tributary.attribution.cli.TerminalProgress.Phase;
 import dev.tributary.attribution.dataset.EdgeMethod;
 import dev.tributary.attribution.dataset.EdgeScorer;
 import dev.tributary.attribution.dataset.EdgeTotals;
@@ -13,6 +12,7 @@ import dev.tributary.attribution.dataset.Pair;
 import dev.tributary.attribution.dataset.PartedTotals;
 import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.attribution.dataset.ScoredPairs;
+import dev.tributary.attribution.explain.Phase;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.file.AtomicFile;
