@@ -130,7 +130,7 @@ public abstract class Device {
   }
 
   /** {@return the device of tensors that are made of nothing else on this thread} */
-  static Device current() {
+  public static Device current() {
     Device device = CURRENT.get();
     return device != null ? device : standard();
   }

@@ -2,27 +2,22 @@ package dev.tributary.attribution.cli;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.attribution.Ablation;
-import dev.tributary.attribution.Effect;
 import dev.tributary.attribution.Latent;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.NodeAttribution;
-import dev.tributary.attribution.Readings;
-import dev.tributary.attribution.ReplacementIntervention;
-import dev.tributary.attribution.Source;
-import dev.tributary.attribution.cli.Subject.Prediction;
 import dev.tributary.attribution.cli.SubjectOptions.NodeConverter;
-import dev.tributary.core.Scope;
-import dev.tributary.transformer.Change;
-import dev.tributary.transformer.Run;
+import dev.tributary.attribution.explain.Ablate;
+import dev.tributary.attribution.explain.Ablate.Ablated;
+import dev.tributary.attribution.explain.Ablate.Action;
+import dev.tributary.attribution.explain.Ablate.Put;
+import dev.tributary.attribution.explain.Ablate.Scale;
+import dev.tributary.attribution.explain.Intervene;
+import dev.tributary.attribution.explain.Intervene.Intervened;
+import dev.tributary.attribution.export.AnswerJson;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalDouble;
-import java.util.Set;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -91,49 +86,24 @@ final class AblateCommand implements Callable<Integer> {
     this.out = out;
   }
 
-  /**
-   * What a change did.
-   *
-   * @param predicted how much the metric would change if it were linear, where that is known
-   */
-  record Outcome(
-      String nodes, OptionalDouble predicted, double after, List<Prediction> predictions) {}
-
   @Override
   public Integer call() throws IOException {
-    requireArgument(Double.isFinite(scale), "--scale is %s, it must be a number", scale);
-    requireArgument(
-        set.isEmpty() || Double.isFinite(set.get()),
-        "--set is %s, it must be a number",
-        set.orElse(0.0));
     requireArgument(
         set.isEmpty() || scale == 0, "--set and --scale say two things about the same nodes");
-    Set<Node> seen = new HashSet<>();
-    for (Node node : named) {
-      requireArgument(seen.add(node), "%s is named twice", node);
-      requireArgument(
-          node.asSource().isPresent(), "%s writes nothing that could be taken out", node);
-    }
     requireArgument(
         transcoders.isPresent() || top.isEmpty(), "--top says how much of --transcoders to tell");
-    top.ifPresent(count -> requireArgument(count >= 1, "--top is %d, it must be 1 or more", count));
-    List<Latent> latents = transcoders.isPresent() ? latents() : List.of();
-    String report;
-    try (TerminalProgress progress = TerminalProgress.start();
-        Scope scope = Scope.open()) {
-      Subject subject = options.open(progress);
-      if (transcoders.isPresent()) {
-        report = held(subject, latents);
-      } else {
-        named.forEach(subject::requireUpstream);
-        List<Outcome> outcomes = outcomes(subject);
-        report =
-            options.json()
-                ? JsonReport.of(subject, outcomes)
-                : TextReport.of(subject, outcomes, what());
-      }
+    Action action = set.isPresent() ? new Put(set.get()) : new Scale(scale);
+    Ablate question = new Ablate(options.subject(), named, action);
+    if (transcoders.isEmpty()) {
+      Ablated ablated = TerminalProgress.ask(options.choice(), question);
+      out.print(options.json() ? AnswerJson.of(ablated) : TextReport.of(ablated));
+    } else {
+      Intervened intervened =
+          TerminalProgress.ask(
+              options.choice().withTranscoders(transcoders.get()),
+              new Intervene(question.subject(), latents(), action, top.orElse(TOP)));
+      out.print(options.json() ? AnswerJson.of(intervened) : InterventionReport.of(intervened));
     }
-    out.print(report);
     return ExitCode.OK;
   }
 
@@ -147,82 +117,5 @@ final class AblateCommand implements Callable<Integer> {
       latents.add((Latent) node);
     }
     return latents;
-  }
-
-  /** Each latent alone, then all together. */
-  private String held(Subject subject, List<Latent> latents) throws IOException {
-    requireArgument(
-        subject.metric().trace().isEmpty(),
-        "--transcoders change logits, and no node is traced through them: leave out --trace");
-    Run run = HeldEffects.run(subject, transcoders.orElseThrow());
-    List<ReplacementIntervention.Edit> edits = new ArrayList<>();
-    for (Latent latent : latents) {
-      latent.requireIn(run);
-      double before = latent.activation(run).orElseThrow();
-      edits.add(new ReplacementIntervention.Edit(latent, set.orElse(scale * before)));
-    }
-    List<HeldEffects> effects = new ArrayList<>();
-    for (ReplacementIntervention.Edit edit : edits) {
-      effects.add(HeldEffects.of(subject, run, List.of(edit), top.orElse(TOP)));
-    }
-    if (edits.size() > 1) {
-      effects.add(HeldEffects.of(subject, run, edits, top.orElse(TOP)));
-    }
-    return options.json()
-        ? HeldEffects.json(subject, run, effects)
-        : HeldEffects.text(subject, run, effects);
-  }
-
-  private String what() {
-    if (set.isPresent()) {
-      return "set to " + Table.number(set.get());
-    }
-    return scale == 0 ? "taken out" : "times " + Table.number(scale);
-  }
-
-  private List<Outcome> outcomes(Subject subject) {
-    NodeAttribution nodes = subject.nodes();
-    Readings attribution = nodes.activationTimesGradient();
-    List<Change> all = new ArrayList<>();
-    List<Outcome> outcomes = new ArrayList<>();
-    for (Node node : named) {
-      Source source = node.asSource().orElseThrow();
-      Change change =
-          set.isPresent()
-              ? Ablation.set(nodes.run(), source, set.get())
-              : Ablation.scale(nodes.run(), source, scale);
-      all.add(change);
-      OptionalDouble predicted =
-          set.isPresent()
-              ? OptionalDouble.empty()
-              : OptionalDouble.of((scale - 1) * attribution.of(source).orElseThrow());
-      outcomes.add(outcome(subject, node.toString(), predicted, List.of(change)));
-    }
-    if (named.size() > 1) {
-      double sum = 0;
-      boolean known = true;
-      for (Outcome outcome : outcomes) {
-        known &= outcome.predicted.isPresent();
-        sum += outcome.predicted.orElse(0);
-      }
-      outcomes.add(
-          outcome(
-              subject,
-              "all together",
-              known ? OptionalDouble.of(sum) : OptionalDouble.empty(),
-              all));
-    }
-    return outcomes;
-  }
-
-  private static Outcome outcome(
-      Subject subject, String nodes, OptionalDouble predicted, List<Change> changes) {
-    try (Scope scope = Scope.open()) {
-      Effect effect =
-          Effect.of(
-              subject.nodes().run(), subject.nodes().metric(), changes.toArray(new Change[0]));
-      List<Prediction> predictions = subject.predictor().apply(effect.changed());
-      return new Outcome(nodes, predicted, effect.metricAfter(), predictions);
-    }
   }
 }

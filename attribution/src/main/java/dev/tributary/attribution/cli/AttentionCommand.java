@@ -2,19 +2,17 @@ package dev.tributary.attribution.cli;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.attribution.Basis;
-import dev.tributary.attribution.EdgeAttribution;
-import dev.tributary.attribution.HeadLoadings;
 import dev.tributary.attribution.HeadPair;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.ScoreAttribution;
-import dev.tributary.core.Scope;
-import dev.tributary.transformer.Run;
+import dev.tributary.attribution.explain.Attend;
+import dev.tributary.attribution.explain.Attend.Attended;
+import dev.tributary.attribution.explain.NamedEdge;
+import dev.tributary.attribution.export.AnswerJson;
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -69,41 +67,17 @@ final class AttentionCommand implements Callable<Integer> {
     this.out = out;
   }
 
-  /** An edge and the heads that it passes. */
-  record Loaded(NamedEdge edge, HeadLoadings loadings) {}
-
-  /** A head and what its score is of. */
-  record Scored(HeadPair head, ScoreAttribution score) {}
-
-  /**
-   * What was asked for.
-   *
-   * @param against the key with which those of all heads are compared
-   * @param top how many pairs are shown of each
-   */
-  record Explained(List<Loaded> edges, List<Scored> heads, Optional<Integer> against, int top) {}
-
   @Override
   public Integer call() throws IOException {
-    requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
-    List<NamedEdge> edges = named.stream().filter(NamedEdge::is).map(NamedEdge::of).toList();
-    List<HeadPair> heads =
-        named.stream().filter(name -> !NamedEdge.is(name)).map(AttentionCommand::head).toList();
-    requireArgument(
-        against.isEmpty() || !heads.isEmpty(),
-        "--against compares the key of a head with another: name a head such as L2.head5[14<-7]");
-    String report;
-    try (TerminalProgress progress = TerminalProgress.start();
-        Scope scope = Scope.open()) {
-      Subject subject = basis.of(options.open(progress));
-      edges.forEach(edge -> edge.requireUpstream(subject));
-      Explained explained = explain(subject, edges, heads);
-      report =
-          options.json()
-              ? AttentionReport.json(subject, explained)
-              : AttentionReport.text(subject, explained);
-    }
-    out.print(report);
+    Attend question =
+        new Attend(
+            basis.of(options.subject()),
+            named.stream().filter(NamedEdge::is).map(NamedEdge::of).toList(),
+            named.stream().filter(name -> !NamedEdge.is(name)).map(AttentionCommand::head).toList(),
+            against.map(OptionalInt::of).orElse(OptionalInt.empty()),
+            top);
+    Attended attended = TerminalProgress.ask(options.choice(), question);
+    out.print(options.json() ? AnswerJson.of(attended) : AttentionReport.of(attended));
     return ExitCode.OK;
   }
 
@@ -115,26 +89,5 @@ final class AttentionCommand implements Callable<Integer> {
             + " as L2.head5[14<-7]",
         node);
     return (HeadPair) node;
-  }
-
-  private Explained explain(Subject subject, List<NamedEdge> edges, List<HeadPair> heads) {
-    Run run = subject.nodes().run();
-    Basis nodes = subject.nodesOnce();
-    EdgeAttribution attribution = EdgeAttribution.of(subject.nodes(), subject.scaleGradient());
-    List<Loaded> loaded = new ArrayList<>();
-    for (NamedEdge edge : edges) {
-      loaded.add(
-          new Loaded(edge, HeadLoadings.of(attribution, edge.source(), edge.target(), nodes)));
-    }
-    List<Scored> scored = new ArrayList<>();
-    for (HeadPair head : heads) {
-      scored.add(
-          new Scored(
-              head,
-              against.isEmpty()
-                  ? ScoreAttribution.of(run, head, nodes)
-                  : ScoreAttribution.difference(run, head, against.get(), nodes)));
-    }
-    return new Explained(loaded, scored, against, top);
   }
 }

@@ -4,65 +4,59 @@ import static dev.tributary.attribution.cli.Table.INDENT;
 import static dev.tributary.attribution.cli.Table.number;
 import static dev.tributary.attribution.cli.Table.percent;
 
-import com.fasterxml.jackson.databind.node.ArrayNode;
-import com.fasterxml.jackson.databind.node.ObjectNode;
-import dev.tributary.attribution.HeadLoadings;
 import dev.tributary.attribution.HeadLoadings.LayerSplit;
 import dev.tributary.attribution.HeadPair;
 import dev.tributary.attribution.Lowercase;
 import dev.tributary.attribution.NodeScore;
-import dev.tributary.attribution.ScoreAttribution;
 import dev.tributary.attribution.ScoreAttribution.Pair;
 import dev.tributary.attribution.ScoreAttribution.Share;
 import dev.tributary.attribution.Source;
-import dev.tributary.attribution.cli.AttentionCommand.Explained;
-import dev.tributary.attribution.cli.AttentionCommand.Loaded;
-import dev.tributary.attribution.cli.AttentionCommand.Scored;
+import dev.tributary.attribution.explain.Attend.Attended;
+import dev.tributary.attribution.explain.Attend.Loaded;
+import dev.tributary.attribution.explain.Attend.Scored;
+import dev.tributary.attribution.explain.Overview;
 import dev.tributary.core.TopK;
-import dev.tributary.transformer.Run;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.stream.Collectors;
 
-/** What explains attention, as text for a terminal of 80 columns or as JSON. */
+/** What explains attention, as text for a terminal of 80 columns. */
 final class AttentionReport {
   private static final String BIAS = "bias";
 
   /** Heads of a layer that are named. */
   private static final int HEADS = 3;
 
-  private final Subject subject;
-  private final Explained explained;
+  private final Overview overview;
+  private final Attended attended;
   private final StringBuilder text;
 
-  private AttentionReport(Subject subject, Explained explained) {
-    this.subject = subject;
-    this.explained = explained;
-    this.text = new StringBuilder(TextReport.heading(subject));
+  private AttentionReport(Attended attended) {
+    this.attended = attended;
+    this.overview = attended.overview();
+    this.text = new StringBuilder(TextReport.heading(overview));
   }
 
-  static String text(Subject subject, Explained explained) {
-    AttentionReport report = new AttentionReport(subject, explained);
-    explained.edges().forEach(report::loadings);
-    explained.heads().forEach(report::score);
+  static String of(Attended attended) {
+    AttentionReport report = new AttentionReport(attended);
+    attended.edges().forEach(report::loadings);
+    attended.heads().forEach(report::score);
     return report.text.toString().stripTrailing() + System.lineSeparator();
   }
 
   // ---- head loadings -----------------------------------------------------------------------
 
-  private void loadings(Loaded loaded) {
-    HeadLoadings loadings = loaded.loadings();
+  private void loadings(Loaded loadings) {
     wrapped(
         List.of(
-            "Edge " + TextReport.described(subject, loaded.edge().source()),
-            "-> " + TextReport.described(subject, loaded.edge().target()) + ",",
+            "Edge " + TextReport.described(overview, loadings.edge().source()),
+            "-> " + TextReport.described(overview, loadings.edge().target()) + ",",
             "through frozen attention,",
-            "norm scales " + Lowercase.of(subject.scaleGradient()) + ":",
-            number(loadings.edge())));
+            "norm scales " + Lowercase.of(overview.scaleGradient()) + ":",
+            number(loadings.score())));
     line(INDENT + "past every head " + number(loadings.direct()));
     Table layers = new Table(2);
     layers.row("layer", "largest loadings", "all heads", "passing by");
@@ -75,7 +69,7 @@ final class AttentionReport {
             number(layer.passing()));
       }
     }
-    List<NodeScore> pairs = loadings.top(explained.top());
+    List<NodeScore> pairs = loadings.pairs();
     if (pairs.isEmpty()) {
       line(INDENT + "(there is no head between)");
     } else {
@@ -83,8 +77,7 @@ final class AttentionReport {
       Table table = new Table(2);
       table.row("through", "at", "loading");
       for (NodeScore pair : pairs) {
-        table.row(
-            pair.node().toString(), TextReport.where(subject, pair.node()), number(pair.score()));
+        table.row(pair.node().toString(), overview.where(pair.node()), number(pair.score()));
       }
       lines(table);
     }
@@ -106,43 +99,37 @@ final class AttentionReport {
 
   // ---- scores ------------------------------------------------------------------------------
 
-  private void score(Scored scored) {
-    ScoreAttribution score = scored.score();
-    HeadPair head = scored.head();
-    OptionalDouble cap =
-        subject.nodes().run().model().config().layers().get(head.layer()).attention().cap();
+  private void score(Scored score) {
+    HeadPair head = score.head();
     List<String> pieces = new ArrayList<>();
-    pieces.add("Score of " + TextReport.described(subject, head));
-    explained.against().ifPresent(key -> pieces.add("less that of key " + key));
-    cap.ifPresent(c -> pieces.add("before the cap at " + number(c)));
+    pieces.add("Score of " + TextReport.described(overview, head));
+    attended.against().ifPresent(key -> pieces.add("less that of key " + key));
+    score.cap().ifPresent(c -> pieces.add("before the cap at " + number(c)));
     pieces.add(
-        "as a sum over " + String.format(Locale.ROOT, "%,d", score.pairs()) + " pairs of writes:");
+        "as a sum over "
+            + String.format(Locale.ROOT, "%,d", score.pairCount())
+            + " pairs of writes:");
     pieces.add(number(score.score()));
     wrapped(pieces);
-    line(INDENT + "probability " + number(probability(head, head.key())) + against(head));
+    line(INDENT + "probability " + number(score.probability()) + against(score));
     Table pairs = new Table(2);
     pairs.row("written at the query", "written at the key", "score");
-    for (Pair pair : score.top(explained.top())) {
+    for (Pair pair : score.pairs()) {
       pairs.row(name(pair.query()), name(pair.key()), number(pair.score()));
     }
     lines(pairs);
-    shares("written at the query, with all at the key", score.queries(explained.top()));
-    shares("written at the key, with all at the query", score.keys(explained.top()));
+    shares("written at the query, with all at the key", score.queries());
+    shares("written at the key, with all at the query", score.keys());
     line("Certificate: all pairs sum to the score within " + percent(score.relativeResidual()));
     line("");
   }
 
-  private String against(HeadPair head) {
-    return explained
-        .against()
-        .map(key -> ", of key " + key + " " + number(probability(head, key)))
-        .orElse("");
-  }
-
-  private double probability(HeadPair head, int key) {
-    Run run = subject.nodes().run();
-    HeadPair pair = new HeadPair(head.layer(), head.head(), head.query(), key);
-    return pair.activation(run).orElseThrow();
+  private String against(Scored score) {
+    return attended.against().isEmpty()
+        ? ""
+        : ", of key %d %s"
+            .formatted(
+                attended.against().getAsInt(), number(score.otherProbability().orElseThrow()));
   }
 
   private void shares(String side, List<Share> shares) {
@@ -166,80 +153,5 @@ final class AttentionReport {
 
   private void line(String line) {
     text.append(line.stripTrailing()).append(System.lineSeparator());
-  }
-
-  // ---- JSON --------------------------------------------------------------------------------
-
-  static String json(Subject subject, Explained explained) {
-    ObjectNode json = JsonReport.json(subject);
-    json.put("layerNormScale", Lowercase.of(subject.scaleGradient()));
-    json.set(
-        "loadings", JsonReport.list(explained.edges(), loaded -> json(loaded, explained.top())));
-    AttentionReport report = new AttentionReport(subject, explained);
-    json.set("scores", JsonReport.list(explained.heads(), report::json));
-    return JsonReport.text(json);
-  }
-
-  private static ObjectNode json(Loaded loaded, int top) {
-    HeadLoadings loadings = loaded.loadings();
-    ObjectNode json = JsonReport.object();
-    json.put("from", loaded.edge().source().toString());
-    json.put("to", loaded.edge().target().toString());
-    json.put("edge", loadings.edge()).put("pushed", loadings.pushed());
-    json.put("direct", loadings.direct());
-    json.put("relativeResidual", loadings.relativeResidual());
-    json.set(
-        "layers",
-        JsonReport.list(
-            loadings.layers(),
-            layer -> {
-              ObjectNode split = JsonReport.object().put("layer", layer.layer());
-              ArrayNode heads = split.putArray("heads");
-              layer.heads().forEach(heads::add);
-              return split.put("passing", layer.passing());
-            }));
-    json.set(
-        "pairs",
-        JsonReport.list(
-            loadings.top(top),
-            pair ->
-                JsonReport.object()
-                    .put("head", pair.node().toString())
-                    .put("loading", pair.score())));
-    return json;
-  }
-
-  private ObjectNode json(Scored scored) {
-    ScoreAttribution score = scored.score();
-    HeadPair head = scored.head();
-    ObjectNode json = JsonReport.object().put("head", head.toString());
-    explained.against().ifPresent(key -> json.put("against", key));
-    json.put("score", score.score()).put("sum", score.sum());
-    json.put("relativeResidual", score.relativeResidual());
-    json.put("probability", probability(head, head.key()));
-    json.put("pairCount", score.pairs());
-    json.set(
-        "pairs",
-        JsonReport.list(
-            score.top(explained.top()),
-            pair -> {
-              ObjectNode one = JsonReport.object();
-              pair.query().ifPresent(source -> one.put("query", source.toString()));
-              pair.key().ifPresent(source -> one.put("key", source.toString()));
-              return one.put("score", pair.score());
-            }));
-    json.set("queries", shares(score.queries(explained.top())));
-    json.set("keys", shares(score.keys(explained.top())));
-    return json;
-  }
-
-  private static ArrayNode shares(List<Share> shares) {
-    return JsonReport.list(
-        shares,
-        share -> {
-          ObjectNode one = JsonReport.object();
-          share.source().ifPresent(source -> one.put("source", source.toString()));
-          return one.put("score", share.score());
-        });
   }
 }

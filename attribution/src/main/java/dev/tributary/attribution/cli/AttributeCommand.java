@@ -1,11 +1,15 @@
 package dev.tributary.attribution.cli;
 
-import static dev.tributary.core.Checks.requireArgument;
-
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.cli.SubjectOptions.NodeConverter;
-import dev.tributary.attribution.cli.TerminalProgress.Phase;
-import dev.tributary.core.Scope;
+import dev.tributary.attribution.explain.Attribute;
+import dev.tributary.attribution.explain.Attribute.Attributed;
+import dev.tributary.attribution.explain.Edges;
+import dev.tributary.attribution.explain.Edges.Connected;
+import dev.tributary.attribution.explain.Range;
+import dev.tributary.attribution.explain.Session;
+import dev.tributary.attribution.explain.Subject;
+import dev.tributary.attribution.export.AnswerJson;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.Optional;
@@ -64,7 +68,7 @@ final class AttributeCommand implements Callable<Integer> {
   @Option(
       names = "--tokens",
       paramLabel = "A-B",
-      converter = Range.Converter.class,
+      converter = RangeConverter.class,
       description =
           "Show only nodes at these tokens, counted from 0, both included; of a head, the query.")
   private Optional<Range> tokens = Optional.empty();
@@ -83,49 +87,20 @@ final class AttributeCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    requireOptions();
-    Explanation explanation;
-    String report;
+    Subject subject = basis.of(options.subject());
+    Attribute nodes = new Attribute(subject, tokens, top);
+    Edges edges = new Edges(subject, into, from, tokens, top);
+    Attributed attributed;
+    Connected connected;
     try (TerminalProgress progress = TerminalProgress.start();
-        Scope scope = Scope.open()) {
-      Subject subject = basis.of(options.open(progress));
-      into.ifPresent(subject::requireUpstream);
-      from.ifPresent(subject::requireUpstream);
-      Range.requireInside("--tokens", tokens, subject.tokens().size());
-      progress.enter(Phase.EDGES);
-      Explainer explainer = new Explainer(subject, tokens, top);
-      explanation =
-          new Explanation(
-              subject, explainer.nodes(), explainer.edges(into, from.flatMap(Node::asSource)));
-      report = options.json() ? JsonReport.of(explanation) : TextReport.of(explanation);
+        Session session = Session.open(options.choice())) {
+      connected = session.ask(edges, progress).answer(); // may be refused, so first
+      attributed = session.ask(nodes, progress).answer();
     }
-    out.print(report);
+    out.print(
+        options.json()
+            ? AnswerJson.of(attributed, connected)
+            : TextReport.of(attributed, connected));
     return ExitCode.OK;
-  }
-
-  /** Refuses what can be refused before anything is read. */
-  private void requireOptions() {
-    requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
-    tokens.ifPresent(
-        range ->
-            requireArgument(
-                range.first() <= range.last(),
-                "tokens %d to %d: there are none such",
-                range.first(),
-                range.last()));
-    from.ifPresent(
-        node ->
-            requireArgument(
-                node.asSource().isPresent(),
-                "%s writes nothing into the residual stream: --from needs an embedding, a neuron,"
-                    + " a head, a latent or a bias",
-                node));
-    into.ifPresent(
-        node ->
-            requireArgument(
-                !node.targets().isEmpty(),
-                "%s reads nothing from the residual stream: --into needs a neuron, a head, an"
-                    + " input of either, a latent, a logit or metric",
-                node));
   }
 }

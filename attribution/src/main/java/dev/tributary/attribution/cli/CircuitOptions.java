@@ -4,7 +4,6 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.cli.DatasetOptions.Data;
 import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
-import dev.tributary.attribution.cli.TerminalProgress.Phase;
 import dev.tributary.attribution.dataset.CircuitEvaluator;
 import dev.tributary.attribution.dataset.CircuitTests;
 import dev.tributary.attribution.dataset.CircuitTests.Minimality;
@@ -14,6 +13,7 @@ import dev.tributary.attribution.dataset.ComponentGraph;
 import dev.tributary.attribution.dataset.Importance;
 import dev.tributary.attribution.dataset.PairSums;
 import dev.tributary.attribution.dataset.PartedSums;
+import dev.tributary.attribution.explain.Phase;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;

@@ -9,6 +9,7 @@ import dev.tributary.attribution.Circuit.Output;
 import dev.tributary.attribution.Circuit.Scores;
 import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.Lowercase;
+import dev.tributary.attribution.explain.Word;
 import dev.tributary.core.TopK;
 import dev.tributary.transformer.InputPath;
 import java.util.ArrayList;
@@ -117,7 +118,7 @@ final class CircuitReport {
   }
 
   private String word(int token) {
-    return Table.quoted(circuit.origin().labels().tokens().get(token));
+    return Word.quoted(circuit.origin().labels().tokens().get(token));
   }
 
   private String edge(Circuit.Edge edge) {

@@ -2,6 +2,8 @@ package dev.tributary.attribution.cli;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.attribution.explain.ModelChoice;
+import dev.tributary.attribution.explain.Phase;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Transformer;
@@ -85,8 +87,8 @@ final class ConvertCommand implements Callable<Integer> {
     List<Path> written = new ArrayList<>();
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
-      progress.enter(TerminalProgress.Phase.WEIGHTS);
-      Checkpoint checkpoint = ModelOptions.open(from, adapter);
+      progress.enter(Phase.WEIGHTS);
+      Checkpoint checkpoint = ModelChoice.checkpoint(from, adapter);
       for (String name : Tokenizers.FILE_NAMES) {
         if (Files.exists(checkpoint.folder().resolve(name))) {
           copied.add(checkpoint.folder().resolve(name));
@@ -96,7 +98,7 @@ final class ConvertCommand implements Callable<Integer> {
       requireFree(tokens ? Tokenizers.SAVED_NAMES.stream().map(Path::of).toList() : copied);
       boolean wide = holdsDoubles(checkpoint.weights());
       Transformer model = Models.load(checkpoint, wide ? DType.DOUBLE : DType.FLOAT, progress);
-      progress.enter(TerminalProgress.Phase.SAVE);
+      progress.enter(Phase.SAVE);
       Models.save(model, to, checkpoint, type);
       if (tokens) {
         written.addAll(Tokenizers.save(checkpoint.folder(), to));

@@ -3,8 +3,6 @@ package dev.tributary.attribution.cli;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Lowercase;
-import dev.tributary.attribution.cli.ModelOptions.Opened;
-import dev.tributary.attribution.cli.TerminalProgress.Phase;
 import dev.tributary.attribution.dataset.AblationValues;
 import dev.tributary.attribution.dataset.ComponentGraph;
 import dev.tributary.attribution.dataset.EdgeTotals;
@@ -18,6 +16,8 @@ import dev.tributary.attribution.dataset.PairSums;
 import dev.tributary.attribution.dataset.PartedSums;
 import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.attribution.dataset.WriteMeans;
+import dev.tributary.attribution.explain.OpenedModel;
+import dev.tributary.attribution.explain.Phase;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamWriter;
@@ -356,8 +356,8 @@ public final class DatasetOptions {
   /** Loads the model and prepares what is asked of it, in the innermost scope. */
   Data open(TerminalProgress progress) throws IOException {
     requireOptions();
-    Opened opened = model.open();
-    Transformer transformer = model.load(opened, progress);
+    OpenedModel opened = model.choice().open();
+    Transformer transformer = opened.load(progress.within(Phase.WEIGHTS));
     PairFiles pairs = pairs(opened.tokenizer(), transformer.config());
     ComponentGraph graph = graph(transformer, input());
     return new Data(opened.called(), transformer, graph, pairs, ablation, measure());
@@ -369,7 +369,7 @@ public final class DatasetOptions {
    * @throws IllegalArgumentException if the options contradict each other
    */
   public void requireOptions() {
-    model.requireOptions();
+    model.choice();
     columns();
   }
 

@@ -3,19 +3,13 @@ package dev.tributary.attribution.cli;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Edit;
-import dev.tributary.attribution.cli.GenerationReport.Continued;
-import dev.tributary.attribution.cli.GenerationReport.Ending;
-import dev.tributary.attribution.cli.PromptOptions.Prompt;
-import dev.tributary.attribution.cli.Subject.Word;
-import dev.tributary.core.Scope;
-import dev.tributary.transformer.Change;
-import dev.tributary.transformer.Continuation;
-import dev.tributary.transformer.Sampling;
-import dev.tributary.transformer.Transformer;
+import dev.tributary.attribution.explain.Generate;
+import dev.tributary.attribution.explain.Generate.Draws;
+import dev.tributary.attribution.explain.Session;
+import dev.tributary.attribution.explain.Word;
+import dev.tributary.attribution.export.AnswerJson;
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -173,48 +167,19 @@ final class GenerateCommand implements Callable<Integer> {
     }
   }
 
-  /**
-   * How tokens are drawn.
-   *
-   * @param topK none if all tokens may be drawn
-   */
-  record Draws(double temperature, OptionalInt topK, double topP, long seed) {
-    Sampling begin() {
-      return Sampling.of(temperature, topK.orElse(Integer.MAX_VALUE), topP, seed);
-    }
-  }
-
   @Override
   public Integer call() throws IOException {
     List<Edit> edits = Stream.of(set, scaled, added, removed).flatMap(List::stream).toList();
-    Optional<Draws> draws = draws();
-    draws.ifPresent(Draws::begin);
-    requireArgument(most > 0, "--max-tokens is %d, it must be 1 or more", most);
-    requireApart(edits);
-    try (Scope scope = Scope.open()) {
-      Prompt prompt;
-      Transformer model;
-      try (TerminalProgress progress = TerminalProgress.start()) {
-        prompt = options.read();
-        model = options.load(prompt, progress);
+    Generate question = new Generate(options.prompt(), edits, most, draws());
+    try (TerminalProgress progress = TerminalProgress.start();
+        Session session = Session.open(options.choice())) {
+      if (options.json()) {
+        out.print(AnswerJson.of(session.ask(question, progress).answer()));
+      } else {
+        List<Word> prompt = session.model().words(question.prompt());
+        GenerationReport report = new GenerationReport(out, progress, prompt, question);
+        report.end(session.ask(question, report).answer());
       }
-      Change[] changes = Edit.changes(model, edits);
-      int end = Math.min(model.config().context(), prompt.tokens().length + most);
-      for (Edit edit : edits) {
-        requireArgument(
-            edit.tokens().first() < end && (edit.tokens().isOpen() || edit.tokens().end() <= end),
-            "%s: with those that follow the prompt there are %d tokens, counted from 0",
-            edit,
-            end);
-      }
-      GenerationReport report =
-          new GenerationReport(out, options.json(), prompt, model.dtype(), edits, draws);
-      report.begin();
-      report.add(continued(model, prompt, draws, report));
-      if (!edits.isEmpty()) {
-        report.add(continued(model, prompt, draws, report, changes));
-      }
-      report.end();
     }
     return ExitCode.OK;
   }
@@ -229,51 +194,5 @@ final class GenerateCommand implements Callable<Integer> {
             topK.isEmpty() ? OptionalInt.empty() : OptionalInt.of(topK.get()),
             topP.orElse(1.0),
             seed.orElseGet(() -> (long) new Random().nextInt(Integer.MAX_VALUE))));
-  }
-
-  /** Two edits of a part at one token would have an order, which options do not have. */
-  private static void requireApart(List<Edit> edits) {
-    for (int i = 0; i < edits.size(); i++) {
-      for (Edit other : edits.subList(0, i)) {
-        Edit edit = edits.get(i);
-        requireArgument(
-            !edit.part().equals(other.part())
-                || edit.tokens().first() >= other.tokens().end()
-                || other.tokens().first() >= edit.tokens().end(),
-            "%s and %s say two things about the same activation",
-            other,
-            edit);
-      }
-    }
-  }
-
-  private Continued continued(
-      Transformer model,
-      Prompt prompt,
-      Optional<Draws> draws,
-      GenerationReport report,
-      Change... changes) {
-    try (Scope scope = Scope.open()) {
-      Continuation text = Continuation.of(model, prompt.tokens(), changes);
-      report.beginText(SubjectOptions.probabilities(text.nextLogits()));
-      List<Integer> said = new ArrayList<>();
-      int[] tokens =
-          text.generate(
-              draws.map(Draws::begin).orElseGet(Sampling::greedy),
-              most,
-              prompt.tokenizer().ends(),
-              token -> {
-                said.add(token);
-                report.text(said);
-                return true;
-              });
-      int last = tokens.length - 1;
-      Ending ending =
-          last >= 0 && prompt.tokenizer().ends().contains(tokens[last])
-              ? Ending.TOKEN
-              : tokens.length == most ? Ending.LENGTH : Ending.CONTEXT;
-      List<Word> words = Arrays.stream(tokens).mapToObj(prompt::word).toList();
-      return new Continued(prompt.tokenizer().continuation(prompt.tokens(), tokens), words, ending);
-    }
   }
 }

@@ -2,22 +2,24 @@ package dev.tributary.attribution.cli;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.attribution.Circuit;
-import dev.tributary.attribution.Circuit.Labels;
-import dev.tributary.attribution.CircuitAttention;
-import dev.tributary.attribution.CircuitBuilder;
-import dev.tributary.attribution.EdgeAttribution;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.cli.Subject.Word;
 import dev.tributary.attribution.cli.SubjectOptions.NodeConverter;
-import dev.tributary.attribution.cli.TerminalProgress.Phase;
-import dev.tributary.core.Scope;
-import dev.tributary.transformer.Progress;
+import dev.tributary.attribution.explain.Graph;
+import dev.tributary.attribution.explain.Graph.Among;
+import dev.tributary.attribution.explain.Graph.Choice;
+import dev.tributary.attribution.explain.Graph.Graphed;
+import dev.tributary.attribution.explain.Graph.Grown;
+import dev.tributary.attribution.explain.Graph.Pruning;
+import dev.tributary.attribution.explain.Graph.Replaced;
+import dev.tributary.attribution.explain.Graph.Shares;
+import dev.tributary.attribution.explain.Graph.Strongest;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -40,10 +42,6 @@ import picocli.CommandLine.Option;
       "  graph --include \"L2.head5[14<-7]\" \"L0.head1[7<-2]\" \"embedding[2]\""
     })
 final class GraphCommand implements Callable<Integer> {
-  private static final int NODES = 100;
-  private static final double NODE_SHARE = 0.8;
-  private static final double EDGE_SHARE = 0.98;
-
   private final PrintWriter out;
   private final PrintWriter err;
 
@@ -55,7 +53,7 @@ final class GraphCommand implements Callable<Integer> {
       description =
           "How many nodes to find, backwards from what is explained, the most influential first."
               + " Default: "
-              + NODES
+              + Grown.USUAL
               + ".")
   private Optional<Integer> nodes = Optional.empty();
 
@@ -76,15 +74,14 @@ final class GraphCommand implements Callable<Integer> {
       names = "--node-share",
       paramLabel = "X",
       description =
-          "Then keep the most influential nodes that have this share of all influence. Default: "
-              + NODE_SHARE
-              + ", and 1 with --include, --threshold or --top.")
+          "Then keep the most influential nodes that have this share of all influence. Default:"
+              + " 0.8, and 1 with --include, --threshold or --top.")
   private Optional<Double> nodeShare = Optional.empty();
 
   @Option(
       names = "--edge-share",
       paramLabel = "X",
-      description = "The same of edges. Default: " + EDGE_SHARE + ", or 1 as above.")
+      description = "The same of edges. Default: 0.98, or 1 as above.")
   private Optional<Double> edgeShare = Optional.empty();
 
   @Option(
@@ -123,19 +120,15 @@ final class GraphCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     requireOptions();
-    Circuit circuit;
-    String report;
-    try (TerminalProgress progress = TerminalProgress.start();
-        Scope scope = Scope.open()) {
-      Subject subject = basis.of(options.open(progress));
-      circuit = replacement.isReplaced() ? replaced(subject, progress) : found(subject, progress);
-      report = TextReport.of(subject, circuit, steps());
-    }
-    outputs.write(circuit, options.json(), report, out, err);
+    outputs.requireWritable(options.json());
+    Graph question = new Graph(basis.of(options.subject()), choice(), pruning(), explained());
+    Graphed graphed = TerminalProgress.ask(replacement.of(options.choice()), question);
+    outputs.write(
+        graphed.circuit(), options.json(), TextReport.of(graphed, steps(question)), out, err);
     return ExitCode.OK;
   }
 
-  /** Refuses what can be refused before anything is read. */
+  /** Refuses options that contradict each other. */
   private void requireOptions() {
     requireArgument(
         include.isEmpty() || (nodes.isEmpty() && !largest),
@@ -144,23 +137,7 @@ final class GraphCommand implements Callable<Integer> {
     requireArgument(
         !replacement.isReplaced() || (include.isEmpty() && !largest),
         "--transcoders bring latents of their own: --include and --largest name others");
-    requireArgument(
-        !replacement.isReplaced() || !basis.isNamed(),
-        "--basis is of --dictionaries, and --transcoders all split");
-    nodes.ifPresent(
-        count -> requireArgument(count >= 1, "--nodes is %d, it must be 1 or more", count));
-    top.ifPresent(count -> requireArgument(count >= 1, "--top is %d, it must be 1 or more", count));
-    nodeShare.ifPresent(share -> requireShare("--node-share", share));
-    edgeShare.ifPresent(share -> requireShare("--edge-share", share));
-    threshold.ifPresent(
-        least -> requireArgument(least >= 0, "--threshold is %s, it must be 0 or more", least));
     requireArgument(loadings >= 0, "--loadings is %d, it must be 0 or more", loadings);
-    outputs.requireWritable(options.json());
-  }
-
-  private static void requireShare(String option, double share) {
-    requireArgument(
-        share >= 0 && share <= 1, "%s is %s, it must be between 0 and 1", option, share);
   }
 
   /** How many edges and heads are explained: none where nobody would see it. */
@@ -168,93 +145,58 @@ final class GraphCommand implements Callable<Integer> {
     return outputs.isWhole(options.json()) ? loadings : 0;
   }
 
-  private Circuit replaced(Subject subject, TerminalProgress progress) throws IOException {
-    ReplacementOptions.Replaced replaced =
-        replacement.replaced(subject, nodes, explained() > 0, progress.within(Phase.CIRCUIT));
-    Circuit circuit = cut(replaced.circuit(nodeShare(), edgeShare()));
-    return circuit.with(
-        CircuitAttention.of(
-            replaced.run(),
-            replaced.graph(),
-            circuit,
-            explained(),
-            progress.within(Phase.ATTENTION)));
-  }
-
-  private Circuit found(Subject subject, TerminalProgress progress) {
-    EdgeAttribution edges = EdgeAttribution.of(subject.nodes(), subject.scaleGradient());
-    Circuit circuit = pruned(find(subject, edges, progress.within(Phase.CIRCUIT)));
-    return circuit.with(
-        CircuitAttention.of(
-            edges, subject.nodesOnce(), circuit, explained(), progress.within(Phase.ATTENTION)));
-  }
-
-  private Circuit find(Subject subject, EdgeAttribution edges, Progress progress) {
-    Labels labels =
-        new Labels(
-            subject.model(),
-            List.of(),
-            subject.prompt(),
-            subject.tokens().stream().map(Word::text).toList());
-    CircuitBuilder builder =
-        CircuitBuilder.of(edges, labels, TextReport.explained(subject), progress)
-            .in(subject.nodesOnce());
+  private Choice choice() {
+    if (replacement.isReplaced()) {
+      return replacement.replaced(nodes);
+    }
     if (!include.isEmpty()) {
-      return builder.among(include);
+      return new Among(include);
     }
-    int count = nodes.orElse(NODES);
-    return largest ? builder.largest(count) : builder.grown(count);
+    int count = nodes.orElse(Grown.USUAL);
+    return largest ? new Strongest(count) : new Grown(count);
   }
 
-  private Circuit pruned(Circuit circuit) {
-    return cut(isSharePruned() ? circuit.prune(nodeShare(), edgeShare()) : circuit);
-  }
-
-  private Circuit cut(Circuit circuit) {
-    Circuit pruned = circuit;
-    if (threshold.isPresent()) {
-      pruned = pruned.above(threshold.get());
+  private Pruning pruning() {
+    if (include.isEmpty()
+        && threshold.isEmpty()
+        && top.isEmpty()
+        && nodeShare.isEmpty()
+        && edgeShare.isEmpty()) {
+      return Pruning.USUAL;
     }
-    return top.isPresent() ? pruned.top(top.get()) : pruned;
-  }
-
-  private boolean isSharePruned() {
-    return isDefault() || nodeShare.isPresent() || edgeShare.isPresent();
-  }
-
-  private boolean isDefault() {
-    return include.isEmpty() && threshold.isEmpty() && top.isEmpty();
-  }
-
-  private double nodeShare() {
-    return nodeShare.orElse(isDefault() ? NODE_SHARE : 1);
-  }
-
-  private double edgeShare() {
-    return edgeShare.orElse(isDefault() ? EDGE_SHARE : 1);
+    boolean usual = include.isEmpty() && threshold.isEmpty() && top.isEmpty();
+    Shares rest = usual ? Pruning.USUAL.shares().orElseThrow() : new Shares(1, 1);
+    return new Pruning(
+        nodeShare.isPresent() || edgeShare.isPresent()
+            ? Optional.of(
+                new Shares(nodeShare.orElse(rest.nodes()), edgeShare.orElse(rest.edges())))
+            : Optional.empty(),
+        threshold.map(OptionalDouble::of).orElse(OptionalDouble.empty()),
+        top.map(OptionalInt::of).orElse(OptionalInt.empty()));
   }
 
   /** What was done, in words. */
-  private List<String> steps() {
+  private static List<String> steps(Graph graph) {
     List<String> steps = new ArrayList<>();
-    steps.add(
-        replacement.isReplaced()
-            ? "at most " + replacement.mostLatents(nodes) + " latents of a replacement model"
-            : !include.isEmpty()
-                ? "the nodes named"
-                : largest
-                    ? nodes.orElse(NODES) + " nodes of largest attribution"
-                    : nodes.orElse(NODES) + " nodes found backwards from the metric");
-    if (isSharePruned()) {
-      steps.add(
-          "pruned to "
-              + nodeShare()
-              + " of their influence and "
-              + edgeShare()
-              + " of that of edges");
+    if (graph.choice() instanceof Replaced replaced) {
+      steps.add("at most " + replaced.settings().mostLatents() + " latents of a replacement model");
+    } else if (graph.choice() instanceof Among) {
+      steps.add("the nodes named");
+    } else if (graph.choice() instanceof Strongest strongest) {
+      steps.add(strongest.count() + " nodes of largest attribution");
+    } else if (graph.choice() instanceof Grown grown) {
+      steps.add(grown.count() + " nodes found backwards from the metric");
     }
-    threshold.ifPresent(least -> steps.add("edges of at least " + least));
-    top.ifPresent(count -> steps.add("the " + count + " edges of largest score"));
+    Pruning pruning = graph.pruning();
+    pruning
+        .shares()
+        .ifPresent(
+            shares ->
+                steps.add(
+                    "pruned to %s of their influence and %s of that of edges"
+                        .formatted(shares.nodes(), shares.edges())));
+    pruning.threshold().ifPresent(least -> steps.add("edges of at least " + least));
+    pruning.top().ifPresent(count -> steps.add("the " + count + " edges of largest score"));
     return steps;
   }
 }

@@ -3,6 +3,7 @@ package dev.tributary.attribution.cli;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Lowercase;
+import dev.tributary.attribution.explain.ModelChoice;
 import dev.tributary.transformer.AttentionConfig;
 import dev.tributary.transformer.LayerConfig;
 import dev.tributary.transformer.MlpConfig;
@@ -169,7 +170,7 @@ final class InspectCommand implements Callable<Integer> {
 
   private void model(Set<Path> described) throws IOException {
     described.add(path); // whatever is wrong with it is said once
-    Checkpoint checkpoint = ModelOptions.open(path.toString(), adapter);
+    Checkpoint checkpoint = ModelChoice.checkpoint(path.toString(), adapter);
     described.clear();
     described.addAll(checkpoint.weights().files());
     TransformerConfig config = checkpoint.config();

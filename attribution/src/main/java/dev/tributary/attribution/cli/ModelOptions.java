@@ -2,14 +2,9 @@ package dev.tributary.attribution.cli;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.attribution.cli.TerminalProgress.Phase;
+import dev.tributary.attribution.explain.ModelChoice;
 import dev.tributary.core.DType;
-import dev.tributary.transformer.Transformer;
-import dev.tributary.transformer.file.Checkpoint;
 import dev.tributary.transformer.file.LocalModel;
-import dev.tributary.transformer.file.Models;
-import dev.tributary.transformer.file.Tokenizer;
-import dev.tributary.transformer.file.Tokenizers;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -17,8 +12,6 @@ import picocli.CommandLine.Option;
 
 /** The options that say which model computes, and how precisely. */
 public final class ModelOptions {
-  private static final String TEXTBOOK = "textbook";
-
   @Option(
       names = "--model",
       paramLabel = "MODEL",
@@ -59,20 +52,6 @@ public final class ModelOptions {
 
   ModelOptions() {}
 
-  /**
-   * A model by its files, before it is loaded.
-   *
-   * @param called what it is called
-   * @param checkpoint none of the shipped one
-   * @param tokenizer that lies with it
-   */
-  public record Opened(String called, Optional<Checkpoint> checkpoint, Tokenizer tokenizer) {}
-
-  /** Whether it is the model that comes with the program. */
-  boolean isShipped() {
-    return model.isEmpty();
-  }
-
   /** {@return the precision to compute in} */
   public DType dtype() {
     return dtype;
@@ -100,52 +79,14 @@ public final class ModelOptions {
     return name.isEmpty() ? Optional.empty() : Optional.of(LocalModel.find(name.get()).path());
   }
 
-  /** Refuses what can be refused before anything is read. */
-  void requireOptions() {
+  /**
+   * {@return the model that is named}
+   *
+   * @throws IllegalArgumentException if the options contradict each other
+   */
+  public ModelChoice choice() {
     requireArgument(
         adapter.isEmpty() || model.isPresent(), "--adapter needs the --model that it adapts");
-  }
-
-  /**
-   * {@return the model that is named, its tokenizer read}
-   *
-   * @throws IOException if it cannot be found or opened
-   */
-  public Opened open() throws IOException {
-    Optional<Checkpoint> checkpoint =
-        model.isEmpty() ? Optional.empty() : Optional.of(open(model.get(), adapter));
-    Tokenizer tokenizer =
-        checkpoint.isEmpty() ? Tokenizers.textbook() : checkpoint.get().tokenizer();
-    String called =
-        (model.isEmpty() ? TEXTBOOK : name(model.get()))
-            + checkpoint
-                .flatMap(Checkpoint::adapter)
-                .map(merged -> " with adapter " + merged.folder())
-                .orElse("");
-    return new Opened(called, checkpoint, tokenizer);
-  }
-
-  /** What a model is called: as it was named, unless that is no name. */
-  private static String name(String model) throws IOException {
-    Path last = Path.of(model).getFileName();
-    return last == null || last.toString().matches("\\.{0,2}")
-        ? Path.of(model).toRealPath().toString()
-        : model;
-  }
-
-  /** A model by its name, with the adapter that {@code --adapter} names if it names one. */
-  static Checkpoint open(String model, Optional<String> adapter) throws IOException {
-    Path found = LocalModel.find(model).path();
-    return adapter.isEmpty()
-        ? Checkpoint.open(found)
-        : Checkpoint.open(found, LocalModel.find(adapter.get()).path());
-  }
-
-  /** Loads the model, in the innermost scope. */
-  Transformer load(Opened opened, TerminalProgress progress) throws IOException {
-    progress.enter(Phase.WEIGHTS);
-    return opened.checkpoint.isEmpty()
-        ? Models.textbook(dtype)
-        : Models.load(opened.checkpoint.get(), dtype, progress);
+    return new ModelChoice(model, adapter, dtype, Optional.empty(), Optional.empty());
   }
 }

@@ -1,14 +1,12 @@
 package dev.tributary.attribution.cli;
 
-import static dev.tributary.core.Checks.requireArgument;
-
-import dev.tributary.attribution.EdgeAttribution;
-import dev.tributary.attribution.EdgeSearch;
-import dev.tributary.attribution.EdgeSearch.Found;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.NodeFilter;
-import dev.tributary.attribution.cli.TerminalProgress.Phase;
-import dev.tributary.core.Scope;
+import dev.tributary.attribution.explain.Range;
+import dev.tributary.attribution.explain.Search;
+import dev.tributary.attribution.explain.Search.Ends;
+import dev.tributary.attribution.explain.Search.Searched;
+import dev.tributary.attribution.export.AnswerJson;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.Iterator;
@@ -64,14 +62,14 @@ final class SearchCommand implements Callable<Integer> {
   @Option(
       names = "--from-layers",
       paramLabel = "A-B",
-      converter = Range.Converter.class,
+      converter = RangeConverter.class,
       description = "Only from nodes of these layers, both included.")
   private Optional<Range> fromLayers = Optional.empty();
 
   @Option(
       names = "--from-tokens",
       paramLabel = "A-B",
-      converter = Range.Converter.class,
+      converter = RangeConverter.class,
       description = "Only from nodes at these tokens; of a head, the query.")
   private Optional<Range> fromTokens = Optional.empty();
 
@@ -87,14 +85,14 @@ final class SearchCommand implements Callable<Integer> {
   @Option(
       names = "--into-layers",
       paramLabel = "A-B",
-      converter = Range.Converter.class,
+      converter = RangeConverter.class,
       description = "Only into nodes of these layers, both included.")
   private Optional<Range> intoLayers = Optional.empty();
 
   @Option(
       names = "--into-tokens",
       paramLabel = "A-B",
-      converter = Range.Converter.class,
+      converter = RangeConverter.class,
       description = "Only into nodes at these tokens; of a head, the query.")
   private Optional<Range> intoTokens = Optional.empty();
 
@@ -142,35 +140,15 @@ final class SearchCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
-    requireArgument(smallest >= 0, "--at-least is %s, it must be 0 or more", smallest);
-    NodeFilter sources = filter(from, fromLayers, fromTokens);
-    NodeFilter targets = filter(into, intoLayers, intoTokens);
-    String report;
-    try (TerminalProgress progress = TerminalProgress.start();
-        Scope scope = Scope.open()) {
-      Subject subject = basis.of(options.open(progress));
-      Range.requireInside("--from-layers", fromLayers, subject.layers());
-      Range.requireInside("--into-layers", intoLayers, subject.layers());
-      Range.requireInside("--from-tokens", fromTokens, subject.tokens().size());
-      Range.requireInside("--into-tokens", intoTokens, subject.tokens().size());
-      EdgeSearch search =
-          EdgeSearch.of(EdgeAttribution.of(subject.nodes(), subject.scaleGradient()))
-              .from(sources)
-              .into(targets)
-              .atLeast(smallest);
-      Found found =
-          subject.basis().map(search::in).orElse(search).top(top, progress.within(Phase.SEARCH));
-      report = options.json() ? JsonReport.of(subject, found) : TextReport.of(subject, found);
-    }
-    out.print(report);
+    Search question =
+        new Search(
+            basis.of(options.subject()),
+            new Ends(from, fromLayers, fromTokens),
+            new Ends(into, intoLayers, intoTokens),
+            smallest,
+            top);
+    Searched searched = TerminalProgress.ask(options.choice(), question);
+    out.print(options.json() ? AnswerJson.of(searched) : TextReport.of(searched));
     return ExitCode.OK;
-  }
-
-  private static NodeFilter filter(
-      List<? extends Class<? extends Node>> kinds, Optional<Range> layers, Optional<Range> tokens) {
-    NodeFilter filter = NodeFilter.ALL.kinds(kinds);
-    filter = layers.isEmpty() ? filter : filter.layers(layers.get().first(), layers.get().last());
-    return tokens.isEmpty() ? filter : filter.tokens(tokens.get().first(), tokens.get().last());
   }
 }

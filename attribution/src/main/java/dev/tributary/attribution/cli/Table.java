@@ -1,6 +1,6 @@
 package dev.tributary.attribution.cli;
 
-import dev.tributary.attribution.cli.Subject.Word;
+import dev.tributary.attribution.explain.Word;
 import java.math.BigDecimal;
 import java.math.MathContext;
 import java.util.ArrayList;
@@ -18,9 +18,6 @@ final class Table {
   static final String INDENT = "  ";
   static final String GAP = "  ";
   private static final String ELLIPSIS = "...";
-
-  /** Longest word that is shown whole, in characters. */
-  private static final int WORD_LIMIT = 20;
 
   private static final int DIGITS = 4;
 
@@ -50,7 +47,7 @@ final class Table {
                     .mapToObj(
                         i ->
                             i < words
-                                ? left(shortened(row.get(i), widths[i]), widths[i])
+                                ? left(Word.shortened(row.get(i), widths[i]), widths[i])
                                 : right(row.get(i), widths[i]))
                     .collect(Collectors.joining(GAP, INDENT, "")))
         .toList();
@@ -64,43 +61,11 @@ final class Table {
     return " ".repeat(Math.max(0, width - cell.length())) + cell;
   }
 
-  /** A word in quotation marks, for leading spaces and line breaks are parts of words. */
-  static String quoted(Word word) {
-    return quoted(word.text());
-  }
-
-  static String quoted(String text) {
-    String visible =
-        text.codePoints()
-            .mapToObj(
-                c ->
-                    switch (c) {
-                      case '\n' -> "\\n";
-                      case '\r' -> "\\r";
-                      case '\t' -> "\\t";
-                      default -> printed(c);
-                    })
-            .collect(Collectors.joining());
-    return '"' + shortened(visible, WORD_LIMIT) + '"';
-  }
-
   /** Text that a terminal may be shown as it is, its line breaks and tabs with it. */
   static String printed(String text) {
     return text.codePoints()
-        .mapToObj(c -> c == '\n' || c == '\t' ? Character.toString(c) : printed(c))
+        .mapToObj(c -> c == '\n' || c == '\t' ? Character.toString(c) : Word.printed(c))
         .collect(Collectors.joining());
-  }
-
-  private static String printed(int c) {
-    return Character.isISOControl(c)
-        ? String.format(Locale.ROOT, "\\u%04x", c)
-        : Character.toString(c);
-  }
-
-  static String shortened(String text, int limit) {
-    return text.codePointCount(0, text.length()) <= limit
-        ? text
-        : text.substring(0, text.offsetByCodePoints(0, limit - ELLIPSIS.length())) + ELLIPSIS;
   }
 
   /** With four significant digits. */

@@ -1,6 +1,10 @@
 package dev.tributary.attribution.cli;
 
-import dev.tributary.transformer.Progress;
+import dev.tributary.attribution.explain.Listener;
+import dev.tributary.attribution.explain.ModelChoice;
+import dev.tributary.attribution.explain.Phase;
+import dev.tributary.attribution.explain.Question;
+import dev.tributary.attribution.explain.Session;
 import java.io.IOException;
 import java.lang.ProcessBuilder.Redirect;
 import java.time.Duration;
@@ -16,40 +20,13 @@ import org.jspecify.annotations.Nullable;
  * A bar on standard error that appears when work has taken a second and is erased when it ends;
  * none if standard error is no terminal.
  */
-final class TerminalProgress implements Progress, AutoCloseable {
+final class TerminalProgress implements Listener, AutoCloseable {
   private static final Duration PATIENCE = Duration.ofSeconds(1);
   private static final int WIDTH = 60;
   private static final int UPDATE_MILLIS = 200;
 
   /** What the bar calls a number of steps that is not known. */
   private static final int UNKNOWN = -1;
-
-  /**
-   * What is being done. Reading weights has a step for each layer, what follows has one each;
-   * before, the number of layers is not known.
-   */
-  enum Phase {
-    TOKENIZER("reading the tokenizer", 0),
-    WEIGHTS("reading weights", 0),
-    RUN("running the model", 3),
-    GRADIENTS("computing gradients", 2),
-    EDGES("computing edges", 1),
-    SEARCH("searching edges", 1),
-    CIRCUIT("finding the circuit", 2),
-    ATTENTION("explaining attention", 1),
-    MEANS("running clean prompts for means", 1),
-    PAIRS("running pairs of prompts", 1),
-    SAMPLE("patching a sample", 1),
-    SAVE("writing the model", 1);
-
-    private final String words;
-    private final int stepsLeft;
-
-    Phase(String words, int stepsLeft) {
-      this.words = words;
-      this.stepsLeft = stepsLeft;
-    }
-  }
 
   private final Timer timer = new Timer("progress", true);
   private @Nullable ProgressBar bar;
@@ -74,6 +51,14 @@ final class TerminalProgress implements Progress, AutoCloseable {
         },
         PATIENCE.toMillis());
     return progress;
+  }
+
+  /** The answer of a model that is opened for it, and closed. */
+  static <A> A ask(ModelChoice choice, Question<A> question) throws IOException {
+    try (TerminalProgress progress = start();
+        Session session = Session.open(choice)) {
+      return session.ask(question, progress).answer();
+    }
   }
 
   /**
@@ -108,38 +93,26 @@ final class TerminalProgress implements Progress, AutoCloseable {
     }
   }
 
-  /** Says what is being done from now on. */
-  synchronized void enter(Phase next) {
+  @Override
+  public synchronized void enter(Phase next) {
     phase = next;
     if (total != UNKNOWN) {
-      done = total - next.stepsLeft;
+      done = Math.max(0, total - next.stepsLeft());
     }
     show();
   }
 
-  /** Enters the last phase, and hears of steps of its own. */
-  Progress within(Phase last) {
-    enter(last);
-    return (stepsDone, steps) -> {
-      synchronized (this) {
-        done = stepsDone;
-        total = steps;
-        show();
-      }
-    };
-  }
-
-  /** Hears how many layers have been read. */
+  /** Hears how many layers have been read, or of steps of the last phase. */
   @Override
-  public synchronized void at(int layersDone, int layers) {
-    done = layersDone;
-    total = layers + Phase.RUN.stepsLeft;
+  public synchronized void at(int stepsDone, int steps) {
+    done = stepsDone;
+    total = phase == Phase.WEIGHTS ? steps + Phase.RUN.stepsLeft() : steps;
     show();
   }
 
   private void show() {
     if (bar != null) {
-      bar.maxHint(total).stepTo(done).setExtraMessage(" " + phase.words);
+      bar.maxHint(total).stepTo(done).setExtraMessage(" " + phase.words());
     }
   }
 

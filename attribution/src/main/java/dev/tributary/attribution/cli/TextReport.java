@@ -6,25 +6,28 @@ import static dev.tributary.attribution.cli.Table.percent;
 
 import dev.tributary.attribution.AttentionSink;
 import dev.tributary.attribution.Certificate;
-import dev.tributary.attribution.Circuit;
-import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.EdgeSearch.EdgeScore;
-import dev.tributary.attribution.EdgeSearch.Found;
 import dev.tributary.attribution.Explained;
 import dev.tributary.attribution.Lowercase;
-import dev.tributary.attribution.Metric;
 import dev.tributary.attribution.Node;
-import dev.tributary.attribution.Stage;
-import dev.tributary.attribution.Trace;
-import dev.tributary.attribution.cli.AblateCommand.Outcome;
-import dev.tributary.attribution.cli.Explanation.Edges;
-import dev.tributary.attribution.cli.Explanation.RankedEdge;
-import dev.tributary.attribution.cli.Explanation.RankedNode;
-import dev.tributary.attribution.cli.Explanation.Sum;
-import dev.tributary.attribution.cli.Subject.MetricReading;
-import dev.tributary.attribution.cli.Subject.Prediction;
-import dev.tributary.attribution.cli.Subject.Word;
-import dev.tributary.attribution.cli.VerifyCommand.Verified;
+import dev.tributary.attribution.explain.Ablate.Ablated;
+import dev.tributary.attribution.explain.Ablate.Action;
+import dev.tributary.attribution.explain.Ablate.Outcome;
+import dev.tributary.attribution.explain.Ablate.Put;
+import dev.tributary.attribution.explain.Ablate.Scale;
+import dev.tributary.attribution.explain.Attribute.Attributed;
+import dev.tributary.attribution.explain.Attribute.Ranked;
+import dev.tributary.attribution.explain.Edges.Connected;
+import dev.tributary.attribution.explain.Edges.Edge;
+import dev.tributary.attribution.explain.Edges.Found;
+import dev.tributary.attribution.explain.Edges.Sum;
+import dev.tributary.attribution.explain.Graph.Graphed;
+import dev.tributary.attribution.explain.Overview;
+import dev.tributary.attribution.explain.Overview.Prediction;
+import dev.tributary.attribution.explain.Overview.Reading;
+import dev.tributary.attribution.explain.Search.Searched;
+import dev.tributary.attribution.explain.Verify.Verified;
+import dev.tributary.attribution.explain.Word;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.ScaleGradient;
 import java.util.ArrayList;
@@ -32,7 +35,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.stream.Collectors;
 
-/** An explanation as text, for a terminal of 80 columns. */
+/** Answers as text, for a terminal of 80 columns. */
 final class TextReport {
 
   private static final String ALL_ZERO = "all are exactly 0";
@@ -42,82 +45,68 @@ final class TextReport {
   /** Marks an edge that is no good prediction. */
   private static final String FAR_OFF = "!";
 
-  /** Words of a metric that are all named. */
-  private static final int NAMED = 4;
-
-  private final Subject subject;
+  private final Overview overview;
   private final StringBuilder text = new StringBuilder();
 
-  private TextReport(Subject subject) {
-    this.subject = subject;
-  }
-
-  static String of(Explanation explanation) {
-    TextReport report = new TextReport(explanation.subject());
-    report.heading();
-    report.nodes(explanation.nodes());
-    report.edges(explanation.edges());
-    return report.text.toString();
-  }
-
-  /** What changes of nodes did. */
-  static String of(Subject subject, List<Outcome> outcomes, String what) {
-    TextReport report = new TextReport(subject);
-    report.heading();
-    report.outcomes(outcomes, what);
-    return report.text.toString();
-  }
-
-  /** One edge. */
-  static String of(Subject subject, Verified verified) {
-    TextReport report = new TextReport(subject);
-    report.heading();
-    report.verified(verified);
-    return report.text.toString();
-  }
-
-  /** The largest edges of all. */
-  static String of(Subject subject, Found found) {
-    TextReport report = new TextReport(subject);
-    report.heading();
-    report.found(found);
-    return report.text.toString();
-  }
-
-  /** What every report begins with. */
-  static String heading(Subject subject) {
-    TextReport report = new TextReport(subject);
-    report.heading();
-    return report.text.toString();
-  }
-
-  /** A node and the words at its tokens. */
-  static String described(Subject subject, Node node) {
-    return new TextReport(subject).described(node).replaceAll(",$", "");
-  }
-
-  /** The word at the token of a node, or the two of a head. */
-  static String where(Subject subject, Node node) {
-    return new TextReport(subject).where(node);
-  }
-
-  /** A circuit, from the metric backwards. */
-  static String of(Subject subject, Circuit circuit, List<String> steps) {
-    TextReport report = new TextReport(subject);
-    report.heading();
-    report.text.append(CircuitReport.of(circuit, steps));
-    return report.text.toString();
-  }
-
-  private void heading() {
+  private TextReport(Overview overview) {
+    this.overview = overview;
     prompt();
     sinks();
     predictions();
     metric();
   }
 
+  /** The most important nodes, and edges. */
+  static String of(Attributed attributed, Connected connected) {
+    TextReport report = new TextReport(attributed.overview());
+    report.nodes(attributed.nodes());
+    report.edges(connected.edges());
+    return report.text.toString();
+  }
+
+  /** What changes of nodes did. */
+  static String of(Ablated ablated) {
+    TextReport report = new TextReport(ablated.overview());
+    report.ablated(ablated);
+    return report.text.toString();
+  }
+
+  /** One edge. */
+  static String of(Verified verified) {
+    TextReport report = new TextReport(verified.overview());
+    report.verified(verified);
+    return report.text.toString();
+  }
+
+  /** The largest edges of all. */
+  static String of(Searched searched) {
+    TextReport report = new TextReport(searched.overview());
+    report.searched(searched);
+    return report.text.toString();
+  }
+
+  /**
+   * A circuit, from the metric backwards.
+   *
+   * @param steps how it was found, in words
+   */
+  static String of(Graphed graphed, List<String> steps) {
+    return heading(graphed.overview()) + CircuitReport.of(graphed.circuit(), steps);
+  }
+
+  /** What every report begins with. */
+  static String heading(Overview overview) {
+    return new TextReport(overview).text.toString();
+  }
+
+  /** A node and the words at its tokens. */
+  static String described(Overview overview, Node node) {
+    String where = overview.where(node);
+    return where.isEmpty() ? node.toString() : node + " (" + where + ")";
+  }
+
   private void prompt() {
-    prompt(subject.tokens()).forEach(this::line);
+    prompt(overview.tokens()).forEach(this::line);
     line("");
   }
 
@@ -127,7 +116,7 @@ final class TextReport {
     int indexWidth = String.valueOf(tokens.size() - 1).length();
     List<String> cells = new ArrayList<>();
     for (int i = 0; i < tokens.size(); i++) {
-      cells.add(Table.right(String.valueOf(i), indexWidth) + " " + Table.quoted(tokens.get(i)));
+      cells.add(Table.right(String.valueOf(i), indexWidth) + " " + tokens.get(i).quoted());
     }
     int width = cells.stream().mapToInt(String::length).max().orElse(0);
     int columns =
@@ -144,17 +133,21 @@ final class TextReport {
 
   /** What to do about tokens that are of large attribution in any prompt. */
   private void sinks() {
-    for (AttentionSink sink : subject.sinks()) {
+    for (AttentionSink sink : overview.attentionSinks()) {
       wrapped(
           List.of(
-              "Token " + sink.token() + " " + word(sink.token()) + " is an attention sink:",
+              "Token "
+                  + sink.token()
+                  + " "
+                  + overview.word(sink.token())
+                  + " is an attention sink:",
               "its residual stream is %.0f times as long".formatted(sink.times()),
               "as the median token's.",
               "Nodes there are of large attribution in any prompt;",
               "a range of tokens (--tokens, in a search --from-tokens and --into-tokens)",
               "leaves them out"));
     }
-    if (!subject.sinks().isEmpty()) {
+    if (!overview.attentionSinks().isEmpty()) {
       line("");
     }
   }
@@ -162,23 +155,23 @@ final class TextReport {
   private void predictions() {
     line("Most probable next words after " + position());
     Table table = new Table(1);
-    for (Prediction prediction : subject.predictions()) {
-      table.row(Table.quoted(prediction.word()), number(prediction.probability()));
+    for (Prediction prediction : overview.predictions()) {
+      table.row(prediction.word().quoted(), number(prediction.probability()));
     }
     lines(table);
     line("");
   }
 
   private String position() {
-    int position = subject.metric().ofLogits().position();
-    return "token " + position + " " + word(position);
+    int position = overview.metric().position();
+    return "token " + position + " " + overview.word(position);
   }
 
   private void metric() {
-    MetricReading metric = subject.metric();
+    Reading metric = overview.metric();
     List<String> pieces =
         new ArrayList<>(List.of(metric.trace().isPresent() ? "Explained:" : "Metric:"));
-    pieces.addAll(explained());
+    pieces.addAll(overview.explained());
     if (metric.trace().isEmpty()) {
       pieces.add("at " + position());
     }
@@ -190,67 +183,14 @@ final class TextReport {
     line("");
   }
 
-  /** What is explained, in words. */
-  static String explained(Subject subject) {
-    return String.join(" ", new TextReport(subject).explained());
-  }
-
-  private List<String> explained() {
-    MetricReading metric = subject.metric();
-    List<String> pieces = new ArrayList<>();
-    if (metric.trace().isPresent()) {
-      traced(metric.trace().get(), pieces);
-    } else if (metric.ofLogits() instanceof Metric.LogProbability) {
-      pieces.add(named("log-probability", metric.targets()));
-    } else {
-      pieces.add(named("logit", metric.targets()));
-      pieces.add("- " + named("logit", metric.distractors()));
-    }
-    return pieces;
-  }
-
-  private void traced(Node node, List<String> pieces) {
-    Metric metric = subject.nodes().metric();
-    if (metric instanceof Trace.ValueTrace) {
-      pieces.add("what " + node + " writes");
-      pieces.add("(" + where(node) + "), along the gradient of");
-      pieces.add(named("logit", subject.metric().targets()) + ",");
-    } else if (metric instanceof Trace.PatternTrace pattern) {
-      pieces.add(pattern.stage() == Stage.ACTIVATION ? "attention of" : "score of");
-      pieces.add(node + " (" + where(node) + ")");
-    } else {
-      pieces.add("activation of " + node + " (" + where(node) + ")");
-      if (subject.metric().stage() == Stage.PRE_ACTIVATION) {
-        pieces.set(pieces.size() - 1, "pre-" + pieces.get(pieces.size() - 1));
-      }
-    }
-  }
-
-  private static String named(String function, List<Word> words) {
-    List<String> names = words.stream().map(Table::quoted).toList();
-    if (names.size() == 1) {
-      return function + "(" + names.get(0) + ")";
-    }
-    String shown =
-        names.size() <= NAMED
-            ? String.join(", ", names)
-            : String.join(", ", names.subList(0, NAMED - 1))
-                + ", ... "
-                + names.get(names.size() - 1)
-                + "; "
-                + names.size()
-                + " words";
-    return "mean " + function + "(" + shown + ")";
-  }
-
-  private void nodes(List<RankedNode> readings) {
+  private void nodes(List<Ranked> readings) {
     line("Nodes of largest attribution (activation x gradient), and their direct effect");
     Table table = new Table(2);
     table.row("node", "at", "activation", "attribution", "direct");
-    for (RankedNode reading : readings) {
+    for (Ranked reading : readings) {
       table.row(
           reading.node().toString(),
-          where(reading.node()),
+          overview.where(reading.node()),
           reading.activation().isPresent() ? number(reading.activation().getAsDouble()) : "",
           number(reading.attribution()),
           number(reading.directEffect()));
@@ -263,11 +203,11 @@ final class TextReport {
     line("");
   }
 
-  private void edges(Edges edges) {
+  private void edges(Found edges) {
     List<String> pieces = new ArrayList<>(List.of("Edges"));
-    edges.from().ifPresent(node -> pieces.add("from " + described(node)));
-    edges.into().ifPresent(node -> pieces.add("into " + described(node)));
-    pieces.add("norm scales " + Lowercase.of(subject.scaleGradient()));
+    edges.from().ifPresent(node -> pieces.add("from " + described(overview, node) + ","));
+    edges.into().ifPresent(node -> pieces.add("into " + described(overview, node) + ","));
+    pieces.add("norm scales " + Lowercase.of(overview.scaleGradient()));
     wrapped(pieces);
     if (edges.largest().isEmpty()) {
       line(INDENT + ALL_ZERO);
@@ -276,7 +216,7 @@ final class TextReport {
     } else {
       edgesIntoTargets(edges.largest());
     }
-    if (edges.largest().stream().anyMatch(RankedEdge::isFarOff)) {
+    if (edges.largest().stream().anyMatch(Edge::isFarOff)) {
       line(INDENT + FAR_OFF + " far from what the target really loses without the write (patched)");
     }
     if (!edges.sums().isEmpty()) {
@@ -286,17 +226,17 @@ final class TextReport {
       }
       certificate(edges);
     }
-    if (subject.saysTwice()) {
+    if (overview.saysTwice()) {
       line(INDENT + AUTOENCODERS);
     }
   }
 
   /** A live layer norm stands between the target and the residual stream. */
-  private boolean isNearZero(Edges edges) {
+  private boolean isNearZero(Found edges) {
     if (edges.into().filter(node -> node.equals(new Explained())).isEmpty()) {
-      return subject.scaleGradient() == ScaleGradient.LIVE;
+      return overview.scaleGradient() == ScaleGradient.LIVE;
     }
-    return subject.nodes().metric().scaleGradient() == ScaleGradient.LIVE;
+    return overview.metric().scaleGradient() == ScaleGradient.LIVE;
   }
 
   private static double median(double[] sorted) {
@@ -304,7 +244,7 @@ final class TextReport {
     return sorted.length % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
   }
 
-  private void certificate(Edges edges) {
+  private void certificate(Found edges) {
     double residual =
         edges.sums().stream()
             .mapToDouble(sum -> sum.certificate().relativeResidual())
@@ -318,7 +258,7 @@ final class TextReport {
     List<String> pieces =
         new ArrayList<>(List.of("Certificate: sources sum to gradient x residual"));
     for (Sum sum : edges.sums()) {
-      String of = edges.sums().size() == 1 ? "and" : "of " + input(sum.into()) + " also";
+      String of = edges.sums().size() == 1 ? "and" : "of " + input(sum.target()) + " also";
       recorded(sum.certificate(), of, pieces);
     }
     pieces.add("within " + percent(residual) + (errors.length > 0 ? ";" : ""));
@@ -329,58 +269,68 @@ final class TextReport {
     wrapped(pieces);
   }
 
-  private void edgesFromSources(List<RankedEdge> edges) {
-    boolean merged = !input(edges.get(0).to()).isEmpty();
+  private void edgesFromSources(List<Edge> edges) {
+    boolean merged = !input(edges.get(0).target()).isEmpty();
     Table table = new Table(2);
     table.row("from", "at", merged ? "through" : "", "edge", "patched", "");
-    for (RankedEdge edge : edges) {
-      String through = merged ? input(edge.to()) : "";
-      row(table, edge, edge.from(), through);
+    for (Edge edge : edges) {
+      String through = merged ? input(edge.target()) : "";
+      row(table, edge, edge.source(), through);
     }
     lines(table);
   }
 
-  private void edgesIntoTargets(List<RankedEdge> edges) {
+  private void edgesIntoTargets(List<Edge> edges) {
     Table table = new Table(2);
     table.row("into", "at", "", "edge", "patched", "");
-    for (RankedEdge edge : edges) {
-      row(table, edge, edge.to(), "");
+    for (Edge edge : edges) {
+      row(table, edge, edge.target(), "");
     }
     lines(table);
   }
 
-  private void row(Table table, RankedEdge edge, Node shown, String through) {
+  private void row(Table table, Edge edge, Node shown, String through) {
     table.row(
         shown.toString(),
-        where(shown),
+        overview.where(shown),
         through,
         number(edge.score()),
         number(edge.patch().patched()),
         edge.isFarOff() ? FAR_OFF : "");
   }
 
-  private void outcomes(List<Outcome> outcomes, String what) {
-    line("Run again with these " + what);
+  private void ablated(Ablated ablated) {
+    line("Run again with these " + done(ablated.action()));
     Table table = new Table(1);
     table.row("node", "metric", "change", "first-order", "most probable next word");
-    double before = subject.metric().value();
-    for (Outcome outcome : outcomes) {
+    for (Outcome outcome : ablated.outcomes()) {
       Prediction best = outcome.predictions().get(0);
       table.row(
-          outcome.nodes(),
-          number(outcome.after()),
-          number(outcome.after() - before),
-          outcome.predicted().isPresent() ? number(outcome.predicted().getAsDouble()) : "",
-          Table.quoted(best.word()) + " " + number(best.probability()));
+          outcome.nodes().size() == 1 ? outcome.nodes().get(0).toString() : "all together",
+          number(outcome.metric()),
+          number(outcome.change()),
+          outcome.firstOrderChange().isPresent()
+              ? number(outcome.firstOrderChange().getAsDouble())
+              : "",
+          best.word().quoted() + " " + number(best.probability()));
     }
     lines(table);
   }
 
-  private void found(Found found) {
+  private static String done(Action action) {
+    if (action instanceof Put put) {
+      return "set to " + number(put.activation());
+    }
+    return action.equals(Action.REMOVE)
+        ? "taken out"
+        : "times " + number(((Scale) action).factor());
+  }
+
+  private void searched(Searched found) {
     wrapped(
         List.of(
             "The largest of " + String.format(Locale.ROOT, "%,d", found.searched()) + " edges,",
-            "norm scales " + Lowercase.of(subject.scaleGradient())));
+            "norm scales " + Lowercase.of(overview.scaleGradient())));
     if (found.edges().isEmpty()) {
       line(INDENT + "(there is none of that magnitude that is not exactly 0)");
       return;
@@ -388,15 +338,15 @@ final class TextReport {
     Table table = new Table(3);
     table.row("from", "into", "at", "edge");
     for (EdgeScore edge : found.edges()) {
-      String into = where(edge.target());
+      String into = overview.where(edge.target());
       table.row(
           edge.source().toString(),
           edge.target().toString(),
-          where(edge.source()) + (into.isEmpty() ? "" : ", " + into),
+          overview.where(edge.source()) + (into.isEmpty() ? "" : ", " + into),
           number(edge.score()));
     }
     lines(table);
-    if (subject.saysTwice()) {
+    if (overview.saysTwice()) {
       line(INDENT + AUTOENCODERS);
     }
   }
@@ -404,9 +354,9 @@ final class TextReport {
   private void verified(Verified verified) {
     wrapped(
         List.of(
-            "Edge " + described(verified.source()).replaceAll(",$", ""),
-            "-> " + described(verified.target()).replaceAll(",$", "")));
-    boolean live = subject.scaleGradient() == ScaleGradient.LIVE;
+            "Edge " + described(overview, verified.edge().source()),
+            "-> " + described(overview, verified.edge().target())));
+    boolean live = overview.scaleGradient() == ScaleGradient.LIVE;
     Table table = new Table(1);
     table.row(
         "pulled from the target, scale " + (live ? "live" : "detached"), number(verified.pulled()));
@@ -447,31 +397,15 @@ final class TextReport {
 
   private static String sums(List<Sum> sums) {
     return sums.size() == 1
-        ? number(sums.get(0).sum())
+        ? number(sums.get(0).certificate().sources())
         : sums.stream()
-            .map(sum -> input(sum.into()) + " " + number(sum.sum()))
+            .map(sum -> input(sum.target()) + " " + number(sum.certificate().sources()))
             .collect(Collectors.joining(", "));
   }
 
   private static String input(Node node) {
     InputPath path = node.coordinates().path();
     return path == InputPath.ALL ? "" : Lowercase.of(path);
-  }
-
-  private String described(Node node) {
-    String where = where(node);
-    return where.isEmpty() ? node + "," : node + " (" + where + "),";
-  }
-
-  /** The token of a node, or the two of a head. */
-  private String where(Node node) {
-    Coordinates at = node.coordinates();
-    String keys = at.key().isPresent() ? " <- " + word(at.key().getAsInt()) : "";
-    return at.token().isPresent() ? word(at.token().getAsInt()) + keys : "";
-  }
-
-  private String word(int token) {
-    return Table.quoted(subject.tokens().get(token));
   }
 
   private void wrapped(List<String> pieces) {

@@ -1,13 +1,9 @@
 package dev.tributary.attribution.cli;
 
-import dev.tributary.attribution.Certificate;
-import dev.tributary.attribution.EdgeAttribution;
-import dev.tributary.attribution.EdgePatch;
-import dev.tributary.attribution.NodeAttribution;
-import dev.tributary.attribution.Source;
-import dev.tributary.attribution.Target;
-import dev.tributary.core.Scope;
-import dev.tributary.transformer.ScaleGradient;
+import dev.tributary.attribution.explain.NamedEdge;
+import dev.tributary.attribution.explain.Verify;
+import dev.tributary.attribution.explain.Verify.Verified;
+import dev.tributary.attribution.export.AnswerJson;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.concurrent.Callable;
@@ -35,48 +31,11 @@ final class VerifyCommand implements Callable<Integer> {
     this.out = out;
   }
 
-  /**
-   * One edge, computed in every way.
-   *
-   * @param otherScale the edge with the scale of the layer norm treated the other way
-   */
-  record Verified(
-      Source source,
-      Target target,
-      double pulled,
-      double pushed,
-      double otherScale,
-      EdgePatch patch,
-      Certificate certificate) {}
-
   @Override
   public Integer call() throws IOException {
-    NamedEdge named = NamedEdge.of(edge);
-    String report;
-    try (TerminalProgress progress = TerminalProgress.start();
-        Scope scope = Scope.open()) {
-      Subject subject = options.open(progress);
-      named.requireUpstream(subject);
-      Verified verified = verify(subject, named.source(), named.target());
-      report = options.json() ? JsonReport.of(subject, verified) : TextReport.of(subject, verified);
-    }
-    out.print(report);
+    Verify question = new Verify(options.subject(), NamedEdge.of(edge));
+    Verified verified = TerminalProgress.ask(options.choice(), question);
+    out.print(options.json() ? AnswerJson.of(verified) : TextReport.of(verified));
     return ExitCode.OK;
-  }
-
-  private static Verified verify(Subject subject, Source source, Target target) {
-    NodeAttribution nodes = subject.nodes();
-    boolean live = subject.scaleGradient() == ScaleGradient.LIVE;
-    EdgeAttribution edges = EdgeAttribution.of(nodes, subject.scaleGradient());
-    EdgeAttribution others =
-        EdgeAttribution.of(nodes, live ? ScaleGradient.DETACHED : ScaleGradient.LIVE);
-    return new Verified(
-        source,
-        target,
-        edges.between(source, target),
-        edges.pushed(source, target),
-        others.between(source, target),
-        edges.patch(source, target),
-        edges.certify(target));
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The command line. {@link dev.tributary.attribution.cli.Main} is the program; each of its commands
- * is a class of that name. Those about a run begin with {@code SubjectOptions}, which load a model
- * and open a {@code Subject}, and end with a {@code TextReport} or a {@code JsonReport}; {@code
+ * is a class of that name. Those about a run make a question of their options, ask it of a {@link
+ * dev.tributary.attribution.explain.Session} and print the answer as text or as JSON; {@code
  * TerminalProgress} says how far slow work has come. {@code InspectCommand} and {@code
  * ConvertCommand} are about files alone.
  */

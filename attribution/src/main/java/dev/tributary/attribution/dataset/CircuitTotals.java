@@ -152,8 +152,9 @@ public final class CircuitTotals {
 
   /**
    * {@return how much of the metric a circuit keeps: that of the circuit over that of the model,
-   * both less that of no edges} A ratio of means, not a number if the model adds nothing. Of the complement of a circuit it says how
-   * complete the circuit is: 0 where the model does nothing without it.
+   * both less that of no edges} A ratio of means, not a number if the model adds nothing. Of the
+   * complement of a circuit it says how complete the circuit is: 0 where the model does nothing
+   * without it.
    *
    * @param circuit its number
    */

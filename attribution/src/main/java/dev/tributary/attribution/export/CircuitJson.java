@@ -42,7 +42,7 @@ public final class CircuitJson {
     return JsonText.of(json(circuit));
   }
 
-  private static ObjectNode json(Circuit circuit) {
+  static ObjectNode json(Circuit circuit) {
     Origin origin = circuit.origin();
     ObjectNode json = JsonNodeFactory.instance.objectNode();
     json.put("format", FORMAT).put("version", VERSION);
@@ -158,7 +158,7 @@ public final class CircuitJson {
     }
   }
 
-  private static ObjectNode node(Node node, ObjectNode json) {
+  static ObjectNode node(Node node, ObjectNode json) {
     json.put("name", node.toString());
     Coordinates at = node.coordinates();
     json.put("kind", at.kind()).put("component", Lowercase.of(at.component()));

@@ -55,14 +55,14 @@ class AttentionCommandTest {
 
   @Test
   void json_edge_splitsAtEveryLayer() throws IOException {
-    JsonNode json = json(EDGE, "--detach").get("loadings");
+    JsonNode json = json(EDGE, "--detach").get("edges");
     assertEquals(1, json.size());
     JsonNode split = json.get(0);
-    assertEquals("token_embedding[2]", split.get("from").textValue());
-    assertEquals("metric", split.get("to").textValue());
-    double edge = split.get("edge").asDouble();
+    assertEquals("token_embedding[2]", split.at("/edge/source/name").textValue());
+    assertEquals("metric", split.at("/edge/target/name").textValue());
+    double edge = split.get("score").asDouble();
     assertEquals(edge, split.get("pushed").asDouble(), SAME);
-    assertTrue(split.get("relativeResidual").asDouble() < SAME);
+    assertTrue(split.get("relative_residual").asDouble() < SAME);
     assertEquals(10, split.get("pairs").size());
     try (Scope scope = Scope.open()) {
       Run run = run();
@@ -87,20 +87,20 @@ class AttentionCommandTest {
       }
       assertEquals(run.model().layers(), split.get("layers").size());
       for (JsonNode pair : split.get("pairs")) {
-        HeadPair head = (HeadPair) Node.parse(pair.get("head").textValue());
-        assertEquals(expected.of(head), pair.get("loading").asDouble(), SAME);
+        HeadPair head = (HeadPair) Node.parse(pair.at("/node/name").textValue());
+        assertEquals(expected.of(head), pair.get("score").asDouble(), SAME);
       }
     }
   }
 
   @Test
   void json_head_sumsToItsScore() throws IOException {
-    JsonNode json = json(HEAD, "L1.head3[14<-2]", "--top", "4").get("scores");
+    JsonNode json = json(HEAD, "L1.head3[14<-2]", "--top", "4").get("heads");
     assertEquals(2, json.size());
     try (Scope scope = Scope.open()) {
       Run run = run();
       for (JsonNode score : json) {
-        HeadPair head = (HeadPair) Node.parse(score.get("head").textValue());
+        HeadPair head = (HeadPair) Node.parse(score.at("/head/name").textValue());
         double recorded =
             run.value(Site.SCORES, head.layer()).get(head.head(), head.query(), head.key());
         assertEquals(recorded, score.get("score").asDouble(), SAME);
@@ -114,13 +114,13 @@ class AttentionCommandTest {
         }
         for (JsonNode share : score.get("queries")) {
           assertEquals(
-              head.query(), ((Source) Node.parse(share.get("source").textValue())).token());
+              head.query(), ((Source) Node.parse(share.at("/source/name").textValue())).token());
         }
       }
-      JsonNode against = json(HEAD, "--against", "2").at("/scores/0");
+      JsonNode against = json(HEAD, "--against", "2");
       double difference =
           run.value(Site.SCORES, 2).get(5, 14, 7) - run.value(Site.SCORES, 2).get(5, 14, 2);
-      assertEquals(difference, against.get("score").asDouble(), SAME);
+      assertEquals(difference, against.at("/heads/0/score").asDouble(), SAME);
       assertEquals(2, against.get("against").intValue());
     }
   }
@@ -151,11 +151,11 @@ class AttentionCommandTest {
             List.of("metric writes nothing", "metric->metric"),
             List.of("embedding[2] is no target", "L1.neuron2[3]->embedding[2]"),
             List.of("no edge from", "L2.neuron2[3]->L1.neuron2[3]"),
-            List.of("--against compares", EDGE, "--against", "2"),
+            List.of("against compares", EDGE, "--against", "2"),
             List.of("same key", HEAD, "--against", "7"),
             List.of("is not between", HEAD, "--against", "15"),
             List.of("is out of range", "L2.head5[15<-7]"),
-            List.of("--top is 0", HEAD, "--top", "0"))) {
+            List.of("top is 0", HEAD, "--top", "0"))) {
       Object[] arguments = wrong.toArray();
       arguments[0] = "attention";
       Invocation.of(arguments).assertRefused(wrong.get(0));

@@ -185,9 +185,9 @@ class CommandLineTest {
       assertEquals(top.size(), nodes.size());
       for (int i = 0; i < top.size(); i++) {
         Node node = top.get(i).node();
-        assertEquals(node, Node.parse(nodes.get(i).get("name").textValue()));
+        assertEquals(node, Node.parse(nodes.get(i).at("/node/name").textValue()));
         assertSame(top.get(i).score(), nodes.get(i).get("attribution"));
-        assertSame(directEffect.of(node), nodes.get(i).get("directEffect"));
+        assertSame(directEffect.of(node), nodes.get(i).get("direct_effect"));
         if (activation.of(node).isEmpty()) {
           assertFalse(nodes.get(i).has("activation"));
         } else {
@@ -212,12 +212,14 @@ class CommandLineTest {
               .toList();
       assertEquals(
           expected,
-          items(json.get("nodes")).stream().map(node -> node.get("name").textValue()).toList());
+          items(json.get("nodes")).stream()
+              .map(node -> node.at("/node/name").textValue())
+              .toList());
     }
-    Node into = Node.parse(json.at("/edges/into").textValue());
+    Node into = Node.parse(json.at("/edges/into/name").textValue());
     int token = into.coordinates().token().orElseThrow();
     assertTrue(token >= 3 && token <= 7, into.toString());
-    assertEquals(0, json.get("attentionSinks").size());
+    assertEquals(0, json.get("attention_sinks").size());
   }
 
   @Test
@@ -241,7 +243,7 @@ class CommandLineTest {
     String[] options = {"--model", folder.toString(), "--prompt", "The keys near the cabinet"};
     String text = Output.attribute(options).result();
     assertTrue(text.contains("Token 2 \"keys\" is an attention sink"), text);
-    JsonNode sinks = json(options).get("attentionSinks");
+    JsonNode sinks = json(options).get("attention_sinks");
     assertEquals(1, sinks.size());
     assertEquals(2, sinks.get(0).get("token").intValue());
     assertTrue(sinks.get(0).get("times").doubleValue() > 100);
@@ -275,26 +277,27 @@ class CommandLineTest {
     List<JsonNode> nodes = new ArrayList<>(items(json("--top", "40").get("nodes")));
     nodes.addAll(items(json("--top", "2000", "--dictionaries", "shipped").get("nodes")));
     Set<String> kinds = new HashSet<>();
-    for (JsonNode json : nodes) {
+    for (JsonNode ranked : nodes) {
+      JsonNode json = ranked.get("node");
       kinds.add(json.get("kind").textValue());
       Node node = Node.parse(json.get("name").textValue());
       assertEquals(
           Set.of("neuron", "head", "latent").contains(json.get("kind").textValue()),
-          json.has("activation"),
-          json::toString);
+          ranked.has("activation"),
+          ranked::toString);
       Node described =
           switch (json.get("kind").textValue()) {
             case "head" ->
                 new HeadPair(
                     json.get("layer").intValue(),
-                    json.get("head").intValue(),
-                    json.get("query").intValue(),
+                    json.get("index").intValue(),
+                    json.get("token").intValue(),
                     json.get("key").intValue());
             case "neuron" ->
                 new Neuron(
                     json.get("layer").intValue(),
                     json.get("token").intValue(),
-                    json.get("neuron").intValue());
+                    json.get("index").intValue());
             case "embedding" ->
                 Node.parse(
                     (json.has("part") ? json.get("part").textValue() + "_" : "")
@@ -309,7 +312,7 @@ class CommandLineTest {
                         "",
                         json.get("layer").intValue()),
                     json.get("token").intValue(),
-                    json.get("latent").intValue());
+                    json.get("index").intValue());
             case "error" -> Node.parse(layer(json) + encoded(json) + "_error" + at(json));
             case "pre_bias" -> Node.parse(layer(json) + encoded(json) + "_pre_bias" + at(json));
             default -> throw new AssertionError(json);
@@ -338,13 +341,13 @@ class CommandLineTest {
     List<JsonNode> edges = items(json.at("/edges/largest"));
     assertFalse(edges.isEmpty());
     for (JsonNode edge : edges) {
-      Source from = (Source) Node.parse(edge.get("from").textValue());
-      Target to = (Target) Node.parse(edge.get("to").textValue());
+      Source from = (Source) Node.parse(edge.at("/source/name").textValue());
+      Target to = (Target) Node.parse(edge.at("/target/name").textValue());
       assertSame(library.between(from, to), edge.get("score"));
     }
     for (JsonNode sum : json.at("/edges/sums")) {
-      Target to = (Target) Node.parse(sum.get("to").textValue());
-      assertSame(library.into(to).sum(), sum.get("score"));
+      Target to = (Target) Node.parse(sum.at("/target/name").textValue());
+      assertSame(library.into(to).sum(), sum.at("/certificate/sources"));
     }
     assertTrue(
         edges.equals(
@@ -375,14 +378,14 @@ class CommandLineTest {
         assertEquals(scores.get(i), Math.abs(edges.get(i).get("score").doubleValue()), SAME);
       }
     }
-    assertEquals("L2.head5[14<-4]", json.at("/edges/into").textValue());
-    assertEquals("detached", json.at("/edges/layerNormScale").textValue());
+    assertEquals("L2.head5[14<-4]", json.at("/edges/into/name").textValue());
+    assertEquals("detached", json.get("scale_gradient").textValue());
     assertEquals(3, json.at("/edges/sums").size());
   }
 
   @Test
   void into_default_hasNeuronsOrHeadsUpstream() throws IOException {
-    Node into = Node.parse(json().at("/edges/into").textValue());
+    Node into = Node.parse(json().at("/edges/into/name").textValue());
     assertTrue(into instanceof Neuron || into instanceof HeadPair, into::toString);
     assertFalse(into instanceof HeadPair pair && pair.layer() == 0, into::toString);
   }
@@ -399,8 +402,8 @@ class CommandLineTest {
           EdgeAttribution.of(nodes, ScaleGradient.LIVE).outOf((Source) Node.parse(source)).top(20);
       List<JsonNode> edges = items(json.at("/edges/largest"));
       for (int i = 0; i < top.size(); i++) {
-        assertEquals(top.get(i).node(), Node.parse(edges.get(i).get("to").textValue()));
-        assertEquals(source, edges.get(i).get("from").textValue());
+        assertEquals(top.get(i).node(), Node.parse(edges.get(i).at("/target/name").textValue()));
+        assertEquals(source, edges.get(i).at("/source/name").textValue());
       }
     }
   }
@@ -434,8 +437,8 @@ class CommandLineTest {
   void target_missing_isTheMostProbableWord() throws IOException {
     JsonNode json = json("--prompt", "The keys near the cabinet");
     assertEquals("are", json.at("/metric/targets/0/text").textValue());
-    assertTrue(json.at("/metric/targetChosen").booleanValue());
-    assertEquals("log-probability", json.at("/metric/kind").textValue());
+    assertTrue(json.at("/metric/chosen").booleanValue());
+    assertEquals("log_probability", json.at("/metric/quantity").textValue());
     double probability = json.at("/predictions/0/probability").doubleValue();
     assertSame(Math.log(probability), json.at("/metric/value"));
     String text = Output.attribute("--prompt", "The keys near the cabinet").result();
@@ -471,7 +474,7 @@ class CommandLineTest {
   void textbookPrompts_preferTheTarget(String prompt, String target, String distractor)
       throws IOException {
     JsonNode json = json("--prompt", prompt, "--target", target, "--distractor", distractor);
-    assertEquals(target, json.at("/predictions/0/text").textValue());
+    assertEquals(target, json.at("/predictions/0/word/text").textValue());
     assertTrue(json.at("/metric/value").doubleValue() > 5);
   }
 
@@ -507,13 +510,13 @@ class CommandLineTest {
         List.of("\"keys\" is no option and no value of one", "--prompt", "the", "keys"),
         List.of("\"John\" is no option", "--target=Mary", "John"),
         List.of(
-            "a --target is needed", "--prompt", "The keys near the cabinet", "--distractor", "are"),
-        List.of("--position is 15", "--position", "15"),
-        List.of("--position is -16", "--position", "-16"),
+            "a target is needed", "--prompt", "The keys near the cabinet", "--distractor", "are"),
+        List.of("position is 15", "--position", "15"),
+        List.of("position is -16", "--position", "-16"),
         List.of("'x' is not an int", "--position", "x"),
-        List.of("--top is 0", "--top", "0"),
-        List.of("tokens 3 to 2: there are none such", "--tokens", "3-2"),
-        List.of("--tokens 3-99: there are 15, counted from 0", "--tokens", "3-99"),
+        List.of("top is 0", "--top", "0"),
+        List.of("3 to 2: there are none such", "--tokens", "3-2"),
+        List.of("tokens 3-99: there are 15, counted from 0", "--tokens", "3-99"),
         List.of("\"x\" is not a number or a range", "--tokens", "x"),
         List.of("'x' is not an int", "--top", "x"),
         List.of("layer 4 is out of range", "--into", "L4.neuron3[2]"),
@@ -585,8 +588,8 @@ class CommandLineTest {
         List.of("metric writes nothing", "ablate", "metric"),
         List.of("layer 9 is out of range", "ablate", "L9.neuron1[2]"),
         List.of("has no activation", "ablate", "embedding[2]", "--set", "1"),
-        List.of("--scale is NaN", "ablate", "L1.neuron1[2]", "--scale", "NaN"),
-        List.of("--set is Infinity", "ablate", "L1.neuron1[2]", "--set", "Infinity"),
+        List.of("scale is NaN", "ablate", "L1.neuron1[2]", "--scale", "NaN"),
+        List.of("set is Infinity", "ablate", "L1.neuron1[2]", "--set", "Infinity"),
         List.of("two things", "ablate", "L1.neuron1[2]", "--set", "1", "--scale", "2"),
         List.of("is named twice", "ablate", "L1.neuron1[2]", "L1.neuron1[2]"),
         List.of("not upstream", "ablate", "L3.neuron1[2]", "--trace", "L2.neuron5[9]"),
@@ -595,12 +598,12 @@ class CommandLineTest {
             "not upstream", "verify", "L0.neuron1[9]->L2.neuron1[9]", "--trace", "L2.neuron5[9]"),
         List.of("--include says which nodes", "graph", "--include", "metric", "--nodes", "5"),
         List.of("--include says which nodes", "graph", "--include", "metric", "--largest"),
-        List.of("--nodes is 0", "graph", "--nodes", "0"),
-        List.of("--top is -1", "graph", "--top", "-1"),
-        List.of("--node-share is 1.5", "graph", "--node-share", "1.5"),
-        List.of("--edge-share is NaN", "graph", "--edge-share", "NaN"),
-        List.of("--loadings is -1", "graph", "--loadings", "-1"),
-        List.of("--threshold is -1.0", "graph", "--threshold", "-1"),
+        List.of("nodes is 0", "graph", "--nodes", "0"),
+        List.of("top is -1", "graph", "--top", "-1"),
+        List.of("node-share is 1.5", "graph", "--node-share", "1.5"),
+        List.of("edge-share is NaN", "graph", "--edge-share", "NaN"),
+        List.of("loadings is -1", "graph", "--loadings", "-1"),
+        List.of("threshold is -1.0", "graph", "--threshold", "-1"),
         List.of("--json and --dot both write to standard", "graph", "--json", "--dot", "-"),
         List.of("--dot and --csv both write to x", "graph", "--dot", "x", "--csv", "x"),
         List.of("there is no folder", "graph", "--dot", "no-such-folder/x.dot"),
@@ -696,7 +699,7 @@ class CommandLineTest {
   @Test
   void ablate_twoNodes_saysWhatEachAndBothDid() throws JsonProcessingException {
     JsonNode json = jsonOf("ablate", "L0.head1[7<-2]", "L0.neuron376[14]");
-    JsonNode ablations = json.get("ablations");
+    JsonNode ablations = json.get("outcomes");
     assertEquals(3, ablations.size());
     double before = json.get("metric").get("value").asDouble();
     try (Scope scope = Scope.open()) {
@@ -722,28 +725,30 @@ class CommandLineTest {
   @Test
   void verify_anEdge_agreesInBothDirections() throws JsonProcessingException {
     String edge = "L0.head1[7<-2]->L2.head5.value[14<-7]";
-    JsonNode json = jsonOf("verify", edge).get("edge");
+    JsonNode json = jsonOf("verify", edge);
     double pulled = json.get("pulled").asDouble();
     assertTrue(pulled != 0);
     assertEquals(pulled, json.get("pushed").asDouble(), SAME * Math.abs(pulled));
-    assertTrue(json.get("certificate").get("relativeResidual").asDouble() < SAME);
-    JsonNode detached = jsonOf("verify", edge, "--detach").get("edge");
-    assertEquals(json.get("withOtherScale"), detached.get("pulled"));
-    assertEquals(json.get("patched"), detached.get("patched"));
+    assertTrue(json.get("certificate").get("relative_residual").asDouble() < SAME);
+    JsonNode detached = jsonOf("verify", edge, "--detach");
+    assertEquals(json.get("other_scale"), detached.get("pulled"));
+    assertEquals(json.at("/patch/patched"), detached.at("/patch/patched"));
     assertFalse(json.get("certificate").has("recorded"), "live");
     JsonNode certificate = detached.get("certificate");
     double recorded = certificate.get("recorded").asDouble();
     double constant = certificate.get("constant").asDouble();
     assertTrue(constant != 0);
     assertEquals(recorded, certificate.get("sources").asDouble() + constant, SAME);
-    assertTrue(certificate.get("relativeResidual").asDouble() < SAME);
+    assertTrue(certificate.get("relative_residual").asDouble() < SAME);
     String sentence = Output.of("verify", edge, "--detach").result();
     assertTrue(sentence.contains("recorded)"), sentence);
     JsonNode sums = jsonOf("attribute", "--into", "L2.head5[14<-7]", "--detach").at("/edges/sums");
     assertEquals(
         List.of(false, false, true),
         List.of(
-            sums.get(0).has("recorded"), sums.get(1).has("recorded"), sums.get(2).has("recorded")));
+            sums.at("/0/certificate").has("recorded"),
+            sums.at("/1/certificate").has("recorded"),
+            sums.at("/2/certificate").has("recorded")));
     String text = Output.of("verify", edge).result();
     assertTrue(text.lines().allMatch(line -> line.length() <= SCREEN_WIDTH), text);
     assertTrue(Output.of("verify", "L0.head1[14<-2]->logit2[14]").result().contains("pulled"));
@@ -760,38 +765,39 @@ class CommandLineTest {
 
   @Test
   void search_findsWhatVerifyComputes() throws JsonProcessingException {
-    JsonNode search = jsonOf("search", "--top", "6").get("search");
+    JsonNode search = jsonOf("search", "--top", "6");
     List<JsonNode> edges = items(search.get("edges"));
     assertEquals(6, edges.size());
     for (JsonNode edge : edges) {
-      String name = edge.get("from").asText() + "->" + edge.get("to").asText();
+      String name = edge.at("/source/name").asText() + "->" + edge.at("/target/name").asText();
       double score = edge.get("score").asDouble();
-      double pulled = jsonOf("verify", name).get("edge").get("pulled").asDouble();
+      double pulled = jsonOf("verify", name).get("pulled").asDouble();
       assertEquals(pulled, score, SAME * Math.abs(score), name);
     }
     JsonNode few =
         jsonOf(
-                "search",
-                "--from",
-                "neuron",
-                "--from-layers",
-                "0-1",
-                "--from-tokens",
-                "7",
-                "--into",
-                "head,metric",
-                "--into-layers",
-                "2",
-                "--into-tokens",
-                "14",
-                "--at-least",
-                "0.01")
-            .get("search");
+            "search",
+            "--from",
+            "neuron",
+            "--from-layers",
+            "0-1",
+            "--from-tokens",
+            "7",
+            "--into",
+            "head,metric",
+            "--into-layers",
+            "2",
+            "--into-tokens",
+            "14",
+            "--at-least",
+            "0.01");
     List<JsonNode> found = items(few.get("edges"));
     assertFalse(found.isEmpty());
     for (JsonNode edge : found) {
-      assertTrue(edge.get("from").asText().matches("L[01]\\.neuron\\d+\\[7]"), edge.toString());
-      assertTrue(edge.get("to").asText().matches("L2\\.head\\d+\\..*\\[14<-.*"), edge.toString());
+      assertTrue(
+          edge.at("/source/name").asText().matches("L[01]\\.neuron\\d+\\[7]"), edge.toString());
+      assertTrue(
+          edge.at("/target/name").asText().matches("L2\\.head\\d+\\..*\\[14<-.*"), edge.toString());
       assertTrue(Math.abs(edge.get("score").asDouble()) >= 0.01, edge.toString());
     }
     assertTrue(few.get("searched").asLong() < search.get("searched").asLong());
@@ -799,8 +805,8 @@ class CommandLineTest {
     assertTrue(text.lines().allMatch(line -> line.length() <= SCREEN_WIDTH), text);
     assertTrue(text.contains("say once more"), text);
     assertTrue(Output.of("search", "--at-least", "1e6").result().contains("there is none"));
-    Output.of("search", "--top", "0").assertRefused("--top is 0");
-    Output.of("search", "--from-layers", "2-9").assertRefused("--from-layers 2-9", "there are 4");
+    Output.of("search", "--top", "0").assertRefused("top is 0");
+    Output.of("search", "--from-layers", "2-9").assertRefused("from-layers 2-9", "there are 4");
     Output.of("search", "--into-tokens", "5-2").assertRefused("5 to 2");
     Output.of("search", "--into-tokens", "x").assertRefused("not a number or a range");
     Output.of("search", "--into", "embedding").assertRefused("none of neuron", "metric");
@@ -924,7 +930,7 @@ class CommandLineTest {
         List.of(
             "L2.neuron5[9]", "L2.head5[14<-7]", "L2.head5.key[14<-7]", "L2.head5.value[14<-7]")) {
       JsonNode metric = jsonOf("attribute", "--trace", node).get("metric");
-      assertEquals(node, metric.get("trace").asText());
+      assertEquals(node, metric.at("/trace/name").asText());
     }
     try (Scope scope = Scope.open()) {
       Transformer model = Models.textbook(DType.DOUBLE);
@@ -945,7 +951,8 @@ class CommandLineTest {
   void autoencoders_shipped_areAmongNodesAndEdges(@TempDir Path folder) throws IOException {
     JsonNode json = jsonOf("attribute", "--dictionaries", "shipped", "--top", "60");
     assertTrue(
-        items(json.get("nodes")).stream().anyMatch(n -> n.get("kind").asText().equals("latent")));
+        items(json.get("nodes")).stream()
+            .anyMatch(n -> n.at("/node/kind").asText().equals("latent")));
     for (String name : List.of("autoencoders.json", "autoencoders.safetensors")) {
       try (InputStream stream =
           Objects.requireNonNull(Models.class.getResourceAsStream("textbook/" + name))) {
@@ -968,12 +975,13 @@ class CommandLineTest {
     named[3] = "activation,L1.attention";
     JsonNode json = jsonOf(with(named, "attribute", "--top", "400"));
     JsonNode graph = jsonOf(with(named, "graph", "--nodes", "40"));
-    JsonNode search = jsonOf(with(named, "search", "--top", "400")).get("search");
+    JsonNode search = jsonOf(with(named, "search", "--top", "400"));
     List<String> seen = new ArrayList<>();
-    items(json.get("nodes")).forEach(node -> seen.add(node.get("name").asText()));
-    items(json.get("edges").get("largest")).forEach(edge -> seen.add(edge.get("from").asText()));
+    items(json.get("nodes")).forEach(node -> seen.add(node.at("/node/name").asText()));
+    items(json.get("edges").get("largest"))
+        .forEach(edge -> seen.add(edge.at("/source/name").asText()));
     items(graph.get("nodes")).forEach(node -> seen.add(node.get("name").asText()));
-    items(search.get("edges")).forEach(edge -> seen.add(edge.get("from").asText()));
+    items(search.get("edges")).forEach(edge -> seen.add(edge.at("/source/name").asText()));
     for (String node : seen) {
       assertFalse(node.matches("L\\d\\.(neuron|mlp_latent|mlp_error).*"), node);
       assertFalse(node.matches("L[023]\\.attention_(latent|error).*|L1\\.head.*"), node);
@@ -983,11 +991,11 @@ class CommandLineTest {
     }
     named[3] = "none";
     assertEquals(
-        jsonOf("search", "--top", "30").get("search"),
-        jsonOf(with(named, "search", "--top", "30")).get("search"));
+        jsonOf("search", "--top", "30").withArray("edges"),
+        jsonOf(with(named, "search", "--top", "30")).withArray("edges"));
     named[3] = "L7.mlp";
     Output.of(with(named, "graph")).assertRefused("\"L7.mlp\"", "L0.mlp");
-    Output.of("attribute", "--basis", "mlp").assertRefused("--dictionaries");
+    Output.of("attribute", "--basis", "mlp").assertRefused("the model has no dictionaries");
     String text =
         Output.of("search", "--dictionaries", "shipped", "--basis", "attention", "--top", "3")
             .result();

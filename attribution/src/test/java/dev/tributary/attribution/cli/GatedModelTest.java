@@ -89,10 +89,10 @@ class GatedModelTest {
   private Map<String, Double> edges(String into) throws IOException {
     Map<String, Double> edges = new HashMap<>();
     JsonNode json = json("attribute", "--into", into, "--top", "1000");
-    assertEquals(into, json.at("/edges/into").textValue());
+    assertEquals(into, json.at("/edges/into/name").textValue());
     for (JsonNode edge : json.at("/edges/largest")) {
-      assertEquals(into, edge.get("to").textValue());
-      edges.put(edge.get("from").textValue(), edge.get("score").doubleValue());
+      assertEquals(into, edge.at("/target/name").textValue());
+      edges.put(edge.at("/source/name").textValue(), edge.get("score").doubleValue());
     }
     return edges;
   }
@@ -118,12 +118,12 @@ class GatedModelTest {
   void verify_gateAndUp_agreeAndCertify() throws IOException {
     for (String path : List.of("gate", "up")) {
       String name = "L0.neuron1[2]->L1.neuron3.%s[2]".formatted(path);
-      JsonNode edge = json("verify", name, "--detach").get("edge");
+      JsonNode edge = json("verify", name, "--detach");
       double pulled = edge.get("pulled").doubleValue();
       assertTrue(pulled != 0);
       assertEquals(pulled, edge.get("pushed").doubleValue(), EXACT);
       assertEquals(path.equals("up"), edge.get("certificate").has("recorded"), path);
-      assertTrue(edge.get("certificate").get("relativeResidual").doubleValue() < EXACT);
+      assertTrue(edge.get("certificate").get("relative_residual").doubleValue() < EXACT);
     }
   }
 
@@ -133,7 +133,7 @@ class GatedModelTest {
     for (String path : List.of("gate", "up")) {
       String name = "L1.neuron3.%s[2]".formatted(path);
       JsonNode metric = json("attribute", "--trace", name).get("metric");
-      assertEquals(name, metric.get("trace").textValue());
+      assertEquals(name, metric.at("/trace/name").textValue());
       assertEquals(whole, metric.get("value").doubleValue(), EXACT);
     }
     JsonNode pre = json("attribute", "--trace", "L1.neuron3.gate[2]", "--stage", "pre");

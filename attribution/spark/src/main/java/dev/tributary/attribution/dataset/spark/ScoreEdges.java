@@ -20,6 +20,7 @@ import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.attribution.dataset.WriteMeans;
 import dev.tributary.attribution.dataset.spark.Outcome.FailedTask;
 import dev.tributary.attribution.dataset.spark.SparkTotals.ForModel;
+import dev.tributary.attribution.explain.OpenedModel;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.file.AtomicFile;
@@ -127,7 +128,7 @@ public final class ScoreEdges implements Callable<Integer> {
 
   private void score(SparkSession spark) throws IOException {
     JavaSparkContext context = JavaSparkContext.fromSparkContext(spark.sparkContext());
-    ModelOptions.Opened opened = options.model().open();
+    OpenedModel opened = options.model().choice().open();
     ExecutorModel model = model(context);
     Transformer own = model.get();
     PairFiles files = options.pairs(opened.tokenizer(), own.config());

@@ -1,4 +1,4 @@
-package dev.tributary.attribution.cli;
+package dev.tributary.attribution.explain;
 
 import static dev.tributary.core.Checks.requireArgument;
 
@@ -6,12 +6,21 @@ import dev.tributary.attribution.Node;
 import dev.tributary.attribution.Source;
 import dev.tributary.attribution.Target;
 
-/** An edge by the names of both ends. */
-record NamedEdge(Source source, Target target) {
+/**
+ * An edge by both ends.
+ *
+ * @param source that writes
+ * @param target that reads
+ */
+public record NamedEdge(Source source, Target target) {
   private static final String ARROW = "->";
 
-  /** Whether a text looks like one. */
-  static boolean is(String text) {
+  /**
+   * {@return whether a text looks like one}
+   *
+   * @param text of any kind
+   */
+  public static boolean is(String text) {
     return text.indexOf(ARROW) > 0;
   }
 
@@ -21,7 +30,7 @@ record NamedEdge(Source source, Target target) {
    * @param text SOURCE->TARGET
    * @throws IllegalArgumentException if it is none
    */
-  static NamedEdge of(String text) {
+  public static NamedEdge of(String text) {
     requireArgument(is(text), "\"%s\" is not an edge: write SOURCE->TARGET", text);
     int arrow = text.indexOf(ARROW);
     Node from = Node.parse(text.substring(0, arrow));
@@ -36,9 +45,14 @@ record NamedEdge(Source source, Target target) {
     return new NamedEdge(from.asSource().orElseThrow(), to.targets().get(0));
   }
 
-  /** Refuses one that a run does not have, or that a trace cannot depend on. */
-  void requireUpstream(Subject subject) {
-    subject.requireUpstream(source);
-    subject.requireUpstream(target);
+  /** Refuses one that a run does not have, or that what is explained cannot depend on. */
+  void requireUpstream(Explanation explanation) {
+    explanation.requireUpstream(source);
+    explanation.requireUpstream(target);
+  }
+
+  @Override
+  public String toString() {
+    return source + ARROW + target;
   }
 }

@@ -1,0 +1,66 @@
+package dev.tributary.attribution.cli;
+
+import static dev.tributary.attribution.cli.Table.number;
+
+import dev.tributary.attribution.explain.Intervene.Change;
+import dev.tributary.attribution.explain.Intervene.Effects;
+import dev.tributary.attribution.explain.Intervene.Intervened;
+import dev.tributary.attribution.explain.Intervene.Row;
+import java.util.ArrayList;
+import java.util.List;
+
+/** What becomes of a run whose latents are set, as text for a terminal of 80 columns. */
+final class InterventionReport {
+  private final StringBuilder text;
+
+  private InterventionReport(Intervened intervened) {
+    text = new StringBuilder(TextReport.heading(intervened.overview()));
+  }
+
+  static String of(Intervened intervened) {
+    InterventionReport report = new InterventionReport(intervened);
+    intervened.effects().forEach(report::effects);
+    report.wrapped(
+        List.of(
+            "Held: attention patterns, scales of norms and other latents, as edges of",
+            "the graph have it. Patterns: these alone. Open: nothing. Unseen: open",
+            "less held.",
+            "Latents by what their activation function takes"
+                + (intervened.capped() ? ", logits before the cap." : ".")));
+    return report.text.toString();
+  }
+
+  private void effects(Effects effects) {
+    List<String> pieces = new ArrayList<>(List.of("Set:"));
+    for (Change edit : effects.edits()) {
+      pieces.add(
+          "%s from %s to %s%s"
+              .formatted(
+                  edit.latent(),
+                  number(edit.before()),
+                  number(edit.value()),
+                  pieces.size() < effects.edits().size() ? "," : ""));
+    }
+    wrapped(pieces);
+    Table table = new Table(1);
+    table.row("change of", "held", "patterns", "open", "unseen");
+    for (Row row : effects.changes()) {
+      table.row(
+          row.of(),
+          number(row.held()),
+          number(row.patterns()),
+          number(row.open()),
+          number(row.unseen()));
+    }
+    table.lines().forEach(this::line);
+    line("");
+  }
+
+  private void wrapped(List<String> pieces) {
+    Table.wrapped(pieces).forEach(this::line);
+  }
+
+  private void line(String line) {
+    text.append(line.stripTrailing()).append(System.lineSeparator());
+  }
+}
