@@ -33,8 +33,13 @@ final class DatasetReport {
     DatasetReport report = new DatasetReport();
     report.scores(scored, top);
     String json = ScoreFile.of(scored);
+    boolean isOfEdges = scored.of() instanceof ScoredPairs.Edges;
     return new Answer(
-        report.lines.toString(), json, json, table(scored), () -> DatasetPage.of(List.of(json)));
+        report.lines.toString(),
+        json,
+        json,
+        table(scored),
+        () -> isOfEdges ? DatasetPage.of(List.of(json)) : DatasetPage.ofNodes(json));
   }
 
   private void scores(ScoredPairs scored, int top) {

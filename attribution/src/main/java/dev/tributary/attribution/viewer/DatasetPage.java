@@ -3,13 +3,18 @@ package dev.tributary.attribution.viewer;
 import java.util.List;
 
 /**
- * What a data set says of the edges among components, as one page for a browser, which needs
- * nothing else: no other file and no network.
+ * What a data set says of the edges among components, or of nodes, as one page for a browser, which
+ * needs nothing else: no other file and no network.
  */
 public final class DatasetPage {
-  private static final Page PAGE = new Page("dataset", List.of(), List.of());
+  private static final Page EDGES = page("dataset");
+  private static final Page NODES = page("nodes");
 
   private DatasetPage() {}
+
+  private static Page page(String name) {
+    return new Page(name, List.of("scores.css"), List.of(), List.of("scores.js"));
+  }
 
   /**
    * {@return the text of the page, HTML}
@@ -19,6 +24,15 @@ public final class DatasetPage {
    *     and {@code dataset evaluate} print as JSON; with scores or a circuit among them
    */
   public static String of(List<String> answers) {
-    return PAGE.around("[" + String.join(",", answers) + "]");
+    return EDGES.around("[" + String.join(",", answers) + "]");
+  }
+
+  /**
+   * {@return the text of a page of nodes, HTML}
+   *
+   * @param scores of nodes as {@link dev.tributary.attribution.dataset.ScoreFile} writes them
+   */
+  public static String ofNodes(String scores) {
+    return NODES.around("[" + scores + "]");
   }
 }

@@ -23,15 +23,20 @@ import java.util.zip.GZIPOutputStream;
  * A page for a browser, which needs nothing else: no other file and no network.
  *
  * @param name of its own resources: {@code .html}, {@code .css} and {@code .js}
+ * @param styles that come before its own
  * @param libraries of d3 that it needs, in the order in which they need each other
  * @param scripts of ours that come before its own
  */
-record Page(String name, List<String> libraries, List<String> scripts) {
+record Page(String name, List<String> styles, List<String> libraries, List<String> scripts) {
   private static final Pattern PLACE = Pattern.compile("\\{\\{(\\w+)}}");
 
   /** The text of the page with some data, JSON. */
   String around(String json) {
-    String style = resource("page.css") + resource(name + ".css");
+    String style =
+        Stream.of(Stream.of("page.css"), styles.stream(), Stream.of(name + ".css"))
+            .flatMap(own -> own)
+            .map(Page::resource)
+            .collect(Collectors.joining());
     List<String> all =
         Stream.of(
                 Stream.of(joined(library -> library + ".min.js", "\n")).filter(d3 -> !d3.isEmpty()),

@@ -6,14 +6,14 @@
  */
 (() => {
   const { element } = Page;
-  const byId = (id) => document.getElementById(id);
-  const root = document.documentElement;
+  const { byId, require, finite, grouped, plural, number, share, text, svg, list, numbers, table, trust, leftOut, tip, hideTip, move } = Scores;
   const MOST = 2000; // edges drawn
   const FEW = 40; // unless the reader asks for others
   const LISTED = 100;
-  const WRONG = 8; // edges listed whose scores are most wrong
+  const NEEDED = 8; // edges listed that a circuit needs most
   const WIDEST = 9; // pixels of the strongest edge
   const KEPT = 0.9; // of the metric, by a circuit that is named
+  const SPARED = 0.01; // of what the model adds to it: an edge that changes less
   const BOX = { width: 30, height: 20 };
   const PORT = { query: -9, key: 0, value: 9 };
   const PATH = { query: "through its query", key: "through its key", value: "through its value" };
@@ -29,40 +29,9 @@
   let looked = null;
   let toDraw = null; // request of an animation frame
 
-  // Words and numbers
-
-  function require(condition, sentence) {
-    if (!condition) throw new Error(sentence);
-  }
-
-  const finite = (value) => (Number.isFinite(value) ? value : null);
-  const grouped = (count) => count.toLocaleString("en");
-  const plural = (count, one, many) => `${grouped(count)} ${count === 1 ? one : many}`;
-
-  function number(value) {
-    if (!Number.isFinite(value)) return "–";
-    const size = Math.abs(value);
-    const text = size !== 0 && (size < 1e-4 || size >= 1e6) ? value.toExponential(2) : String(Number(value.toPrecision(4)));
-    return text.replace("-", "−");
-  }
-
-  function share(value) {
-    if (!Number.isFinite(value)) return "–";
-    const text = value.toFixed(3);
-    return Number(text) === 0 ? "0.000" : text.replace("-", "−");
-  }
-
   const sign = (edge) => (edge.size === null || edge.size === 0 ? "" : edge.size < 0 ? "plus" : "minus");
-  const text = (value, most = 200) => String(value ?? "").replace(/[\p{Cc}\p{Cf}]/gu, "?").slice(0, most);
   const metric = () => text(subject().metric, 60).replaceAll("_", " ");
   const subject = () => said.scores ?? said.test ?? said.circuit;
-
-  function svg(name, attributes = {}, ...children) {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...children);
-    return made;
-  }
 
   // What is in the file
 
@@ -72,11 +41,6 @@
     "tributary circuit test": "test",
     "tributary circuit curve": "curve",
   };
-
-  function list(value, what) {
-    require(Array.isArray(value), `"${what}" is not a list`);
-    return value;
-  }
 
   /** The component at an end of an edge, made when it is first met. */
   function component(end, what) {
@@ -95,8 +59,16 @@
     return nodes.get(name);
   }
 
+  /** Circuits that were run, the smallest first. */
+  const circuits = () => [...list(said.curve?.circuits ?? [], "circuits"), ...(said.test === undefined ? [] : [{ ...said.test.circuit, edges: said.test.edges }])];
+
+  /** The edges without which a circuit was run. */
+  const tried = (circuit) => list(circuit?.edges ?? [], "edges").filter((own) => Number.isFinite(own?.minimality));
+
+  const range = (of, value) => `${share(value)} (${share(of?.low)} to ${share(of?.high)})`;
+
   function read(answers) {
-    for (const answer of list(answers, "answers")) {
+    for (const answer of answers) {
       const key = Object.hasOwn(FORMATS, answer?.format) ? FORMATS[answer.format] : null;
       require(key !== null, "the file has an answer of no known format");
       said[key] = answer;
@@ -104,17 +76,20 @@
     require(said.scores !== undefined || said.circuit !== undefined, "the file has neither scores nor a circuit");
     const sampled = new Map(list(said.scores?.exactSample?.edges ?? [], "edges").map((own) => [own.edge, own]));
     const chosen = new Set(list(said.circuit?.edges ?? [], "edges").map((own) => own.edge));
-    const changes = new Map(list(said.test?.edges ?? [], "edges").map((own) => [own.edge, finite(own.changeWithout)]));
+    const needs = new Map();
+    for (const circuit of circuits()) {
+      for (const own of tried(circuit)) if (!needs.has(own.edge)) needs.set(own.edge, { ...own, of: circuit.edgeCount });
+    }
     edges = list((said.scores ?? said.circuit).edges, "edges").map((own, i) => {
       require(typeof own?.edge === "string", `edge ${i} has no name`);
       const path = own.to?.component === "head" ? own.to.input : null;
       require(path === null || Object.hasOwn(PORT, path), `edge ${i} enters a head through no input`);
-      const change = changes.get(own.edge) ?? null;
+      const need = needs.get(own.edge) ?? null;
       const score = finite(own.score);
       return {
         name: text(own.edge), from: component(own.from, `edge ${i}`), to: component(own.to, `edge ${i}`), path, score,
-        error: finite(own.standardError), magnitude: finite(own.magnitude), change,
-        size: said.scores === undefined ? change : score,
+        error: finite(own.standardError), magnitude: finite(own.magnitude), need,
+        size: said.scores === undefined && need !== null ? -need.minimality : score,
         chosen: chosen.has(own.edge), sample: sampled.get(own.edge) ?? null,
       };
     });
@@ -200,7 +175,7 @@
     if (edge.sample !== null) {
       rows.push([`really, over ${plural(said.scores.exactSample.pairs ?? 0, "pair", "pairs")}`, number(edge.sample.exact)]);
     }
-    if (edge.change !== null) rows.push(["the circuit without it", `${edge.change < 0 ? "" : "+"}${number(edge.change)}`]);
+    if (edge.need !== null) rows.push([`minimality among ${plural(edge.need.of ?? 0, "edge", "edges")}`, range(edge.need, edge.need.minimality)]);
     return rows;
   }
 
@@ -266,10 +241,6 @@
 
   // What the panel says
 
-  function numbers(rows) {
-    return element("dl", { className: "numbers" }, ...rows.flatMap(([what, value]) => [element("dt", {}, what), element("dd", {}, value)]));
-  }
-
   function describe(own) {
     if (own.from === undefined) {
       const into = drawn.filter((edge) => edge.to === own);
@@ -306,11 +277,6 @@
     return parts;
   }
 
-  function table(head, rows) {
-    return element("table", {}, element("thead", {}, element("tr", {}, ...head.map((cell) => element("th", { scope: "col" }, cell)))),
-      element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell))))));
-  }
-
   function tested() {
     const { test } = said;
     if (test === undefined) return [];
@@ -329,25 +295,20 @@
     return parts;
   }
 
-  function trust() {
-    const sample = said.scores?.exactSample;
-    if (sample === undefined) return [];
-    const worst = list(sample.edges, "edges").slice(0, WRONG);
-    return [element("h3", {}, "How good the scores are"),
-      element("p", {}, `Rank correlation ${share(sample.rankCorrelation)} with what really happens, of ${plural(sample.edges.length, "edge", "edges")} drawn at random and patched over ${plural(sample.pairs ?? 0, "pair", "pairs")}. Farthest off:`),
-      table(["edge", "score", "really", "ratio"], worst.map((own) => [text(own.edge), number(own.estimate), number(own.exact), Number.isFinite(own.ratio) ? number(Number(own.ratio.toPrecision(3))) : ""]))];
-  }
-
-  function leftOut() {
-    const rows = list(said.scores?.leftOut ?? [], "leftOut");
-    if (rows.length === 0) return [];
-    return [element("h3", {}, `${plural(said.scores.rowsLeftOut ?? rows.length, "row", "rows")} left out`),
-      ...rows.map((row) => element("p", { className: "note" }, `${text(row.file)}, line ${text(row.line)}: ${text(row.reason)}`))];
+  /** Edges that a circuit needs: of the smallest one that keeps enough. */
+  function needed() {
+    const circuit = circuits().find((own) => tried(own).length > 0 && (own.faithfulness >= KEPT || said.curve === undefined));
+    if (circuit === undefined) return [];
+    const edges = tried(circuit);
+    return [element("h3", {}, "Minimality"),
+      element("p", {}, `How much less of the metric the circuit of ${plural(circuit.edgeCount ?? 0, "edge", "edges")} keeps without one of them. It can spare ${spared(edges)}.`),
+      table(["edge", "less", "95 %"], edges.toSorted((a, b) => Math.abs(b.minimality) - Math.abs(a.minimality)).slice(0, NEEDED)
+        .map((own) => [text(own.edge), share(own.minimality), `${share(own.low)} to ${share(own.high)}`]))];
   }
 
   function drawPanel() {
-    byId("panel").replaceChildren(element("div", { id: "about" }), ...tested(), ...trust(),
-      element("h3", { id: "strongest" }), element("ol", { id: "list" }), ...leftOut());
+    byId("panel").replaceChildren(element("div", { id: "about" }), ...tested(), ...needed(), ...trust(said.scores, "edge"),
+      element("h3", { id: "strongest" }), element("ol", { id: "list" }), ...leftOut(said.scores));
   }
 
   function drawList() {
@@ -448,9 +409,14 @@
     drawNow();
   }
 
+  const spared = (edges) => `${grouped(edges.filter((edge) => Math.abs(edge.minimality) < SPARED).length)} of ${grouped(edges.length)} tried`;
+
   function curveFacts(own) {
-    const range = (of) => `${share(of?.faithfulness)} (${share(of?.low)} to ${share(of?.high)})`;
-    return [["on a path", grouped(own.edgeCount ?? 0)], [metric(), number(own.metric)], ["faithful", range(own)], ["the rest keeps", range(own.complement)]];
+    const rows = [["on a path", grouped(own.edgeCount ?? 0)], [metric(), number(own.metric)], ["faithful", range(own, own.faithfulness)],
+      ["the rest keeps", range(own.complement, own.complement?.faithfulness)]];
+    const edges = tried(own);
+    if (edges.length > 0) rows.push(["edges that it can spare", spared(edges)]);
+    return rows;
   }
 
   function drawWords(circuits) {
@@ -478,21 +444,6 @@
 
   // What the reader does
 
-  function tip(at, parts, x, y) {
-    const box = at.getBoundingClientRect();
-    const tipBox = byId("tip");
-    tipBox.replaceChildren(...parts);
-    tipBox.hidden = false;
-    const left = (x ?? box.x + box.width / 2) + 14;
-    const top = (y ?? box.y + Math.min(box.height / 2, 60)) + 12;
-    tipBox.style.left = `${Math.max(4, left + tipBox.offsetWidth > innerWidth ? left - 28 - tipBox.offsetWidth : left)}px`;
-    tipBox.style.top = `${Math.max(4, Math.min(top, innerHeight - tipBox.offsetHeight - 4))}px`;
-  }
-
-  const hideTip = () => {
-    byId("tip").hidden = true;
-  };
-
   function look(own, at, event) {
     looked = own;
     mark();
@@ -504,17 +455,6 @@
     held = held === own ? null : own;
     mark();
     drawList();
-  }
-
-  /** To another of some elements, of which one can be reached by Tab. */
-  function move(event, all, from) {
-    const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity };
-    if (!Object.hasOwn(steps, event.key)) return false;
-    const to = all[Math.min(all.length - 1, Math.max(0, all.indexOf(from) + steps[event.key]))];
-    from.setAttribute("tabindex", -1);
-    to.setAttribute("tabindex", 0);
-    to.focus();
-    return true;
   }
 
   /** To the nearest component in the direction of an arrow. */
@@ -581,24 +521,15 @@
     drawCurve();
   }
 
-  Page.colours(byId("theme"), () => {})();
-  Page.unpack(byId("data").textContent)
-    .then((json) => {
-      read(JSON.parse(json));
-      const of = subject();
-      byId("subject").textContent = `${text(of.model)}, ${metric() === "" ? "" : `${metric()}, `}${plural((said.scores ?? said.test)?.pairs ?? 0, "pair", "pairs")}`;
-      byId("within").hidden = said.circuit === undefined || said.scores === undefined;
-      drawPanel();
-      byId("count").value = valueAt(said.circuit === undefined ? FEW : MOST, Math.min(MOST, among().length));
-      choose();
-      arrange();
-      new ResizeObserver(arrange).observe(byId("scroller"));
-    })
-    .catch((e) => {
-      byId("problem").textContent = text(e.message, 300);
-      byId("problem").hidden = false;
-    })
-    .finally(() => {
-      root.dataset.ready = "";
-    });
+  Scores.open((answers) => {
+    read(answers);
+    const of = subject();
+    byId("subject").textContent = `${text(of.model)}, ${metric() === "" ? "" : `${metric()}, `}${plural((said.scores ?? said.test)?.pairs ?? 0, "pair", "pairs")}`;
+    byId("within").hidden = said.circuit === undefined || said.scores === undefined;
+    drawPanel();
+    byId("count").value = valueAt(said.circuit === undefined ? FEW : MOST, Math.min(MOST, among().length));
+    choose();
+    arrange();
+    new ResizeObserver(arrange).observe(byId("scroller"));
+  });
 })();

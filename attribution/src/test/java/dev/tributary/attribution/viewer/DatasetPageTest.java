@@ -426,7 +426,7 @@ class DatasetPageTest {
     test.putObject("truth").put("edgeCount", 4).put("precision", 0.25).put("recall", 0.625);
     ArrayNode without = test.putArray("edges");
     for (int i = 0; i < 3; i++) {
-      without.addObject().put("edge", chosen.get(i)).put("changeWithout", i - 1.5);
+      without.addObject().put("edge", chosen.get(i)).put("minimality", 1.5 - i);
     }
     try (Page page = open(scores, circuit, test)) {
       assertEquals(List.copyOf(new TreeSet<>(chosen)), drawn(page).stream().sorted().toList());
