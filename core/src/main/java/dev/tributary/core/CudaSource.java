@@ -61,8 +61,13 @@ record CudaSource(String text, List<String> flags) {
       Path folder = requirePresent(place.getParent(), "%s has no folder", place);
       Files.createDirectories(folder);
       Path whole = Files.createTempFile(folder, "kernels", ".tmp");
-      Files.write(whole, code);
-      Files.move(whole, place, StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.ATOMIC_MOVE);
+      try {
+        Files.write(whole, code);
+        Files.move(
+            whole, place, StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.ATOMIC_MOVE);
+      } finally {
+        Files.deleteIfExists(whole); // where it is not moved: the disk is full
+      }
     } catch (IOException e) {
       return; // it is compiled again next time
     }

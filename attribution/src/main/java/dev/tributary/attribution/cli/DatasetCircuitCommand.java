@@ -164,6 +164,13 @@ final class DatasetCircuitCommand implements Callable<Integer> {
       return ScoreFile.circuit(circuit.get(), graph);
     }
     double[] known = ScoreFile.scores(choice.scores().orElseThrow(), graph);
+    top.ifPresent(
+        count ->
+            requireArgument(
+                count <= known.length,
+                "--top is %d, and the model has %d edges",
+                count,
+                known.length));
     return threshold.isPresent()
         ? choice.importance().above(graph, known, threshold.get())
         : choice.choose(graph, known, top.orElseThrow());

@@ -8,6 +8,7 @@ import dev.tributary.transformer.file.AtomicFile;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
@@ -72,14 +73,16 @@ final class DatasetOutputs {
   }
 
   /**
-   * Sums over a data set, of which finished parts are kept if the answer is written.
+   * Sums over a data set, of which finished parts are kept if the answer is written, beside it.
    *
    * @param question all that is asked of the data, in words
    */
   PartedSums parts(Data data, List<String> question) throws IOException {
-    return file.isPresent()
+    boolean isFile =
+        file.filter(own -> Files.notExists(own) || Files.isRegularFile(own)).isPresent();
+    return isFile
         ? PartedSums.in(
-            Path.of(file.get() + ".parts"),
+            Path.of(file.orElseThrow() + ".parts"),
             data.files(),
             Stream.concat(data.identity().stream(), question.stream()).toList())
         : PartedSums.of(data.files());

@@ -82,6 +82,14 @@ final class TestedReport {
     tableRow(table, "of the rest (complete)", totals, tested.tests().complement(0));
     table.row("of no edges", number(totals.empty()), "0", "", "");
     lines.add(table);
+    undefined(totals);
+  }
+
+  /** Says why shares are, if they are. */
+  private void undefined(CircuitTotals totals) {
+    if (totals.full() == totals.empty()) {
+      lines.add("The metric is the same without any edge: there is nothing to keep a share of.");
+    }
   }
 
   /** How much a circuit needs its edges, if that was asked for. */
@@ -112,8 +120,7 @@ final class TestedReport {
     lines.wrapped(
         List.of(
             String.format(Locale.ROOT, "%,d of %,d edges", spared(all), all.size()),
-            all.size() < circuit.size() ? "that were drawn" : "",
-            "can be spared:",
+            all.size() < circuit.size() ? "that were drawn can be spared:" : "can be spared:",
             "without one of them it keeps as much but for less than " + Table.percent(SPARED)));
   }
 
@@ -289,6 +296,7 @@ final class TestedReport {
           all.isEmpty() ? "" : spared(all) + "/" + all.size());
     }
     lines.add(table);
+    undefined(totals);
     FaithfulnessCurve faithfulness = curve.faithfulness();
     lines.add(
         "CPR %s, CMD %s, average %s"

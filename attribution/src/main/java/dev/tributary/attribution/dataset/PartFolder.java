@@ -41,6 +41,10 @@ final class PartFolder implements Closeable {
    * @param question what is asked of which data: sums of another question are not taken
    */
   static PartFolder open(Path folder, String question) throws IOException {
+    requireArgument(
+        Files.notExists(folder) || Files.isDirectory(folder),
+        "%s: this is a file, and the folder for what is finished would be here",
+        folder);
     Files.createDirectories(folder);
     FileChannel lock =
         FileChannel.open(folder.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);

@@ -10,11 +10,15 @@
  * dev.tributary.attribution.dataset.WriteMeans}; {@link
  * dev.tributary.attribution.dataset.EdgeTotals} are sums over pairs, {@link
  * dev.tributary.attribution.dataset.RunningTotals} of pairs that come one by one, an {@link
- * dev.tributary.attribution.dataset.ExactSample} says how good they are.
+ * dev.tributary.attribution.dataset.ExactSample} says how good they are. All are {@link
+ * dev.tributary.attribution.dataset.PairSums}, which {@link
+ * dev.tributary.attribution.dataset.PartedSums} make part by part and keep; {@link
+ * dev.tributary.attribution.dataset.ScoredPairs} are what comes of it.
  *
  * <p>An {@link dev.tributary.attribution.dataset.Importance} chooses edges for a {@link
  * dev.tributary.attribution.dataset.ComponentCircuit}; a {@link
- * dev.tributary.attribution.dataset.CircuitEvaluator} runs it, all else missing, {@link
+ * dev.tributary.attribution.dataset.CircuitEvaluator} runs it, all else missing, as {@link
+ * dev.tributary.attribution.dataset.CircuitTests} say, {@link
  * dev.tributary.attribution.dataset.CircuitTotals} say how faithful it is and a {@link
  * dev.tributary.attribution.dataset.FaithfulnessCurve} how that grows with its size. {@link
  * dev.tributary.attribution.dataset.Agreement} compares scores with a truth.

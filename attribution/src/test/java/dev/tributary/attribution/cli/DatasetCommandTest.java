@@ -247,8 +247,20 @@ class DatasetCommandTest {
                 "atp-star",
                 "--sample",
                 "4",
+                "--out",
+                folder.resolve("nodes.json").toString(),
+                "--csv",
+                folder.resolve("nodes.csv").toString(),
+                "--html",
+                folder.resolve("nodes.html").toString(),
                 "--json")
             .json();
+    assertEquals(json, tree(folder.resolve("nodes.json")));
+    assertEquals(List.of(json), onPage("nodes.html"));
+    List<String> rows = Files.readAllLines(folder.resolve("nodes.csv"));
+    assertEquals(1 + json.get("nodes").size(), rows.size());
+    assertTrue(
+        rows.get(1).startsWith("a0.h0<q>," + json.get("nodes").get(0).get("score").asText()));
     try (Scope scope = Scope.open()) {
       Library library = Library.of();
       NodeScorer scorer = new NodeScorer(library.model, NodeMethod.ATP_STAR);
@@ -467,6 +479,10 @@ class DatasetCommandTest {
                   scores.toString(),
                   "--fractions",
                   "0.01,0.1,1",
+                  "--minimality",
+                  "2",
+                  "--csv",
+                  folder.resolve("curve.csv").toString(),
                   "--html",
                   folder.resolve("curve.html").toString(),
                   "--json")
@@ -480,6 +496,17 @@ class DatasetCommandTest {
           middle.get("complement").get("faithfulness").asDouble(),
           1e-12);
       assertEquals(List.of(tree(scores), curve), onPage("curve.html"));
+      assertEquals(4, Files.readAllLines(folder.resolve("curve.csv")).size());
+      assertEquals(2, middle.get("edges").size());
+      for (JsonNode edge : middle.get("edges")) {
+        int number = library.graph.number(library.graph.edge(edge.get("edge").asText()));
+        CircuitTotals without = library.metrics(ten, ten.without(number));
+        assertEquals(
+            without.faithfulness(0) - without.faithfulness(1),
+            edge.get("minimality").asDouble(),
+            1e-12);
+        assertTrue(edge.get("low").asDouble() <= edge.get("high").asDouble());
+      }
       assertEquals(tenth, middle.get("chosenEdges").asInt());
       assertEquals(ten.size(), middle.get("edgeCount").asInt());
       assertEquals(expected, middle.get("faithfulness").asDouble(), 1e-12);
@@ -549,13 +576,20 @@ class DatasetCommandTest {
     assertRefused("this is a folder", "score", pairs, "--csv", folder.toString());
     assertRefused(
         "there is no folder", "circuit", pairs, "--scores", pairs, "--top", "3", "--out", nowhere);
+    Path taken = folder.resolve("taken.json");
+    Files.writeString(Path.of(taken + ".parts"), "");
+    assertRefused("this is a file", "score", pairs, "--out", taken.toString());
+    assertRefused("both write to", "nodes", pairs, "--out", "x", "--csv", "x");
+    assertRefused("must ascend", "evaluate", pairs, "--scores", pairs, "--fractions", "1,.5");
+    assertRefused("neither a number", "evaluate", pairs, "--minimality", "some");
+    assertRefused("--minimality is -1", "evaluate", pairs, "--minimality=-1");
     assertRefused("as in the corrupted prompt", "nodes", pairs, "--ablation", "zero");
     assertRefused("--sample is -1", "nodes", pairs, "--sample=-1");
     assertRefused("one of the two", "circuit", pairs);
     assertRefused("one of --top", "circuit", pairs, "--scores", pairs);
     assertRefused("--greedy goes with", "circuit", pairs, "--circuit", pairs, "--greedy");
     assertRefused("by --scores FILE", "evaluate", pairs);
-    for (String command : List.of("score", "circuit", "evaluate")) {
+    for (String command : List.of("score", "nodes", "circuit", "evaluate")) {
       assertRefused("there is no folder", command, pairs, "--html", nowhere);
     }
     assertRefusedTruth("[\"a0.h0->m9\"]", "t.json", "there is no edge a0.h0->m9");

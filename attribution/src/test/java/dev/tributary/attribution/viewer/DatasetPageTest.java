@@ -447,6 +447,54 @@ class DatasetPageTest {
     }
   }
 
+  // ---- nodes ---------------------------------------------------------------------------------
+
+  @Test
+  void nodes_scores_areWhereTheirNumbersAre() throws IOException {
+    ObjectNode scores = MAPPER.createObjectNode().put("format", "tributary node scores");
+    scores.put("model", "random").put("metric", "kl").put("method", "atp").put("pairs", PAIRS);
+    ArrayNode nodes = scores.putArray("nodes");
+    double[] values = {-1, 3, 2};
+    for (int i = 0; i < values.length; i++) {
+      ObjectNode node = nodes.addObject().put("node", "a0.h" + i).put("component", "head");
+      node.put("layer", 0).put("head", i).put("score", values[i]);
+      node.put("standardError", 0.5).put("magnitude", Math.abs(values[i]));
+    }
+    ((ObjectNode) nodes.get(0)).put("input", "query").put("node", "a0.h0<q>");
+    ObjectNode sample = scores.putObject("exactSample").put("pairs", 7).put("rankCorrelation", 0.5);
+    sample.putArray("nodes").addObject().put("node", "a0.h1").put("exact", 1).put("estimate", 3);
+    for (String colours : List.of("light", "dark")) {
+      Path file = Files.createTempFile(folder, "nodes", ".html");
+      Files.writeString(file, DatasetPage.ofNodes(scores.toString()));
+      try (Page page = Objects.requireNonNull(browser).open(file, 500, 700, colours)) {
+        page.await("'ready' in document.documentElement.dataset");
+        page.settle();
+        assertEquals(List.of("a0.h1", "a0.h2", "a0.h0<q>"), page.texts(".node", "e.dataset.name"));
+        List<Double> at = numbers(page.texts("#chart .dot", "e.getAttribute('cx')"));
+        double unit = at.get(0) - at.get(1);
+        assertEquals(at.get(1) - 3 * unit, at.get(2), 0.1);
+        List<Double> ends =
+            numbers(page.texts("#chart .error", "e.getAttribute('x2') - e.getAttribute('x1')"));
+        assertEquals(3, ends.size());
+        assertEquals(unit, ends.get(0), 0.1);
+        String really = page.texts("#chart .really", "e.getAttribute('d')").get(0);
+        assertEquals(
+            at.get(0) - 2 * unit, Double.parseDouble(really.substring(1).split(" ", -1)[0]), 0.1);
+        page.evaluate("document.querySelector('.node').focus()");
+        assertTrue(page.text("#tip").contains("over 7 pairs"), page.text("#tip"));
+        page.press("ArrowDown");
+        assertEquals("a0.h2", page.focused());
+        page.evaluate(
+            "(k => { k.value = 'query'; k.dispatchEvent(new Event('change')); })"
+                + "(document.querySelector('#kind'))");
+        assertEquals(List.of("a0.h0<q>"), page.texts(".node", "e.dataset.name"));
+        assertTrue(page.evaluate("document.documentElement.scrollWidth <= innerWidth").asBoolean());
+        assertTrue(page.text("#panel").contains("Rank correlation 0.500"), page.text("#panel"));
+        assertQuiet(page);
+      }
+    }
+  }
+
   // ---- files ---------------------------------------------------------------------------------
 
   @Test
