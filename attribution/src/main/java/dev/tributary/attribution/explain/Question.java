@@ -16,6 +16,7 @@ public sealed interface Question<A extends Record>
         Edges,
         Generate,
         Graph,
+        Inspect,
         Intervene,
         Predict,
         Search,

@@ -33,6 +33,7 @@ import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
@@ -166,7 +167,7 @@ class SessionTest {
       for (Question<?> question : wrong) {
         Exception refused =
             assertThrows(IllegalArgumentException.class, () -> session.answer(question));
-        assertFalse(refused.getMessage().isBlank(), question::toString);
+        assertFalse(Objects.requireNonNull(refused.getMessage()).isBlank(), question::toString);
         assertEquals(live, Scope.liveTensors(), question::toString);
       }
       assertEquals(first, session.answer(new Attribute(subject, 4)));
@@ -345,7 +346,7 @@ class SessionTest {
           apart.sort(Comparator.reverseOrder());
           for (int i = 0; i < 12; i++) {
             Compare.Difference found = compared.nodes().get(i);
-            assertEquals(own.get(found.node()), found.attribution(), SAME);
+            assertEquals(own.getOrDefault(found.node(), 0.0), found.attribution(), SAME);
             assertEquals(others.of(found.node()).orElseThrow(), found.otherAttribution(), SAME);
             assertEquals(
                 apart.get(i), Math.abs(found.otherAttribution() - found.attribution()), SAME);
