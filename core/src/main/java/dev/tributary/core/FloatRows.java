@@ -559,8 +559,8 @@ final class FloatRows implements Rows<float[]> {
   }
 
   /**
-   * From e^(-a²/2) and the tail Q(a): Q(a) - a density(a), or 1 less that where x > 0. Not chosen by
-   * a condition, with which the loop does not vectorise.
+   * From e^(-a²/2) and the tail Q(a): Q(a) - a density(a), or 1 less that where x > 0. Not chosen
+   * by a condition, with which the loop does not vectorise.
    */
   private static void exactGeluDerivativeFromTail(float[] x, float[] tail, float[] z, int n) {
     for (int i = 0; i < n; i++) {
