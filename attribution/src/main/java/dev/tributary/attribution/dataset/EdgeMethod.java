@@ -43,7 +43,7 @@ public abstract class EdgeMethod {
 
         @Override
         List<double[]> scores(PairRuns runs) {
-          return inOrder(runs, products(runs, runs.clean()));
+          return inOrder(runs, products(runs, runs.moved(), runs.clean()));
         }
       };
 
@@ -57,13 +57,14 @@ public abstract class EdgeMethod {
 
         @Override
         List<double[]> scores(PairRuns runs) {
-          List<double[][]> sums = products(runs, runs.clean());
+          Tensor moved = runs.moved();
+          List<double[][]> sums = products(runs, moved, runs.clean());
           try (Scope scope = Scope.open()) {
             Run corrupted =
                 runs.clean()
                     .model()
                     .run(ReaderGradients.sites(), PairRuns.corruptedOf(runs.pairs()));
-            add(sums, products(runs, corrupted));
+            add(sums, products(runs, moved, corrupted));
           }
           return inOrder(runs, times(sums, 0.5));
         }
@@ -150,10 +151,11 @@ public abstract class EdgeMethod {
 
       @Override
       List<double[]> scores(PairRuns runs) {
+        Tensor moved = runs.moved();
         List<double[][]> sums = zeros(runs);
         for (int k = 0; k < steps; k++) {
           try (Scope scope = Scope.open()) {
-            add(sums, products(runs, between(runs, 0, 1, (double) k / steps)));
+            add(sums, products(runs, moved, between(runs, 0, 1, (double) k / steps)));
           }
         }
         return inOrder(runs, times(sums, 1.0 / steps));
@@ -212,6 +214,7 @@ public abstract class EdgeMethod {
 
       @Override
       List<double[]> scores(PairRuns runs) {
+        Tensor moved = runs.moved();
         List<double[][]> sums = zeros(runs);
         int sources = runs.sources().size();
         int groups = 0;
@@ -224,7 +227,7 @@ public abstract class EdgeMethod {
           }
           for (int k = 1; k <= steps; k++) {
             try (Scope scope = Scope.open()) {
-              add(sums, products(runs, between(runs, first, end, (double) k / steps)));
+              add(sums, products(runs, moved, between(runs, first, end, (double) k / steps)));
             }
           }
           groups++;
@@ -267,8 +270,8 @@ public abstract class EdgeMethod {
 
   // ---- products with gradients -------------------------------------------------------------
 
-  private static List<double[][]> products(PairRuns runs, Run run) {
-    return ReaderGradients.of(run, runs::metric).products(runs.graph(), runs.moved(), 0);
+  private static List<double[][]> products(PairRuns runs, Tensor moved, Run run) {
+    return ReaderGradients.of(run, runs::metric).products(runs.graph(), moved, 0);
   }
 
   private static List<double[]> inOrder(PairRuns runs, List<double[][]> byPair) {
