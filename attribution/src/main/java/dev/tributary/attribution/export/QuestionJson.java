@@ -34,6 +34,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Function;
 
@@ -63,6 +64,11 @@ public final class QuestionJson {
               Map.entry("verify", QuestionJson::verify)));
 
   private QuestionJson() {}
+
+  /** What questions are called. */
+  static Set<String> kinds() {
+    return KINDS.keySet();
+  }
 
   /**
    * {@return the question that an object asks}
