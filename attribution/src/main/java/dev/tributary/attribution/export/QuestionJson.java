@@ -33,6 +33,7 @@ import dev.tributary.transformer.ScaleGradient;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
@@ -88,10 +89,9 @@ public final class QuestionJson {
         "the question",
         form -> {
           String kind = form.text("question");
-          Function<Form, Question<?>> read = KINDS.get(kind);
           requireArgument(
-              read != null, "\"%s\" is no question: there are %s", kind, KINDS.keySet());
-          return read.apply(form);
+              KINDS.containsKey(kind), "\"%s\" is no question: there are %s", kind, KINDS.keySet());
+          return Objects.requireNonNull(KINDS.get(kind)).apply(form);
         });
   }
 

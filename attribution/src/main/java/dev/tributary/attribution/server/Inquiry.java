@@ -8,6 +8,7 @@ import dev.tributary.attribution.explain.Session;
 import java.io.IOException;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /** A question that somebody waits for, and what has become of it. Guarded by itself. */
@@ -90,8 +91,11 @@ final class Inquiry implements Listener {
 
   /** Waits for news, at most so long. */
   synchronized News news(long millis) throws InterruptedException {
-    if (!isNew()) {
-      wait(millis);
+    long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(millis);
+    long left = millis;
+    while (!isNew() && left > 0) {
+      wait(left);
+      left = TimeUnit.NANOSECONDS.toMillis(end - System.nanoTime());
     }
     News news =
         new News(

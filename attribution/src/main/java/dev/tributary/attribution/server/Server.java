@@ -244,9 +244,10 @@ public final class Server implements AutoCloseable {
 
   private static void whole(HttpExchange exchange, Inquiry inquiry)
       throws IOException, InterruptedException {
-    while (!inquiry.news(SILENCE).isDone()) {
-      continue;
-    }
+    boolean done;
+    do {
+      done = inquiry.news(SILENCE).isDone();
+    } while (!done);
     if (inquiry.answer().isPresent()) {
       send(exchange, 200, AnswerJson.tree(inquiry.answer().get()));
     } else {
