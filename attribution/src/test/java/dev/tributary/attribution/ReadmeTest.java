@@ -60,8 +60,8 @@ class ReadmeTest {
   void session_asPrinted_printsTheNodes() throws Exception {
     assumeTrue(Files.isExecutable(Path.of(tool("jshell"))), "this Java has no jshell");
     Path session = folder.resolve("session");
-    String lines = block("java", "Scope scope = Scope.open();\n");
-    assertEquals(6, lines.lines().count());
+    String lines = block("java", "Session session = ");
+    assertEquals(4, lines.lines().count());
     Files.writeString(session, lines + "/exit\n");
     try (Scope scope = Scope.open()) {
       assertPrinted(

@@ -515,7 +515,7 @@ final class CpuKernels implements Kernels {
     int n = out.shape().size(-1);
     int k = x.shape().size(xTransposed ? -2 : -1);
     Matrix left = new Matrix(access(x), x.offset(), x.rowStride(), xTransposed);
-    Matrix result = new Matrix(access(out), out.offset(), n, false);
+    Matrix result = new Matrix(access(out), out.offset(), out.rowStride(), false);
     if (y.isEncoded()) {
       EncodedProducts.of(rows, x, xTransposed, y, yTransposed, out, accumulate).run(left, result);
       return;
@@ -536,7 +536,7 @@ final class CpuKernels implements Kernels {
                 left.moved(box.offset(0, i / inner) + (long) (i % inner) * box.innerStride(0));
             Matrix b =
                 right.moved(box.offset(1, i / inner) + (long) (i % inner) * box.innerStride(1));
-            Matrix c = result.moved((long) i * m * n);
+            Matrix c = result.moved((long) i * out.matrixStride());
             Workers.run(
                 (longer + STRIP - 1) / STRIP,
                 work,

@@ -429,7 +429,11 @@ final class CudaKernels implements Kernels {
               y.rowStride(),
               box.innerStride(1),
               yTransposed),
-          new Matrices(address(out) + (long) outer * inner * m * n * size, n, (long) m * n, false),
+          new Matrices(
+              address(out) + (long) outer * inner * out.matrixStride() * size,
+              out.rowStride(),
+              out.matrixStride(),
+              false),
           accumulate,
           m,
           n,

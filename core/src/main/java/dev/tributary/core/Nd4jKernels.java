@@ -319,7 +319,7 @@ final class Nd4jKernels implements Kernels {
         }
         INDArray left = matrix(x, xOffset);
         INDArray right = matrix(y, yOffset);
-        INDArray z = window(out, (long) at * m * n, new int[] {m, n}, new int[] {n, 1});
+        INDArray z = matrix(out, (long) at * out.matrixStride());
         if (accumulate) {
           INDArray product = temporaries.add(Nd4j.create(z.dataType(), m, n));
           z.addi(Nd4j.matmul(left, right, product, xTransposed, yTransposed, false));

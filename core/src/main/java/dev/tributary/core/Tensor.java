@@ -32,6 +32,9 @@ public final class Tensor {
   /** From one row of the last axis to the next, in elements: its size, unless rows are spaced. */
   private final int rowStride;
 
+  /** From one matrix of the last two axes to the next: as many rows as it has, unless spaced. */
+  private final long matrixStride;
+
   private final @Nullable Encoding encoding;
 
   /**
@@ -48,17 +51,34 @@ public final class Tensor {
       Scope.Lease lease,
       long offset,
       int rowStride,
+      long matrixStride,
       @Nullable Encoding encoding) {
     this.dtype = dtype;
     this.shape = shape;
     this.lease = lease;
     this.offset = offset;
     this.rowStride = rowStride;
+    this.matrixStride = matrixStride;
     this.encoding = encoding;
+  }
+
+  private Tensor(
+      DType dtype,
+      Shape shape,
+      Scope.Lease lease,
+      long offset,
+      int rowStride,
+      @Nullable Encoding encoding) {
+    this(dtype, shape, lease, offset, rowStride, evenly(shape, rowStride), encoding);
   }
 
   private Tensor(DType dtype, Shape shape, Scope.Lease lease, long offset, int rowStride) {
     this(dtype, shape, lease, offset, rowStride, null);
+  }
+
+  /** From one matrix to the next where no rows lie between them. */
+  private static long evenly(Shape shape, int rowStride) {
+    return shape.rank() < 2 ? rowStride : (long) shape.size(-2) * rowStride;
   }
 
   // ---- making and reading ------------------------------------------------------------------
@@ -115,7 +135,12 @@ public final class Tensor {
 
   /** Whether rows follow each other without a gap. */
   private boolean isDense() {
-    return !isEncoded() && rowStride == rowSize(shape);
+    return !isEncoded() && rowStride == rowSize(shape) && isEven();
+  }
+
+  /** Whether matrices do. */
+  private boolean isEven() {
+    return matrixStride == evenly(shape, rowStride);
   }
 
   /** This, or a copy whose rows follow each other. */
@@ -990,6 +1015,44 @@ public final class Tensor {
     return result.reshape(shape.with(-1, weight.shape.size(1)));
   }
 
+  /**
+   * {@return matrices row by row: the first rows of all, then the second rows of all, [row, matrix,
+   * n]} Products are made where they are to lie.
+   *
+   * @param parts one after the other, at least one, all of the same rows and columns
+   * @throws IllegalArgumentException if there is none, or they differ in rows, columns or type
+   */
+  public static Tensor byRow(List<Products> parts) {
+    requireArgument(!parts.isEmpty(), "byRow: there is nothing to put together");
+    Products first = parts.get(0);
+    int rows = first.shape().size(1);
+    int n = first.shape().size(2);
+    int count = 0;
+    for (Products part : parts) {
+      first.left().requireSameType("byRow", part.left());
+      requireArgument(
+          part.shape().with(0, 1).equals(first.shape().with(0, 1)),
+          "byRow: matrices %s and %s differ in rows or columns",
+          first.shape(),
+          part.shape());
+      count += part.shape().size(0);
+    }
+    Tensor result = first.left().allocate(Shape.of(rows, count, n));
+    int position = 0;
+    for (Products part : parts) {
+      Shape shape = part.shape();
+      long at = (long) position * n;
+      Tensor target = new Tensor(result.dtype, shape, result.lease, at, count * n, n, null);
+      if (part.right() == null) {
+        target.fillFrom(part.left());
+      } else {
+        target.multiply(part.left(), false, part.right(), part.transposed());
+      }
+      position += shape.size(0);
+    }
+    return result;
+  }
+
   private static Tensor matmul(Tensor x, boolean xTransposed, Tensor y, boolean yTransposed) {
     x.requireSameType("matmul", y);
     requireArgument(
@@ -1017,13 +1080,18 @@ public final class Tensor {
     }
     Shape batch = xBatch.broadcast(y.shape.subShape(0, y.shape.rank() - 2));
     Tensor result = x.allocate(Shape.of(m, n).prepend(batch.dimensions()));
-    if (k == 0) {
-      result.kernels().fill(result, 0);
-    } else if (result.shape.length() > 0) {
-      Tensor right = batch.rank() == 0 ? y : y.decoded();
-      result.kernels().matmul(x.decoded(), xTransposed, right, yTransposed, result, false);
-    }
+    result.multiply(x, xTransposed, y, yTransposed);
     return result;
+  }
+
+  /** Fills this, which is new, with a product. */
+  private void multiply(Tensor x, boolean xTransposed, Tensor y, boolean yTransposed) {
+    if (x.shape.size(xTransposed ? -2 : -1) == 0) {
+      fillFrom(full(device(), dtype, Shape.of(), 0));
+    } else if (shape.length() > 0) {
+      Tensor right = shape.rank() == 2 ? y : y.decoded();
+      kernels().matmul(x.decoded(), xTransposed, right, yTransposed, this, false);
+    }
   }
 
   // ---- rows --------------------------------------------------------------------------------
@@ -1135,7 +1203,7 @@ public final class Tensor {
     if (shape.equals(target)) {
       return this;
     }
-    if (isEncoded() || (!isDense() && rowSize(target) != rowSize(shape))) {
+    if (isEncoded() || !isEven() || (!isDense() && rowSize(target) != rowSize(shape))) {
       return dense().reshape(target);
     }
     return new Tensor(dtype, target, lease, offset, isDense() ? rowSize(target) : rowStride);
@@ -1224,11 +1292,31 @@ public final class Tensor {
     if (outer(at) == 1) {
       boolean ofARow = at == shape.rank() - 1;
       int stride = ofARow ? to - from : rowStride;
-      return new Tensor(dtype, part, lease, offset + start, stride);
+      long step = at < shape.rank() - 2 ? matrixStride : evenly(part, stride);
+      return new Tensor(dtype, part, lease, offset + start, stride, step, null);
     }
     Tensor result = allocate(part);
     result.kernels().copy(this, start, strides, result, 0, part.strides(), part.dimensions());
     return result;
+  }
+
+  /**
+   * {@return the first rows of each matrix of the last two axes: a view} Matrix products read them
+   * where they lie; other operations may copy them first.
+   *
+   * @param rows how many, of the axis before the last
+   * @throws IllegalArgumentException if there are not as many, or not two axes
+   */
+  public Tensor leadingRows(int rows) {
+    requireArgument(
+        shape.rank() >= 2 && rows >= 0 && rows <= shape.size(-2),
+        "leadingRows: %d of the axis before the last of %s",
+        rows,
+        shape);
+    if (isEncoded()) {
+      return slice(-2, 0, rows);
+    }
+    return new Tensor(dtype, shape.with(-2, rows), lease, offset, rowStride, matrixStride, null);
   }
 
   /**
@@ -1326,7 +1414,7 @@ public final class Tensor {
       result.kernels().select(this, rows, at == 1 ? indices : all(shape.size(1)), result, 0);
       return result;
     }
-    Tensor x = at < shape.rank() - 2 ? dense() : this;
+    Tensor x = at < shape.rank() - 2 || !isEven() ? dense() : this;
     int step = x.strides()[at];
     long block = at == shape.rank() - 1 ? x.rowStride : (long) shape.size(at) * step;
     result.kernels().gather(x, outer(at), block, step, inner(at), indices, result);
@@ -1427,6 +1515,11 @@ public final class Tensor {
     return rowStride;
   }
 
+  /** From one matrix of the last two axes to the next, in elements. */
+  long matrixStride() {
+    return matrixStride;
+  }
+
   boolean isEncoded() {
     return encoding != null;
   }
@@ -1439,8 +1532,14 @@ public final class Tensor {
   /** Distance between neighbours along each axis, in elements. */
   private int[] strides() {
     int[] strides = shape.strides();
-    for (int axis = 0; axis < strides.length - 1 && !isDense(); axis++) {
-      strides[axis] = strides[axis] / shape.size(-1) * rowStride;
+    int last = strides.length - 1;
+    for (int axis = last - 1; axis >= 0 && !isDense(); axis--) {
+      strides[axis] =
+          switch (last - axis) {
+            case 1 -> rowStride;
+            case 2 -> (int) matrixStride;
+            default -> strides[axis + 1] * shape.size(axis + 1);
+          };
     }
     return strides;
   }

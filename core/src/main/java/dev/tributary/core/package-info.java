@@ -3,8 +3,9 @@
  *
  * <p>In reading order: {@link dev.tributary.core.Shape} and {@link dev.tributary.core.DType} say
  * what a {@link dev.tributary.core.Tensor} looks like, {@link dev.tributary.core.Scope} how long it
- * lives, {@link dev.tributary.core.Device} where, and {@code Kernels} what is computed there. The
- * devices are
+ * lives, {@link dev.tributary.core.Device} where, and {@code Kernels} what is computed there;
+ * {@link dev.tributary.core.Products} are matrices that are made where they are to lie. The devices
+ * are
  *
  * <ul>
  *   <li>{@code Cpu} with {@code CpuKernels}: plain Java over {@code Rows} of one type, which {@link

@@ -619,8 +619,10 @@ class KernelsTest {
                     try (Scope scope = Scope.open()) {
                       Tensor x = Tensor.of(dtype, Shape.of(batch, m, k), lefts);
                       Tensor y = Tensor.of(dtype, Shape.of(rightBatch, k, n), rights);
-                      return IntStream.range(0, 8)
-                          .mapToObj(bits -> product(device, x, y, bits, spaced))
+                      return Stream.concat(
+                              IntStream.range(0, 8)
+                                  .mapToObj(bits -> product(device, x, y, bits, spaced)),
+                              amongOthers(x, y).map(Tensor::toDoubles))
                           .toList();
                     }
                   });
@@ -655,6 +657,18 @@ class KernelsTest {
       device.kernels().matmul(left, xTransposed, right, yTransposed, result, accumulate);
       return result.toDoubles();
     }
+  }
+
+  /** Products that are written between rows of others, and of matrices that lie there. */
+  private static Stream<Tensor> amongOthers(Tensor x, Tensor y) {
+    Tensor half = x.leadingRows((x.shape().size(1) + 1) / 2);
+    if (x.shape().size(0) != y.shape().size(0)) {
+      return Stream.of(half.matmul(y));
+    }
+    Products plain = Products.of(x.matmul(y));
+    Products product = Products.of(x, y);
+    Products transposed = Products.transposed(x, y.permute(0, 2, 1));
+    return Stream.of(half.matmul(y), Tensor.byRow(List.of(product, plain, transposed)));
   }
 
   /** The same numbers, the last two axes of each other's size. */

@@ -108,6 +108,13 @@ class ShapesTest {
           Tensor weight = Tensor.zeros(x.dtype(), Shape.of(n, 3)).spacedRows();
           return x.affine(weight, Tensor.zeros(x.dtype(), Shape.of(3)));
         });
+    steps.put(
+        "byRow",
+        (x, random) -> {
+          Tensor rows = matrix(x).reshape(1, length(x) / x.shape().size(-1), x.shape().size(-1));
+          return Tensor.byRow(List.of(Products.of(rows), Products.of(rows)));
+        });
+    steps.put("leadingRows", (x, random) -> x.leadingRows(2).times(2));
     steps.put("softmax", (x, random) -> x.softmax());
     steps.put("causalSoftmax", (x, random) -> x.causalSoftmax(1));
     steps.put("causalMask", (x, random) -> x.causalMask(2, -1));

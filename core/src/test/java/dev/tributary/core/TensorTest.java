@@ -1447,6 +1447,14 @@ class TensorTest {
         "matmulTransposed", x -> x.matmulTransposed(other).plus(other.matmulTransposed(x)));
     operations.put("transposedMatmul", x -> square.transposedMatmul(x).reshape(3, 1024));
     operations.put("affine", x -> square.affine(x, row));
+    operations.put(
+        "byRow",
+        x ->
+            Tensor.byRow(
+                List.of(
+                    Products.of(x.reshape(1, 3, 1024)),
+                    Products.of(square.reshape(1, 3, 3), x.reshape(1, 3, 1024)))));
+    operations.put("leadingRows", x -> x.leadingRows(2).plus(x.leadingRows(2)));
     operations.put("softmax", Tensor::softmax);
     operations.put("causalSoftmax", x -> x.causalSoftmax(1000));
     operations.put("causalMask", x -> x.causalMask(5, -1));
@@ -1513,6 +1521,120 @@ class TensorTest {
   void to_sameDevice_isItself() {
     Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3));
     assertSame(x, x.to(Device.current())); // between devices: DeviceTest
+  }
+
+  // ---- matrices among others ---------------------------------------------------------------
+
+  @Property(tries = TRIES)
+  void byRow_productsAndMatrices_areThoseJoined(@ForAll DType dtype, @ForAll long seed) {
+    Random random = new Random(seed);
+    int rows = 1 + random.nextInt(20);
+    int n = random.nextInt(20);
+    List<Products> parts = new ArrayList<>();
+    List<Tensor> made = new ArrayList<>();
+    for (int i = random.nextInt(4); i >= 0; i--) {
+      int count = random.nextInt(4);
+      int k = random.nextInt(20);
+      Tensor left = gaussian(dtype, random, count, rows, k);
+      Tensor right = gaussian(dtype, random, count, k, n);
+      switch (random.nextInt(3)) {
+        case 0 -> parts.add(Products.of(left, right));
+        case 1 -> parts.add(Products.transposed(left, right.permute(0, 2, 1)));
+        default -> parts.add(Products.of(left.matmul(right)));
+      }
+      made.add(left.matmul(right).permute(1, 0, 2));
+    }
+    Tensor expected = Tensor.concat(1, made);
+    Reference.generate(expected.shape(), expected::get)
+        .assertClose(Tensor.byRow(parts), ROUNDINGS_OF_PRODUCTS);
+  }
+
+  private static Tensor gaussian(DType dtype, Random random, int... dimensions) {
+    return Reference.gaussian(dtype, Shape.of(dimensions), random).tensor(dtype);
+  }
+
+  @Example
+  void byRow_misfit_saysBothShapes() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3, 4));
+    Tensor y = Tensor.zeros(DType.FLOAT, Shape.of(2, 3, 5));
+    Tensor doubles = Tensor.zeros(DType.DOUBLE, Shape.of(2, 3, 4));
+    assertRefused("byRow: there is nothing to put together", () -> Tensor.byRow(List.of()));
+    assertRefused(
+        "byRow: matrices [2, 3, 4] and [2, 3, 5] differ in rows or columns",
+        () -> Tensor.byRow(List.of(Products.of(x), Products.of(y))));
+    assertRefused(
+        "byRow: left is FLOAT and right is DOUBLE",
+        () -> Tensor.byRow(List.of(Products.of(x), Products.of(doubles))));
+    assertRefused(
+        "Products: [12] are no matrices", () -> Products.of(x.slice(0, 0, 1).reshape(12)));
+    assertRefused(
+        "Products: left FLOAT [2, 3, 4] and right FLOAT [2, 3, 5] do not fit",
+        () -> Products.of(x, y));
+    assertRefused(
+        "Products: left FLOAT [2, 3, 4] and right FLOAT [2, 3, 5] transposed do not fit",
+        () -> Products.transposed(x, y));
+  }
+
+  /** Operations on matrices [2, 3, 4] that lie among other ones. */
+  private static Map<String, UnaryOperator<Tensor>> ofMatrices() {
+    Tensor other = gaussian(DType.DOUBLE, new Random(7), 2, 3, 4);
+    Map<String, UnaryOperator<Tensor>> operations = new HashMap<>();
+    operations.put("itself", x -> x);
+    operations.put("its numbers", x -> Tensor.of(DType.DOUBLE, x.shape(), x.toDoubles()));
+    operations.put("its elements", x -> Tensor.full(DType.DOUBLE, Shape.of(1), x.get(1, 2, 3)));
+    operations.put("plus", x -> x.plus(other).plus(other.plus(x)));
+    operations.put("exp", Tensor::exp);
+    operations.put("sum", x -> x.sum(1));
+    operations.put("softmax", Tensor::softmax);
+    operations.put("matmulTransposed", x -> x.matmulTransposed(other));
+    operations.put("onTheRight", other::matmulTransposed);
+    operations.put("transposedMatmul", x -> x.transposedMatmul(other));
+    operations.put("ofOneMatrix", x -> x.matmul(other.slice(0, 0, 1).reshape(3, 4).permute(1, 0)));
+    operations.put("broadcast", x -> x.matmulTransposed(other.slice(0, 1, 2)));
+    operations.put("reshape", x -> x.reshape(4, 6));
+    operations.put("reshapeOfRows", x -> x.reshape(3, 2, 4));
+    operations.put("permute", x -> x.permute(2, 0, 1));
+    operations.put("slice", x -> x.slice(0, 1, 2));
+    operations.put("sliceOfRows", x -> x.slice(1, 1, 3));
+    operations.put("sliceOfColumns", x -> x.slice(2, 1, 3));
+    operations.put("slices", x -> x.slice(0, 1, 2).slice(1, 1, 3).slice(2, 1, 3));
+    operations.put("sliceAmongOne", x -> x.reshape(1, 2, 3, 4).leadingRows(2).slice(1, 1, 2));
+    operations.put("leadingRows", x -> x.leadingRows(2));
+    operations.put("noRows", x -> x.leadingRows(0));
+    operations.put("pad", x -> x.pad(0, 1, 4));
+    operations.put("concat", x -> Tensor.concat(1, List.of(x, other, x)));
+    operations.put("gather", x -> x.gather(0, 1, 0));
+    operations.put("gatherOfRows", x -> x.gather(1, 2, 0));
+    operations.put("gatherOfColumns", x -> x.gather(2, 2, 0));
+    operations.put("broadcastTo", x -> x.broadcastTo(Shape.of(2, 2, 3, 4)));
+    operations.put("byRow", x -> Tensor.byRow(List.of(Products.of(x), Products.of(other))));
+    operations.put("isFinite", x -> Tensor.full(DType.DOUBLE, Shape.of(), x.isFinite() ? 1 : 0));
+    return operations;
+  }
+
+  @Example
+  void leadingRows_anyOperation_isThatOfTheRowsAlone() {
+    Tensor x = gaussian(DType.DOUBLE, new Random(8), 2, 5, 4);
+    Tensor alone = x.slice(1, 0, 3);
+    Tensor leading = x.leadingRows(3);
+    ofMatrices()
+        .forEach(
+            (name, operation) -> {
+              Tensor expected = operation.apply(alone);
+              Tensor actual = operation.apply(leading);
+              assertEquals(expected.shape(), actual.shape(), name);
+              assertArrayEquals(expected.toDoubles(), actual.toDoubles(), 1e-12, name);
+            });
+  }
+
+  @Example
+  void leadingRows_tooMany_saysHowManyThereAre() {
+    Tensor x = Tensor.zeros(DType.FLOAT, Shape.of(2, 3, 4));
+    assertRefused(
+        "leadingRows: 4 of the axis before the last of [2, 3, 4]", () -> x.leadingRows(4));
+    assertRefused(
+        "leadingRows: 1 of the axis before the last of [4]",
+        () -> Tensor.zeros(DType.FLOAT, Shape.of(4)).leadingRows(1));
   }
 
   // ---- encoded -----------------------------------------------------------------------------

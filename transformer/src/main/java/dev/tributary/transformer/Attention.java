@@ -1,7 +1,7 @@
 package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Variable;
-import dev.tributary.core.Scope;
+import dev.tributary.core.Products;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
@@ -492,6 +492,17 @@ public final class Attention implements Part {
             scale);
   }
 
+  /** How far what each head writes in a run is from what it writes in another one. */
+  Products moved(Run from, Run to) {
+    Tensor outputs =
+        outlet()
+            .perToken(to, 0, to.value(Site.HEAD_OUTPUT, layer))
+            .minus(outlet().perToken(from, 0, from.value(Site.HEAD_OUTPUT, layer)));
+    return outlet().isNone()
+        ? Products.of(outputs, outputWeight())
+        : Products.of(outlet().fixed(outputs.matmul(outputWeight())));
+  }
+
   /**
    * {@return outputs of heads one after the other, [token, head · dHead]}
    *
@@ -562,18 +573,20 @@ public final class Attention implements Part {
    * head read one of its own, but for the scale of the entry: see {@link Norm#directions}.
    *
    * @param path which of the three
-   * @param x rows that they are computed from, {@link #normalised}, the same for all heads, [token,
-   *     dModel]
-   * @param prompts of one length to which the rows belong, one after the other
+   * @param run in whose values
    * @param cotangents of each head of queries, [head, token, dHead]
    * @return [head, token, dModel]
    */
-  public Tensor directions(InputPath path, Tensor x, int prompts, Tensor cotangents) {
+  public Products directions(InputPath path, Run run, Tensor cotangents) {
     IntUnaryOperator made = path == InputPath.QUERY ? head -> head : this::keyHead;
     int[] heads = IntStream.range(0, config.heads()).map(made).toArray();
-    try (Scope scope = Scope.open()) {
-      return scope.keep(projection(path).directions(entry(), x, prompts, heads, cotangents));
-    }
+    return projection(path)
+        .directions(
+            entry(),
+            () -> normalised(run.residual(reads()).detach(), ScaleGradient.LIVE).value(),
+            run.prompts(),
+            heads,
+            cotangents);
   }
 
   /**

@@ -72,8 +72,26 @@ public final class Norm {
    * @return [.., n]
    */
   public Tensor standardised(Tensor x) {
+    return standardise(x).rows();
+  }
+
+  /**
+   * What {@link #standardised} and {@link #scale} say.
+   *
+   * @param rows [.., n]
+   * @param scale [.., 1]
+   */
+  public record Standardised(Tensor rows, Tensor scale) {}
+
+  /**
+   * {@return rows over their scale, and that}
+   *
+   * @param x [.., n]
+   */
+  public Standardised standardise(Tensor x) {
     Tensor centred = centred(x);
-    return centred.over(centred.rootMeanSquare(config.epsilon()));
+    Tensor scale = centred.rootMeanSquare(config.epsilon());
+    return new Standardised(centred.over(scale), scale);
   }
 
   /**
@@ -122,15 +140,19 @@ public final class Norm {
    * @return [.., n]
    */
   public Tensor pulled(Tensor x, Tensor cotangents, ScaleGradient scaleGradient) {
-    Tensor held = centred(cotangents.times(gain.over(scale(x))));
-    return scaleGradient == ScaleGradient.DETACHED ? held : without(standardised(x), held);
+    if (scaleGradient == ScaleGradient.DETACHED) {
+      return centred(cotangents.times(gain.over(scale(x))));
+    }
+    Standardised own = standardise(x);
+    return without(own.rows, centred(cotangents.times(gain.over(own.scale))));
   }
 
   /** Vectors less what they have of rows whose squares have the mean 1. */
   private static Tensor without(Tensor rows, Tensor vectors) {
     int n = rows.shape().size(-1);
+    Tensor one = rows.shape().length() == n ? rows.reshape(n) : rows;
     Tensor overlaps =
-        rows.shape().length() == n ? rows.reshape(n).rowDots(vectors) : rows.times(vectors).sum(-1);
+        vectors.shape().endsWith(one.shape()) ? one.rowDots(vectors) : rows.times(vectors).sum(-1);
     return vectors.minus(rows.times(overlaps.times(1.0 / n)));
   }
 

@@ -2,11 +2,13 @@ package dev.tributary.transformer;
 
 import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Products;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 
 /**
@@ -153,13 +155,14 @@ public final class Projection {
    * Cotangents at what it makes of the rows of some prompts pulled back to the rows, each in its
    * head alone, and on through what the entry does to every row alike, see {@link Norm#directions}.
    *
-   * @param x what is projected, {@link Attention#normalised}, [token, dModel]
+   * @param x what is projected, {@link Attention#normalised}, [token, dModel], if it matters
    * @param prompts to which the rows belong
    * @param heads for each head of the cotangents, that of those that this makes
    * @param cotangents [head, token, dHead]
    * @return [head, token, dModel]
    */
-  Tensor directions(Optional<Norm> entry, Tensor x, int prompts, int[] heads, Tensor cotangents) {
+  Products directions(
+      Optional<Norm> entry, Supplier<Tensor> x, int prompts, int[] heads, Tensor cotangents) {
     Shape shape = cotangents.shape();
     Tensor turnedBack =
         positions
@@ -167,17 +170,17 @@ public final class Projection {
             .of(cotangents.reshape(Attention.apart(prompts, shape)), 0)
             .reshape(shape);
     if (norm.isPresent() && acrossHeads) {
-      return pulledThroughAll(entry, x, heads, turnedBack);
+      return Products.of(pulledThroughAll(entry, x.get(), heads, turnedBack));
     }
     int own = weight().shape().size(1) / dHead;
     Tensor atMap = turnedBack;
     if (norm.isPresent()) {
-      Tensor mapped = split(map.apply(Variable.constant(x))).value();
+      Tensor mapped = split(map.apply(Variable.constant(x.get()))).value();
       atMap = norm.get().pulled(of(heads, mapped), turnedBack, ScaleGradient.LIVE);
     }
     Tensor weight = weight().reshape(weight().shape().size(0), own, dHead);
     Tensor folded = entry.map(norm -> norm.directionsOfColumns(weight)).orElse(weight);
-    return atMap.matmulTransposed(of(heads, folded.permute(1, 0, 2)));
+    return Products.transposed(atMap, of(heads, folded.permute(1, 0, 2)));
   }
 
   private static Tensor of(int[] heads, Tensor byHead) {

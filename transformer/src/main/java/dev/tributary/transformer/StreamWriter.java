@@ -2,6 +2,8 @@ package dev.tributary.transformer;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Products;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
 import java.util.List;
@@ -29,6 +31,11 @@ public sealed interface StreamWriter {
     @Override
     public Point writes(Transformer model) {
       return Point.EMBEDDING;
+    }
+
+    @Override
+    public Tensor written(Run run) {
+      return run.value(site);
     }
 
     @Override
@@ -62,6 +69,16 @@ public sealed interface StreamWriter {
     }
 
     @Override
+    public Tensor written(Run run) {
+      Tensor output = run.value(Site.HEAD_OUTPUT, layer);
+      return run.model()
+          .attention(layer)
+          .write(head, Variable.constant(output), scaleOf(run, layer))
+          .value()
+          .reshape(output.shape().size(1), run.model().config().dModel());
+    }
+
+    @Override
     public String toString() {
       return "a" + layer + ".h" + head;
     }
@@ -81,6 +98,11 @@ public sealed interface StreamWriter {
     @Override
     public Point writes(Transformer model) {
       return model.mlp(layer).writes();
+    }
+
+    @Override
+    public Tensor written(Run run) {
+      return run.value(Site.MLP_OUTPUT, layer);
     }
 
     @Override
@@ -109,6 +131,13 @@ public sealed interface StreamWriter {
    * @throws IllegalArgumentException if the model has no such layer or head
    */
   Point writes(Transformer model);
+
+  /**
+   * {@return what it wrote in a run, [token, dModel]}
+   *
+   * @param run that recorded {@link #sites}
+   */
+  Tensor written(Run run);
 
   /**
    * {@return all writers of a model, in the order of writing; heads of a layer before its MLP}
@@ -147,17 +176,38 @@ public sealed interface StreamWriter {
     List<Tensor> all = new ArrayList<>();
     all.add(alone(run.value(input.site())));
     for (int layer = 0; layer < run.model().layers(); layer++) {
-      Attention attention = run.model().attention(layer);
-      Place scale = Place.of(Site.ATTENTION_OUTLET_SCALE, layer);
-      all.add(
-          attention
-              .writes(
-                  run.variable(Site.HEAD_OUTPUT, layer).detach(),
-                  run.has(scale) ? Optional.of(run.variable(scale).detach()) : Optional.empty())
-              .value());
+      Variable output = Variable.constant(run.value(Site.HEAD_OUTPUT, layer));
+      all.add(run.model().attention(layer).writes(output, scaleOf(run, layer)).value());
       all.add(alone(run.value(Site.MLP_OUTPUT, layer)));
     }
     return Tensor.concat(0, all);
+  }
+
+  /**
+   * {@return how far what all writers of a model wrote in a run is from what they wrote in another
+   * one, [token, writer, dModel]}
+   *
+   * @param from a run that recorded {@link #sites}
+   * @param to another one, of prompts of the same lengths
+   * @param input the first
+   */
+  static Tensor moved(Run from, Run to, Input input) {
+    List<Products> all = new ArrayList<>();
+    all.add(moved(from, to, Place.of(input.site())));
+    for (int layer = 0; layer < to.model().layers(); layer++) {
+      all.add(to.model().attention(layer).moved(from, to));
+      all.add(moved(from, to, Place.of(Site.MLP_OUTPUT, layer)));
+    }
+    return Tensor.byRow(all);
+  }
+
+  private static Optional<Variable> scaleOf(Run run, int layer) {
+    Place scale = Place.of(Site.ATTENTION_OUTLET_SCALE, layer);
+    return run.has(scale) ? Optional.of(Variable.constant(run.value(scale))) : Optional.empty();
+  }
+
+  private static Products moved(Run from, Run to, Place place) {
+    return Products.of(alone(to.value(place).minus(from.value(place))));
   }
 
   private static Tensor alone(Tensor rows) {

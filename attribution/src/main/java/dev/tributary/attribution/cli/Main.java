@@ -75,6 +75,7 @@ public final class Main {
             .addSubcommand(new GraphCommand(out, err))
             .addSubcommand(DatasetCommand.of(out, err))
             .addSubcommand(new ViewCommand(out, err))
+            .addSubcommand(new ServeCommand(out))
             .addSubcommand(new InspectCommand(out))
             .addSubcommand(new ConvertCommand(out))
             .addSubcommand(new CompletionCommand())

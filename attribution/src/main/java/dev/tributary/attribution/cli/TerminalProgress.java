@@ -54,7 +54,7 @@ final class TerminalProgress implements Listener, AutoCloseable {
   }
 
   /** The answer of a model that is opened for it, and closed. */
-  static <A> A ask(ModelChoice choice, Question<A> question) throws IOException {
+  static <A extends Record> A ask(ModelChoice choice, Question<A> question) throws IOException {
     try (TerminalProgress progress = start();
         Session session = Session.open(choice)) {
       return session.ask(question, progress).answer();

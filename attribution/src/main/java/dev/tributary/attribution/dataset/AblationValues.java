@@ -13,6 +13,16 @@ public abstract class AblationValues {
         Tensor heard(ComponentGraph graph, Tensor written, Run corrupted) {
           return StreamWriter.written(corrupted, graph.input());
         }
+
+        @Override
+        Tensor heard(PairRuns runs, int source) {
+          return runs.sources().get(source).written(runs.corrupted());
+        }
+
+        @Override
+        Tensor moved(PairRuns runs) {
+          return StreamWriter.moved(runs.clean(), runs.corrupted(), runs.graph().input());
+        }
       };
 
   /** Nothing. */
@@ -53,6 +63,16 @@ public abstract class AblationValues {
    * @return of the shape of {@code written}
    */
   abstract Tensor heard(ComponentGraph graph, Tensor written, Run corrupted);
+
+  /** What is heard of one source, [token, dModel]. */
+  Tensor heard(PairRuns runs, int source) {
+    return PairRuns.of(runs.missing(), source);
+  }
+
+  /** How far what is heard of each source is from what it writes, [token, source, dModel]. */
+  Tensor moved(PairRuns runs) {
+    return runs.missing().minus(runs.written()).permute(1, 0, 2);
+  }
 
   @Override
   public String toString() {

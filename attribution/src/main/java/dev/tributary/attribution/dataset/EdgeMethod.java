@@ -43,7 +43,7 @@ public abstract class EdgeMethod {
 
         @Override
         List<double[]> scores(PairRuns runs) {
-          return inOrder(runs, products(runs, runs.clean()));
+          return inOrder(runs, products(runs, runs.moved(), runs.clean()));
         }
       };
 
@@ -57,13 +57,14 @@ public abstract class EdgeMethod {
 
         @Override
         List<double[]> scores(PairRuns runs) {
-          List<double[][]> sums = products(runs, runs.clean());
+          Tensor moved = runs.moved();
+          List<double[][]> sums = products(runs, moved, runs.clean());
           try (Scope scope = Scope.open()) {
             Run corrupted =
                 runs.clean()
                     .model()
                     .run(ReaderGradients.sites(), PairRuns.corruptedOf(runs.pairs()));
-            add(sums, products(runs, corrupted));
+            add(sums, products(runs, moved, corrupted));
           }
           return inOrder(runs, times(sums, 0.5));
         }
@@ -81,7 +82,7 @@ public abstract class EdgeMethod {
         @Override
         List<double[]> scores(PairRuns runs) {
           ReaderGradients gradients = ReaderGradients.of(runs.clean(), runs::metric);
-          List<double[][]> scores = gradients.products(runs.graph(), byToken(runs.moved()), 0);
+          List<double[][]> scores = gradients.products(runs.graph(), runs.moved(), 0);
           for (int reader = 0; reader < runs.graph().readers().size(); reader++) {
             if (runs.graph().readers().get(reader) instanceof StreamReader.Head head
                 && head.head() == 0
@@ -117,10 +118,8 @@ public abstract class EdgeMethod {
           for (int i = 0; i < scores.length; i++) {
             try (Scope scope = Scope.open()) {
               int source = i / spans.size();
-              Tensor moved = PairRuns.of(runs.moved(), source);
-              Tensor constant =
-                  PairRuns.of(runs.written(), source)
-                      .plus(PairRuns.only(moved, spans.get(i % spans.size())));
+              Tensor moved = PairRuns.only(runs.moved(source), spans.get(i % spans.size()));
+              Tensor constant = runs.written(source).plus(moved);
               Change change = WriteIntervention.put(Map.of(runs.sources().get(source), constant));
               scores[i] = runs.metricWith(change) - clean;
             }
@@ -152,10 +151,11 @@ public abstract class EdgeMethod {
 
       @Override
       List<double[]> scores(PairRuns runs) {
+        Tensor moved = runs.moved();
         List<double[][]> sums = zeros(runs);
         for (int k = 0; k < steps; k++) {
           try (Scope scope = Scope.open()) {
-            add(sums, products(runs, between(runs, 0, 1, (double) k / steps)));
+            add(sums, products(runs, moved, between(runs, 0, 1, (double) k / steps)));
           }
         }
         return inOrder(runs, times(sums, 1.0 / steps));
@@ -185,7 +185,7 @@ public abstract class EdgeMethod {
               Run run = between(runs, source, source + 1, (double) k / steps);
               double[][] own =
                   ReaderGradients.of(run, runs::metric)
-                      .products(runs.graph(), byToken(moved.slice(0, source, source + 1)), source)
+                      .products(runs.graph(), moved.slice(1, source, source + 1), source)
                       .get(0);
               for (int span = 0; span < spans; span++) {
                 add(sum[source * spans + span], own[span]);
@@ -214,6 +214,7 @@ public abstract class EdgeMethod {
 
       @Override
       List<double[]> scores(PairRuns runs) {
+        Tensor moved = runs.moved();
         List<double[][]> sums = zeros(runs);
         int sources = runs.sources().size();
         int groups = 0;
@@ -226,7 +227,7 @@ public abstract class EdgeMethod {
           }
           for (int k = 1; k <= steps; k++) {
             try (Scope scope = Scope.open()) {
-              add(sums, products(runs, between(runs, first, end, (double) k / steps)));
+              add(sums, products(runs, moved, between(runs, first, end, (double) k / steps)));
             }
           }
           groups++;
@@ -269,14 +270,8 @@ public abstract class EdgeMethod {
 
   // ---- products with gradients -------------------------------------------------------------
 
-  private static List<double[][]> products(PairRuns runs, Run run) {
-    Tensor moved = byToken(runs.moved());
+  private static List<double[][]> products(PairRuns runs, Tensor moved, Run run) {
     return ReaderGradients.of(run, runs::metric).products(runs.graph(), moved, 0);
-  }
-
-  /** [source, token, dModel] to [token, source, dModel]. */
-  private static Tensor byToken(Tensor writes) {
-    return writes.permute(1, 0, 2);
   }
 
   private static List<double[]> inOrder(PairRuns runs, List<double[][]> byPair) {
@@ -287,8 +282,8 @@ public abstract class EdgeMethod {
   private static Run between(PairRuns runs, int first, int end, double fraction) {
     Map<StreamWriter, Tensor> constants = new LinkedHashMap<>();
     for (int source = first; source < end; source++) {
-      Tensor missing = PairRuns.of(runs.missing(), source);
-      Tensor clean = PairRuns.of(runs.written(), source);
+      Tensor missing = runs.missing(source);
+      Tensor clean = runs.written(source);
       constants.put(runs.sources().get(source), missing.plus(clean.minus(missing).times(fraction)));
     }
     return runs.clean().with(WriteIntervention.put(constants));
@@ -346,12 +341,11 @@ public abstract class EdgeMethod {
               run.value(Site.KEY, layer),
               run.value(Site.VALUE, layer),
               gradients.atHeads(layer));
-      Tensor moved = runs.moved();
       for (int source = 0; source < runs.graph().before(firstReader); source++) {
         try (Scope own = Scope.open()) {
           Variable x =
               attention.normalised(
-                  Variable.constant(residual.plus(PairRuns.of(moved, source))), ScaleGradient.LIVE);
+                  Variable.constant(residual.plus(runs.moved(source))), ScaleGradient.LIVE);
           double[][] sums =
               first.path() == InputPath.QUERY
                   ? bySpan(
@@ -384,13 +378,12 @@ public abstract class EdgeMethod {
   /** What really happens without each of some edges. */
   static double[] exact(PairRuns runs, int... edges) {
     double clean = runs.cleanMetric(0);
-    Tensor moved = runs.moved();
     double[] scores = new double[edges.length];
     for (int i = 0; i < edges.length; i++) {
       try (Scope scope = Scope.open()) {
         ComponentGraph.Edge edge = runs.graph().edges().get(edges[i]);
         int source = runs.graph().write(edges[i]) / runs.graph().spans().size();
-        Tensor write = PairRuns.only(PairRuns.of(moved, source), edge.tokens());
+        Tensor write = PairRuns.only(runs.moved(source), edge.tokens());
         scores[i] = runs.metricWith(ReadIntervention.add(edge.reader(), write)) - clean;
       }
     }

@@ -14,41 +14,56 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
 import java.util.function.Function;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The two plain runs of a pair, or at once those of several of one length, and what is heard of
  * sources. Lives in the scope in which it was made.
- *
- * @param graph of the model
- * @param pairs of prompts
- * @param clean with derivatives, if these are wanted
- * @param corrupted without
- * @param metrics of runs of each pair
- * @param written what each source writes in the clean run, [source, token, dModel]
- * @param missing what is heard of each where an edge is missing, of the same shape
  */
-record PairRuns(
-    ComponentGraph graph,
-    List<Pair> pairs,
-    Run clean,
-    Run corrupted,
-    List<Function<Run, Variable>> metrics,
-    Tensor written,
-    Tensor missing) {
+final class PairRuns {
+  private final ComponentGraph graph;
+  private final AblationValues ablation;
+  private final List<Pair> pairs;
+  private final Run clean;
+  private final Run corrupted;
+
+  /** Of runs of each pair. */
+  private final List<Function<Run, Variable>> metrics = new ArrayList<>();
+
+  private final Scope scope = Scope.innermost();
+
+  /** Made when asked for, as not every method needs it. */
+  private @Nullable Tensor written;
+
+  private @Nullable Tensor missing;
+
+  private PairRuns(ComponentGraph graph, AblationValues ablation, List<Pair> pairs, Run clean) {
+    this.graph = graph;
+    this.ablation = ablation;
+    this.pairs = pairs;
+    this.clean = clean;
+    graph.requireLength(clean.length());
+    this.corrupted = clean.model().values(valueSites(), corruptedOf(pairs));
+    for (int i = 0; i < pairs.size(); i++) {
+      metrics.add(pairs.get(i).metric().against(clean.prompt(i)));
+    }
+  }
+
   /** What a run without derivatives has to record to be measured. */
   static final Set<Site> LAST = EnumSet.of(Site.FINAL_NORMALISED);
 
   /** Runs the prompts, the clean ones with all that gradients take. */
   static PairRuns withDerivatives(
       Transformer model, ComponentGraph graph, AblationValues ablation, List<Pair> pairs) {
-    return of(graph, ablation, pairs, model.run(ReaderGradients.sites(), cleanOf(pairs)));
+    return new PairRuns(graph, ablation, pairs, model.run(ReaderGradients.sites(), cleanOf(pairs)));
   }
 
   /** Runs both prompts of a pair without derivatives. */
   static PairRuns values(
       Transformer model, ComponentGraph graph, AblationValues ablation, Pair pair) {
     List<Pair> one = List.of(pair);
-    return of(graph, ablation, one, model.values(valueSites(), cleanOf(one)));
+    return new PairRuns(graph, ablation, one, model.values(valueSites(), cleanOf(one)));
   }
 
   private static List<List<Integer>> cleanOf(List<Pair> pairs) {
@@ -67,28 +82,69 @@ record PairRuns(
     return sites;
   }
 
-  private static PairRuns of(
-      ComponentGraph graph, AblationValues ablation, List<Pair> pairs, Run clean) {
-    graph.requireLength(clean.length());
-    Run corrupted = clean.model().values(valueSites(), corruptedOf(pairs));
-    Tensor written = StreamWriter.written(clean, graph.input());
-    List<Function<Run, Variable>> metrics = new ArrayList<>();
-    for (int i = 0; i < pairs.size(); i++) {
-      metrics.add(pairs.get(i).metric().against(clean.prompt(i)));
-    }
-    return new PairRuns(
-        graph,
-        pairs,
-        clean,
-        corrupted,
-        metrics,
-        written,
-        ablation.heard(graph, written, corrupted));
+  ComponentGraph graph() {
+    return graph;
   }
 
-  /** How far what is heard of a missing source is from what it writes, [source, token, dModel]. */
+  List<Pair> pairs() {
+    return pairs;
+  }
+
+  /** With derivatives, if these are wanted. */
+  Run clean() {
+    return clean;
+  }
+
+  /** Without derivatives. */
+  Run corrupted() {
+    return corrupted;
+  }
+
+  /** What each source writes in the clean run, [source, token, dModel]. */
+  Tensor written() {
+    Tensor made = written;
+    if (made == null) {
+      made = kept(() -> StreamWriter.written(clean, graph.input()));
+      written = made;
+    }
+    return made;
+  }
+
+  /** What is heard of each where an edge is missing, [source, token, dModel]. */
+  Tensor missing() {
+    Tensor made = missing;
+    if (made == null) {
+      made = kept(() -> ablation.heard(graph, written(), corrupted));
+      missing = made;
+    }
+    return made;
+  }
+
+  /** As long as the runs. */
+  private Tensor kept(Supplier<Tensor> code) {
+    try (Scope here = Scope.open()) {
+      return here.keepIn(scope, code.get());
+    }
+  }
+
+  /** What one source writes in the clean run, [token, dModel]. */
+  Tensor written(int source) {
+    return sources().get(source).written(clean);
+  }
+
+  /** What is heard of one source where an edge is missing, [token, dModel]. */
+  Tensor missing(int source) {
+    return ablation.heard(this, source);
+  }
+
+  /** How far what is heard of one source is from what it writes, [token, dModel]. */
+  Tensor moved(int source) {
+    return missing(source).minus(written(source));
+  }
+
+  /** How far what is heard of each source is from what it writes, [token, source, dModel]. */
   Tensor moved() {
-    return missing.minus(written);
+    return ablation.moved(this);
   }
 
   /** The sum of the metrics of all pairs. */

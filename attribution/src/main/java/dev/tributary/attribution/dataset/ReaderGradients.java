@@ -2,12 +2,13 @@ package dev.tributary.attribution.dataset;
 
 import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Products;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
-import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Mlp;
+import dev.tributary.transformer.Norm;
 import dev.tributary.transformer.Part;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
@@ -32,15 +33,24 @@ final class ReaderGradients {
   /** At the outputs of heads, of each layer, [head, token, dHead]. */
   private final List<Tensor> atHeads;
 
+  /** At queries, keys and values of each layer, [head or key head, token, dHead]. */
+  private final List<List<Tensor>> atInputs;
+
   /** At what the MLP of each layer computes from, [token, dModel]. */
   private final List<Tensor> atMlps;
 
   /** At the last point of the stream, [token, dModel]. */
   private final Tensor atEnd;
 
-  private ReaderGradients(Run run, List<Tensor> atHeads, List<Tensor> atMlps, Tensor atEnd) {
+  private ReaderGradients(
+      Run run,
+      List<Tensor> atHeads,
+      List<List<Tensor>> atInputs,
+      List<Tensor> atMlps,
+      Tensor atEnd) {
     this.run = run;
     this.atHeads = atHeads;
+    this.atInputs = atInputs;
     this.atMlps = atMlps;
     this.atEnd = atEnd;
   }
@@ -61,18 +71,25 @@ final class ReaderGradients {
   }
 
   static ReaderGradients of(Run run, Function<Run, Variable> metric) {
-    int layers = run.model().layers();
+    List<Site> each =
+        List.of(Site.HEAD_OUTPUT, Site.QUERY, Site.KEY, Site.VALUE, Site.MLP_INPUT); // in order
     List<Variable> inputs = new ArrayList<>();
-    for (int layer = 0; layer < layers; layer++) {
-      inputs.add(run.variable(Site.HEAD_OUTPUT, layer));
-    }
-    for (int layer = 0; layer < layers; layer++) {
-      inputs.add(run.variable(Site.MLP_INPUT, layer));
+    for (int layer = 0; layer < run.model().layers(); layer++) {
+      for (Site site : each) {
+        inputs.add(run.variable(site, layer));
+      }
     }
     inputs.add(run.residual(run.model().end()));
     List<Tensor> pulled = Jacobian.of(metric.apply(run), inputs).gradient();
-    return new ReaderGradients(
-        run, pulled.subList(0, layers), pulled.subList(layers, 2 * layers), pulled.get(2 * layers));
+    List<Tensor> atHeads = new ArrayList<>();
+    List<List<Tensor>> atInputs = new ArrayList<>();
+    List<Tensor> atMlps = new ArrayList<>();
+    for (int at = 0; at + each.size() < pulled.size(); at += each.size()) {
+      atHeads.add(pulled.get(at));
+      atInputs.add(pulled.subList(at + 1, at + 4));
+      atMlps.add(pulled.get(at + 4));
+    }
+    return new ReaderGradients(run, atHeads, atInputs, atMlps, pulled.get(pulled.size() - 1));
   }
 
   /** Of the output of each head of a layer, [head, token, dHead]. */
@@ -101,10 +118,10 @@ final class ReaderGradients {
       int before = Math.min(sources, graph.before(end - 1) - first);
       if (before > 0) {
         try (Scope scope = Scope.open()) {
-          Tensor own = products(graph, writes.slice(1, 0, before), reader, end);
+          ByToken own = products(graph, writes.leadingRows(before), reader, end);
           int count = end - reader;
           for (int span = 0; span < spans; span++) {
-            double[] sums = sums(own, graph.spans().get(span));
+            double[] sums = own.sums(graph.spans().get(span));
             for (int i = 0; i < sums.length; i++) {
               int to = reader + i % count;
               int source = i / count % before;
@@ -129,45 +146,79 @@ final class ReaderGradients {
         : next + 1;
   }
 
-  /** Over some tokens, of each prompt, source and reader; of [token, source, reader]. */
-  private double[] sums(Tensor products, Tokens tokens) {
-    Tensor byPrompt =
-        products.reshape(
-            run.prompts(), run.length(), products.shape().size(1) * products.shape().size(2));
-    return PairRuns.at(byPrompt, 1, tokens).sum(1).toDoubles();
-  }
-
-  /** At each token, [token, source, reader]. */
-  private Tensor products(ComponentGraph graph, Tensor writes, int reader, int end) {
-    StreamReader last = graph.readers().get(end - 1);
-    List<Tensor> gradients = new ArrayList<>();
+  private ByToken products(ComponentGraph graph, Tensor writes, int reader, int end) {
+    List<Products> gradients = new ArrayList<>();
+    int whole = 0; // as many of the readers have nothing to be taken off
     if (graph.readers().get(reader) instanceof StreamReader.OfMlp mlp) {
-      gradients.add(second(ofMlp(mlp.layer())));
+      gradients.add(alone(ofMlp(mlp.layer())));
+      whole = 1;
     }
-    if (last instanceof StreamReader.Head) {
-      gradients.addAll(ofHeads(last.layer()));
-    } else {
-      gradients.add(second(atEnd));
-    }
-    return products(writes, gradients, last);
-  }
-
-  private Tensor products(Tensor writes, List<Tensor> gradients, StreamReader last) {
-    if (!(last instanceof StreamReader.Head head)
-        || run.model().attention(head.layer()).entry().isEmpty()) {
-      return writes.matmulTransposed(Tensor.concat(1, gradients));
+    if (!(graph.readers().get(end - 1) instanceof StreamReader.Head head)) {
+      gradients.add(alone(atEnd));
+      return ByToken.of(run, writes.matmulTransposed(Tensor.byRow(gradients)));
     }
     Attention attention = run.model().attention(head.layer());
-    Tensor rows = second(attention.entry().get().standardised(read(attention)));
-    List<Tensor> withRows = new ArrayList<>(gradients);
-    withRows.add(rows);
-    Tensor all = Tensor.concat(1, withRows);
+    if (attention.entry().isEmpty()) {
+      gradients.addAll(ofHeads(attention, atInputs(attention)));
+      return ByToken.of(run, writes.matmulTransposed(Tensor.byRow(gradients)));
+    }
+    Norm.Standardised read = attention.entry().get().standardise(read(attention));
+    gradients.addAll(
+        ofHeads(attention, atInputs(attention).stream().map(g -> g.over(read.scale())).toList()));
+    gradients.add(alone(read.rows()));
+    Tensor all = Tensor.byRow(gradients);
     int readers = all.shape().size(1) - 1;
-    int whole = gradients.size() - StreamReader.Head.PATHS.size();
-    Tensor overlaps = rows.matmulTransposed(all).slice(2, whole, readers).pad(2, whole, readers);
-    Tensor products = writes.matmulTransposed(all);
-    Tensor along = products.slice(2, readers, readers + 1).times(1.0 / all.shape().size(2));
-    return products.slice(2, 0, readers).minus(along.times(overlaps));
+    Tensor overlaps =
+        second(read.rows())
+            .matmulTransposed(all)
+            .slice(2, whole, readers)
+            .pad(2, whole, readers)
+            .times(1.0 / all.shape().size(2));
+    return ByToken.of(run, writes.matmulTransposed(all)).without(overlaps);
+  }
+
+  /**
+   * Products of writes with gradients at each token.
+   *
+   * @param products [prompt, token, source, reader]
+   * @param along of writes with the standardised rows that the scale of a norm moves along,
+   *     [prompt, token, source]
+   * @param overlaps times which each of these is to be taken off, [prompt, token, reader]
+   */
+  private record ByToken(Tensor products, List<Tensor> along, List<Tensor> overlaps) {
+    static ByToken of(Run run, Tensor products) {
+      Shape each = products.shape().subShape(1, 3);
+      return new ByToken(
+          products.reshape(each.prepend(run.prompts(), run.length())), List.of(), List.of());
+    }
+
+    /** Where the last reader is the standardised row. */
+    ByToken without(Tensor overlaps) {
+      Shape shape = products.shape();
+      int readers = shape.size(3) - 1;
+      return new ByToken(
+          products.slice(3, 0, readers),
+          List.of(products.slice(3, readers, readers + 1).reshape(shape.subShape(0, 3))),
+          List.of(overlaps.reshape(shape.size(0), shape.size(1), readers)));
+    }
+
+    /** Over some tokens, of each prompt, source and reader. */
+    double[] sums(Tokens tokens) {
+      Shape shape = products.shape();
+      Tensor flat = products.reshape(shape.size(0), shape.size(1), shape.size(2) * shape.size(3));
+      Tensor sums =
+          PairRuns.at(flat, 1, tokens).sum(1).reshape(shape.size(0), shape.size(2), shape.size(3));
+      for (int i = 0; i < along.size(); i++) {
+        Tensor own = PairRuns.at(along.get(i), 1, tokens);
+        sums = sums.minus(own.transposedMatmul(PairRuns.at(overlaps.get(i), 1, tokens)));
+      }
+      return sums.toDoubles();
+    }
+  }
+
+  /** Rows of one reader. */
+  private static Products alone(Tensor rows) {
+    return Products.of(rows.reshape(rows.shape().prepend(1)));
   }
 
   /** Rows with one reader each, [token, 1, dModel]. */
@@ -187,25 +238,21 @@ final class ReaderGradients {
         .orElse(gradient);
   }
 
-  /**
-   * Of queries of all heads, of keys and of values, each [token, head, dModel]; where these read
-   * through a norm, with its scale held: what is left is -⟨gradient, row⟩ / dModel along each
-   * standardised row.
-   */
-  private List<Tensor> ofHeads(int layer) {
-    Attention attention = run.model().attention(layer);
-    Tensor x = attention.normalised(Variable.constant(read(attention)), ScaleGradient.LIVE).value();
-    List<Tensor> atInputs = atInputs(run, layer, atHeads.get(layer));
-    List<Tensor> each = new ArrayList<>();
+  /** Of queries of all heads, of keys and of values, each [head, token, dModel]. */
+  private List<Products> ofHeads(Attention attention, List<Tensor> atInputs) {
+    List<Products> each = new ArrayList<>();
     for (int i = 0; i < atInputs.size(); i++) {
-      Tensor own = atInputs.get(i);
-      if (attention.entry().isPresent()) {
-        own = own.over(attention.entry().get().scale(read(attention)));
-      }
-      InputPath path = StreamReader.Head.PATHS.get(i);
-      each.add(attention.directions(path, x, run.prompts(), own).permute(1, 0, 2));
+      each.add(attention.directions(StreamReader.Head.PATHS.get(i), run, atInputs.get(i)));
     }
     return each;
+  }
+
+  /** At queries, keys and values of each head, [head, token, dHead]. */
+  private List<Tensor> atInputs(Attention attention) {
+    int layer = attention.layer();
+    return attention.heads() == attention.keyHeads()
+        ? atInputs.get(layer)
+        : atInputs(run, layer, atHeads.get(layer));
   }
 
   /**

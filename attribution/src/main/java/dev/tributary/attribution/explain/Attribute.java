@@ -4,6 +4,7 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.EdgeScores;
 import dev.tributary.attribution.Node;
+import dev.tributary.attribution.NodeScore;
 import dev.tributary.attribution.Readings;
 import dev.tributary.core.Scope;
 import java.io.IOException;
@@ -64,7 +65,12 @@ public record Attribute(Subject subject, Optional<Range> tokens, int top)
       OptionalDouble activation,
       double attribution,
       double directEffect,
-      double writeNorm) {}
+      double writeNorm) {
+    @Override
+    public String toString() {
+      return new NodeScore(node, attribution).toString();
+    }
+  }
 
   @Override
   public Attributed answer(Work work) throws IOException {

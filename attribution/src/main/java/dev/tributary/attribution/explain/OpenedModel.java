@@ -14,10 +14,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.IntStream;
 
 /**
  * A model by its files, before its weights are read.
@@ -109,6 +112,23 @@ public record OpenedModel(
     } catch (IllegalArgumentException e) {
       return new Word(id, "<id " + id + ">");
     }
+  }
+
+  /**
+   * {@return words of the vocabulary whose text begins in some way, apart from spaces before it and
+   * from case; the shortest first}
+   *
+   * @param beginning of the text
+   * @param most how many at most
+   */
+  public List<Word> wordsThatBegin(String beginning, int most) {
+    String wanted = beginning.strip().toLowerCase(Locale.ROOT);
+    return IntStream.range(0, tokenizer.vocabulary())
+        .mapToObj(this::word)
+        .filter(word -> word.text().strip().toLowerCase(Locale.ROOT).startsWith(wanted))
+        .sorted(Comparator.comparingInt((Word word) -> word.text().length()))
+        .limit(most)
+        .toList();
   }
 
   /** The tokens that the texts of some lists are; none may be in two, or in one twice. */

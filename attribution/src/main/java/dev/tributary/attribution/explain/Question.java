@@ -7,8 +7,20 @@ import java.io.IOException;
  *
  * @param <A> its answer: numbers and names alone, which outlive the session
  */
-public sealed interface Question<A>
-    permits Ablate, Attend, Attribute, Edges, Generate, Graph, Intervene, Predict, Search, Verify {
+public sealed interface Question<A extends Record>
+    permits Ablate,
+        Attend,
+        Attribute,
+        Compare,
+        Describe,
+        Edges,
+        Generate,
+        Graph,
+        Inspect,
+        Intervene,
+        Predict,
+        Search,
+        Verify {
   /**
    * {@return the answer} Called by a session on its own thread.
    *

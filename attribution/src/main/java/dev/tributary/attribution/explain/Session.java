@@ -70,7 +70,7 @@ public final class Session implements AutoCloseable {
    * @throws IOException if files of the model cannot be read
    * @throws IllegalArgumentException if it cannot be answered, with what is wrong with it
    */
-  public <A> A answer(Question<A> question) throws IOException {
+  public <A extends Record> A answer(Question<A> question) throws IOException {
     return ask(question, Listener.NONE).answer();
   }
 
@@ -83,7 +83,7 @@ public final class Session implements AutoCloseable {
    * @return what the answer is read of
    * @throws IllegalStateException if the session is closed
    */
-  public <A> Asked<A> ask(Question<A> question, Listener listener) {
+  public <A extends Record> Asked<A> ask(Question<A> question, Listener listener) {
     return submit(() -> work.answer(question, listener));
   }
 

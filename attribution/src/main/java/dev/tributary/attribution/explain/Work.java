@@ -53,7 +53,7 @@ public final class Work {
   }
 
   /** Answers a question, in the innermost scope of all that is shared. */
-  <A> A answer(Question<A> question, Listener heard) throws IOException {
+  <A extends Record> A answer(Question<A> question, Listener heard) throws IOException {
     listener = heard;
     if (scopes.size() >= MOST || (transformer != null && isShort())) {
       forget();

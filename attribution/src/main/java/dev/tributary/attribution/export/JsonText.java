@@ -39,6 +39,11 @@ final class JsonText {
     }
   }
 
+  /** What a text says. */
+  static JsonNode tree(String text) throws JsonProcessingException {
+    return MAPPER.readTree(text);
+  }
+
   /**
    * What a file holds.
    *
@@ -47,7 +52,7 @@ final class JsonText {
    */
   static <T> T read(Path file, Function<JsonNode, T> parse) throws IOException {
     try {
-      return parse.apply(MAPPER.readTree(Files.readString(file)));
+      return parse.apply(tree(Files.readString(file)));
     } catch (CharacterCodingException e) {
       throw new IOException(file + ": this is no text in UTF-8", e);
     } catch (JsonProcessingException e) {
