@@ -13,9 +13,9 @@ import java.util.Locale;
  * java -Xmx1g -cp benchmarks/target/benchmarks.jar dev.tributary.benchmarks.DatasetMemory 1 0 32 320 3200
  * </pre>
  *
- * With one layer of GPT-2 small, EAP of 32, 320 and 3,200 pairs took tensors of 407 MB each time,
- * weights included, in a process of 583, 650 and 791 MB; with twelve, 32 and 320 pairs took 2,610
- * MB in a process of 2,893 and 3,059 MB. What grows is the heap of Java, below its limit.
+ * With one layer of GPT-2 small, EAP of 32, 320 and 3,200 pairs took tensors of 299 MB each time,
+ * weights included, in a process of 457, 507 and 736 MB; with twelve, 32 and 320 pairs took 1,147
+ * MB in a process of 1,402 and 1,636 MB. What grows is the heap of Java, below its limit.
  */
 public final class DatasetMemory {
   private DatasetMemory() {}

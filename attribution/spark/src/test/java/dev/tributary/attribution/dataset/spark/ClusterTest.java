@@ -156,6 +156,7 @@ class ClusterTest {
         .config("spark.speculation.interval", "100ms")
         .config("spark.speculation.multiplier", 1.1)
         .config("spark.executor.extraClassPath", System.getProperty("java.class.path"))
+        .config("spark.executor.extraJavaOptions", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
         .config("spark.local.dir", folder.toString())
         .config("spark.sql.warehouse.dir", folder.resolve("warehouse").toString())
         .getOrCreate();
