@@ -85,6 +85,7 @@ final class DatasetNodesCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     options.requirePatching("nodes are as in the corrupted prompt");
+    options.requireAllTokens("nodes are added up over tokens");
     requireArgument(sample >= 0, "--sample is %d, it must be 0 or more", sample);
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
     outputs.requireWritable();

@@ -94,6 +94,13 @@ public final class DatasetOptions {
       description = "The input is the embedding of positions too, not of tokens alone.")
   private boolean positions;
 
+  @Option(
+      names = "--by-token",
+      description =
+          "Edges of each token, at which source and reader are the same, instead of one for all"
+              + " tokens. Pairs that are not as long as the first one are left out.")
+  private boolean byToken;
+
   /** Options as picocli finds them. */
   public DatasetOptions() {}
 
@@ -172,13 +179,13 @@ public final class DatasetOptions {
       return List.of(
           model.description(),
           model.dtype().toString(),
-          "input: " + Lowercase.of(graph.input().site()),
+          graph.toString(),
           "ablation: " + Lowercase.of(ablation));
     }
 
     /** What is heard where an edge is missing; means are those over all clean prompts. */
     AblationValues missing(PartedSums parts, Progress progress) throws IOException {
-      int tokens = ablation == AblationName.MEAN_POSITIONAL ? tokens() : 0;
+      int tokens = ablation == AblationName.MEAN_POSITIONAL ? tokens(files) : 0;
       Optional<WriteMeans> means = ablation.noMeans(model, graph, tokens);
       if (means.isPresent()) {
         Supplier<PairSums> none =
@@ -232,13 +239,13 @@ public final class DatasetOptions {
           leftOut.count(),
           exact);
     }
+  }
 
-    /** Of the first prompt. */
-    private int tokens() throws IOException {
-      AtomicInteger tokens = new AtomicInteger();
-      files.read(pair -> tokens.compareAndSet(0, pair.length()), row -> {});
-      return tokens.get();
-    }
+  /** Of the first pair, 0 if there is none. */
+  private static int tokens(PairFiles files) throws IOException {
+    AtomicInteger tokens = new AtomicInteger();
+    files.read(pair -> tokens.compareAndSet(0, pair.length()), row -> {});
+    return tokens.get();
   }
 
   /** Rows that are no pairs: how many, and the first of them. */
@@ -326,8 +333,9 @@ public final class DatasetOptions {
    * @param tokenizer of the model
    * @param config of the model
    * @throws IllegalArgumentException if the options contradict each other
+   * @throws IOException if edges of each token are asked for and files cannot be read
    */
-  public PairFiles pairs(Tokenizer tokenizer, TransformerConfig config) {
+  public PairFiles pairs(Tokenizer tokenizer, TransformerConfig config) throws IOException {
     PairReader reader = PairReader.of(columns(), tokenizer, config);
     if (ids) {
       reader = reader.ofIds();
@@ -335,7 +343,8 @@ public final class DatasetOptions {
     if (filler.isPresent()) {
       reader = reader.filled(tokenizer.token(filler.get()));
     }
-    return new PairFiles(files, reader);
+    PairFiles pairs = new PairFiles(files, reader);
+    return byToken ? new PairFiles(files, reader.ofLength(tokens(pairs))) : pairs;
   }
 
   /**
@@ -343,9 +352,11 @@ public final class DatasetOptions {
    *
    * @param model whose
    * @param input {@link #input}
+   * @param tokens of each pair where each has edges of its own, else 0
    */
-  public static ComponentGraph graph(Transformer model, Site input) {
-    return ComponentGraph.of(model, new StreamWriter.Input(input));
+  public static ComponentGraph graph(Transformer model, Site input, int tokens) {
+    ComponentGraph graph = ComponentGraph.of(model, new StreamWriter.Input(input));
+    return tokens == 0 ? graph : graph.byToken(tokens);
   }
 
   /** {@return what the input writes} */
@@ -359,7 +370,7 @@ public final class DatasetOptions {
     OpenedModel opened = model.choice().open();
     Transformer transformer = opened.load(progress.within(Phase.WEIGHTS));
     PairFiles pairs = pairs(opened.tokenizer(), transformer.config());
-    ComponentGraph graph = graph(transformer, input());
+    ComponentGraph graph = graph(transformer, input(), pairs.reader().length().orElse(0));
     return new Data(opened.called(), transformer, graph, pairs, ablation, measure());
   }
 
@@ -380,6 +391,11 @@ public final class DatasetOptions {
         "--ablation is %s: %s",
         HyphenConverter.name(ablation),
         reason);
+  }
+
+  /** Refuses edges of each token, for a reason. */
+  void requireAllTokens(String reason) {
+    requireArgument(!byToken, "--by-token: %s", reason);
   }
 
   private Columns columns() {

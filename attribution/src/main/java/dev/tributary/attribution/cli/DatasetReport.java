@@ -10,6 +10,7 @@ import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.attribution.viewer.DatasetPage;
 import dev.tributary.core.TopK;
+import dev.tributary.transformer.Tokens;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -122,7 +123,7 @@ final class DatasetReport {
         scored.of() instanceof ScoredPairs.Edges edges
             ? edges.graph().edges().stream().map(DatasetReport::cells).toList()
             : scored.of().names();
-    String first = scored.of() instanceof ScoredPairs.Edges ? "source,reader" : "node";
+    String first = scored.of() instanceof ScoredPairs.Edges edges ? header(edges.graph()) : "node";
     return first
         + ",score,standard_error,magnitude"
         + LINE
@@ -137,9 +138,15 @@ final class DatasetReport {
             .collect(Collectors.joining());
   }
 
-  /** Source and reader, which have no commas. */
+  /** What {@link #cells} are. */
+  static String header(ComponentGraph graph) {
+    return "source,reader" + (graph.isByToken() ? ",tokens" : "");
+  }
+
+  /** Source and reader, which have no commas, and tokens if an edge is not of all. */
   static String cells(ComponentGraph.Edge edge) {
-    return edge.source() + "," + edge.reader();
+    String at = edge.tokens().equals(Tokens.ALL) ? "" : "," + edge.tokens();
+    return edge.source() + "," + edge.reader() + at;
   }
 
   /** A line of a table, in which a number that is none is empty. */

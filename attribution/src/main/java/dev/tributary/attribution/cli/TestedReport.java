@@ -3,6 +3,7 @@ package dev.tributary.attribution.cli;
 import static dev.tributary.attribution.cli.CircuitOptions.CONFIDENCE;
 import static dev.tributary.attribution.cli.DatasetReport.LINE;
 import static dev.tributary.attribution.cli.DatasetReport.cells;
+import static dev.tributary.attribution.cli.DatasetReport.header;
 import static dev.tributary.attribution.cli.DatasetReport.row;
 import static dev.tributary.attribution.cli.DatasetReport.share;
 import static dev.tributary.attribution.cli.Table.number;
@@ -202,7 +203,8 @@ final class TestedReport {
     Map<Integer, Minimality> known =
         tested.minimality(0).stream()
             .collect(Collectors.toMap(Minimality::edge, Function.identity()));
-    return "source,reader,minimality,low,high"
+    return header(circuit.graph())
+        + ",minimality,low,high"
         + LINE
         + circuit.edges().stream()
             .map(

@@ -177,6 +177,11 @@ public final class ComponentGraph {
     return spans;
   }
 
+  /** {@return whether there are edges of some tokens, instead of one for all} */
+  public boolean isByToken() {
+    return !spans.equals(List.of(Tokens.ALL));
+  }
+
   /** {@return what writes to the residual stream, in the order of writing} */
   public List<StreamWriter> sources() {
     return sources;
@@ -278,5 +283,11 @@ public final class ComponentGraph {
       numbers[i] = byWriteAndReader[write(i)][ends.get(i / spans.size())[1]];
     }
     return numbers;
+  }
+
+  /** {@return what its edges are, in a word} */
+  @Override
+  public String toString() {
+    return "edges from the %s at tokens %s".formatted(input.site(), spans);
   }
 }

@@ -99,18 +99,21 @@ public final class PairReader {
   private final TransformerConfig config;
   private final boolean ids;
   private final OptionalInt filler;
+  private final OptionalInt length;
 
   private PairReader(
       Columns columns,
       Tokenizer tokenizer,
       TransformerConfig config,
       boolean ids,
-      OptionalInt filler) {
+      OptionalInt filler,
+      OptionalInt length) {
     this.columns = columns;
     this.tokenizer = tokenizer;
     this.config = config;
     this.ids = ids;
     this.filler = filler;
+    this.length = length;
   }
 
   /**
@@ -127,12 +130,13 @@ public final class PairReader {
         new HashSet<>(columns.names()).size() == columns.names().size(),
         "two of the columns %s have one name",
         columns.names());
-    return new PairReader(columns, tokenizer, config, false, OptionalInt.empty());
+    return new PairReader(
+        columns, tokenizer, config, false, OptionalInt.empty(), OptionalInt.empty());
   }
 
   /** {@return a reader of cells of CSV that are token ids, such as [0, 17, 4], or 17 as answer} */
   public PairReader ofIds() {
-    return new PairReader(columns, tokenizer, config, true, filler);
+    return new PairReader(columns, tokenizer, config, true, filler, length);
   }
 
   /**
@@ -148,7 +152,21 @@ public final class PairReader {
         "token %d of a vocabulary of %d",
         token,
         config.vocabulary());
-    return new PairReader(columns, tokenizer, config, ids, OptionalInt.of(token));
+    return new PairReader(columns, tokenizer, config, ids, OptionalInt.of(token), length);
+  }
+
+  /**
+   * {@return a reader that leaves out pairs of another length}
+   *
+   * @param tokens how many prompts have
+   */
+  public PairReader ofLength(int tokens) {
+    return new PairReader(columns, tokenizer, config, ids, filler, OptionalInt.of(tokens));
+  }
+
+  /** {@return how many tokens prompts have, if all have as many, see {@link #ofLength}} */
+  public OptionalInt length() {
+    return length;
   }
 
   /**
@@ -191,7 +209,8 @@ public final class PairReader {
   public String toString() {
     return columns
         + (ids ? ", ids" : "")
-        + (filler.isPresent() ? ", filled with " + filler.getAsInt() : "");
+        + (filler.isPresent() ? ", filled with " + filler.getAsInt() : "")
+        + (length.isPresent() ? ", of " + length.getAsInt() + " tokens" : "");
   }
 
   private static void refuse(String reason) {
@@ -201,11 +220,11 @@ public final class PairReader {
   private Pair pair(Map<String, JsonNode> cells) {
     List<Integer> clean = prompt(cells, columns.clean);
     List<Integer> corrupted = prompt(cells, columns.corrupted);
-    int length = Math.max(clean.size(), corrupted.size());
+    int tokens = Math.max(clean.size(), corrupted.size());
     requireArgument(
-        length <= config.context(),
+        tokens <= config.context(),
         "a prompt of %d tokens, and the model reads %d",
-        length,
+        tokens,
         config.context());
     requireArgument(
         filler.isPresent() || clean.size() == corrupted.size(),
@@ -213,16 +232,21 @@ public final class PairReader {
             + " the shorter one",
         clean.size(),
         corrupted.size());
+    requireArgument(
+        length.isEmpty() || length.getAsInt() == tokens,
+        "a pair of prompts of %d tokens among those of %d",
+        tokens,
+        length.orElse(0));
     int shared = clean.get(0).equals(corrupted.get(0)) ? 1 : 0;
     return new Pair(
-        filled(clean, shared, length),
-        filled(corrupted, shared, length),
-        metric(cells, length - 1));
+        filled(clean, shared, tokens),
+        filled(corrupted, shared, tokens),
+        metric(cells, tokens - 1));
   }
 
-  private List<Integer> filled(List<Integer> prompt, int first, int length) {
+  private List<Integer> filled(List<Integer> prompt, int first, int tokens) {
     List<Integer> filled = new ArrayList<>(prompt);
-    while (filled.size() < length) {
+    while (filled.size() < tokens) {
       filled.add(first, filler.orElseThrow());
     }
     return filled;

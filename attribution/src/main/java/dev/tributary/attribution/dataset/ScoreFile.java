@@ -11,6 +11,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.Lowercase;
 import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.StreamWriter;
+import dev.tributary.transformer.Tokens;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -29,6 +30,7 @@ public final class ScoreFile {
   private static final int VERSION = 1;
   private static final String SOURCE = "source";
   private static final String READER = "reader";
+  private static final String TOKENS = "tokens";
   private static final ObjectMapper MAPPER =
       new ObjectMapper()
           .enable(SerializationFeature.INDENT_OUTPUT)
@@ -104,7 +106,17 @@ public final class ScoreFile {
   }
 
   private static ObjectNode begun(String format, String model, ComponentGraph graph) {
-    return begun(format, model).put("input", Lowercase.of(graph.input().site()));
+    ObjectNode json = begun(format, model).put("input", Lowercase.of(graph.input().site()));
+    if (graph.isByToken()) {
+      ArrayNode tokens = json.putArray(TOKENS);
+      spans(graph).forEach(tokens::add);
+    }
+    return json;
+  }
+
+  /** Words for tokens that have edges of their own, none where all have the same. */
+  private static List<String> spans(ComponentGraph graph) {
+    return graph.isByToken() ? graph.spans().stream().map(Tokens::toString).toList() : List.of();
   }
 
   private static ObjectNode begun(String format, String model) {
@@ -126,6 +138,9 @@ public final class ScoreFile {
 
   private static ObjectNode edge(ArrayNode edges, ComponentGraph.Edge edge) {
     ObjectNode json = edges.addObject().put("edge", edge.toString());
+    if (!edge.tokens().equals(Tokens.ALL)) {
+      json.put(TOKENS, edge.tokens().toString());
+    }
     StreamWriter source = edge.source();
     ObjectNode from = json.putObject("from");
     if (source instanceof StreamWriter.Head head) {
@@ -221,8 +236,9 @@ public final class ScoreFile {
    * {@return a circuit}
    *
    * @param file as {@link #of(String, ComponentCircuit)} writes it, or a list of names of edges
-   *     such as {@code m0->a1.h3<q>}: an array in JSON, or the columns {@code source} and {@code
-   *     reader} of a table ({@code .csv}, {@code .tsv}, {@code .jsonl})
+   *     such as {@code m0->a1.h3<q>}, or {@code m0->a1.h3<q>@5} at a token: an array in JSON, or
+   *     the columns {@code source} and {@code reader}, and {@code tokens}, of a table ({@code
+   *     .csv}, {@code .tsv}, {@code .jsonl})
    * @param graph of the model
    * @throws IOException if it is no such file, or the model lacks an edge of it
    */
@@ -269,7 +285,8 @@ public final class ScoreFile {
         names.add(
             Objects.requireNonNull(cells.get(SOURCE)).asText()
                 + "->"
-                + Objects.requireNonNull(cells.get(READER)).asText());
+                + Objects.requireNonNull(cells.get(READER)).asText()
+                + Optional.ofNullable(cells.get(TOKENS)).map(at -> "@" + at.asText()).orElse(""));
       }
     }
     return names;
@@ -303,6 +320,18 @@ public final class ScoreFile {
         "its input is %s, and that of the graph %s",
         RowFile.shortened(json.path("input").asText()),
         Lowercase.of(graph.input().site()));
+    List<String> spans = new ArrayList<>();
+    json.path(TOKENS).forEach(tokens -> spans.add(tokens.asText()));
+    require(
+        spans.equals(spans(graph)),
+        file,
+        "its edges are %s, and those of the graph %s",
+        RowFile.shortened(ofTokens(spans)),
+        RowFile.shortened(ofTokens(spans(graph))));
+  }
+
+  private static String ofTokens(List<String> spans) {
+    return spans.isEmpty() ? "of all tokens as one" : "of each of the tokens " + spans;
   }
 
   private static void require(boolean sound, Path file, String reason, Object... values)

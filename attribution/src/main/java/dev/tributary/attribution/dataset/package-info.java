@@ -4,9 +4,10 @@
  * <p>In reading order: a {@link dev.tributary.attribution.dataset.Pair} is two prompts and what is
  * measured of them, its {@link dev.tributary.attribution.dataset.PairMetric}; a {@link
  * dev.tributary.attribution.dataset.ComponentGraph} has the components of a model as sources and
- * readers and every edge among them. An {@link dev.tributary.attribution.dataset.EdgeScorer} scores
- * all edges of a pair by an {@link dev.tributary.attribution.dataset.EdgeMethod}, where missing
- * edges are heard as {@link dev.tributary.attribution.dataset.AblationValues} say, perhaps {@link
+ * readers and every edge among them, one for all tokens or for each. An {@link
+ * dev.tributary.attribution.dataset.EdgeScorer} scores all edges of a pair by an {@link
+ * dev.tributary.attribution.dataset.EdgeMethod}, where missing edges are heard as {@link
+ * dev.tributary.attribution.dataset.AblationValues} say, perhaps {@link
  * dev.tributary.attribution.dataset.WriteMeans}; {@link
  * dev.tributary.attribution.dataset.EdgeTotals} are sums over pairs, {@link
  * dev.tributary.attribution.dataset.RunningTotals} of pairs that come one by one, an {@link
@@ -30,7 +31,8 @@
  *
  * <p>How: {@code PairRuns} are the two plain runs of a pair or of several at once, {@code
  * ReaderGradients} the gradients at the copies of the residual stream that readers have, {@code
- * NodeGradients} those at what parts compute.
+ * NodeGradients} those at what parts compute, {@code PatternMoves} how far the metric moves with
+ * attention patterns.
  */
 @NullMarked
 package dev.tributary.attribution.dataset;

@@ -11,6 +11,7 @@
   const FEW = 40; // unless the reader asks for others
   const LISTED = 100;
   const NEEDED = 8; // edges listed that a circuit needs most
+  const TOKENS = 12; // listed of one source and reader, the strongest
   const WIDEST = 9; // pixels of the strongest edge
   const KEPT = 0.9; // of the metric, by a circuit that is named
   const SPARED = 0.01; // of what the model adds to it: an edge that changes less
@@ -20,7 +21,9 @@
   const MARGIN = { left: 46, right: 60 };
 
   let said = {}; // the answers by their formats
-  let edges = []; // strongest first
+  let all = []; // edges of the file
+  let spans = []; // words for the tokens that have edges of their own
+  let edges = []; // of the tokens that are looked at, strongest first
   let nodes = new Map(); // by their names
   let layers = 0;
   let heads = 0;
@@ -80,20 +83,44 @@
     for (const circuit of circuits()) {
       for (const own of tried(circuit)) if (!needs.has(own.edge)) needs.set(own.edge, { ...own, of: circuit.edgeCount });
     }
-    edges = list((said.scores ?? said.circuit).edges, "edges").map((own, i) => {
+    spans = list((said.scores ?? said.circuit).tokens ?? [], "tokens").map((own) => text(own, 30));
+    all = list((said.scores ?? said.circuit).edges, "edges").map((own, i) => {
       require(typeof own?.edge === "string", `edge ${i} has no name`);
       const path = own.to?.component === "head" ? own.to.input : null;
       require(path === null || Object.hasOwn(PORT, path), `edge ${i} enters a head through no input`);
       const need = needs.get(own.edge) ?? null;
       const score = finite(own.score);
+      const at = own.tokens === undefined ? null : spans.indexOf(own.tokens);
+      require(at !== -1 && (at === null) === (spans.length === 0), `edge ${i} is of no tokens that the file names`);
       return {
-        name: text(own.edge), from: component(own.from, `edge ${i}`), to: component(own.to, `edge ${i}`), path, score,
+        at, name: text(own.edge), from: component(own.from, `edge ${i}`), to: component(own.to, `edge ${i}`), path, score,
         error: finite(own.standardError), magnitude: finite(own.magnitude), need,
         size: said.scores === undefined && need !== null ? -need.minimality : score,
-        chosen: chosen.has(own.edge), sample: sampled.get(own.edge) ?? null,
+        chosen: chosen.has(own.edge), sample: sampled.get(own.edge) ?? null, parts: [],
       };
     });
+    const same = Map.groupBy(all, (edge) => `${edge.from.name} ${edge.path} ${edge.to.name}`);
+    for (const parts of same.values()) for (const edge of parts) edge.parts = spans.length === 0 ? [] : parts;
+    lookAt();
+  }
+
+  /** Takes the edges of the tokens that the reader asks for. */
+  function lookAt() {
+    const at = byId("tokens").value;
+    if (at === "sum") edges = [...new Set(all.map((edge) => edge.parts))].map(addedUp);
+    else edges = at === "" || at === "each" ? [...all] : all.filter((edge) => edge.at === Number(at));
     edges.sort((a, b) => Math.abs(b.size ?? 0) - Math.abs(a.size ?? 0));
+  }
+
+  /** One edge for those of one source and reader at all tokens. */
+  function addedUp(parts) {
+    const sum = (key) => (parts.some((edge) => edge[key] !== null) ? parts.reduce((total, edge) => total + (edge[key] ?? 0), 0) : null);
+    const first = parts[0];
+    const end = `@${spans[first.at]}`;
+    return {
+      ...first, at: null, name: first.name.endsWith(end) ? first.name.slice(0, -end.length) : first.name,
+      score: sum("score"), size: sum("size"), error: null, magnitude: null, need: null, sample: null, chosen: parts.some((edge) => edge.chosen),
+    };
   }
 
   // Where everything is
@@ -128,9 +155,10 @@
 
   /** From the top of a component to the bottom of another; past what would lie between, in a bow. */
   function curve(edge) {
-    const x1 = edge.from.x;
+    const aside = edge.at === null || spans.length < 2 ? 0 : 7 * (edge.at / (spans.length - 1) - 0.5); // so that those of other tokens are seen
+    const x1 = edge.from.x + aside;
     const y1 = edge.from.y - BOX.height / 2;
-    const x2 = edge.to.x + (edge.path === null ? 0 : PORT[edge.path]);
+    const x2 = edge.to.x + (edge.path === null ? 0 : PORT[edge.path]) + aside;
     const y2 = edge.to.y + BOX.height / 2;
     const turn = Math.max(14, 0.45 * (y1 - y2));
     const between = Math.abs(x1 - x2) < BOX.width && edge.from.kind === edge.to.kind ? edge.to.layer - edge.from.layer - 1 : 0;
@@ -160,6 +188,13 @@
     draw();
   }
 
+  /** As many edges as a circuit has, at whatever tokens. */
+  function showCircuit(count) {
+    if (spans.length > 0) byId("tokens").value = "each";
+    lookAt();
+    show(count);
+  }
+
   /** Name and numbers of an edge, for those who do not see them. */
   function spoken(edge) {
     return `${edge.name}: ${facts(edge).map(([what, value]) => `${what} ${value}`).join(", ")}`;
@@ -167,7 +202,9 @@
 
   function facts(edge) {
     const rows = [];
-    if (said.scores !== undefined) {
+    if (edge.at === null && spans.length > 0) {
+      rows.push(["mean scores of all tokens, added up", number(edge.size)]);
+    } else if (said.scores !== undefined) {
       rows.push(["mean score", number(edge.score)], ["standard error", number(edge.error)], ["mean magnitude", number(edge.magnitude)]);
     }
     const pairs = (said.scores ?? said.test)?.pairs;
@@ -241,7 +278,8 @@
 
   // What the panel says
 
-  function describe(own) {
+  /** Whole where it may grow: what lies below the panel's would move away from the pointer. */
+  function describe(own, whole) {
     if (own.from === undefined) {
       const into = drawn.filter((edge) => edge.to === own);
       const outOf = drawn.filter((edge) => edge.from === own);
@@ -250,17 +288,23 @@
       return [element("b", {}, inWords(own)), numbers(rows)];
     }
     const parts = [element("b", { className: "code" }, own.name)];
-    parts.push(element("p", { className: "note" }, `what ${inWords(own.to)} hears of ${inWords(own.from)}${own.path === null ? "" : `, ${PATH[own.path]}`}`));
-    if (own.score !== null && own.score !== 0) {
+    const where = own.at === null ? "" : `, at token ${spans[own.at]}`;
+    parts.push(element("p", { className: "note" }, `what ${inWords(own.to)} hears of ${inWords(own.from)}${own.path === null ? "" : `, ${PATH[own.path]}`}${where}`));
+    if (own.score !== null && own.score !== 0 && (own.at !== null || spans.length === 0)) {
       parts.push(element("p", {}, "Without it the metric ", element("span", { className: sign(own) }, own.score < 0 ? "falls" : "rises"),
         ` by ${number(Math.abs(own.score))}${said.scores.method === "exact" ? "" : ", as is estimated"}.`));
     }
     parts.push(numbers(facts(own)));
+    if (own.parts.length > 0 && whole) {
+      const strongest = own.parts.toSorted((a, b) => Math.abs(b.size ?? 0) - Math.abs(a.size ?? 0)).slice(0, TOKENS);
+      parts.push(table(["token", said.scores === undefined ? "without it" : "mean score", "error"],
+        strongest.toSorted((a, b) => a.at - b.at).map((edge) => [spans[edge.at], number(edge.size), number(edge.error)])));
+    }
     return parts;
   }
 
   function drawAbout(own) {
-    byId("about").replaceChildren(...(own === null ? summary() : describe(own)));
+    byId("about").replaceChildren(...(own === null ? summary() : describe(own, own === held)));
   }
 
   function summary() {
@@ -394,9 +438,9 @@
       point.addEventListener("focus", tell);
       point.addEventListener("pointerleave", hideTip);
       point.addEventListener("blur", hideTip);
-      point.addEventListener("click", () => show(own.chosenEdges));
+      point.addEventListener("click", () => showCircuit(own.chosenEdges));
       point.addEventListener("keydown", (event) => {
-        if (event.key === "Enter" || event.key === " ") show(own.chosenEdges);
+        if (event.key === "Enter" || event.key === " ") showCircuit(own.chosenEdges);
         else if (!move(event, [...byId("curve").querySelectorAll(".point")], point)) return;
         event.preventDefault();
       });
@@ -448,7 +492,7 @@
     looked = own;
     mark();
     if (own === null || at.closest("#panel")) hideTip();
-    else tip(at, describe(own), event?.clientX, event?.clientY);
+    else tip(at, describe(own, true), event?.clientX, event?.clientY);
   }
 
   function hold(own) {
@@ -503,6 +547,11 @@
   byId("count").addEventListener("change", () => {
     byId("said").textContent = `${byId("shown").textContent} are drawn`;
   });
+  byId("tokens").addEventListener("change", () => {
+    held = null;
+    lookAt();
+    show(said.circuit !== undefined && byId("only").checked ? MOST : FEW);
+  });
   byId("only").addEventListener("change", () => show(byId("only").checked ? MOST : FEW));
   byId("help").addEventListener("click", () => byId("manual").showModal());
   document.addEventListener("keydown", (event) => {
@@ -525,6 +574,10 @@
     read(answers);
     const of = subject();
     byId("subject").textContent = `${text(of.model)}, ${metric() === "" ? "" : `${metric()}, `}${plural((said.scores ?? said.test)?.pairs ?? 0, "pair", "pairs")}`;
+    byId("at").hidden = spans.length === 0;
+    for (const [value, words] of [["each", "each token"], ["sum", "all, added up"], ...spans.map((own, i) => [String(i), `token ${own}`])]) {
+      byId("tokens").append(element("option", { value }, words));
+    }
     byId("within").hidden = said.circuit === undefined || said.scores === undefined;
     drawPanel();
     byId("count").value = valueAt(said.circuit === undefined ? FEW : MOST, Math.min(MOST, among().length));

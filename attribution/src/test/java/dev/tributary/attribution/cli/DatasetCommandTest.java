@@ -523,6 +523,94 @@ class DatasetCommandTest {
     assertTrue(named.out.contains("of the rest (complete)"), named.out);
   }
 
+  @Test
+  void byToken_scoreCircuitAndEvaluate_areThoseOfTheLibrary() throws IOException {
+    Path scores = folder.resolve("tokens.json");
+    Path csv = folder.resolve("tokens.csv");
+    List<String> lengths = new ArrayList<>(Files.readAllLines(file));
+    lengths.add(1, PromptTemplate.AGREEMENT.draw(1, 1).get(0).json());
+    List<String> data =
+        List.of(
+            Files.write(folder.resolve("lengths.jsonl"), lengths).toString(),
+            "--by-token",
+            "--dtype",
+            "double",
+            "--json");
+    Output output =
+        Output.of(
+            "score", data, "--out", scores.toString(), "--csv", csv.toString(), "--sample", "9");
+    JsonNode json = output.json();
+    try (Scope scope = Scope.open()) {
+      Library whole = Library.of();
+      int tokens = whole.pairs.get(0).length();
+      Library library = new Library(whole.model, whole.graph.byToken(tokens), whole.pairs);
+      String reason = "line 2: a pair of prompts of 6 tokens among those of " + tokens;
+      assertTrue(output.err.contains(reason), output.err);
+      assertEquals(PAIRS, json.get("pairs").asInt());
+      assertEquals(tokens, json.get("tokens").size());
+      EdgeTotals totals = library.scores(EdgeMethod.EAP, AblationValues.PATCHING);
+      double[] means = totals.means();
+      assertArrayEquals(means, ScoreFile.scores(scores, library.graph), 1e-12);
+      List<String> lines = Files.readAllLines(csv);
+      assertEquals("source,reader,tokens,score,standard_error,magnitude", lines.get(0));
+      for (int i = 0; i < means.length; i++) {
+        ComponentGraph.Edge edge = library.graph.edges().get(i);
+        assertEquals(edge.toString(), json.get("edges").get(i).get("edge").asText());
+        assertEquals(i % tokens, json.get("edges").get(i).get("tokens").asInt());
+        String line = edge.source() + "," + edge.reader() + "," + i % tokens + ",";
+        assertTrue(lines.get(i + 1).startsWith(line), lines.get(i + 1));
+      }
+      EdgeScorer exact =
+          new EdgeScorer(library.model, library.graph, AblationValues.PATCHING, EdgeMethod.EXACT);
+      assertEquals(9, json.get("exactSample").get("edges").size());
+      for (JsonNode edge : json.get("exactSample").get("edges")) {
+        int number = library.graph.number(library.graph.edge(edge.get("edge").asText()));
+        double mean =
+            library.pairs.stream()
+                .mapToDouble(pair -> exact.exact(pair, List.of(number)).get(0))
+                .average()
+                .orElseThrow();
+        assertEquals(mean, edge.get("exact").asDouble(), 1e-10);
+      }
+
+      Path saved = folder.resolve("tokens-circuit.json");
+      Path truth =
+          Files.writeString(
+              folder.resolve("tokens-truth.csv"), "source,reader,tokens\nm2,logits,3\n");
+      JsonNode chosen =
+          Output.of(
+                  "circuit",
+                  data,
+                  "--scores",
+                  scores.toString(),
+                  "--top",
+                  "60",
+                  "--greedy",
+                  "--truth",
+                  truth.toString(),
+                  "--out",
+                  saved.toString())
+              .json();
+      ComponentCircuit circuit = Importance.ABSOLUTE.greedy(library.graph, means, 60).pruned();
+      assertEquals(circuit, ScoreFile.circuit(saved, library.graph));
+      assertEquals(circuit.size(), chosen.get("circuit").get("edgeCount").asInt());
+      assertEquals(
+          library.metrics(circuit).faithfulness(0),
+          chosen.get("circuit").get("faithfulness").asDouble(),
+          1e-12);
+      assertEquals(1, chosen.get("truth").get("edgeCount").asInt());
+      JsonNode curve =
+          Output.of("evaluate", data, "--scores", scores.toString(), "--fractions", "0.1,1").json();
+      assertEquals(1, curve.get("circuits").get(1).get("faithfulness").asDouble(), 1e-12);
+      assertEquals(
+          library.graph.edges().size() / 10,
+          curve.get("circuits").get(0).get("chosenEdges").asInt());
+    }
+    String refusal = "its edges are of each of the tokens [0, 1";
+    assertRefused(refusal, "circuit", file.toString(), "--scores", scores.toString(), "--top", "3");
+    assertRefused("nodes are added up over tokens", "nodes", file.toString(), "--by-token");
+  }
+
   private static JsonNode tree(Path json) throws IOException {
     return new ObjectMapper().readTree(json.toFile());
   }

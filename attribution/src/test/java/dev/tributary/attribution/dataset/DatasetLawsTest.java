@@ -475,7 +475,11 @@ class DatasetLawsTest {
           Transformer.random(
               TransformerConfig.gpt2(2, 8, 2, 4, 16, 64, 9, 1e-5, true), DType.FLOAT, 1);
       ComponentGraph graph = ComponentGraph.of(model, new StreamWriter.Input(Site.EMBEDDING));
+      ComponentGraph byToken = graph.byToken(64);
       for (EdgeMethod method : List.of(EdgeMethod.EAP, EdgeMethod.eapIgInputs(2))) {
+        assertEquals(
+            peak(new EdgeScorer(model, byToken, AblationValues.PATCHING, method), 20),
+            peak(new EdgeScorer(model, byToken, AblationValues.PATCHING, method), 40));
         EdgeScorer scorer = new EdgeScorer(model, graph, AblationValues.PATCHING, method);
         long once = peak(scorer, 20);
         assertTrue(once > 0);

@@ -28,8 +28,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Random;
@@ -102,36 +104,35 @@ class DatasetPageTest {
   }
 
   private static ObjectNode scores(int layers, int heads) {
-    return inGraph(
-        layers,
-        heads,
-        graph -> {
-          int edges = graph.edges().size();
-          double[] numbers = new double[3 + 3 * edges];
-          Random random = new Random(3);
-          numbers[0] = PAIRS;
-          numbers[1] = 2 * PAIRS;
-          numbers[2] = -PAIRS;
-          for (int i = 0; i < edges; i++) {
-            double score = random.nextGaussian() * Math.exp(2 * random.nextGaussian());
-            numbers[3 + i] = score * PAIRS;
-            numbers[3 + edges + i] = 1.5 * Math.abs(score) * PAIRS;
-            numbers[3 + 2 * edges + i] = 3 * score * score * PAIRS;
-          }
-          return json(
-              ScoreFile.of(
-                  new ScoredPairs(
-                      "random",
-                      List.of(Path.of("pairs.jsonl")),
-                      "eap",
-                      "patching",
-                      "logit_difference",
-                      new ScoredPairs.Edges(graph),
-                      EdgeTotals.of(numbers),
-                      List.of(),
-                      0,
-                      Optional.empty())));
-        });
+    return inGraph(layers, heads, DatasetPageTest::scores);
+  }
+
+  private static ObjectNode scores(ComponentGraph graph) {
+    int edges = graph.edges().size();
+    double[] numbers = new double[3 + 3 * edges];
+    Random random = new Random(3);
+    numbers[0] = PAIRS;
+    numbers[1] = 2 * PAIRS;
+    numbers[2] = -PAIRS;
+    for (int i = 0; i < edges; i++) {
+      double score = random.nextGaussian() * Math.exp(2 * random.nextGaussian());
+      numbers[3 + i] = score * PAIRS;
+      numbers[3 + edges + i] = 1.5 * Math.abs(score) * PAIRS;
+      numbers[3 + 2 * edges + i] = 3 * score * score * PAIRS;
+    }
+    return json(
+        ScoreFile.of(
+            new ScoredPairs(
+                "random",
+                List.of(Path.of("pairs.jsonl")),
+                "eap",
+                "patching",
+                "logit_difference",
+                new ScoredPairs.Edges(graph),
+                EdgeTotals.of(numbers),
+                List.of(),
+                0,
+                Optional.empty())));
   }
 
   private static ObjectNode json(String text) {
@@ -222,9 +223,7 @@ class DatasetPageTest {
     ObjectNode scores = scores(LAYERS, HEADS);
     List<JsonNode> strongest = strongest(scores);
     try (Page page = open(scores)) {
-      List<String> drawn = new ArrayList<>(drawn(page));
-      Collections.reverse(drawn);
-      assertEquals(names(strongest.subList(0, FEW)), drawn);
+      assertEquals(names(strongest.subList(0, FEW)), reversed(drawn(page)));
       List<String> widths = page.texts("#edges .edge", "e.getAttribute('stroke-width')");
       List<String> colours = page.texts("#edges .edge", "getComputedStyle(e).stroke");
       String falls =
@@ -365,6 +364,64 @@ class DatasetPageTest {
               .toList());
       assertQuiet(page);
     }
+  }
+
+  // ---- tokens --------------------------------------------------------------------------------
+
+  @Test
+  void tokens_chosen_haveTheirEdgesOrTheSums() throws IOException {
+    ObjectNode scores = inGraph(LAYERS, HEADS, graph -> scores(graph.byToken(3)));
+    List<JsonNode> strongest = strongest(scores);
+    try (Page page = open(scores)) {
+      assertEquals(names(strongest.subList(0, FEW)), reversed(drawn(page)));
+      page.evaluate("document.querySelector('#tokens').focus()");
+      page.press("ArrowDown");
+      Map<String, Double> sums = new HashMap<>();
+      for (JsonNode edge : strongest) {
+        String name = edge.get("edge").asText();
+        sums.merge(name.substring(0, name.indexOf('@')), edge.get("score").asDouble(), Double::sum);
+      }
+      List<String> largest =
+          sums.entrySet().stream()
+              .sorted(Comparator.comparingDouble(sum -> -Math.abs(sum.getValue())))
+              .map(Map.Entry::getKey)
+              .toList();
+      assertEquals(largest.subList(0, FEW), reversed(drawn(page)));
+      List<String> widths = page.texts("#edges .edge", "e.getAttribute('stroke-width')");
+      assertEquals(
+          1 + 8 * Math.abs(sum(sums, largest.get(5)) / sum(sums, largest.get(0))),
+          Double.parseDouble(widths.get(FEW - 1 - 5)),
+          0.01);
+      page.hover("#list button");
+      assertTrue(page.text("#about").contains("added up"), page.text("#about"));
+      page.click("#list button");
+      assertEquals(List.of("0", "1", "2"), page.texts("#about td:first-child", "e.innerText"));
+      page.evaluate("document.querySelector('#tokens').focus()");
+      page.press("ArrowDown");
+      page.press("ArrowDown");
+      List<JsonNode> own =
+          strongest.stream().filter(edge -> edge.get("tokens").asText().equals("1")).toList();
+      assertEquals(names(own.subList(0, FEW)), reversed(drawn(page)));
+      page.evaluate("document.querySelector('#list button').focus()");
+      String about = page.text("#about");
+      assertTrue(about.contains("at token 1"), about);
+      hoverEdge(page, own.get(0).get("edge").asText());
+      assertEquals(List.of("0", "1", "2"), page.texts("#tip td:first-child", "e.innerText"));
+      assertQuiet(page);
+    }
+    try (Page page = open(scores(LAYERS, HEADS))) {
+      assertFalse(page.evaluate("document.querySelector('#tokens').checkVisibility()").asBoolean());
+    }
+  }
+
+  private static double sum(Map<String, Double> sums, String edge) {
+    return sums.getOrDefault(edge, Double.NaN);
+  }
+
+  private static List<String> reversed(List<String> names) {
+    List<String> reversed = new ArrayList<>(names);
+    Collections.reverse(reversed);
+    return reversed;
   }
 
   // ---- circuits ------------------------------------------------------------------------------

@@ -136,19 +136,20 @@ public final class ScoreEdges implements Callable<Integer> {
         PairRows.read(spark, files, partitions.orElse(TASKS * context.defaultParallelism()));
     List<FailedTask> failed = new ArrayList<>();
 
-    ForModel<AblationValues> missing = missing(rows, model, failed);
+    Site input = options.input();
+    int tokens = files.reader().length().orElse(0);
+    ForModel<ComponentGraph> graphs = at -> DatasetOptions.graph(at, input, tokens);
+    ForModel<AblationValues> missing = missing(rows, graphs, model, failed);
     MethodName method = scoring.method();
     int steps = scoring.steps();
-    Site input = options.input();
     ForModel<EdgeScorer> scorer =
-        at ->
-            new EdgeScorer(at, DatasetOptions.graph(at, input), missing.of(at), method.with(steps));
+        at -> new EdgeScorer(at, graphs.of(at), missing.of(at), method.with(steps));
     Outcome<EdgeTotals> scored = SparkTotals.edges(rows, model, scorer);
     failed.addAll(scored.failedTasks());
     LeftOut leftOut = new LeftOut();
     scored.badRows().forEach(leftOut::add);
     leftOut.requirePairs(scored.totals().count(), options.files());
-    ComponentGraph graph = DatasetOptions.graph(own, input);
+    ComponentGraph graph = graphs.of(own);
     List<Integer> edges = scoring.sample(graph.edges().size());
     Optional<ExactSample> sample = Optional.empty();
     if (!edges.isEmpty()) {
@@ -205,14 +206,15 @@ public final class ScoreEdges implements Callable<Integer> {
 
   /** Means are those over all clean prompts, for which they are run once more. */
   private ForModel<AblationValues> missing(
-      Dataset<Row> rows, ExecutorModel model, List<FailedTask> failed) {
+      Dataset<Row> rows,
+      ForModel<ComponentGraph> graph,
+      ExecutorModel model,
+      List<FailedTask> failed) {
     AblationName name = options.ablation();
     if (name == AblationName.PATCHING || name == AblationName.ZERO) {
       return at -> name.values(Optional.empty());
     }
     int tokens = PairRows.tokens(rows);
-    Site input = options.input();
-    ForModel<ComponentGraph> graph = at -> DatasetOptions.graph(at, input);
     ForModel<WriteMeans> none = at -> name.noMeans(at, graph.of(at), tokens).orElseThrow();
     Outcome<WriteMeans> means = SparkTotals.means(rows, model, graph, none);
     failed.addAll(means.failedTasks());
