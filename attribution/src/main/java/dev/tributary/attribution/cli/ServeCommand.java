@@ -16,10 +16,10 @@ import picocli.CommandLine.Option;
 /** Answers questions over HTTP until it is ended. */
 @Command(
     name = "serve",
-    header = "Answers questions of programs on this machine, over HTTP.",
+    header = "A page on which to ask a model, and answers for programs, over HTTP.",
     description = {
-      "Prints one line, the address with a token that every request needs; ends when the process is"
-          + " told to. docs/server.md says what can be asked."
+      "Prints one line, an address to open in a browser, with a token that every question needs; ends"
+          + " when the process is told to. docs/server.md says what programs can ask."
     },
     sortOptions = false,
     sortSynopsis = false)

@@ -54,6 +54,7 @@ public record Describe(Subject subject, Node node, int words)
    * @param attribution of what writes: activation times gradient
    * @param directEffect of what writes: what reaches the metric without passing another node
    * @param writeNorm Euclidean norm of what it writes
+   * @param reads whether edges may lead into it
    * @param activations of a neuron or latent at each token of the prompt
    * @param pattern of a head: with which probability each query, a row, looks at each key up to it
    * @param promoted words whose logits what it writes raises most, by how much more than the mean
@@ -67,6 +68,7 @@ public record Describe(Subject subject, Node node, int words)
       OptionalDouble attribution,
       OptionalDouble directEffect,
       OptionalDouble writeNorm,
+      boolean reads,
       List<Double> activations,
       List<List<Double>> pattern,
       List<Spoken> promoted,
@@ -98,6 +100,7 @@ public record Describe(Subject subject, Node node, int words)
               ? OptionalDouble.of(nodes.directEffect().of(node))
               : OptionalDouble.empty(),
           source.isPresent() ? abs(nodes.writeNorm().of(node)) : OptionalDouble.empty(),
+          !node.targets().isEmpty(),
           activations(run),
           node instanceof HeadPair pair ? pattern(run, pair) : List.of(),
           spoken(work, logits, logits),

@@ -13,6 +13,7 @@ import dev.tributary.attribution.explain.Session;
 import dev.tributary.attribution.explain.Word;
 import dev.tributary.attribution.export.AnswerJson;
 import dev.tributary.attribution.export.QuestionJson;
+import dev.tributary.attribution.viewer.ExplorePage;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -50,6 +51,8 @@ public final class Server implements AutoCloseable {
   private static final long SILENCE = 250;
 
   private static final int WORDS = 20;
+
+  private static final String POLICY = "Content-Security-Policy";
 
   static {
     // seconds for a request to arrive, so that slow ones hold no thread
@@ -161,6 +164,11 @@ public final class Server implements AutoCloseable {
 
   private void route(HttpExchange exchange) throws IOException {
     String path = exchange.getRequestURI().getPath();
+    if (path.equals("/")) {
+      requireMethod(exchange, "GET");
+      page(exchange);
+      return;
+    }
     if (!path.startsWith("/api/")) {
       throw new Refused(404, "there is nothing at " + path);
     }
@@ -325,8 +333,20 @@ public final class Server implements AutoCloseable {
   }
 
   private static void send(HttpExchange exchange, int status, JsonNode json) throws IOException {
-    byte[] bytes = json.toString().getBytes(StandardCharsets.UTF_8);
     secure(exchange.getResponseHeaders(), "application/json; charset=utf-8");
+    send(exchange, status, json.toString());
+  }
+
+  /** The page says itself what it may do; whoever has no token learns nothing from it. */
+  private static void page(HttpExchange exchange) throws IOException {
+    Headers headers = exchange.getResponseHeaders();
+    secure(headers, "text/html; charset=utf-8");
+    headers.set(POLICY, "frame-ancestors 'none'");
+    send(exchange, 200, ExplorePage.text());
+  }
+
+  private static void send(HttpExchange exchange, int status, String text) throws IOException {
+    byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
     exchange.sendResponseHeaders(status, bytes.length);
     try (OutputStream out = exchange.getResponseBody()) {
       out.write(bytes);
@@ -339,6 +359,6 @@ public final class Server implements AutoCloseable {
     headers.set("X-Content-Type-Options", "nosniff");
     headers.set("Referrer-Policy", "no-referrer");
     headers.set("Cross-Origin-Resource-Policy", "same-origin");
-    headers.set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
+    headers.set(POLICY, "default-src 'none'; frame-ancestors 'none'");
   }
 }

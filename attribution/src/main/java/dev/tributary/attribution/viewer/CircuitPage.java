@@ -9,9 +9,10 @@ public final class CircuitPage {
   private static final Page PAGE =
       new Page(
           "viewer",
-          List.of(),
+          List.of("parts.css"),
           List.of("d3-path", "d3-shape", "d3-format", "d3-selection"),
-          List.of("circuit.js"));
+          List.of("circuit.js", "parts.js"),
+          Page.NOBODY);
 
   private CircuitPage() {}
 

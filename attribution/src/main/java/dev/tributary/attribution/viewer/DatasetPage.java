@@ -13,7 +13,7 @@ public final class DatasetPage {
   private DatasetPage() {}
 
   private static Page page(String name) {
-    return new Page(name, List.of("scores.css"), List.of(), List.of("scores.js"));
+    return new Page(name, List.of("scores.css"), List.of(), List.of("scores.js"), Page.NOBODY);
   }
 
   /**

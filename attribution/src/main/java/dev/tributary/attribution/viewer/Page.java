@@ -20,14 +20,19 @@ import java.util.stream.Stream;
 import java.util.zip.GZIPOutputStream;
 
 /**
- * A page for a browser, which needs nothing else: no other file and no network.
+ * A page for a browser, which needs no other file.
  *
  * @param name of its own resources: {@code .html}, {@code .css} and {@code .js}
  * @param styles that come before its own
  * @param libraries of d3 that it needs, in the order in which they need each other
  * @param scripts of ours that come before its own
+ * @param asks whom it may ask over the network, as a content security policy says it
  */
-record Page(String name, List<String> styles, List<String> libraries, List<String> scripts) {
+record Page(
+    String name, List<String> styles, List<String> libraries, List<String> scripts, String asks) {
+  static final String NOBODY = "'none'";
+  static final String ITS_SERVER = "'self'";
+
   private static final Pattern PLACE = Pattern.compile("\\{\\{(\\w+)}}");
 
   /** The text of the page with some data, JSON. */
@@ -66,12 +71,14 @@ record Page(String name, List<String> styles, List<String> libraries, List<Strin
         .collect(Collectors.joining(between));
   }
 
-  /** What the browser lets this page do: run these scripts, and ask nobody for anything. */
-  private static String policy(String style, List<String> scripts) {
-    return "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src "
+  /** What the browser lets this page do: run these scripts, and ask no other. */
+  private String policy(String style, List<String> all) {
+    return "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; connect-src "
+        + asks
+        + "; style-src "
         + fingerprint(style)
         + "; script-src "
-        + scripts.stream().map(Page::fingerprint).sorted().collect(Collectors.joining(" "));
+        + all.stream().map(Page::fingerprint).sorted().collect(Collectors.joining(" "));
   }
 
   private static String fingerprint(String content) {

@@ -21,6 +21,15 @@ const Page = (() => {
     return made;
   }
 
+  /** Draws a region again; the keyboard stays at what is called the same ({@code data-act}) there. */
+  function redraw(region, draw) {
+    const at = region.contains(document.activeElement) ? document.activeElement.dataset.act : undefined;
+    draw();
+    if (at === undefined) return;
+    const same = region.querySelector(`[data-act="${CSS.escape(at)}"]`);
+    (same ?? region.closest("[tabindex]"))?.focus({ preventScroll: true });
+  }
+
   /**
    * Dark or light as the reader's system, until the button is pressed; paper is light. Returns what
    * sets the colours and then calls {@code repaint}, as a change does.
@@ -46,5 +55,5 @@ const Page = (() => {
     return colour;
   }
 
-  return { unpack, element, colours };
+  return { unpack, element, redraw, colours };
 })();

@@ -20,25 +20,6 @@
   const TIP_WIDTH = 280;
   const WIDEST_CANVAS = 16000;
 
-  const KINDS = {
-    metric: { word: "metric", symbol: d3.symbolStar, area: 190, named: true },
-    logit: { word: "logit", symbol: d3.symbolStar, named: true },
-    head: { word: "head", symbol: d3.symbolSquare, named: true },
-    neuron: { word: "neuron", symbol: d3.symbolCircle, named: true },
-    latent: { word: "latent", symbol: d3.symbolDiamond2, named: true },
-    embedding: { word: "embedding", symbol: d3.symbolTriangle },
-    bias: { word: "bias", symbol: d3.symbolCross },
-    error: { word: "error", symbol: d3.symbolWye },
-    pre_bias: { word: "pre-bias", symbol: d3.symbolDiamond2, hollow: true },
-    group: { word: "group", symbol: d3.symbolSquare2, area: 200, named: true },
-  };
-  const READINGS = {
-    activation: "activation", attribution: "attribution", direct_effect: "direct effect",
-    influence: "influence", remainder: "remainder",
-  };
-  const SHORT = { neuron: "n", head: "h", latent: "#" };
-  const PATH_SIDE = { query: -4, key: 0, value: 4 };
-
   let whole = null; // as it was read
   let circuit = null; // as the reader wants to see it
   let groups = [];
@@ -62,81 +43,11 @@
   let everything = { into: false, outOf: false }; // whether the panel lists all edges
   const unfolded = new Set(); // details of the panel that the reader has opened
 
-  // Words and numbers
-
-  const SMALL = d3.format(".1~e");
-  const PLAIN = d3.format(".4~f");
-  const COUNT = d3.format(",");
-  const PERCENT = d3.format(".2~p");
-
-  function number(value) {
-    if (!Number.isFinite(value)) return "–";
-    const size = Math.abs(value);
-    return size !== 0 && (size < 1e-3 || size >= 1e5) ? SMALL(value) : PLAIN(value);
-  }
-
-  const kindOf = (kind) => (Object.hasOwn(KINDS, kind) ? KINDS[kind]
-    : { word: kind, symbol: d3.symbolSquare2, hollow: true });
-  const kindClass = (kind) => `kind-${Object.hasOwn(KINDS, kind) ? kind : "other"}`;
-  const sign = (weight) => (weight < 0 ? "minus" : "plus");
-  const plural = (count, one, many) => `${COUNT(count)} ${count === 1 ? one : many}`;
-
-  /** Characters that would not be seen, or would move others, are shown for what they are. */
-  const HIDDEN = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]|(?![\u200c\u200d])\p{Cf}| /gu;
-  const SHOWN = { " ": "·", "\n": "↵", "\r": "␍", "\t": "⇥" };
-
-  function shown(character) {
-    return SHOWN[character] ?? `\\u${character.codePointAt(0).toString(16).padStart(4, "0")}`;
-  }
-
-  /** A token's text with nothing invisible, cut if it is longer than {@code most}. */
-  function visible(text, most = 40) {
-    if (text === "") return "∅";
-    const whole = text.replace(HIDDEN, shown);
-    const characters = [...whole];
-    return characters.length > most ? characters.slice(0, most - 1).join("") + "…" : whole;
-  }
-
   const { element } = Page;
-
-  /** A token's text as an element that other text's direction leaves alone. */
-  function token(t, most, className = "") {
-    const made = element("bdi", { className, title: `token ${t}: ${visible(circuit.tokens[t].text, 400)}` });
-    let plain = "";
-    const text = circuit.tokens[t].text;
-    const flush = () => {
-      if (plain !== "") made.append(plain);
-      plain = "";
-    };
-    for (const character of text === "" ? ["∅"] : [...text].slice(0, most)) {
-      if (character.match(HIDDEN) || text === "") {
-        flush();
-        made.append(element("span", { className: "special" }, text === "" ? "∅" : shown(character)));
-      } else {
-        plain += character;
-      }
-    }
-    flush();
-    if ([...text].length > most) made.append("…");
-    return made;
-  }
-
-  function icon(kind) {
-    const of = kindOf(kind);
-    const svg = d3.create("svg").attr("viewBox", "-9 -9 18 18").attr("aria-hidden", "true")
-      .attr("class", `node ${kindClass(kind)}`).classed("hollow", of.hollow === true);
-    svg.append("path").attr("class", "mark").attr("d", d3.symbol(of.symbol, 110)());
-    return svg.node();
-  }
-
-  /** Short name for beside a mark: the place says layer and token. */
-  function label(node) {
-    if (node.members !== undefined) return visible(node.name, 24).replaceAll("·", " ");
-    if (node.output !== undefined) return circuit.outputs.length === 1 ? "metric" : `${visible(node.output.text.trim(), 16)} ${PERCENT(node.output.weight)}`;
-    const short = Object.hasOwn(SHORT, node.kind) ? SHORT[node.kind] : `${node.kind} `;
-    const name = Number.isInteger(node.number) ? `${short}${node.number}` : Circuit.component(circuit, node);
-    return node.key == null ? name : `${name} ← ${visible(circuit.tokens[node.key].text, 10)}`;
-  }
+  const { KINDS, READINGS, COUNT, PERCENT, number, kindOf, kindClass, sign, plural, visible, visibleText, icon, track } = Parts;
+  const token = (t, most, className) => Parts.token(circuit.tokens, t, most, className);
+  const way = (edge) => Parts.way(edge, circuit.tokens.length);
+  const curve = (edge) => Parts.curve(edge, circuit.tokens.length);
 
   function describe(node) {
     const where = node.output !== undefined ? node.output.text : node.members !== undefined ? plural(node.members.length, "node", "nodes") : [
@@ -205,9 +116,6 @@
 
   /** Of one of several outputs how much it weighs, such as a probability. */
   const outputNumber = (output) => (circuit.outputs.length === 1 ? output.value : output.weight);
-
-  const visibleText = (text, most) =>
-    [...String(text).replace(HIDDEN, (c) => (c === " " ? c : shown(c)))].slice(0, most).join("");
 
   function drawTokens() {
     d3.select("#tokens").selectAll("div").data(circuit.tokens).join("div")
@@ -320,7 +228,7 @@
       .style("left", (_, t) => `${place.columns[t].x - place.columns[t].width / 2}px`)
       .style("width", (_, t) => `${place.columns[t].width}px`);
     d3.selectAll("#under, #front, #over").attr("width", place.width).attr("height", place.height);
-    bare = Circuit.shelf(circuit.nodes.map(({ x, y }) => ({ left: x - 7, right: x + 7, top: y - 7, bottom: y + 7 })));
+    bare = Parts.marks(circuit);
     view = scroller.getBoundingClientRect(); // so that pointing at a node measures nothing
     drawLayers();
     drawEdges(paper !== undefined);
@@ -347,26 +255,6 @@
       .style("top", (d) => `${d.y}px`).style("height", (d) => `${d.height}px`);
     d3.select("#bands").selectAll(".stream").data(place.columns).join("div").attr("class", "stream")
       .style("left", (d) => `${d.x}px`);
-  }
-
-  /**
-   * Where an edge starts, bends twice and ends: from the top of the source to the foot of the target;
-   * within one column beside the nodes between.
-   */
-  function way({ source, target, path }) {
-    const x = target.x + (PATH_SIDE[path] ?? 0);
-    const from = source.y - 5;
-    const to = target.y + 6;
-    const bend = (from - to) / 2;
-    const rows = target.row - source.row;
-    const aside = rows > 1 && Math.abs(x - source.x) < 30
-      ? Math.min(46, 8 + bend / 8) * (source.token === circuit.tokens.length - 1 ? -1 : 1) : 0;
-    return [source.x, from, source.x + aside, from - bend, x + aside, to + bend, x, to];
-  }
-
-  function curve(edge) {
-    const [x, y, ...rest] = way(edge);
-    return `M${x} ${y}C${rest.join(" ")}`;
   }
 
   // A few edges outweigh the rest by far: by their square roots the others can be told apart too.
@@ -616,25 +504,8 @@
     }
     const rank = (other) => other.output !== undefined && node === null ? Infinity
       : nearness.get(other) ?? Circuit.importance(other);
-    const taken = Circuit.shelf();
-    const free = (box) => box.left > 0 && box.right < place.width && box.top > 0 && box.bottom < place.height
-      && bare.isFree(box) && taken.isFree(box);
-    const placed = [];
-    const most = node === null ? LABELS.all : LABELS.near;
-    for (const other of candidates.sort((a, b) => rank(b) - rank(a))) {
-      if (placed.length === most) break;
-      const text = label(other);
-      const wide = 6.8 * [...text].length;
-      const spots = [[11, 4, "start"], [-11, 4, "end"], [0, -13, "middle"], [0, 21, "middle"]];
-      for (const [dx, dy, anchor] of spots) {
-        const left = other.x + dx - (anchor === "end" ? wide : anchor === "middle" ? wide / 2 : 0);
-        const box = { left: left - 1, right: left + wide + 1, top: other.y + dy - 10, bottom: other.y + dy + 3 };
-        if (!free(box)) continue;
-        taken.put(box);
-        placed.push({ x: other.x + dx, y: other.y + dy, anchor, text });
-        break;
-      }
-    }
+    const ranked = candidates.sort((a, b) => rank(b) - rank(a));
+    const placed = Parts.labels(circuit, place, bare, ranked, node === null ? LABELS.all : LABELS.near);
     d3.select("#over").selectAll("text").data(placed).join("text").attr("class", "label")
       .attr("x", (d) => d.x).attr("y", (d) => d.y).attr("text-anchor", (d) => d.anchor).text((d) => d.text);
   }
@@ -773,7 +644,7 @@
       readings(node, node.output === undefined ? []
         : [["value", node.output.value], ["weight", node.output.weight]].filter(([, value]) => Number.isFinite(value))),
       score === undefined ? null : fold("Why it looks there", () => pairsOf(score)),
-      pattern === undefined ? null : fold("Attention pattern", () => heatMap(node, pattern)),
+      pattern === undefined ? null : fold("Attention pattern", () => Parts.heatMap(circuit.tokens, node, pattern, byId("panel").clientWidth)),
       certificates.length === 0 ? null : fold("Certificate", () => certificates.map(certificateOf)),
       ...edgeList(node, "into", "Strongest edges in", (edge) => edge.source),
       ...edgeList(node, "outOf", "Strongest edges out", (edge) => edge.target),
@@ -866,12 +737,6 @@
       if (made.open && made.childElementCount === 1) made.append(...pairsOf(score));
     });
     return made;
-  }
-
-  function track(value, largest, className = sign(value)) {
-    const bar = element("i");
-    bar.style.width = `${100 * Math.abs(value) / Math.max(largest, Number.MIN_VALUE)}%`;
-    return element("span", { className: `track ${className}` }, bar);
   }
 
   /** The score of a head as a sum over pairs of writes. */
@@ -967,61 +832,6 @@
         .flatMap(([word, value]) => [element("dt", {}, word), element("dd", {}, number(value))])),
       Number.isFinite(residual) ? verdict(residual, residual > COMPLETE
         ? "The edges into it do not add up." : "The edges into it are complete.") : null);
-  }
-
-  // The attention pattern of a head
-
-  function heatMap(node, pattern) {
-    const count = pattern.length;
-    const [q, k] = [node.token, node.key];
-    const size = Math.min(22 * count, byId("panel").clientWidth - 96);
-    const side = size / count;
-    const canvas = element("canvas", { role: "img", "aria-label":
-      `Attention pattern of ${Circuit.component(circuit, node)} of layer ${node.layer}: query tokens downward, key tokens to the right` });
-    const scale = devicePixelRatio || 1;
-    canvas.width = canvas.height = Math.round(size * scale);
-    canvas.style.width = `${size}px`;
-    const pen = canvas.getContext("2d");
-    const edgeOf = (t) => Math.round(t * side * scale);
-    const colour = getComputedStyle(root);
-    pen.fillStyle = colour.getPropertyValue("--band");
-    pen.fillRect(0, 0, canvas.width, canvas.height);
-    pen.fillStyle = colour.getPropertyValue("--head");
-    pattern.forEach((row, i) => row.forEach((value, j) => {
-      pen.globalAlpha = Math.min(1, Math.max(0, value));
-      pen.fillRect(edgeOf(j), edgeOf(i), edgeOf(j + 1) - edgeOf(j), edgeOf(i + 1) - edgeOf(i));
-    }));
-    pen.globalAlpha = 1;
-    pen.strokeStyle = colour.getPropertyValue("--ink");
-    pen.lineWidth = 1.5 * scale;
-    pen.strokeRect(edgeOf(k), edgeOf(q), side * scale, side * scale);
-
-    const every = Math.max(1, Math.ceil(12 / side));
-    const names = (end, edge, along) => element("div", { className: edge, "aria-hidden": "true" },
-      ...pattern.flatMap((_, t) => {
-        if (t !== end && (t % every !== 0 || Math.abs(t - end) < every)) return [];
-        const name = token(t, 14, t === end ? "on" : "");
-        name.style[along] = `${(t + 0.5) * side}px`;
-        return [name];
-      }));
-    const read = element("p", { className: "read note" });
-    const tell = (i, j) => {
-      const value = pattern[i]?.[j];
-      read.replaceChildren(...(value === undefined ? ["a token sees no later one"]
-        : [token(i, 20, "token"), " looks at ", token(j, 20, "token"), `: ${number(value)}`]));
-    };
-    tell(q, k);
-    canvas.addEventListener("pointermove", (event) =>
-      tell(Math.min(count - 1, Math.floor(event.offsetY / side)), Math.min(count - 1, Math.floor(event.offsetX / side))));
-    canvas.addEventListener("pointerleave", () => tell(q, k));
-    const looked = (pattern[q] ?? []).map((value, j) => ({ value, j }))
-      .filter(({ value }) => value >= 0.005).sort((a, b) => b.value - a.value).slice(0, 5);
-    return [
-      element("div", { className: "heat" }, names(q, "side", "top"), canvas, names(k, "foot", "left")),
-      read,
-      element("p", { className: "note" }, token(q, 20, "token"), " looks at ",
-        ...looked.flatMap(({ value, j }, i) => [i === 0 ? "" : ", ", token(j, 20, "token"), ` ${d3.format(".2f")(value)}`])),
-    ];
   }
 
   // Search

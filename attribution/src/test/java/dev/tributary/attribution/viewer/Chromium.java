@@ -33,7 +33,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @see <a href="https://chromedevtools.github.io/devtools-protocol/">Chrome DevTools Protocol</a>
  */
-final class Chromium implements AutoCloseable {
+public final class Chromium implements AutoCloseable {
   private static final ObjectMapper MAPPER = new ObjectMapper();
   private static final int PATIENCE_SECONDS = 60;
 
@@ -49,7 +49,7 @@ final class Chromium implements AutoCloseable {
   }
 
   /** The browser of this machine, if it has one. */
-  static Optional<Path> installed() {
+  public static Optional<Path> installed() {
     String path = System.getenv().getOrDefault("PATH", "");
     return Stream.of("chromium", "chromium-browser", "google-chrome", "chrome")
         .flatMap(name -> Stream.of(path.split(File.pathSeparator)).map(in -> Path.of(in, name)))
@@ -62,7 +62,8 @@ final class Chromium implements AutoCloseable {
    *
    * @param profile an empty folder, for what it keeps
    */
-  static Chromium start(Path program, Path profile) throws IOException, InterruptedException {
+  public static Chromium start(Path program, Path profile)
+      throws IOException, InterruptedException {
     Process process =
         new ProcessBuilder(
                 program.toString(),
@@ -100,6 +101,11 @@ final class Chromium implements AutoCloseable {
 
   /** Opens a file in a new page, as a reader with that size of window and choice of colours. */
   Page open(Path file, int width, int height, String colours) {
+    return open(file.toUri(), width, height, colours);
+  }
+
+  /** Opens an address in a new page. */
+  public Page open(URI address, int width, int height, String colours) {
     ObjectNode blank = object().put("url", "about:blank");
     String target = call(null, "Target.createTarget", blank).get("targetId").asText();
     ObjectNode attach = object().put("targetId", target).put("flatten", true);
@@ -111,7 +117,7 @@ final class Chromium implements AutoCloseable {
     }
     page.resize(width, height);
     page.prefer("prefers-color-scheme", colours);
-    page.call("Page.navigate", object().put("url", file.toUri().toString()));
+    page.call("Page.navigate", object().put("url", address.toString()));
     await(page.loaded);
     return page;
   }
@@ -193,7 +199,7 @@ final class Chromium implements AutoCloseable {
   }
 
   /** One open page, and a reader's hands. */
-  final class Page implements AutoCloseable {
+  public final class Page implements AutoCloseable {
     private final String session;
     private final CompletableFuture<Boolean> loaded = new CompletableFuture<>();
     private final List<String> problems = new CopyOnWriteArrayList<>();
@@ -221,7 +227,7 @@ final class Chromium implements AutoCloseable {
     }
 
     /** Everything that the page wrote to its console, threw, or was refused. */
-    List<String> problems() {
+    public List<String> problems() {
       return new ArrayList<>(problems);
     }
 
@@ -232,7 +238,7 @@ final class Chromium implements AutoCloseable {
     }
 
     /** The value of an expression of JavaScript; a promise is waited for. */
-    JsonNode evaluate(String expression) {
+    public JsonNode evaluate(String expression) {
       ObjectNode parameters = object().put("expression", expression);
       parameters.put("returnByValue", true).put("awaitPromise", true);
       JsonNode answer = call("Runtime.evaluate", parameters);
@@ -242,7 +248,7 @@ final class Chromium implements AutoCloseable {
       return answer.get("result").path("value");
     }
 
-    void resize(int width, int height) {
+    public void resize(int width, int height) {
       ObjectNode size = object().put("width", width).put("height", height);
       call(
           "Emulation.setDeviceMetricsOverride",
@@ -258,7 +264,7 @@ final class Chromium implements AutoCloseable {
     }
 
     /** Waits until an expression is true. */
-    void await(String expression) {
+    public void await(String expression) {
       evaluate(
           "new Promise((done, failed) => { const end = Date.now() + 1000 * "
               + PATIENCE_SECONDS
@@ -269,7 +275,7 @@ final class Chromium implements AutoCloseable {
     }
 
     /** Something of every element that is selected, {@code e}. */
-    List<String> texts(String selector, String expression) {
+    public List<String> texts(String selector, String expression) {
       List<String> texts = new ArrayList<>();
       evaluate(
               "[...document.querySelectorAll("
@@ -282,7 +288,7 @@ final class Chromium implements AutoCloseable {
     }
 
     /** What is written in an element, or nothing if there is none. */
-    String text(String selector) {
+    public String text(String selector) {
       return String.join("|", texts(selector, "e.innerText.trim()"));
     }
 
@@ -292,17 +298,17 @@ final class Chromium implements AutoCloseable {
     }
 
     /** Waits until the page has drawn what it was told. */
-    void settle() {
+    public void settle() {
       evaluate(
           "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))");
     }
 
     /** Moves the pointer to the middle of an element. */
-    void hover(String selector) {
+    public void hover(String selector) {
       mouse(selector, "mouseMoved", 0);
     }
 
-    void click(String selector) {
+    public void click(String selector) {
       mouse(selector, "mouseMoved", 0);
       mouse(selector, "mousePressed", 1);
       mouse(selector, "mouseReleased", 1);
@@ -337,7 +343,7 @@ final class Chromium implements AutoCloseable {
     }
 
     /** Presses and releases a key, named as {@code KeyboardEvent.key} names it. */
-    void press(String key) {
+    public void press(String key) {
       Map<String, Integer> codes =
           Map.of(
               "Tab",
@@ -373,7 +379,7 @@ final class Chromium implements AutoCloseable {
     }
 
     /** Types a text where the focus is. */
-    void type(String text) {
+    public void type(String text) {
       call("Input.insertText", object().put("text", text));
       settle();
     }
@@ -403,7 +409,7 @@ final class Chromium implements AutoCloseable {
     }
 
     /** A picture of the window, as PNG. */
-    byte[] picture() {
+    public byte[] picture() {
       ObjectNode format = object().put("format", "png");
       return Base64.getDecoder()
           .decode(call("Page.captureScreenshot", format).get("data").asText());

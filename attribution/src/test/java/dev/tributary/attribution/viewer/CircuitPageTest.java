@@ -967,7 +967,7 @@ class CircuitPageTest {
       for (int node = 0; node < 60; node++) {
         page.evaluate("document.querySelectorAll('#front .node')[" + node + "].focus()");
       }
-      assertEquals(5, page.evaluate("document.scripts.length").asInt());
+      assertEquals(6, page.evaluate("document.scripts.length").asInt());
       assertEquals(0, page.evaluate("document.images.length").asInt());
       assertPlacedApart(page);
       assertQuiet(page);
