@@ -8,7 +8,7 @@ import dev.tributary.attribution.cli.DatasetOutputs.Answer;
 import dev.tributary.attribution.dataset.ExactSample;
 import dev.tributary.attribution.dataset.NodeMethod;
 import dev.tributary.attribution.dataset.NodeScorer;
-import dev.tributary.attribution.dataset.NodeScores;
+import dev.tributary.attribution.dataset.NodeScores.Kind;
 import dev.tributary.attribution.dataset.NodeScores.Node;
 import dev.tributary.attribution.dataset.PairSums;
 import dev.tributary.attribution.dataset.PartedSums;
@@ -17,6 +17,7 @@ import dev.tributary.core.Scope;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
@@ -53,6 +54,9 @@ final class DatasetNodesCommand implements Callable<Integer> {
               + " grad-drop, atp-star (both), or exact (a run for each node and token). Default:"
               + " atp-star.")
   private NodeMethod method = NodeMethod.ATP_STAR;
+
+  @Option(names = "--neurons", description = "Score all neurons too, by their activations.")
+  private boolean neurons;
 
   @Option(
       names = "--sample",
@@ -94,13 +98,15 @@ final class DatasetNodesCommand implements Callable<Integer> {
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
       Data data = options.open(progress);
-      NodeScorer scorer = new NodeScorer(data.model(), method);
-      List<Node> nodes = NodeScores.nodes(data.model());
+      Set<Kind> kinds = neurons ? Kind.ALL : Kind.COMPONENTS;
+      NodeScorer scorer = new NodeScorer(data.model(), method, kinds);
+      List<Node> nodes = scorer.nodes();
       List<Integer> drawn =
           method == NodeMethod.EXACT
               ? List.of()
               : ExactSample.draw(nodes.size(), sample, ScoringOptions.SEED);
-      List<String> question = List.of("nodes by " + method, "compared: " + drawn);
+      List<String> question =
+          List.of("nodes by " + method, "kinds: " + kinds, "compared: " + drawn);
       try (PartedSums parts = outputs.parts(data, question)) {
         answer =
             DatasetReport.answer(

@@ -1,5 +1,6 @@
 package dev.tributary.attribution.dataset;
 
+import dev.tributary.attribution.dataset.NodeScores.Kind;
 import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Tensor;
@@ -18,8 +19,17 @@ import java.util.function.Function;
  * made.
  */
 final class NodeGradients {
-  private static final List<Site> AT =
+  /** Where gradients of components are wanted. */
+  private static final List<Site> COMPONENTS =
       List.of(Site.HEAD_OUTPUT, Site.ATTENTION_OUTPUT, Site.MLP_OUTPUT, Site.RESIDUAL_AFTER_MLP);
+
+  private static List<Site> at(Set<Kind> kinds) {
+    List<Site> sites = new ArrayList<>(COMPONENTS);
+    if (kinds.contains(Kind.NEURON)) {
+      sites.add(Site.MLP_ACTIVATION);
+    }
+    return sites;
+  }
 
   private final Run run;
 
@@ -32,23 +42,23 @@ final class NodeGradients {
   }
 
   /** What a run has to record, with derivatives. */
-  static Set<Site> sites() {
+  static Set<Site> sites(Set<Kind> kinds) {
     Set<Site> sites = EnumSet.copyOf(ReaderGradients.sites());
-    sites.addAll(AT);
+    sites.addAll(at(kinds));
     return sites;
   }
 
-  static NodeGradients of(Run run, Function<Run, Variable> metric) {
+  static NodeGradients of(Run run, Function<Run, Variable> metric, Set<Kind> kinds) {
     Variable value = metric.apply(run);
     Tensor one = Tensor.full(value.value().dtype(), value.shape().prepend(1), 1);
-    return new NodeGradients(run, pulled(run, value, one, run.model().layers()));
+    return new NodeGradients(run, pulled(run, at(kinds), value, one, run.model().layers()));
   }
 
   /** At the sites of the first layers. */
   private static Map<Site, List<Tensor>> pulled(
-      Run run, Variable output, Tensor cotangent, int layers) {
+      Run run, List<Site> at, Variable output, Tensor cotangent, int layers) {
     List<Variable> inputs = new ArrayList<>();
-    for (Site site : AT) {
+    for (Site site : at) {
       for (int layer = 0; layer < layers; layer++) {
         inputs.add(run.variable(site, layer));
       }
@@ -57,7 +67,7 @@ final class NodeGradients {
     Map<Site, List<Tensor>> gradients = new EnumMap<>(Site.class);
     for (int i = 0; i < pulled.size(); i++) {
       gradients
-          .computeIfAbsent(AT.get(i / layers), any -> new ArrayList<>())
+          .computeIfAbsent(at.get(i / layers), any -> new ArrayList<>())
           .add(pulled.get(i).reshape(inputs.get(i).shape()));
     }
     return gradients;
@@ -78,6 +88,7 @@ final class NodeGradients {
             ? new EnumMap<>(Site.class)
             : pulled(
                 run,
+                List.copyOf(gradients.keySet()),
                 run.variable(Site.RESIDUAL_AFTER_MLP, layer - 1),
                 after.reshape(after.shape().prepend(1)),
                 layer);

@@ -9,6 +9,8 @@ import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.InputPath;
+import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.ReadIntervention;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
@@ -31,8 +33,9 @@ import java.util.stream.IntStream;
  *
  * @param model that runs
  * @param method how nodes are scored
+ * @param kinds of nodes that are scored
  */
-public record NodeScorer(Transformer model, NodeMethod method) {
+public record NodeScorer(Transformer model, NodeMethod method, Set<Kind> kinds) {
   private static final StreamWriter.Input INPUT = new StreamWriter.Input(Site.TOKEN_EMBEDDING);
 
   /**
@@ -40,12 +43,29 @@ public record NodeScorer(Transformer model, NodeMethod method) {
    *
    * @param model {@link #model()}
    * @param method {@link #method()}
+   * @param kinds {@link #kinds()}
    */
   public NodeScorer {
+    kinds = Set.copyOf(kinds);
     requireArgument(
         !method.dropsLayers() || model.layers() > 1,
         "%s is a mean over other layers than that of a node, and this model has one",
         method);
+  }
+
+  /**
+   * Scores components.
+   *
+   * @param model that runs
+   * @param method how nodes are scored
+   */
+  public NodeScorer(Transformer model, NodeMethod method) {
+    this(model, method, Kind.COMPONENTS);
+  }
+
+  /** {@return all nodes that are scored, see {@link NodeScores#nodes}} */
+  public List<NodeScores.Node> nodes() {
+    return NodeScores.nodes(model, kinds);
   }
 
   /**
@@ -60,8 +80,7 @@ public record NodeScorer(Transformer model, NodeMethod method) {
   }
 
   /**
-   * {@return the sums over tokens of the scores of one pair, in the order of {@link
-   * NodeScores#nodes}}
+   * {@return the sums over tokens of the scores of one pair, in the order of {@link #nodes()}}
    *
    * @param pair of prompts
    * @throws IllegalArgumentException as {@link #score}
@@ -74,7 +93,7 @@ public record NodeScorer(Transformer model, NodeMethod method) {
           return new PairScores(
               PairRuns.value(runs.metric, runs.clean),
               PairRuns.value(runs.metric, runs.corrupted),
-              NodeScores.nodes(model).stream().mapToDouble(scores::sum).toArray());
+              nodes().stream().mapToDouble(scores::sum).toArray());
         });
   }
 
@@ -83,11 +102,11 @@ public record NodeScorer(Transformer model, NodeMethod method) {
    * tokens that {@link NodeMethod#EXACT} has, of magnitudes where the method has those}
    *
    * @param pair of prompts
-   * @param nodes their numbers in {@link NodeScores#nodes}
+   * @param nodes their numbers in {@link #nodes()}
    * @throws IllegalArgumentException as {@link #score}, or if there is no such node
    */
   public List<Double> exact(Pair pair, List<Integer> nodes) {
-    List<NodeScores.Node> all = NodeScores.nodes(model);
+    List<NodeScores.Node> all = nodes();
     for (int node : nodes) {
       requireArgument(
           node >= 0 && node < all.size(), "node %d of a model that has %d", node, all.size());
@@ -106,8 +125,8 @@ public record NodeScorer(Transformer model, NodeMethod method) {
 
   private <T> T of(Pair pair, Function<Runs, T> made) {
     try (Scope scope = Scope.open()) {
-      Run clean = model.run(NodeGradients.sites(), Pair.ids(pair.clean()));
-      Run corrupted = model.values(NodeGradients.sites(), Pair.ids(pair.corrupted()));
+      Run clean = model.run(NodeGradients.sites(kinds), Pair.ids(pair.clean()));
+      Run corrupted = model.values(NodeGradients.sites(kinds), Pair.ids(pair.corrupted()));
       Function<Run, Variable> metric = pair.metric().against(clean);
       return made.apply(
           new Runs(
@@ -139,11 +158,11 @@ public record NodeScorer(Transformer model, NodeMethod method) {
   // ---- estimates ---------------------------------------------------------------------------
 
   private NodeScores estimated(Runs runs) {
-    NodeGradients gradients = NodeGradients.of(runs.clean, runs.metric);
+    NodeGradients gradients = NodeGradients.of(runs.clean, runs.metric, kinds);
     if (!method.dropsLayers()) {
       return estimated(runs, gradients);
     }
-    NodeScores sum = new NodeScores(model, runs.clean.length());
+    NodeScores sum = new NodeScores(model, kinds, runs.clean.length());
     for (int layer = 0; layer < model.layers(); layer++) {
       try (Scope scope = Scope.open()) {
         int others = model.layers() - 1;
@@ -155,7 +174,7 @@ public record NodeScorer(Transformer model, NodeMethod method) {
   }
 
   private NodeScores estimated(Runs runs, NodeGradients gradients) {
-    NodeScores scores = new NodeScores(model, runs.clean.length());
+    NodeScores scores = new NodeScores(model, kinds, runs.clean.length());
     Tensor moved = runs.corruptedWrites.minus(runs.cleanWrites);
     int source = 1;
     for (int layer = 0; layer < model.layers(); layer++) {
@@ -173,6 +192,15 @@ public record NodeScorer(Transformer model, NodeMethod method) {
             moved.slice(0, source, source + 1).times(gradients.at(Site.MLP_OUTPUT, layer)).sum(-1));
         source++;
         ofInputs(scores, runs, layer, gradients.at(Site.HEAD_OUTPUT, layer));
+        if (kinds.contains(Kind.NEURON)) {
+          put(
+              scores.at(Kind.NEURON, layer),
+              runs.corrupted
+                  .value(Site.MLP_ACTIVATION, layer)
+                  .minus(runs.clean.value(Site.MLP_ACTIVATION, layer))
+                  .times(gradients.at(Site.MLP_ACTIVATION, layer))
+                  .permute(1, 0));
+        }
       }
     }
     return scores;
@@ -211,7 +239,7 @@ public record NodeScorer(Transformer model, NodeMethod method) {
 
   /** Zeros of nodes that are not wanted. */
   private NodeScores exact(Runs runs, Predicate<NodeScores.Node> wanted) {
-    NodeScores scores = new NodeScores(model, runs.clean.length());
+    NodeScores scores = new NodeScores(model, kinds, runs.clean.length());
     int source = 1;
     for (int layer = 0; layer < model.layers(); layer++) {
       Attention attention = model.attention(layer);
@@ -246,8 +274,24 @@ public record NodeScorer(Transformer model, NodeMethod method) {
         exactWrite(scores.at(Kind.MLP, layer), 0, runs, new StreamWriter.OfMlp(layer), source);
       }
       source++;
+      exactNeurons(scores, runs, layer, wanted);
     }
     return scores;
+  }
+
+  private void exactNeurons(
+      NodeScores scores, Runs runs, int layer, Predicate<NodeScores.Node> wanted) {
+    int neurons = kinds.contains(Kind.NEURON) ? Kind.NEURON.count(model, layer) : 0;
+    for (int neuron = 0; neuron < neurons; neuron++) {
+      if (wanted.test(new NodeScores.Node(Kind.NEURON, layer, neuron))) {
+        Place own = Place.of(Site.MLP_ACTIVATION, layer).at(1, neuron);
+        exact(
+            scores.at(Kind.NEURON, layer),
+            neuron,
+            runs,
+            token -> Intervention.patch(own.at(0, token), runs.corrupted));
+      }
+    }
   }
 
   private static void exactWrite(
@@ -267,13 +311,13 @@ public record NodeScorer(Transformer model, NodeMethod method) {
     Change change(int token);
   }
 
-  private static void exact(double[] scores, int head, Runs runs, AtToken at) {
+  private static void exact(double[] scores, int node, Runs runs, AtToken at) {
     double clean = PairRuns.value(runs.metric, runs.clean);
     int tokens = runs.clean.length();
     for (int token = 0; token < tokens; token++) {
       try (Scope scope = Scope.open()) {
         Run patched = runs.clean.valuesWith(PairRuns.LAST, at.change(token));
-        scores[head * tokens + token] = PairRuns.value(runs.metric, patched) - clean;
+        scores[node * tokens + token] = PairRuns.value(runs.metric, patched) - clean;
       }
     }
   }

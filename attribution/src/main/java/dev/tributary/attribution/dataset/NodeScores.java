@@ -3,9 +3,12 @@ package dev.tributary.attribution.dataset;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.EnumMap;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.DoubleBinaryOperator;
 import java.util.stream.IntStream;
 
@@ -22,12 +25,30 @@ public final class NodeScores {
     /** What a head writes. */
     HEAD(""),
     /** What an MLP writes. */
-    MLP("");
+    MLP(""),
+    /** The activation of a neuron. */
+    NEURON("n");
+
+    /** Components: heads with their inputs, and MLPs. */
+    public static final Set<Kind> COMPONENTS =
+        Collections.unmodifiableSet(EnumSet.complementOf(EnumSet.of(NEURON)));
+
+    /** Components and all neurons. */
+    public static final Set<Kind> ALL = Collections.unmodifiableSet(EnumSet.allOf(Kind.class));
 
     private final String letter;
 
     Kind(String letter) {
       this.letter = letter;
+    }
+
+    /** How many nodes of this kind a layer has. */
+    int count(Transformer model, int layer) {
+      return switch (this) {
+        case MLP -> 1;
+        case NEURON -> model.config().layers().get(layer).mlp().neurons();
+        default -> model.attention(layer).heads();
+      };
     }
   }
 
@@ -36,14 +57,17 @@ public final class NodeScores {
    *
    * @param kind what it is
    * @param layer from 0
-   * @param head from 0; 0 of an MLP
+   * @param index of the head or neuron, from 0; 0 of an MLP
    */
-  public record Node(Kind kind, int layer, int head) {
+  public record Node(Kind kind, int layer, int index) {
     @Override
     public String toString() {
-      return kind == Kind.MLP
-          ? "m" + layer
-          : "a" + layer + ".h" + head + (kind == Kind.HEAD ? "" : "<" + kind.letter + ">");
+      return switch (kind) {
+        case MLP -> "m" + layer;
+        case NEURON -> "m" + layer + "." + kind.letter + index;
+        case HEAD -> "a" + layer + ".h" + index;
+        default -> "a" + layer + ".h" + index + "<" + kind.letter + ">";
+      };
     }
   }
 
@@ -53,14 +77,13 @@ public final class NodeScores {
   private final int tokens;
 
   /** Zeros. */
-  NodeScores(Transformer model, int tokens) {
+  NodeScores(Transformer model, Set<Kind> kinds, int tokens) {
     this.tokens = tokens;
-    for (Kind kind : Kind.values()) {
+    for (Kind kind : kinds) {
       scores.put(
           kind,
           IntStream.range(0, model.layers())
-              .map(layer -> kind == Kind.MLP ? 1 : model.attention(layer).heads())
-              .mapToObj(heads -> new double[heads * tokens])
+              .mapToObj(layer -> new double[kind.count(model, layer) * tokens])
               .toList());
     }
   }
@@ -71,7 +94,8 @@ public final class NodeScores {
   }
 
   /**
-   * {@return the scores of the nodes of a layer, [head, token], or [token] of an MLP; a copy}
+   * {@return the scores of the nodes of a layer, [head, token], [neuron, token], or [token] of an
+   * MLP; a copy}
    *
    * @param kind what they are
    * @param layer from 0
@@ -82,11 +106,12 @@ public final class NodeScores {
 
   /**
    * {@return all nodes of a model: layer by layer those of each head, query, key, value and what it
-   * writes, then what the MLP writes}
+   * writes, then what the MLP writes, then its neurons}
    *
    * @param model whose they are
+   * @param kinds of nodes, others are left out
    */
-  public static List<Node> nodes(Transformer model) {
+  public static List<Node> nodes(Transformer model, Set<Kind> kinds) {
     List<Node> nodes = new ArrayList<>();
     for (int layer = 0; layer < model.layers(); layer++) {
       for (int head = 0; head < model.attention(layer).heads(); head++) {
@@ -95,8 +120,11 @@ public final class NodeScores {
         }
       }
       nodes.add(new Node(Kind.MLP, layer, 0));
+      for (int neuron = 0; neuron < Kind.NEURON.count(model, layer); neuron++) {
+        nodes.add(new Node(Kind.NEURON, layer, neuron));
+      }
     }
-    return List.copyOf(nodes);
+    return nodes.stream().filter(node -> kinds.contains(node.kind)).toList();
   }
 
   /**
@@ -105,7 +133,7 @@ public final class NodeScores {
    * @param node at all tokens
    */
   public double sum(Node node) {
-    int from = node.head * tokens;
+    int from = node.index * tokens;
     return Arrays.stream(at(node.kind, node.layer), from, from + tokens).sum();
   }
 

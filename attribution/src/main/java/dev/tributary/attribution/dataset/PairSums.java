@@ -39,7 +39,7 @@ public interface PairSums {
    * @param scorer of pairs
    */
   static PairSums nodes(NodeScorer scorer) {
-    EdgeTotals totals = new EdgeTotals(NodeScores.nodes(scorer.model()).size());
+    EdgeTotals totals = new EdgeTotals(scorer.nodes().size());
     return of((pair, number) -> totals.add(scorer.sums(pair)), totals::toArray);
   }
 

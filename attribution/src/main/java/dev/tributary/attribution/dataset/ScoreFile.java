@@ -165,13 +165,22 @@ public final class ScoreFile {
 
   private static ObjectNode node(ArrayNode nodes, NodeScores.Node node) {
     ObjectNode json = nodes.addObject().put("node", node.toString());
-    if (node.kind() == NodeScores.Kind.MLP) {
-      return json.put("component", "mlp").put("layer", node.layer());
+    json.put("component", component(node.kind())).put("layer", node.layer());
+    switch (node.kind()) {
+      case MLP -> {}
+      case NEURON -> json.put("neuron", node.index());
+      case HEAD -> json.put("head", node.index());
+      default -> json.put("head", node.index()).put("input", Lowercase.of(node.kind()));
     }
-    json.put("component", "head").put("layer", node.layer()).put("head", node.head());
-    return node.kind() == NodeScores.Kind.HEAD
-        ? json
-        : json.put("input", Lowercase.of(node.kind()));
+    return json;
+  }
+
+  private static String component(NodeScores.Kind kind) {
+    return switch (kind) {
+      case MLP -> "mlp";
+      case NEURON -> "neuron";
+      default -> "head";
+    };
   }
 
   private static String written(ObjectNode json) {

@@ -264,8 +264,7 @@ class DatasetCommandTest {
     try (Scope scope = Scope.open()) {
       Library library = Library.of();
       NodeScorer scorer = new NodeScorer(library.model, NodeMethod.ATP_STAR);
-      List<String> names =
-          NodeScores.nodes(library.model).stream().map(NodeScores.Node::toString).toList();
+      List<String> names = scorer.nodes().stream().map(NodeScores.Node::toString).toList();
       EdgeTotals totals = new EdgeTotals(names.size());
       library.pairs.forEach(pair -> totals.add(scorer.sums(pair)));
       assertEquals(PAIRS, json.get("pairs").asInt());
@@ -290,6 +289,16 @@ class DatasetCommandTest {
     Output text =
         Output.of("nodes", file.toString(), "--method", "atp", "--sample", "3", "--top", "2");
     assertTrue(text.out.contains("Exact patching of 3 nodes"), text.out);
+    JsonNode all =
+        Output.of("nodes", file.toString(), "--neurons", "--sample", "0", "--json").json();
+    try (Scope scope = Scope.open()) {
+      Transformer model = Library.of().model;
+      List<NodeScores.Node> nodes = NodeScores.nodes(model, NodeScores.Kind.ALL);
+      assertEquals(nodes.size(), all.get("nodes").size());
+      int last = nodes.size() - 1;
+      assertEquals(nodes.get(last).toString(), all.get("nodes").get(last).get("node").asText());
+      assertEquals(nodes.get(last).index(), all.get("nodes").get(last).get("neuron").asInt());
+    }
   }
 
   /** Compiled programs of the oracle, whose edges are known; the last token stands for all. */
