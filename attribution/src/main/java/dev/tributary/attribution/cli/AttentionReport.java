@@ -32,32 +32,32 @@ final class AttentionReport {
 
   private final Overview overview;
   private final Attended attended;
-  private final StringBuilder text;
+  private final Lines text = new Lines();
 
   private AttentionReport(Attended attended) {
     this.attended = attended;
     this.overview = attended.overview();
-    this.text = new StringBuilder(TextReport.heading(overview));
   }
 
   static String of(Attended attended) {
     AttentionReport report = new AttentionReport(attended);
     attended.edges().forEach(report::loadings);
     attended.heads().forEach(report::score);
-    return report.text.toString().stripTrailing() + System.lineSeparator();
+    String text = TextReport.heading(attended.overview()) + report.text;
+    return text.stripTrailing() + System.lineSeparator();
   }
 
   // ---- head loadings -----------------------------------------------------------------------
 
   private void loadings(Loaded loadings) {
-    wrapped(
+    text.wrapped(
         List.of(
             "Edge " + TextReport.described(overview, loadings.edge().source()),
             "-> " + TextReport.described(overview, loadings.edge().target()) + ",",
             "through frozen attention,",
             "norm scales " + Lowercase.of(overview.scaleGradient()) + ":",
             number(loadings.score())));
-    line(INDENT + "past every head " + number(loadings.direct()));
+    text.add(INDENT + "past every head " + number(loadings.direct()));
     Table layers = new Table(2);
     layers.row("layer", "largest loadings", "all heads", "passing by");
     for (LayerSplit layer : loadings.layers()) {
@@ -71,22 +71,22 @@ final class AttentionReport {
     }
     List<NodeScore> pairs = loadings.pairs();
     if (pairs.isEmpty()) {
-      line(INDENT + "(there is no head between)");
+      text.add(INDENT + "(there is no head between)");
     } else {
-      lines(layers);
+      text.add(layers);
       Table table = new Table(2);
       table.row("through", "at", "loading");
       for (NodeScore pair : pairs) {
         table.row(pair.node().toString(), overview.where(pair.node()), number(pair.score()));
       }
-      lines(table);
+      text.add(table);
     }
-    wrapped(
+    text.wrapped(
         List.of(
             "Certificate: at every layer heads and what passes by sum to the edge,",
             "and the edge pushed is the edge pulled,",
             "within " + percent(loadings.relativeResidual())));
-    line("");
+    text.add("");
   }
 
   private static String largest(LayerSplit layer) {
@@ -110,18 +110,18 @@ final class AttentionReport {
             + String.format(Locale.ROOT, "%,d", score.pairCount())
             + " pairs of writes:");
     pieces.add(number(score.score()));
-    wrapped(pieces);
-    line(INDENT + "probability " + number(score.probability()) + against(score));
+    text.wrapped(pieces);
+    text.add(INDENT + "probability " + number(score.probability()) + against(score));
     Table pairs = new Table(2);
     pairs.row("written at the query", "written at the key", "score");
     for (Pair pair : score.pairs()) {
       pairs.row(name(pair.query()), name(pair.key()), number(pair.score()));
     }
-    lines(pairs);
+    text.add(pairs);
     shares("written at the query, with all at the key", score.queries());
     shares("written at the key, with all at the query", score.keys());
-    line("Certificate: all pairs sum to the score within " + percent(score.relativeResidual()));
-    line("");
+    text.add("Certificate: all pairs sum to the score within " + percent(score.relativeResidual()));
+    text.add("");
   }
 
   private String against(Scored score) {
@@ -136,22 +136,10 @@ final class AttentionReport {
     Table table = new Table(1);
     table.row(side, "score");
     shares.forEach(share -> table.row(name(share.source()), number(share.score())));
-    lines(table);
+    text.add(table);
   }
 
   private static String name(Optional<Source> source) {
     return source.map(Source::toString).orElse(BIAS);
-  }
-
-  private void wrapped(List<String> pieces) {
-    Table.wrapped(pieces).forEach(this::line);
-  }
-
-  private void lines(Table table) {
-    table.lines().forEach(this::line);
-  }
-
-  private void line(String line) {
-    text.append(line.stripTrailing()).append(System.lineSeparator());
   }
 }

@@ -24,7 +24,7 @@ final class CircuitReport {
   private static final int LISTED = 23;
 
   private final Circuit circuit;
-  private final StringBuilder text = new StringBuilder();
+  private final Lines text = new Lines();
 
   private CircuitReport(Circuit circuit) {
     this.circuit = circuit;
@@ -38,7 +38,7 @@ final class CircuitReport {
   static String of(Circuit circuit, List<String> steps) {
     CircuitReport report = new CircuitReport(circuit);
     report.heading(steps);
-    report.line("");
+    report.text.add("");
     report.nodes();
     return report.text.toString();
   }
@@ -49,15 +49,15 @@ final class CircuitReport {
     pieces.add("Circuit: " + count + " nodes and " + circuit.edges().size() + " edges;");
     steps.forEach(step -> pieces.add(step + ","));
     pieces.add("norm scales " + Lowercase.of(circuit.origin().scaleGradient()));
-    Table.wrapped(pieces).forEach(this::line);
+    text.wrapped(pieces);
     Optional<Scores> scores = circuit.scores();
     if (scores.isPresent()) {
-      line(
+      text.add(
           INDENT
               + "Replacement "
               + number(scores.get().replacement())
               + ": begins at embeddings, not at errors or nodes left out");
-      line(
+      text.add(
           INDENT
               + "Completeness "
               + number(scores.get().completeness())
@@ -87,10 +87,10 @@ final class CircuitReport {
           where(member),
           strongest[node] < 0 ? "" : edge(circuit.edges().get(strongest[node])));
     }
-    table.lines().forEach(this::line);
+    text.add(table);
     int more = circuit.nodes().size() - listed.length;
     if (more > 0) {
-      line(INDENT + "and " + more + " more; --json, --dot and --csv have all");
+      text.add(INDENT + "and " + more + " more; --json, --dot and --csv have all");
     }
   }
 
@@ -141,9 +141,5 @@ final class CircuitReport {
       }
     }
     return result;
-  }
-
-  private void line(String line) {
-    text.append(line.stripTrailing()).append(System.lineSeparator());
   }
 }

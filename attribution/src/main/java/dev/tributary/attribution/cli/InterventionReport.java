@@ -11,23 +11,21 @@ import java.util.List;
 
 /** What becomes of a run whose latents are set, as text for a terminal of 80 columns. */
 final class InterventionReport {
-  private final StringBuilder text;
+  private final Lines text = new Lines();
 
-  private InterventionReport(Intervened intervened) {
-    text = new StringBuilder(TextReport.heading(intervened.overview()));
-  }
+  private InterventionReport() {}
 
   static String of(Intervened intervened) {
-    InterventionReport report = new InterventionReport(intervened);
+    InterventionReport report = new InterventionReport();
     intervened.effects().forEach(report::effects);
-    report.wrapped(
+    report.text.wrapped(
         List.of(
             "Held: attention patterns, scales of norms and other latents, as edges of",
             "the graph have it. Patterns: these alone. Open: nothing. Unseen: open",
             "less held.",
             "Latents by what their activation function takes"
                 + (intervened.capped() ? ", logits before the cap." : ".")));
-    return report.text.toString();
+    return TextReport.heading(intervened.overview()) + report.text;
   }
 
   private void effects(Effects effects) {
@@ -41,7 +39,7 @@ final class InterventionReport {
                   number(edit.value()),
                   pieces.size() < effects.edits().size() ? "," : ""));
     }
-    wrapped(pieces);
+    text.wrapped(pieces);
     Table table = new Table(1);
     table.row("change of", "held", "patterns", "open", "unseen");
     for (Row row : effects.changes()) {
@@ -52,15 +50,7 @@ final class InterventionReport {
           number(row.open()),
           number(row.unseen()));
     }
-    table.lines().forEach(this::line);
-    line("");
-  }
-
-  private void wrapped(List<String> pieces) {
-    Table.wrapped(pieces).forEach(this::line);
-  }
-
-  private void line(String line) {
-    text.append(line.stripTrailing()).append(System.lineSeparator());
+    text.add(table);
+    text.add("");
   }
 }

@@ -46,7 +46,7 @@ final class TextReport {
   private static final String FAR_OFF = "!";
 
   private final Overview overview;
-  private final StringBuilder text = new StringBuilder();
+  private final Lines text = new Lines();
 
   private TextReport(Overview overview) {
     this.overview = overview;
@@ -106,8 +106,8 @@ final class TextReport {
   }
 
   private void prompt() {
-    prompt(overview.tokens()).forEach(this::line);
-    line("");
+    prompt(overview.tokens()).forEach(text::add);
+    text.add("");
   }
 
   /** The tokens of a prompt with their numbers. */
@@ -134,7 +134,7 @@ final class TextReport {
   /** What to do about tokens that are of large attribution in any prompt. */
   private void sinks() {
     for (AttentionSink sink : overview.attentionSinks()) {
-      wrapped(
+      text.wrapped(
           List.of(
               "Token "
                   + sink.token()
@@ -148,18 +148,18 @@ final class TextReport {
               "leaves them out"));
     }
     if (!overview.attentionSinks().isEmpty()) {
-      line("");
+      text.add("");
     }
   }
 
   private void predictions() {
-    line("Most probable next words after " + position());
+    text.add("Most probable next words after " + position());
     Table table = new Table(1);
     for (Prediction prediction : overview.predictions()) {
       table.row(prediction.word().quoted(), number(prediction.probability()));
     }
-    lines(table);
-    line("");
+    text.add(table);
+    text.add("");
   }
 
   private String position() {
@@ -176,15 +176,15 @@ final class TextReport {
       pieces.add("at " + position());
     }
     pieces.add("= " + number(metric.value()));
-    wrapped(pieces);
+    text.wrapped(pieces);
     if (metric.chosen() && metric.trace().isEmpty()) {
-      line(INDENT + "(the target is the most probable word, since none was named)");
+      text.add(INDENT + "(the target is the most probable word, since none was named)");
     }
-    line("");
+    text.add("");
   }
 
   private void nodes(List<Ranked> readings) {
-    line("Nodes of largest attribution (activation x gradient), and their direct effect");
+    text.add("Nodes of largest attribution (activation x gradient), and their direct effect");
     Table table = new Table(2);
     table.row("node", "at", "activation", "attribution", "direct");
     for (Ranked reading : readings) {
@@ -196,11 +196,11 @@ final class TextReport {
           number(reading.directEffect()));
     }
     if (readings.isEmpty()) {
-      line(INDENT + ALL_ZERO);
+      text.add(INDENT + ALL_ZERO);
     } else {
-      lines(table);
+      text.add(table);
     }
-    line("");
+    text.add("");
   }
 
   private void edges(Found edges) {
@@ -208,26 +208,27 @@ final class TextReport {
     edges.from().ifPresent(node -> pieces.add("from " + described(overview, node) + ","));
     edges.into().ifPresent(node -> pieces.add("into " + described(overview, node) + ","));
     pieces.add("norm scales " + Lowercase.of(overview.scaleGradient()));
-    wrapped(pieces);
+    text.wrapped(pieces);
     if (edges.largest().isEmpty()) {
-      line(INDENT + ALL_ZERO);
+      text.add(INDENT + ALL_ZERO);
     } else if (edges.from().isEmpty()) {
       edgesFromSources(edges.largest());
     } else {
       edgesIntoTargets(edges.largest());
     }
     if (edges.largest().stream().anyMatch(Edge::isFarOff)) {
-      line(INDENT + FAR_OFF + " far from what the target really loses without the write (patched)");
+      text.add(
+          INDENT + FAR_OFF + " far from what the target really loses without the write (patched)");
     }
     if (!edges.sums().isEmpty()) {
-      line(INDENT + "Sum over all sources: " + sums(edges.sums()));
+      text.add(INDENT + "Sum over all sources: " + sums(edges.sums()));
       if (isNearZero(edges)) {
-        line(INDENT + "(near 0: a norm whose scale is live ignores the length of its input)");
+        text.add(INDENT + "(near 0: a norm whose scale is live ignores the length of its input)");
       }
       certificate(edges);
     }
     if (overview.saysTwice()) {
-      line(INDENT + AUTOENCODERS);
+      text.add(INDENT + AUTOENCODERS);
     }
   }
 
@@ -266,7 +267,7 @@ final class TextReport {
       pieces.add("edges shown are off by " + percent(median(errors)) + " (median),");
       pieces.add(percent(errors[errors.length - 1]) + " at most");
     }
-    wrapped(pieces);
+    text.wrapped(pieces);
   }
 
   private void edgesFromSources(List<Edge> edges) {
@@ -277,7 +278,7 @@ final class TextReport {
       String through = merged ? input(edge.target()) : "";
       row(table, edge, edge.source(), through);
     }
-    lines(table);
+    text.add(table);
   }
 
   private void edgesIntoTargets(List<Edge> edges) {
@@ -286,7 +287,7 @@ final class TextReport {
     for (Edge edge : edges) {
       row(table, edge, edge.target(), "");
     }
-    lines(table);
+    text.add(table);
   }
 
   private void row(Table table, Edge edge, Node shown, String through) {
@@ -300,7 +301,7 @@ final class TextReport {
   }
 
   private void ablated(Ablated ablated) {
-    line("Run again with these " + done(ablated.action()));
+    text.add("Run again with these " + done(ablated.action()));
     Table table = new Table(1);
     table.row("node", "metric", "change", "first-order", "most probable next word");
     for (Outcome outcome : ablated.outcomes()) {
@@ -314,7 +315,7 @@ final class TextReport {
               : "",
           best.word().quoted() + " " + number(best.probability()));
     }
-    lines(table);
+    text.add(table);
   }
 
   private static String done(Action action) {
@@ -327,12 +328,12 @@ final class TextReport {
   }
 
   private void searched(Searched found) {
-    wrapped(
+    text.wrapped(
         List.of(
             "The largest of " + String.format(Locale.ROOT, "%,d", found.searched()) + " edges,",
             "norm scales " + Lowercase.of(overview.scaleGradient())));
     if (found.edges().isEmpty()) {
-      line(INDENT + "(there is none of that magnitude that is not exactly 0)");
+      text.add(INDENT + "(there is none of that magnitude that is not exactly 0)");
       return;
     }
     Table table = new Table(3);
@@ -345,14 +346,14 @@ final class TextReport {
           overview.where(edge.source()) + (into.isEmpty() ? "" : ", " + into),
           number(edge.score()));
     }
-    lines(table);
+    text.add(table);
     if (overview.saysTwice()) {
-      line(INDENT + AUTOENCODERS);
+      text.add(INDENT + AUTOENCODERS);
     }
   }
 
   private void verified(Verified verified) {
-    wrapped(
+    text.wrapped(
         List.of(
             "Edge " + described(overview, verified.edge().source()),
             "-> " + described(overview, verified.edge().target())));
@@ -367,17 +368,17 @@ final class TextReport {
     table.row(
         "change of the metric then, all after it answering",
         number(verified.patch().metricChange()));
-    lines(table);
-    line("");
+    text.add(table);
+    text.add("");
     double scale = Math.max(Math.abs(verified.pushed()), Math.abs(verified.pulled()));
     double difference = Math.abs(verified.pushed() - verified.pulled());
-    line("Both directions agree within " + percent(scale == 0 ? 0 : difference / scale) + ".");
+    text.add("Both directions agree within " + percent(scale == 0 ? 0 : difference / scale) + ".");
     List<String> pieces = new ArrayList<>();
     pieces.add("Linearisation is off by " + percent(verified.patch().linearisationError()) + ".");
     pieces.add("Certificate: sources sum to gradient x residual");
     recorded(verified.certificate(), "and", pieces);
     pieces.add("within " + percent(verified.certificate().relativeResidual()) + ".");
-    wrapped(pieces);
+    text.wrapped(pieces);
   }
 
   /** What sources sum to besides, where the target is affine in what it reads. */
@@ -406,17 +407,5 @@ final class TextReport {
   private static String input(Node node) {
     InputPath path = node.coordinates().path();
     return path == InputPath.ALL ? "" : Lowercase.of(path);
-  }
-
-  private void wrapped(List<String> pieces) {
-    Table.wrapped(pieces).forEach(this::line);
-  }
-
-  private void lines(Table table) {
-    table.lines().forEach(this::line);
-  }
-
-  private void line(String line) {
-    text.append(line.stripTrailing()).append(System.lineSeparator());
   }
 }
