@@ -74,7 +74,7 @@ final class ServeCommand implements Callable<Integer> {
     Runtime.getRuntime().addShutdownHook(hook);
     try (Session session = Session.open(choice);
         Server server = Server.open(session, host, port)) {
-      out.printf("http://%s:%d/?token=%s%n", host, server.port(), server.token());
+      out.println(server.address());
       out.flush();
       await(end);
     } finally {

@@ -41,10 +41,12 @@ final class Gate {
     new SecureRandom().nextBytes(bytes);
     return new Gate(
         Base64.getUrlEncoder().withoutPadding().encodeToString(bytes),
-        Set.copyOf(
-            names.stream()
-                .map(name -> (name.contains(":") ? "[" + name + "]" : name) + ":" + port)
-                .toList()));
+        Set.copyOf(names.stream().map(name -> name(name, port)).toList()));
+  }
+
+  /** A host as addresses have it, with its port. */
+  static String name(String host, int port) {
+    return (host.contains(":") ? "[" + host + "]" : host).toLowerCase(Locale.ROOT) + ":" + port;
   }
 
   String token() {

@@ -19,6 +19,7 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -64,13 +65,15 @@ public final class Server implements AutoCloseable {
   private final Session session;
   private final HttpServer server;
   private final Gate gate;
+  private final String host;
   private final FairQueue queue = new FairQueue(WAITING, WAITING_OF_ONE);
   private final Thread answers = new Thread(this::answer, "tributary answers");
   private final ExecutorService requests =
       new ThreadPoolExecutor(
           0, REQUESTS, 10, TimeUnit.SECONDS, new SynchronousQueue<>(), Server::requestThread);
 
-  private Server(Session session, HttpServer server, Gate gate) {
+  private Server(Session session, HttpServer server, Gate gate, String host) {
+    this.host = host;
     this.session = session;
     this.server = server;
     this.gate = gate;
@@ -90,10 +93,20 @@ public final class Server implements AutoCloseable {
    * @param port 0 for any that is free
    * @return the server
    * @throws IOException if the port is taken, or the host none of this machine's
+   * @throws IllegalArgumentException if there is no such port, or the host is all addresses at once
    */
   public static Server open(Session session, String host, int port) throws IOException {
     requireArgument(port >= 0 && port <= 65_535, "port %d, there are 0 to 65535", port);
-    InetAddress address = InetAddress.getByName(host);
+    InetAddress address;
+    try {
+      address = InetAddress.getByName(host);
+    } catch (UnknownHostException e) {
+      throw new IOException("there is no address %s".formatted(host), e);
+    }
+    requireArgument(
+        !address.isAnyLocalAddress(),
+        "%s is every address of this machine: name the one that others ask it by",
+        host);
     HttpServer http;
     try {
       http = HttpServer.create(new InetSocketAddress(address, port), 0);
@@ -105,7 +118,7 @@ public final class Server implements AutoCloseable {
       names.add("localhost");
     }
     Gate gate = Gate.of(names.stream().distinct().toList(), http.getAddress().getPort());
-    Server server = new Server(session, http, gate);
+    Server server = new Server(session, http, gate, host);
     http.setExecutor(server.requests);
     http.createContext("/", server::handle);
     server.answers.setDaemon(true);
@@ -117,6 +130,11 @@ public final class Server implements AutoCloseable {
   /** {@return the port on which it answers} */
   public int port() {
     return server.getAddress().getPort();
+  }
+
+  /** {@return the address of its page, with the token} */
+  public String address() {
+    return "http://%s/?token=%s".formatted(Gate.name(host, port()), token());
   }
 
   /** {@return what every request has to know} */

@@ -2,6 +2,7 @@ package dev.tributary.attribution.server;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -326,6 +327,23 @@ class ServerTest {
     }
     send(asking(example(ATTRIBUTE)));
     assertTrue(Scope.liveTensors() < 40 * live, "live tensors " + live);
+  }
+
+  @Test
+  void hosts_thatNobodyCouldAskBy_areRefused() throws Exception {
+    for (String all : List.of("0.0.0.0", "::")) {
+      Exception refused =
+          assertThrows(IllegalArgumentException.class, () -> Server.open(session, all, 0));
+      assertEquals(
+          all + " is every address of this machine: name the one that others ask it by",
+          refused.getMessage());
+    }
+    Exception unknown =
+        assertThrows(IOException.class, () -> Server.open(session, "no-such-host.invalid", 0));
+    assertEquals("there is no address no-such-host.invalid", unknown.getMessage());
+    assertEquals(
+        "http://127.0.0.1:%d/?token=%s".formatted(server.port(), server.token()), server.address());
+    assertEquals("[::1]:80", Gate.name("::1", 80));
   }
 
   @Test
