@@ -9,6 +9,7 @@ import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.InputPath;
+import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Part;
 import dev.tributary.transformer.Place;
@@ -110,7 +111,8 @@ record Encoded(Dictionary.Id id) {
     /** What it takes to make it write a multiple. */
     default Change scaled(Run run, int token, double factor) {
       try (Scope scope = Scope.open()) {
-        return written(run).added(run.model(), token, vector(run, token).times(factor - 1));
+        Tensor more = vector(run, token).times(factor - 1);
+        return Intervention.add(run.model(), written(run).place(), token, more);
       }
     }
   }

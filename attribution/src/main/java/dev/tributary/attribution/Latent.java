@@ -7,6 +7,7 @@ import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Encoding;
+import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Transformer;
@@ -469,10 +470,10 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
     try (Scope scope = Scope.open()) {
       return Change.together(
           IntStream.range(0, places.size())
-              .mapToObj(
+              .<Change>mapToObj(
                   decoder -> {
                     Tensor row = of().encoding(run).rows(decoder, token, latent).times(amount);
-                    return places.get(decoder).added(run.model(), token, row);
+                    return Intervention.add(run.model(), places.get(decoder).place(), token, row);
                   })
               .toList());
     }

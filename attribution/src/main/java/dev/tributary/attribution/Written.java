@@ -4,8 +4,6 @@ import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
-import dev.tributary.transformer.Change;
-import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Mlp;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Point;
@@ -97,15 +95,5 @@ record Written(Place place) {
       }
       default -> nodes.gradient(place);
     };
-  }
-
-  /** A vector [n] or [1, n] on top of what is at a token. */
-  Change added(Transformer model, int token, Tensor vector) {
-    if (place.site() != Site.HEAD_OUTPUT) {
-      return Intervention.add(place.at(0, token), vector);
-    }
-    Attention attention = model.attention(place.layer());
-    Tensor heads = vector.reshape(attention.heads(), 1, attention.dHead());
-    return Intervention.add(place.at(1, token), heads);
   }
 }

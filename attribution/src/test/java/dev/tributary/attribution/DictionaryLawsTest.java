@@ -6,30 +6,20 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.autodiff.Variable;
-import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
-import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
-import dev.tributary.transformer.DecoderRows;
 import dev.tributary.transformer.Dictionary;
-import dev.tributary.transformer.Dictionary.Normalisation;
 import dev.tributary.transformer.InputPath;
-import dev.tributary.transformer.LatentActivation;
-import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.Progress;
-import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.ScaleGradient;
-import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
-import dev.tributary.transformer.TransformerConfig;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
-import java.util.Optional;
 import java.util.Random;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
@@ -41,14 +31,10 @@ import org.junit.jupiter.api.Test;
  * model.
  */
 class DictionaryLawsTest {
-  private static final int LAYERS = 3;
-  private static final int WIDTH = 8;
-  private static final int HEADS = 2;
-  private static final int HEAD_WIDTH = 3;
-  private static final int NEURONS = 7;
-  private static final int TOKENS = 4;
-  private static final int VOCABULARY = 9;
-  private static final int LATENTS = 6;
+  private static final int LAYERS = RandomDictionaries.LAYERS;
+  private static final int WIDTH = RandomDictionaries.WIDTH;
+  private static final int HEADS = RandomDictionaries.HEADS;
+  private static final int TOKENS = RandomDictionaries.TOKENS;
 
   /** Rounding of both sides in 64 bits, relative to the numbers that are added. */
   private static final double EXACT = 1e-10;
@@ -58,173 +44,17 @@ class DictionaryLawsTest {
 
   private static final double STEP = 1e-6;
 
-  /** Dictionaries of one model. */
-  private static final class Draw {
-    private final Transformer model;
-    private final Random random;
-    private final List<Dictionary> dictionaries = new ArrayList<>();
-
-    Draw(Transformer model, Random random) {
-      this.model = model;
-      this.random = random;
-    }
-
-    private Tensor gaussian(Shape shape, double scale) {
-      double[] values = random.doubles(shape.length(), -1, 1).map(x -> scale * x).toArray();
-      return Tensor.of(DType.DOUBLE, shape, values);
-    }
-
-    private LatentActivation activation() {
-      return switch (random.nextInt(7)) {
-        case 0 -> new LatentActivation.TopK(4);
-        case 1 -> new LatentActivation.SignedTopK(3);
-        case 2 -> new LatentActivation.AbsTopK(3);
-        case 3 -> new LatentActivation.GroupMax(3);
-        case 4 -> new LatentActivation.TanhRelu();
-        case 5 -> new LatentActivation.JumpRelu(gaussian(Shape.of(LATENTS), 0.3));
-        default -> new LatentActivation.Relu();
-      };
-    }
-
-    Dictionary.Decoder decoder(Place place, boolean biased) {
-      int width = model.width(place);
-      return new Dictionary.Decoder(
-          place,
-          DecoderRows.of(gaussian(Shape.of(LATENTS, width), 1)),
-          biased ? Optional.of(gaussian(Shape.of(width), 0.5)) : Optional.empty());
-    }
-
-    Dictionary dictionary(Place reads, List<Dictionary.Decoder> decoders) {
-      int width = model.width(reads);
-      Dictionary made =
-          Dictionary.of(
-              "drawn",
-              reads,
-              activation(),
-              gaussian(Shape.of(LATENTS, width), 1),
-              gaussian(Shape.of(LATENTS), 0.3).plus(0.4),
-              decoders);
-      if (random.nextBoolean()) {
-        made = made.withInputBias(gaussian(Shape.of(width), 0.3));
-      }
-      return made.withNormalisation(
-          switch (random.nextInt(3)) {
-            case 0 -> Normalisation.LAYER_NORM;
-            case 1 -> Normalisation.CONSTANT_NORM;
-            default -> Normalisation.NONE;
-          });
-    }
-
-    void autoencoder(Place place) {
-      dictionaries.add(dictionary(place, List.of(decoder(place, random.nextBoolean()))));
-    }
-
-    private Place beforeMlp(int layer) {
-      Site site =
-          switch (random.nextInt(3)) {
-            case 0 -> Site.MLP_STANDARDISED;
-            case 1 -> Site.MLP_INPUT;
-            default -> Site.RESIDUAL_AFTER_ATTENTION;
-          };
-      return site == Site.RESIDUAL_AFTER_ATTENTION
-          ? model.residualAt(model.mlp(layer).reads())
-          : Place.of(site, layer);
-    }
-
-    private static Place written(Random random, int layer) {
-      return Place.of(random.nextBoolean() ? Site.MLP_OUTPUT : Site.MLP_RESULT, layer);
-    }
-
-    void transcoder(int layer) {
-      Place reads = beforeMlp(layer);
-      Dictionary made = dictionary(reads, List.of(decoder(written(random, layer), true)));
-      if (random.nextBoolean()) {
-        made = made.withSkip(gaussian(Shape.of(WIDTH, WIDTH), 0.4));
-      }
-      dictionaries.add(made);
-    }
-
-    /** Of all layers; where layers are parallel it reads what enters the MLP. */
-    void crossLayer() {
-      boolean result = random.nextBoolean();
-      for (int layer = 0; layer < LAYERS; layer++) {
-        List<Dictionary.Decoder> decoders = new ArrayList<>();
-        for (int to = layer; to < LAYERS; to++) {
-          Place place = Place.of(result ? Site.MLP_RESULT : Site.MLP_OUTPUT, to);
-          decoders.add(decoder(place, to == layer));
-        }
-        dictionaries.add(dictionary(Place.of(Site.MLP_INPUT, layer), decoders).crossLayer());
-      }
-    }
-
-    void residual(int layer) {
-      autoencoder(Place.of(Site.RESIDUAL_AFTER_MLP, layer));
-    }
-  }
-
-  /** Which dictionaries a model has. */
-  enum Sets {
-    PARTS {
-      @Override
-      void draw(Draw draw) {
-        for (int layer = 0; layer < LAYERS; layer++) {
-          draw.transcoder(layer);
-          draw.autoencoder(Place.of(Site.HEAD_OUTPUT, layer));
-          draw.autoencoder(Place.of(Site.MLP_RESULT, layer));
-        }
-      }
-    },
-    CROSS_LAYER {
-      @Override
-      void draw(Draw draw) {
-        draw.crossLayer();
-        draw.autoencoder(Place.of(Site.ATTENTION_OUTPUT, 1));
-      }
-    },
-    STREAM {
-      @Override
-      void draw(Draw draw) {
-        draw.residual(0);
-        draw.residual(1);
-        draw.transcoder(1);
-        draw.autoencoder(Place.of(Site.EMBEDDING));
-        draw.model
-            .pointAt(Place.of(Site.RESIDUAL_AFTER_ATTENTION, 1))
-            .ifPresent(middle -> draw.autoencoder(Place.of(Site.RESIDUAL_AFTER_ATTENTION, 1)));
-      }
-    },
-    MORE_THAN_GO_TOGETHER {
-      @Override
-      void draw(Draw draw) {
-        draw.crossLayer();
-        draw.transcoder(1);
-        draw.dictionaries.add(draw.dictionaries.get(LAYERS).labelled("other"));
-        draw.autoencoder(Place.of(Site.MLP_ACTIVATION, 1));
-        draw.autoencoder(Place.of(Site.HEAD_OUTPUT, 2));
-        draw.autoencoder(Place.of(Site.ATTENTION_OUTPUT, 2));
-        draw.residual(1);
-      }
-    };
-
-    abstract void draw(Draw draw);
-  }
-
-  private static NodeAttribution nodes(Sets sets, long seed) {
+  private static NodeAttribution nodes(RandomDictionaries sets, long seed) {
     Random random = new Random(seed);
-    TransformerConfig config =
-        RandomArchitecture.of(
-            random, LAYERS, WIDTH, HEADS, HEAD_WIDTH, NEURONS, TOKENS, VOCABULARY);
-    Transformer plain = Transformer.random(config, DType.DOUBLE, seed);
-    Draw draw = new Draw(plain, random);
-    sets.draw(draw);
     Run run =
-        plain
-            .with(draw.dictionaries)
-            .run(NodeAttribution.sites(), random.ints(TOKENS, 0, VOCABULARY).toArray());
+        sets.model(random, seed)
+            .run(
+                NodeAttribution.sites(),
+                random.ints(TOKENS, 0, RandomDictionaries.VOCABULARY).toArray());
     return NodeAttribution.of(run, Metric.logitDifference(TOKENS - 1, 1, 2));
   }
 
-  private static EdgeAttribution edges(Sets sets, long seed) {
+  private static EdgeAttribution edges(RandomDictionaries sets, long seed) {
     return EdgeAttribution.of(
         nodes(sets, seed),
         seed % 2 == 0 ? ScaleGradient.LIVE : ScaleGradient.DETACHED,
@@ -283,7 +113,7 @@ class DictionaryLawsTest {
 
   @Property(tries = 60)
   void certificate_anyTarget_isClosedByDictionariesToo(
-      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+      @ForAll RandomDictionaries sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
     try (Scope scope = Scope.open()) {
       EdgeAttribution edges = edges(sets, seed);
       Run run = edges.nodes().run();
@@ -307,7 +137,7 @@ class DictionaryLawsTest {
 
   @Property(tries = 40)
   void edges_pulledPushedAndDifferenced_areTheSame(
-      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+      @ForAll RandomDictionaries sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
     try (Scope scope = Scope.open()) {
       EdgeAttribution edges = edges(sets, seed);
       Run run = edges.nodes().run();
@@ -339,7 +169,7 @@ class DictionaryLawsTest {
 
   @Property(tries = 40)
   void attention_explainedByDictionaries_isWhole(
-      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+      @ForAll RandomDictionaries sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
     try (Scope scope = Scope.open()) {
       EdgeAttribution edges = edges(sets, seed);
       Run run = edges.nodes().run();
@@ -378,7 +208,7 @@ class DictionaryLawsTest {
 
   @Property(tries = 30)
   void search_latentsToLatents_findsTheLargestOfAll(
-      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+      @ForAll RandomDictionaries sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
     try (Scope scope = Scope.open()) {
       EdgeAttribution edges = edges(sets, seed);
       List<Latent> latents = active(edges.nodes().run());
@@ -405,7 +235,7 @@ class DictionaryLawsTest {
   /** Every edge of a basis, found without computing all of them. */
   @Property(tries = 20)
   void search_inABasis_findsTheLargestOfWhatReadersSee(
-      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+      @ForAll RandomDictionaries sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
     try (Scope scope = Scope.open()) {
       EdgeAttribution edges = edges(sets, seed);
       Run run = edges.nodes().run();
@@ -431,7 +261,7 @@ class DictionaryLawsTest {
   @Test
   void basis_ofWhatSplitsTheSame_isRefused() {
     try (Scope scope = Scope.open()) {
-      Transformer model = nodes(Sets.MORE_THAN_GO_TOGETHER, 3).run().model();
+      Transformer model = nodes(RandomDictionaries.MORE_THAN_GO_TOGETHER, 3).run().model();
       Dictionary.Id cross = new Dictionary.Id(Dictionary.Kind.CROSS_LAYER, "", 0);
       Dictionary.Id transcoder = new Dictionary.Id(Dictionary.Kind.TRANSCODER, "", 1);
       Dictionary.Id other = new Dictionary.Id(Dictionary.Kind.TRANSCODER, "other", 1);
@@ -458,7 +288,7 @@ class DictionaryLawsTest {
       assertTrue(split.has(new Latent(residual, 2, 3), read));
       Circuit.Labels labels =
           new Circuit.Labels("m", List.of(), "p", Collections.nCopies(TOKENS, "w"));
-      EdgeAttribution edges = edges(Sets.MORE_THAN_GO_TOGETHER, 3);
+      EdgeAttribution edges = edges(RandomDictionaries.MORE_THAN_GO_TOGETHER, 3);
       CircuitBuilder builder = CircuitBuilder.of(edges, labels, "metric", Progress.NONE).in(basis);
       for (Source wrong : List.of(neuron, latent)) {
         assertThrows(
@@ -478,7 +308,7 @@ class DictionaryLawsTest {
 
   @Property(tries = 40)
   void scaled_latent_takesItsRowsOutOfWhereItWrites(
-      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+      @ForAll RandomDictionaries sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
     try (Scope scope = Scope.open()) {
       Run run = nodes(sets, seed).run();
       List<Latent> latents = active(run);
@@ -505,16 +335,10 @@ class DictionaryLawsTest {
   @Test
   void with_aCrossLayerTranscoderThatLacksALayer_isRefused() {
     try (Scope scope = Scope.open()) {
-      Random random = new Random(1);
-      TransformerConfig config =
-          RandomArchitecture.of(
-              random, LAYERS, WIDTH, HEADS, HEAD_WIDTH, NEURONS, TOKENS, VOCABULARY);
-      Transformer plain = Transformer.random(config, DType.DOUBLE, 1);
-      Draw draw = new Draw(plain, random);
-      draw.crossLayer();
-      List<Dictionary> some = draw.dictionaries.subList(0, 2);
+      Transformer whole = RandomDictionaries.CROSS_LAYER.model(new Random(1), 1);
+      List<Dictionary> some = whole.dictionaries().subList(0, 2);
       String message =
-          assertThrows(IllegalArgumentException.class, () -> plain.with(some)).toString();
+          assertThrows(IllegalArgumentException.class, () -> whole.with(some)).toString();
       assertTrue(
           message.contains(
               "the cross layer dictionary of layer 0 also writes for layer 2, of which there is"
@@ -525,7 +349,7 @@ class DictionaryLawsTest {
 
   @Property(tries = 30)
   void circuit_ofAllThatABasisHas_hasNoRemainder(
-      @ForAll Sets sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
+      @ForAll RandomDictionaries sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
     try (Scope scope = Scope.open()) {
       NodeAttribution nodes = nodes(sets, seed);
       Run run = nodes.run();

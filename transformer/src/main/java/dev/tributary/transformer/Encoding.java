@@ -166,8 +166,7 @@ public final class Encoding {
      * @param decoder which of {@link Dictionary#decoders}, from 0
      */
     public Tensor rows(int decoder) {
-      Tensor rows = dictionary.decoders().get(decoder).rows().of(latents);
-      return scale.map(own -> rows.times(rowsOf(own, 0))).orElse(rows);
+      return Encoding.this.rows(decoder, tokens, latents);
     }
 
     /**
@@ -247,8 +246,19 @@ public final class Encoding {
    * @param latents from 0
    */
   public Tensor rows(int decoder, int token, int... latents) {
+    return rows(decoder, IntStream.generate(() -> token).limit(latents.length).toArray(), latents);
+  }
+
+  /**
+   * {@return the same of latents that are each of a token of its own, [chosen, written]}
+   *
+   * @param decoder which of {@link Dictionary#decoders}, from 0
+   * @param tokens from 0
+   * @param latents as many, from 0
+   */
+  public Tensor rows(int decoder, int[] tokens, int[] latents) {
     Tensor rows = dictionary.decoders().get(decoder).rows().of(latents);
-    return scale.map(own -> rows.times(own.slice(0, token, token + 1))).orElse(rows);
+    return scale.map(own -> rows.times(own.gather(0, tokens))).orElse(rows);
   }
 
   /**

@@ -144,6 +144,23 @@ public final class Intervention extends Change {
         });
   }
 
+  /**
+   * A vector on top of that of one token where a dictionary may write, see {@link Run#vectors}.
+   *
+   * @param model that runs
+   * @param place all of a site
+   * @param token from 0
+   * @param vector [n] or [1, n]; outputs of heads one after the other
+   * @return the intervention that adds the vector
+   */
+  public static Intervention add(Transformer model, Place place, int token, Tensor vector) {
+    if (place.site() != Site.HEAD_OUTPUT) {
+      return add(place.at(0, token), vector);
+    }
+    Attention attention = model.attention(place.layer());
+    return add(place.at(1, token), vector.reshape(attention.heads(), 1, attention.dHead()));
+  }
+
   private static double[] entries(Place meant, Tensor whole, Shape shape, Tokens tokens) {
     Tensor rows = whole.slice(tokenAxis(shape), tokens.first(), tokens.end());
     return meant.entries(rows, of(tokens, shape)).toDoubles();

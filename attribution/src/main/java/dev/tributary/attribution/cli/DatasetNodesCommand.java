@@ -6,19 +6,22 @@ import dev.tributary.attribution.cli.DatasetOptions.Data;
 import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
 import dev.tributary.attribution.cli.DatasetOutputs.Answer;
 import dev.tributary.attribution.dataset.ExactSample;
+import dev.tributary.attribution.dataset.NodeList;
 import dev.tributary.attribution.dataset.NodeMethod;
 import dev.tributary.attribution.dataset.NodeScorer;
-import dev.tributary.attribution.dataset.NodeScores.Kind;
-import dev.tributary.attribution.dataset.NodeScores.Node;
 import dev.tributary.attribution.dataset.PairSums;
 import dev.tributary.attribution.dataset.PartedSums;
 import dev.tributary.attribution.dataset.ScoredPairs;
+import dev.tributary.attribution.explain.ModelChoice;
+import dev.tributary.attribution.explain.Phase;
 import dev.tributary.core.Scope;
+import dev.tributary.transformer.Transformer;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.util.BitSet;
 import java.util.List;
-import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
@@ -27,7 +30,8 @@ import picocli.CommandLine.Option;
 /** Scores the nodes of a model over pairs of prompts. */
 @Command(
     name = "nodes",
-    header = "Scores queries, keys, values and what heads and MLPs write, over pairs of prompts.",
+    header =
+        "Scores heads, MLPs, neurons and latents of dictionaries over pairs of prompts, node by node.",
     sortOptions = false,
     sortSynopsis = false,
     footer = {
@@ -36,8 +40,9 @@ import picocli.CommandLine.Option;
       "is in the clean one, one token at a time, added up over the tokens. grad-drop and atp-star",
       "have magnitudes.",
       "",
-      "Example:",
-      "  dataset nodes pairs.jsonl --method atp-star --html nodes.html"
+      "Examples:",
+      "  dataset nodes pairs.jsonl --method atp-star --html nodes.html",
+      "  dataset nodes pairs.jsonl --dictionaries shipped"
     })
 final class DatasetNodesCommand implements Callable<Integer> {
   private final PrintWriter out;
@@ -51,18 +56,21 @@ final class DatasetNodesCommand implements Callable<Integer> {
       converter = MethodConverter.class,
       description =
           "atp (attribution patching), atp-qk-fix (queries and keys by how far patterns really move),"
-              + " grad-drop, atp-star (both), or exact (a run for each node and token). Default:"
+              + " grad-drop, atp-star (both), or exact (a run for each node and token, of latents for"
+              + " those alone that move). Default:"
               + " atp-star.")
   private NodeMethod method = NodeMethod.ATP_STAR;
 
   @Option(names = "--neurons", description = "Score all neurons too, by their activations.")
   private boolean neurons;
 
+  @Mixin private final DictionaryOption dictionaries = new DictionaryOption();
+
   @Option(
       names = "--sample",
       paramLabel = "N",
       description =
-          "Patch so many nodes, drawn at random, over the first "
+          "Patch so many nodes, drawn at random of those that move, over the first "
               + ScoringOptions.SAMPLE_PAIRS
               + " pairs, to say how good the scores are; 0 for none. Default: ${DEFAULT-VALUE}.")
   private int sample = 50;
@@ -97,16 +105,14 @@ final class DatasetNodesCommand implements Callable<Integer> {
     LeftOut leftOut = new LeftOut();
     try (TerminalProgress progress = TerminalProgress.start();
         Scope scope = Scope.open()) {
-      Data data = options.open(progress);
-      Set<Kind> kinds = neurons ? Kind.ALL : Kind.COMPONENTS;
-      NodeScorer scorer = new NodeScorer(data.model(), method, kinds);
-      List<Node> nodes = scorer.nodes();
+      ModelChoice choice = dictionaries.of(options.model().choice());
+      Data data = options.open(choice, progress);
+      NodeList nodes = nodes(data.model());
+      NodeScorer scorer = new NodeScorer(nodes, method, progress.inside(Phase.NODES));
       List<Integer> drawn =
-          method == NodeMethod.EXACT
-              ? List.of()
-              : ExactSample.draw(nodes.size(), sample, ScoringOptions.SEED);
+          method == NodeMethod.EXACT || sample == 0 ? List.of() : drawn(data, scorer);
       List<String> question =
-          List.of("nodes by " + method, "kinds: " + kinds, "compared: " + drawn);
+          List.of("nodes by " + method, "nodes: " + nodes, "compared: " + drawn);
       try (PartedSums parts = outputs.parts(data, question)) {
         answer =
             DatasetReport.answer(
@@ -127,5 +133,24 @@ final class DatasetNodesCommand implements Callable<Integer> {
     outputs.print(answer, out, err);
     leftOut.lines().forEach(err::println);
     return ExitCode.OK;
+  }
+
+  private NodeList nodes(Transformer model) {
+    NodeList components = NodeList.of(model);
+    NodeList more = neurons ? components.withNeurons() : components;
+    return dictionaries.isGiven() ? more.withDictionaries() : more;
+  }
+
+  /** Some of the nodes that move in the pairs over which they are patched. */
+  private List<Integer> drawn(Data data, NodeScorer scorer) throws IOException {
+    BitSet moved = new BitSet();
+    data.files()
+        .readFirst(
+            ScoringOptions.SAMPLE_PAIRS,
+            pair -> IntStream.of(scorer.moved(pair)).forEach(moved::set));
+    int[] all = moved.stream().toArray();
+    return ExactSample.draw(all.length, sample, ScoringOptions.SEED).stream()
+        .map(i -> all[i])
+        .toList();
   }
 }

@@ -16,6 +16,7 @@ import dev.tributary.attribution.dataset.PairSums;
 import dev.tributary.attribution.dataset.PartedSums;
 import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.attribution.dataset.WriteMeans;
+import dev.tributary.attribution.explain.ModelChoice;
 import dev.tributary.attribution.explain.OpenedModel;
 import dev.tributary.attribution.explain.Phase;
 import dev.tributary.transformer.Progress;
@@ -244,7 +245,7 @@ public final class DatasetOptions {
   /** Of the first pair, 0 if there is none. */
   private static int tokens(PairFiles files) throws IOException {
     AtomicInteger tokens = new AtomicInteger();
-    files.read(pair -> tokens.compareAndSet(0, pair.length()), row -> {});
+    files.readFirst(1, pair -> tokens.set(pair.length()));
     return tokens.get();
   }
 
@@ -366,8 +367,13 @@ public final class DatasetOptions {
 
   /** Loads the model and prepares what is asked of it, in the innermost scope. */
   Data open(TerminalProgress progress) throws IOException {
+    return open(model.choice(), progress);
+  }
+
+  /** The same of a model with more than its options say. */
+  Data open(ModelChoice choice, TerminalProgress progress) throws IOException {
     requireOptions();
-    OpenedModel opened = model.choice().open();
+    OpenedModel opened = choice.open();
     Transformer transformer = opened.load(progress.within(Phase.WEIGHTS));
     PairFiles pairs = pairs(opened.tokenizer(), transformer.config());
     ComponentGraph graph = graph(transformer, input(), pairs.reader().length().orElse(0));

@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
@@ -66,25 +67,37 @@ final class DatasetReport {
                 "Scores: " + scored.method() + ",",
                 "the metric with a node as in the corrupted prompt",
                 "less that without, added up over tokens"));
+    int[] listed = scored.listed();
+    if (listed.length < totals.edges()) {
+      lines.wrapped(
+          List.of(
+              String.format(
+                  Locale.ROOT, "%,d of the nodes are latents", totals.edges() - listed.length),
+              "that score 0 in every pair;",
+              "files leave them out"));
+    }
     lines.add("");
-    List<String> names = scored.of().names();
     Table table = new Table(1);
     table.row(scored.of().word(), "score", "error", "magnitude");
-    double[] by = isOfEdges ? totals.means() : totals.meanMagnitudes();
-    for (int i : TopK.indices(Arrays.stream(by).map(Math::abs).toArray(), top)) {
+    double[] by =
+        IntStream.of(listed)
+            .mapToDouble(i -> isOfEdges ? Math.abs(totals.mean(i)) : totals.meanMagnitude(i))
+            .toArray();
+    for (int at : TopK.indices(by, top)) {
+      int i = listed[at];
       table.row(
-          names.get(i),
+          scored.of().name(i),
           number(totals.mean(i)),
           Double.isNaN(totals.standardError(i)) ? "" : number(totals.standardError(i)),
           number(totals.meanMagnitude(i)));
     }
     lines.add(table);
     lines.add("");
-    trust(scored, names);
+    trust(scored);
   }
 
   /** How good scores are. */
-  private void trust(ScoredPairs scored, List<String> names) {
+  private void trust(ScoredPairs scored) {
     String what = scored.of().word() + "s";
     List<String> pieces = new ArrayList<>();
     pieces.add("error: standard error of the mean over pairs;");
@@ -108,7 +121,7 @@ final class DatasetReport {
     table.row("", "score", "really", "score / really");
     for (Compared one : worst.subList(0, Math.min(MISJUDGED, worst.size()))) {
       table.row(
-          names.get(one.edge()),
+          scored.of().name(one.edge()),
           number(one.estimate()),
           number(one.exact()),
           Double.isFinite(one.ratio()) ? number(one.ratio()) : "");
@@ -119,19 +132,20 @@ final class DatasetReport {
   /** All edges or nodes, comma-separated. */
   private static String table(ScoredPairs scored) {
     EdgeTotals totals = scored.totals();
-    List<String> names =
+    Optional<ComponentGraph> graph =
         scored.of() instanceof ScoredPairs.Edges edges
-            ? edges.graph().edges().stream().map(DatasetReport::cells).toList()
-            : scored.of().names();
-    String first = scored.of() instanceof ScoredPairs.Edges edges ? header(edges.graph()) : "node";
-    return first
+            ? Optional.of(edges.graph())
+            : Optional.empty();
+    return graph.map(DatasetReport::header).orElse("node")
         + ",score,standard_error,magnitude"
         + LINE
-        + IntStream.range(0, names.size())
+        + IntStream.of(scored.listed())
             .mapToObj(
                 i ->
                     row(
-                        names.get(i),
+                        graph
+                            .map(own -> cells(own.edges().get(i)))
+                            .orElseGet(() -> scored.of().name(i)),
                         totals.mean(i),
                         totals.standardError(i),
                         totals.meanMagnitude(i)))

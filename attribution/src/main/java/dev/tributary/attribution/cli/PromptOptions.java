@@ -38,15 +38,7 @@ final class PromptOptions {
               + " tokens of a chat in its own text.")
   private boolean chat;
 
-  @Option(
-      names = {"--dictionaries", "--autoencoders"},
-      paramLabel = "DIR",
-      description =
-          "Folder with sparse dictionaries or transcoders as SAELens, dictionary_learning, sparsify,"
-              + " Gemma Scope, Llama Scope and others publish them, or with dictionaries.json, which"
-              + " lists them; its name in the cache of Hugging Face; or \"shipped\" for those of the"
-              + " model that comes with the program.")
-  private Optional<String> dictionaries = Optional.empty();
+  @Mixin private final DictionaryOption dictionaries = new DictionaryOption();
 
   @Option(names = "--json", description = "Print one JSON object.")
   private boolean json;
@@ -73,9 +65,6 @@ final class PromptOptions {
   ModelChoice choice() {
     ModelChoice choice = model.choice();
     requireArgument(choice.name().isEmpty() || prompt.isPresent(), "--model needs a --prompt");
-    requireArgument(
-        choice.name().isEmpty() || !dictionaries.equals(Optional.of(ModelChoice.SHIPPED)),
-        "the shipped dictionaries belong to the shipped model, not to --model");
-    return dictionaries.map(choice::withDictionaries).orElse(choice);
+    return dictionaries.of(choice);
   }
 }

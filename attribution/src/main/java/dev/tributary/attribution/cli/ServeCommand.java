@@ -28,11 +28,7 @@ final class ServeCommand implements Callable<Integer> {
 
   @Mixin private final ModelOptions model = new ModelOptions();
 
-  @Option(
-      names = {"--dictionaries", "--autoencoders"},
-      paramLabel = "DIR",
-      description = "Folder with sparse dictionaries, as for attribute.")
-  private Optional<String> dictionaries = Optional.empty();
+  @Mixin private final DictionaryOption dictionaries = new DictionaryOption();
 
   @Option(
       names = "--transcoders",
@@ -60,8 +56,7 @@ final class ServeCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    ModelChoice choice = model.choice();
-    choice = dictionaries.map(choice::withDictionaries).orElse(choice);
+    ModelChoice choice = dictionaries.of(model.choice());
     choice = transcoders.map(choice::withTranscoders).orElse(choice);
     CountDownLatch end = new CountDownLatch(1);
     CountDownLatch ended = new CountDownLatch(1);

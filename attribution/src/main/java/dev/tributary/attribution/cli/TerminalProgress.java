@@ -5,6 +5,7 @@ import dev.tributary.attribution.explain.ModelChoice;
 import dev.tributary.attribution.explain.Phase;
 import dev.tributary.attribution.explain.Question;
 import dev.tributary.attribution.explain.Session;
+import dev.tributary.transformer.Progress;
 import java.io.IOException;
 import java.lang.ProcessBuilder.Redirect;
 import java.time.Duration;
@@ -110,9 +111,18 @@ final class TerminalProgress implements Listener, AutoCloseable {
     show();
   }
 
+  /** Hears of the steps of a phase inside the one that is entered, until that goes on. */
+  Progress inside(Phase inner) {
+    return (own, all) -> show(inner, own, all);
+  }
+
   private void show() {
+    show(phase, done, total);
+  }
+
+  private synchronized void show(Phase shown, int own, int all) {
     if (bar != null) {
-      bar.maxHint(total).stepTo(done).setExtraMessage(" " + phase.words());
+      bar.maxHint(all).stepTo(own).setExtraMessage(" " + shown.words());
     }
   }
 

@@ -1,8 +1,8 @@
 package dev.tributary.attribution.dataset;
 
 /**
- * How nodes are scored: the query, key or value of a head, or what a head or an MLP writes, each at
- * one token. Where heads share a key head, each has a key and a value of its own.
+ * How nodes are scored, each at one token. Where heads share a key head, each has a key and a value
+ * of its own.
  *
  * @see <a href="https://arxiv.org/abs/2403.00745">Kramár et al. 2024, AtP*</a>
  */
@@ -15,7 +15,8 @@ public enum NodeMethod {
   ATP_QK_FIX,
   /**
    * The mean of magnitudes of {@link #ATP} over the layers, what each writes in turn being a
-   * constant for the gradient; a layer does not count for its own nodes.
+   * constant for the gradient; a layer does not count for its own nodes, and all count for what
+   * dictionaries write into the residual stream itself.
    */
   GRAD_DROP,
   /** The same of {@link #ATP_QK_FIX}. */

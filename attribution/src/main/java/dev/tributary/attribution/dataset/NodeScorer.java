@@ -2,15 +2,21 @@ package dev.tributary.attribution.dataset;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import dev.tributary.attribution.dataset.NodeScores.Kind;
+import dev.tributary.attribution.dataset.NodeList.Group;
+import dev.tributary.attribution.dataset.NodeList.Kind;
+import dev.tributary.attribution.dataset.NodeList.Node;
+import dev.tributary.attribution.dataset.NodeList.OfDictionary;
+import dev.tributary.attribution.dataset.NodeList.OfLayer;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.Change;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.Place;
+import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.ReadIntervention;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
@@ -19,11 +25,16 @@ import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Tokens;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.WriteIntervention;
+import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.function.Function;
 import java.util.function.Predicate;
+import java.util.function.Supplier;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /**
@@ -31,41 +42,39 @@ import java.util.stream.IntStream;
  * node is as in the corrupted run, less that of the clean run; magnitudes of these, where a method
  * drops layers.
  *
- * @param model that runs
+ * @param nodes that are scored
  * @param method how nodes are scored
- * @param kinds of nodes that are scored
+ * @param progress hears how many runs of a pair are behind, where each node takes some
  */
-public record NodeScorer(Transformer model, NodeMethod method, Set<Kind> kinds) {
+public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
   private static final StreamWriter.Input INPUT = new StreamWriter.Input(Site.TOKEN_EMBEDDING);
 
   /**
    * Refuses to drop the only layer.
    *
-   * @param model {@link #model()}
+   * @param nodes {@link #nodes()}
    * @param method {@link #method()}
-   * @param kinds {@link #kinds()}
+   * @param progress {@link #progress()}
    */
   public NodeScorer {
-    kinds = Set.copyOf(kinds);
     requireArgument(
-        !method.dropsLayers() || model.layers() > 1,
+        !method.dropsLayers() || nodes.model().layers() > 1,
         "%s is a mean over other layers than that of a node, and this model has one",
         method);
   }
 
   /**
-   * Scores components.
+   * Tells nobody of its runs.
    *
-   * @param model that runs
+   * @param nodes that are scored
    * @param method how nodes are scored
    */
-  public NodeScorer(Transformer model, NodeMethod method) {
-    this(model, method, Kind.COMPONENTS);
+  public NodeScorer(NodeList nodes, NodeMethod method) {
+    this(nodes, method, Progress.NONE);
   }
 
-  /** {@return all nodes that are scored, see {@link NodeScores#nodes}} */
-  public List<NodeScores.Node> nodes() {
-    return NodeScores.nodes(model, kinds);
+  private Transformer model() {
+    return nodes.model();
   }
 
   /**
@@ -80,7 +89,7 @@ public record NodeScorer(Transformer model, NodeMethod method, Set<Kind> kinds) 
   }
 
   /**
-   * {@return the sums over tokens of the scores of one pair, in the order of {@link #nodes()}}
+   * {@return the sums over tokens of the scores of one pair, by the numbers of {@link #nodes()}}
    *
    * @param pair of prompts
    * @throws IllegalArgumentException as {@link #score}
@@ -88,13 +97,11 @@ public record NodeScorer(Transformer model, NodeMethod method, Set<Kind> kinds) 
   public PairScores sums(Pair pair) {
     return of(
         pair,
-        runs -> {
-          NodeScores scores = scores(runs);
-          return new PairScores(
-              PairRuns.value(runs.metric, runs.clean),
-              PairRuns.value(runs.metric, runs.corrupted),
-              nodes().stream().mapToDouble(scores::sum).toArray());
-        });
+        runs ->
+            new PairScores(
+                PairRuns.value(runs.metric, runs.clean),
+                PairRuns.value(runs.metric, runs.corrupted),
+                scores(runs).sums()));
   }
 
   /**
@@ -102,31 +109,67 @@ public record NodeScorer(Transformer model, NodeMethod method, Set<Kind> kinds) 
    * tokens that {@link NodeMethod#EXACT} has, of magnitudes where the method has those}
    *
    * @param pair of prompts
-   * @param nodes their numbers in {@link #nodes()}
+   * @param numbers of {@link #nodes()}
    * @throws IllegalArgumentException as {@link #score}, or if there is no such node
    */
-  public List<Double> exact(Pair pair, List<Integer> nodes) {
-    List<NodeScores.Node> all = nodes();
-    for (int node : nodes) {
-      requireArgument(
-          node >= 0 && node < all.size(), "node %d of a model that has %d", node, all.size());
-    }
-    List<NodeScores.Node> chosen = nodes.stream().map(all::get).toList();
+  public List<Double> exact(Pair pair, List<Integer> numbers) {
+    Set<Node> chosen = numbers.stream().map(nodes::get).collect(Collectors.toSet());
     return of(
         pair,
         runs -> {
-          NodeScores scores = exact(runs, Set.copyOf(chosen)::contains);
+          NodeScores scores = exact(runs, chosen::contains);
           if (method.dropsLayers()) {
-            scores.combine(scores, (own, same) -> Math.abs(own));
+            NodeScores signed = scores;
+            scores = signed.zeros();
+            scores.addMagnitudes(signed, group -> 1);
           }
-          return chosen.stream().map(scores::sum).toList();
+          double[] sums = scores.sums();
+          return numbers.stream().map(number -> sums[number]).toList();
         });
+  }
+
+  /**
+   * {@return the numbers of the nodes that may score something in a pair, ascending: all but
+   * latents that are the same in both runs}
+   *
+   * @param pair of prompts
+   * @throws IllegalArgumentException as {@link #score}
+   */
+  public int[] moved(Pair pair) {
+    if (nodes.dictionaries().isEmpty()) {
+      return IntStream.range(0, nodes.size()).toArray();
+    }
+    try (Scope scope = Scope.open()) {
+      Run clean = model().values(NodeGradients.sites(nodes), Pair.ids(pair.clean()));
+      Run corrupted = model().values(NodeGradients.sites(nodes), Pair.ids(pair.corrupted()));
+      Map<Group, LatentMoves> moves = moves(clean, corrupted);
+      IntStream.Builder all = IntStream.builder();
+      for (Group group : nodes.groups()) {
+        LatentMoves own = moves.get(group);
+        int first = nodes.first(group);
+        (own == null
+                ? IntStream.range(0, group.count(model()))
+                : IntStream.range(0, own.count()).map(own::latent).sorted().distinct())
+            .forEach(index -> all.add(first + index));
+      }
+      return all.build().toArray();
+    }
+  }
+
+  private Map<Group, LatentMoves> moves(Run clean, Run corrupted) {
+    Map<Group, LatentMoves> moves = new HashMap<>();
+    for (Dictionary dictionary : nodes.dictionaries()) {
+      moves.put(
+          new OfDictionary(Kind.LATENT, dictionary.id()),
+          LatentMoves.of(dictionary, clean, corrupted));
+    }
+    return moves;
   }
 
   private <T> T of(Pair pair, Function<Runs, T> made) {
     try (Scope scope = Scope.open()) {
-      Run clean = model.run(NodeGradients.sites(kinds), Pair.ids(pair.clean()));
-      Run corrupted = model.values(NodeGradients.sites(kinds), Pair.ids(pair.corrupted()));
+      Run clean = model().run(NodeGradients.sites(nodes), Pair.ids(pair.clean()));
+      Run corrupted = model().values(NodeGradients.sites(nodes), Pair.ids(pair.corrupted()));
       Function<Run, Variable> metric = pair.metric().against(clean);
       return made.apply(
           new Runs(
@@ -134,7 +177,8 @@ public record NodeScorer(Transformer model, NodeMethod method, Set<Kind> kinds) 
               corrupted,
               metric,
               StreamWriter.written(clean, INPUT),
-              StreamWriter.written(corrupted, INPUT)));
+              StreamWriter.written(corrupted, INPUT),
+              moves(clean, corrupted)));
     }
   }
 
@@ -142,65 +186,115 @@ public record NodeScorer(Transformer model, NodeMethod method, Set<Kind> kinds) 
     return method == NodeMethod.EXACT ? exact(runs, any -> true) : estimated(runs);
   }
 
+  private NodeScores zeros(Runs runs) {
+    return new NodeScores(nodes, runs.moves, runs.clean.length());
+  }
+
   /**
    * Of a pair.
    *
    * @param cleanWrites what each source writes, [source, token, dModel]
    * @param corruptedWrites the same of the other run
+   * @param moves of latents, of each group of these
    */
   private record Runs(
       Run clean,
       Run corrupted,
       Function<Run, Variable> metric,
       Tensor cleanWrites,
-      Tensor corruptedWrites) {}
+      Tensor corruptedWrites,
+      Map<Group, LatentMoves> moves) {
+    LatentMoves of(Dictionary dictionary) {
+      return Objects.requireNonNull(moves.get(new OfDictionary(Kind.LATENT, dictionary.id())));
+    }
+
+    /**
+     * What moves where a dictionary writes first beyond its latents and those of others of its kind
+     * that write there too, [token, n].
+     */
+    Tensor error(Dictionary dictionary) {
+      Place place = dictionary.decoders().get(0).place();
+      try (Scope scope = Scope.open()) {
+        Tensor error = corrupted.vectors(place).minus(clean.vectors(place));
+        for (LatentMoves own : moves.values()) {
+          Dictionary.Id id = own.dictionary().id();
+          int decoder = NodeGradients.places(own.dictionary()).indexOf(place);
+          if (decoder >= 0
+              && id.kind() == dictionary.id().kind()
+              && id.label().equals(dictionary.id().label())) {
+            error = error.minus(own.together(decoder));
+          }
+        }
+        return scope.keep(error);
+      }
+    }
+  }
 
   // ---- estimates ---------------------------------------------------------------------------
 
   private NodeScores estimated(Runs runs) {
-    NodeGradients gradients = NodeGradients.of(runs.clean, runs.metric, kinds);
+    NodeGradients gradients = NodeGradients.of(runs.clean, runs.metric, nodes);
     if (!method.dropsLayers()) {
       return estimated(runs, gradients);
     }
-    NodeScores sum = new NodeScores(model, kinds, runs.clean.length());
-    for (int layer = 0; layer < model.layers(); layer++) {
+    NodeScores sum = zeros(runs);
+    for (int layer = 0; layer < model().layers(); layer++) {
       try (Scope scope = Scope.open()) {
-        int others = model.layers() - 1;
-        sum.combine(
-            estimated(runs, gradients.without(layer)), (all, own) -> all + Math.abs(own) / others);
+        sum.addMagnitudes(estimated(runs, gradients.without(layer)), this::layersBeside);
       }
     }
     return sum;
   }
 
+  /** How many layers count for the nodes of a group where one after the other is dropped. */
+  private int layersBeside(Group group) {
+    if (!(group instanceof OfDictionary own)) {
+      return model().layers() - 1;
+    }
+    List<Place> places = NodeGradients.places(model().dictionary(own.dictionary()));
+    return NodeGradients.layersBeside(
+        group.kind() == Kind.ERROR ? places.subList(0, 1) : places, model());
+  }
+
   private NodeScores estimated(Runs runs, NodeGradients gradients) {
-    NodeScores scores = new NodeScores(model, kinds, runs.clean.length());
+    NodeScores scores = zeros(runs);
     Tensor moved = runs.corruptedWrites.minus(runs.cleanWrites);
     int source = 1;
-    for (int layer = 0; layer < model.layers(); layer++) {
+    for (int layer = 0; layer < model().layers(); layer++) {
       try (Scope scope = Scope.open()) {
-        int heads = model.attention(layer).heads();
+        int heads = model().attention(layer).heads();
         put(
-            scores.at(Kind.HEAD, layer),
+            scores.at(new OfLayer(Kind.HEAD, layer)),
             moved
                 .slice(0, source, source + heads)
                 .times(gradients.at(Site.ATTENTION_OUTPUT, layer))
                 .sum(-1));
         source += heads;
         put(
-            scores.at(Kind.MLP, layer),
+            scores.at(new OfLayer(Kind.MLP, layer)),
             moved.slice(0, source, source + 1).times(gradients.at(Site.MLP_OUTPUT, layer)).sum(-1));
         source++;
         ofInputs(scores, runs, layer, gradients.at(Site.HEAD_OUTPUT, layer));
-        if (kinds.contains(Kind.NEURON)) {
+        if (nodes.has(Kind.NEURON)) {
           put(
-              scores.at(Kind.NEURON, layer),
+              scores.at(new OfLayer(Kind.NEURON, layer)),
               runs.corrupted
                   .value(Site.MLP_ACTIVATION, layer)
                   .minus(runs.clean.value(Site.MLP_ACTIVATION, layer))
                   .times(gradients.at(Site.MLP_ACTIVATION, layer))
                   .permute(1, 0));
         }
+      }
+    }
+    for (Dictionary dictionary : nodes.dictionaries()) {
+      try (Scope scope = Scope.open()) {
+        double[] own = runs.of(dictionary).products(gradients::vectors);
+        double[] latents = scores.at(new OfDictionary(Kind.LATENT, dictionary.id()));
+        System.arraycopy(own, 0, latents, 0, own.length);
+        Tensor there = gradients.vectors(dictionary.decoders().get(0).place());
+        put(
+            scores.at(new OfDictionary(Kind.ERROR, dictionary.id())),
+            runs.error(dictionary).times(there).sum(-1));
       }
     }
     return scores;
@@ -211,7 +305,7 @@ public record NodeScorer(Transformer model, NodeMethod method, Set<Kind> kinds) 
   }
 
   private void ofInputs(NodeScores scores, Runs runs, int layer, Tensor atHeads) {
-    Attention attention = model.attention(layer);
+    Attention attention = model().attention(layer);
     List<Tensor> gradients = ReaderGradients.atInputs(runs.clean, layer, atHeads);
     Tensor q = runs.clean.value(Site.QUERY, layer);
     Tensor k = attention.perHead(runs.clean.value(Site.KEY, layer));
@@ -219,90 +313,65 @@ public record NodeScorer(Transformer model, NodeMethod method, Set<Kind> kinds) 
     Tensor otherQ = runs.corrupted.value(Site.QUERY, layer);
     Tensor otherK = attention.perHead(runs.corrupted.value(Site.KEY, layer));
     Tensor otherV = attention.perHead(runs.corrupted.value(Site.VALUE, layer));
-    put(scores.at(Kind.VALUE, layer), otherV.minus(v).times(gradients.get(2)).sum(-1));
+    put(scores.at(new OfLayer(Kind.VALUE, layer)), otherV.minus(v).times(gradients.get(2)).sum(-1));
     if (method.fixesPatterns()) {
       PatternMoves moves = new PatternMoves(attention, q, k, v, atHeads);
-      put(scores.at(Kind.QUERY, layer), moves.ofQueries(otherQ));
+      put(scores.at(new OfLayer(Kind.QUERY, layer)), moves.ofQueries(otherQ));
       List<Tokens> tokens = IntStream.range(0, runs.clean.length()).mapToObj(Tokens::at).toList();
       double[][] ofKeys = moves.ofKeys(otherK, tokens);
       for (int head = 0; head < ofKeys.length; head++) {
         System.arraycopy(
-            ofKeys[head], 0, scores.at(Kind.KEY, layer), head * tokens.size(), tokens.size());
+            ofKeys[head],
+            0,
+            scores.at(new OfLayer(Kind.KEY, layer)),
+            head * tokens.size(),
+            tokens.size());
       }
     } else {
-      put(scores.at(Kind.QUERY, layer), otherQ.minus(q).times(gradients.get(0)).sum(-1));
-      put(scores.at(Kind.KEY, layer), otherK.minus(k).times(gradients.get(1)).sum(-1));
+      put(
+          scores.at(new OfLayer(Kind.QUERY, layer)),
+          otherQ.minus(q).times(gradients.get(0)).sum(-1));
+      put(scores.at(new OfLayer(Kind.KEY, layer)), otherK.minus(k).times(gradients.get(1)).sum(-1));
     }
   }
 
   // ---- exact -------------------------------------------------------------------------------
 
+  /**
+   * A run in which one node is as in the corrupted run at one token.
+   *
+   * @param scores to which what it does belongs
+   * @param at where in these
+   * @param change of the clean run
+   */
+  private record Patch(double[] scores, int at, Supplier<Change> change) {}
+
   /** Zeros of nodes that are not wanted. */
-  private NodeScores exact(Runs runs, Predicate<NodeScores.Node> wanted) {
-    NodeScores scores = new NodeScores(model, kinds, runs.clean.length());
+  private NodeScores exact(Runs runs, Predicate<Node> wanted) {
+    NodeScores scores = zeros(runs);
+    List<Patch> patches = new ArrayList<>();
     int source = 1;
-    for (int layer = 0; layer < model.layers(); layer++) {
-      Attention attention = model.attention(layer);
-      Tensor stream = runs.clean.residual(attention.reads()).value();
-      Tensor moved = runs.corrupted.residual(attention.reads()).value().minus(stream);
-      for (int head = 0; head < attention.heads(); head++) {
-        for (InputPath path : StreamReader.Head.PATHS) {
-          Kind kind =
-              switch (path) {
-                case QUERY -> Kind.QUERY;
-                case KEY -> Kind.KEY;
-                default -> Kind.VALUE;
-              };
-          if (!wanted.test(new NodeScores.Node(kind, layer, head))) {
-            continue;
-          }
-          StreamReader reader = new StreamReader.Head(layer, head, path);
-          Tensor nothing = Tensor.zeros(moved.dtype(), moved.shape());
-          exact(
-              scores.at(kind, layer),
-              head,
-              runs,
-              token -> ReadIntervention.add(reader, withRow(nothing, moved, token)));
-        }
-        if (wanted.test(new NodeScores.Node(Kind.HEAD, layer, head))) {
-          exactWrite(
-              scores.at(Kind.HEAD, layer), head, runs, new StreamWriter.Head(layer, head), source);
-        }
-        source++;
+    for (int layer = 0; layer < model().layers(); layer++) {
+      ofInputs(patches, scores, runs, layer, wanted);
+      for (int head = 0; head < model().attention(layer).heads(); head++) {
+        OfLayer heads = new OfLayer(Kind.HEAD, layer);
+        ofWrite(patches, scores, new Node(heads, head), runs, source++, wanted);
       }
-      if (wanted.test(new NodeScores.Node(Kind.MLP, layer, 0))) {
-        exactWrite(scores.at(Kind.MLP, layer), 0, runs, new StreamWriter.OfMlp(layer), source);
+      OfLayer mlp = new OfLayer(Kind.MLP, layer);
+      ofWrite(patches, scores, new Node(mlp, 0), runs, source++, wanted);
+      ofNeurons(patches, scores, runs, layer, wanted);
+    }
+    nodes.dictionaries().forEach(own -> ofDictionary(patches, scores, runs, own, wanted));
+    double clean = PairRuns.value(runs.metric, runs.clean);
+    for (int i = 0; i < patches.size(); i++) {
+      try (Scope scope = Scope.open()) {
+        Patch patch = patches.get(i);
+        Run patched = runs.clean.valuesWith(PairRuns.LAST, patch.change.get());
+        patch.scores[patch.at] = PairRuns.value(runs.metric, patched) - clean;
       }
-      source++;
-      exactNeurons(scores, runs, layer, wanted);
+      progress.at(i + 1, patches.size());
     }
     return scores;
-  }
-
-  private void exactNeurons(
-      NodeScores scores, Runs runs, int layer, Predicate<NodeScores.Node> wanted) {
-    int neurons = kinds.contains(Kind.NEURON) ? Kind.NEURON.count(model, layer) : 0;
-    for (int neuron = 0; neuron < neurons; neuron++) {
-      if (wanted.test(new NodeScores.Node(Kind.NEURON, layer, neuron))) {
-        Place own = Place.of(Site.MLP_ACTIVATION, layer).at(1, neuron);
-        exact(
-            scores.at(Kind.NEURON, layer),
-            neuron,
-            runs,
-            token -> Intervention.patch(own.at(0, token), runs.corrupted));
-      }
-    }
-  }
-
-  private static void exactWrite(
-      double[] scores, int head, Runs runs, StreamWriter writer, int source) {
-    Tensor clean = PairRuns.of(runs.cleanWrites, source);
-    Tensor corrupted = PairRuns.of(runs.corruptedWrites, source);
-    exact(
-        scores,
-        head,
-        runs,
-        token -> WriteIntervention.put(Map.of(writer, withRow(clean, corrupted, token))));
   }
 
   /** A change at one token. */
@@ -311,14 +380,110 @@ public record NodeScorer(Transformer model, NodeMethod method, Set<Kind> kinds) 
     Change change(int token);
   }
 
-  private static void exact(double[] scores, int node, Runs runs, AtToken at) {
-    double clean = PairRuns.value(runs.metric, runs.clean);
+  private static void atEachToken(
+      List<Patch> patches, NodeScores scores, Node node, Runs runs, AtToken at) {
     int tokens = runs.clean.length();
     for (int token = 0; token < tokens; token++) {
-      try (Scope scope = Scope.open()) {
-        Run patched = runs.clean.valuesWith(PairRuns.LAST, at.change(token));
-        scores[node * tokens + token] = PairRuns.value(runs.metric, patched) - clean;
+      int own = token;
+      int place = node.index() * tokens + token;
+      patches.add(new Patch(scores.at(node.group()), place, () -> at.change(own)));
+    }
+  }
+
+  private void ofInputs(
+      List<Patch> patches, NodeScores scores, Runs runs, int layer, Predicate<Node> wanted) {
+    Attention attention = model().attention(layer);
+    Tensor stream = runs.clean.residual(attention.reads()).value();
+    Tensor moved = runs.corrupted.residual(attention.reads()).value().minus(stream);
+    Tensor nothing = Tensor.zeros(moved.dtype(), moved.shape());
+    for (int head = 0; head < attention.heads(); head++) {
+      for (InputPath path : StreamReader.Head.PATHS) {
+        Kind kind =
+            switch (path) {
+              case QUERY -> Kind.QUERY;
+              case KEY -> Kind.KEY;
+              default -> Kind.VALUE;
+            };
+        Node node = new Node(new OfLayer(kind, layer), head);
+        if (wanted.test(node)) {
+          StreamReader reader = new StreamReader.Head(layer, head, path);
+          atEachToken(
+              patches,
+              scores,
+              node,
+              runs,
+              token -> ReadIntervention.add(reader, withRow(nothing, moved, token)));
+        }
       }
+    }
+  }
+
+  private static void ofWrite(
+      List<Patch> patches,
+      NodeScores scores,
+      Node node,
+      Runs runs,
+      int source,
+      Predicate<Node> wanted) {
+    if (wanted.test(node)) {
+      int layer = node.group().layer();
+      StreamWriter writer =
+          node.group().kind() == Kind.MLP
+              ? new StreamWriter.OfMlp(layer)
+              : new StreamWriter.Head(layer, node.index());
+      Tensor clean = PairRuns.of(runs.cleanWrites, source);
+      Tensor corrupted = PairRuns.of(runs.corruptedWrites, source);
+      atEachToken(
+          patches,
+          scores,
+          node,
+          runs,
+          token -> WriteIntervention.put(Map.of(writer, withRow(clean, corrupted, token))));
+    }
+  }
+
+  private void ofNeurons(
+      List<Patch> patches, NodeScores scores, Runs runs, int layer, Predicate<Node> wanted) {
+    OfLayer group = new OfLayer(Kind.NEURON, layer);
+    int neurons = nodes.has(Kind.NEURON) ? group.count(model()) : 0;
+    for (int neuron = 0; neuron < neurons; neuron++) {
+      Node node = new Node(group, neuron);
+      if (wanted.test(node)) {
+        Place own = Place.of(Site.MLP_ACTIVATION, layer).at(1, neuron);
+        atEachToken(
+            patches,
+            scores,
+            node,
+            runs,
+            token -> Intervention.patch(own.at(0, token), runs.corrupted));
+      }
+    }
+  }
+
+  private void ofDictionary(
+      List<Patch> patches,
+      NodeScores scores,
+      Runs runs,
+      Dictionary dictionary,
+      Predicate<Node> wanted) {
+    OfDictionary latents = new OfDictionary(Kind.LATENT, dictionary.id());
+    LatentMoves moves = runs.of(dictionary);
+    for (int i = 0; i < moves.count(); i++) {
+      int move = i;
+      if (wanted.test(new Node(latents, moves.latent(move)))) {
+        patches.add(new Patch(scores.at(latents), move, () -> moves.alone(move)));
+      }
+    }
+    Node error = new Node(new OfDictionary(Kind.ERROR, dictionary.id()), 0);
+    if (wanted.test(error)) {
+      Place place = dictionary.decoders().get(0).place();
+      Tensor moved = runs.error(dictionary);
+      atEachToken(
+          patches,
+          scores,
+          error,
+          runs,
+          token -> Intervention.add(model(), place, token, moved.slice(0, token, token + 1)));
     }
   }
 

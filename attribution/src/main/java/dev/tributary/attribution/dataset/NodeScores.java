@@ -1,152 +1,102 @@
 package dev.tributary.attribution.dataset;
 
-import dev.tributary.transformer.Transformer;
-import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.Collections;
-import java.util.EnumMap;
-import java.util.EnumSet;
-import java.util.List;
+import dev.tributary.attribution.dataset.NodeList.Group;
+import dev.tributary.attribution.dataset.NodeList.Node;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.Map;
-import java.util.Set;
-import java.util.function.DoubleBinaryOperator;
-import java.util.stream.IntStream;
+import java.util.Objects;
+import java.util.function.ToIntFunction;
 
 /** Scores of all nodes of one pair. */
 public final class NodeScores {
-  /** What a node is. */
-  public enum Kind {
-    /** The query of a head. */
-    QUERY("q"),
-    /** The key that a head reads. */
-    KEY("k"),
-    /** The value that a head reads. */
-    VALUE("v"),
-    /** What a head writes. */
-    HEAD(""),
-    /** What an MLP writes. */
-    MLP(""),
-    /** The activation of a neuron. */
-    NEURON("n");
-
-    /** Components: heads with their inputs, and MLPs. */
-    public static final Set<Kind> COMPONENTS =
-        Collections.unmodifiableSet(EnumSet.complementOf(EnumSet.of(NEURON)));
-
-    /** Components and all neurons. */
-    public static final Set<Kind> ALL = Collections.unmodifiableSet(EnumSet.allOf(Kind.class));
-
-    private final String letter;
-
-    Kind(String letter) {
-      this.letter = letter;
-    }
-
-    /** How many nodes of this kind a layer has. */
-    int count(Transformer model, int layer) {
-      return switch (this) {
-        case MLP -> 1;
-        case NEURON -> model.config().layers().get(layer).mlp().neurons();
-        default -> model.attention(layer).heads();
-      };
-    }
-  }
-
-  /**
-   * A node at all tokens.
-   *
-   * @param kind what it is
-   * @param layer from 0
-   * @param index of the head or neuron, from 0; 0 of an MLP
-   */
-  public record Node(Kind kind, int layer, int index) {
-    @Override
-    public String toString() {
-      return switch (kind) {
-        case MLP -> "m" + layer;
-        case NEURON -> "m" + layer + "." + kind.letter + index;
-        case HEAD -> "a" + layer + ".h" + index;
-        default -> "a" + layer + ".h" + index + "<" + kind.letter + ">";
-      };
-    }
-  }
-
-  /** By layer. */
-  private final Map<Kind, List<double[]>> scores = new EnumMap<>(Kind.class);
-
+  private final NodeList nodes;
   private final int tokens;
 
-  /** Zeros. */
-  NodeScores(Transformer model, Set<Kind> kinds, int tokens) {
+  /** Of the groups that have one score for each node and token, [node, token]; else by move. */
+  private final Map<Group, double[]> scores = new LinkedHashMap<>();
+
+  /** Of latents. */
+  private final Map<Group, LatentMoves> moves = new HashMap<>();
+
+  /**
+   * Zeros.
+   *
+   * @param latents that move, of the groups of these
+   */
+  NodeScores(NodeList nodes, Map<Group, LatentMoves> latents, int tokens) {
+    this.nodes = nodes;
     this.tokens = tokens;
-    for (Kind kind : kinds) {
-      scores.put(
-          kind,
-          IntStream.range(0, model.layers())
-              .mapToObj(layer -> new double[kind.count(model, layer) * tokens])
-              .toList());
+    moves.putAll(latents);
+    for (Group group : nodes.groups()) {
+      LatentMoves own = latents.get(group);
+      int count = own == null ? group.count(nodes.model()) * tokens : own.count();
+      scores.put(group, new double[count]);
     }
   }
 
-  /** To be filled. */
-  double[] at(Kind kind, int layer) {
-    return scores.getOrDefault(kind, List.of()).get(layer);
+  /** Zeros of the same nodes. */
+  NodeScores zeros() {
+    return new NodeScores(nodes, moves, tokens);
+  }
+
+  /** To be filled: [node, token], of latents by move. */
+  double[] at(Group group) {
+    return Objects.requireNonNull(scores.get(group), group::toString);
   }
 
   /**
-   * {@return the scores of the nodes of a layer, [head, token], [neuron, token], or [token] of an
-   * MLP; a copy}
+   * {@return the scores of the nodes of a group, [node, token]; a copy}
    *
-   * @param kind what they are
-   * @param layer from 0
+   * @param group of nodes that are scored, no latents: {@link #of(Node, int)} has theirs
    */
-  public double[] of(Kind kind, int layer) {
-    return at(kind, layer).clone();
+  public double[] of(Group group) {
+    return at(group).clone();
   }
 
   /**
-   * {@return all nodes of a model: layer by layer those of each head, query, key, value and what it
-   * writes, then what the MLP writes, then its neurons}
+   * {@return the score of a node at a token}
    *
-   * @param model whose they are
-   * @param kinds of nodes, others are left out
+   * @param node that is scored
+   * @param token from 0
    */
-  public static List<Node> nodes(Transformer model, Set<Kind> kinds) {
-    List<Node> nodes = new ArrayList<>();
-    for (int layer = 0; layer < model.layers(); layer++) {
-      for (int head = 0; head < model.attention(layer).heads(); head++) {
-        for (Kind kind : List.of(Kind.QUERY, Kind.KEY, Kind.VALUE, Kind.HEAD)) {
-          nodes.add(new Node(kind, layer, head));
-        }
-      }
-      nodes.add(new Node(Kind.MLP, layer, 0));
-      for (int neuron = 0; neuron < Kind.NEURON.count(model, layer); neuron++) {
-        nodes.add(new Node(Kind.NEURON, layer, neuron));
+  public double of(Node node, int token) {
+    double[] own = at(node.group());
+    LatentMoves moved = moves.get(node.group());
+    if (moved == null) {
+      return own[node.index() * tokens + token];
+    }
+    double score = 0;
+    for (int move = 0; move < own.length; move++) {
+      if (moved.latent(move) == node.index() && moved.token(move) == token) {
+        score = own[move];
       }
     }
-    return nodes.stream().filter(node -> kinds.contains(node.kind)).toList();
+    return score;
   }
 
-  /**
-   * {@return the sum of the scores of a node over tokens}
-   *
-   * @param node at all tokens
-   */
-  public double sum(Node node) {
-    int from = node.index * tokens;
-    return Arrays.stream(at(node.kind, node.layer), from, from + tokens).sum();
-  }
-
-  /** Puts in place of each number what it and the same of another make. */
-  void combine(NodeScores other, DoubleBinaryOperator operator) {
+  /** {@return sums over tokens, in the order of the numbers of the nodes} */
+  public double[] sums() {
+    double[] sums = new double[nodes.size()];
     scores.forEach(
-        (kind, layers) -> {
-          for (int layer = 0; layer < layers.size(); layer++) {
-            double[] own = layers.get(layer);
-            double[] more = other.at(kind, layer);
-            for (int i = 0; i < own.length; i++) {
-              own[i] = operator.applyAsDouble(own[i], more[i]);
-            }
+        (group, own) -> {
+          int first = nodes.first(group);
+          LatentMoves moved = moves.get(group);
+          for (int i = 0; i < own.length; i++) {
+            sums[first + (moved == null ? i / tokens : moved.latent(i))] += own[i];
+          }
+        });
+    return sums;
+  }
+
+  /** Adds the magnitude of every number of others, over a number for its group. */
+  void addMagnitudes(NodeScores other, ToIntFunction<Group> over) {
+    scores.forEach(
+        (group, own) -> {
+          double[] more = other.at(group);
+          int divisor = over.applyAsInt(group);
+          for (int i = 0; i < own.length; i++) {
+            own[i] += Math.abs(more[i]) / divisor;
           }
         });
   }

@@ -45,6 +45,24 @@ public record PairFiles(List<Path> files, PairReader reader) {
   }
 
   /**
+   * Reads the first pairs.
+   *
+   * @param count how many, if there are so many
+   * @param pairs hears of each
+   * @throws IOException as {@link PairReader#read}
+   */
+  public void readFirst(int count, Consumer<Pair> pairs) throws IOException {
+    int[] seen = {0};
+    read(
+        pair -> {
+          if (seen[0]++ < count) {
+            pairs.accept(pair);
+          }
+        },
+        row -> {});
+  }
+
+  /**
    * {@return how many rows there are, good and bad} Nothing is split into tokens.
    *
    * @throws IOException as {@link PairReader#read}

@@ -4,7 +4,7 @@ import java.util.Arrays;
 
 /**
  * Scores of all edges of one pair, in the order of {@link ComponentGraph#edges}, or of all nodes in
- * that of {@link NodeScores#nodes}.
+ * that of {@link NodeList}.
  */
 public final class PairScores {
   private final double clean;

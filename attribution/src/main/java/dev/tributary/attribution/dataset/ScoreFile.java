@@ -65,7 +65,6 @@ public final class ScoreFile {
     json.put("method", scored.method()).put("ablation", scored.ablation());
     json.put("metric", scored.measure());
     json.put("clean", totals.clean()).put("corrupted", totals.corrupted());
-    List<String> names = of.names();
     scored
         .sample()
         .ifPresent(
@@ -74,13 +73,17 @@ public final class ScoreFile {
               put(exact, "rankCorrelation", sample.rankCorrelation());
               ArrayNode all = exact.putArray(of.word() + "s");
               for (ExactSample.Compared one : sample.worstFirst()) {
-                ObjectNode own = all.addObject().put(of.word(), names.get(one.edge()));
+                ObjectNode own = all.addObject().put(of.word(), of.name(one.edge()));
                 own.put("exact", one.exact()).put("estimate", one.estimate());
                 put(own, "ratio", one.ratio());
               }
             });
+    int[] listed = scored.listed();
+    if (listed.length < totals.edges()) {
+      json.put("latentsThatScoreZero", totals.edges() - listed.length);
+    }
     ArrayNode all = json.putArray(of.word() + "s");
-    for (int i = 0; i < totals.edges(); i++) {
+    for (int i : listed) {
       ObjectNode own =
           of instanceof ScoredPairs.Nodes nodes
               ? node(all, nodes.nodes().get(i))
@@ -163,22 +166,27 @@ public final class ScoreFile {
     return json;
   }
 
-  private static ObjectNode node(ArrayNode nodes, NodeScores.Node node) {
+  private static ObjectNode node(ArrayNode nodes, NodeList.Node node) {
     ObjectNode json = nodes.addObject().put("node", node.toString());
-    json.put("component", component(node.kind())).put("layer", node.layer());
-    switch (node.kind()) {
-      case MLP -> {}
+    NodeList.Group group = node.group();
+    json.put("component", component(group.kind()));
+    if (group instanceof NodeList.OfDictionary own) {
+      json.put("dictionary", own.dictionary().word());
+    }
+    json.put("layer", group.layer());
+    switch (group.kind()) {
+      case MLP, ERROR -> {}
       case NEURON -> json.put("neuron", node.index());
+      case LATENT -> json.put("latent", node.index());
       case HEAD -> json.put("head", node.index());
-      default -> json.put("head", node.index()).put("input", Lowercase.of(node.kind()));
+      default -> json.put("head", node.index()).put("input", Lowercase.of(group.kind()));
     }
     return json;
   }
 
-  private static String component(NodeScores.Kind kind) {
+  private static String component(NodeList.Kind kind) {
     return switch (kind) {
-      case MLP -> "mlp";
-      case NEURON -> "neuron";
+      case MLP, NEURON, LATENT, ERROR -> Lowercase.of(kind);
       default -> "head";
     };
   }

@@ -4,6 +4,7 @@ import dev.tributary.attribution.dataset.PairReader.BadRow;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 
 /**
  * What the edges or nodes of a model score over a data set.
@@ -35,8 +36,19 @@ public record ScoredPairs(
     /** {@return what one is called} */
     String word();
 
-    /** {@return the names of all, in the order of their numbers} */
-    List<String> names();
+    /**
+     * {@return the name of one}
+     *
+     * @param number from 0
+     */
+    String name(int number);
+
+    /**
+     * {@return whether one is left out where all are listed if it scores 0 in every pair}
+     *
+     * @param number from 0
+     */
+    boolean isSparse(int number);
   }
 
   /**
@@ -51,34 +63,35 @@ public record ScoredPairs(
     }
 
     @Override
-    public List<String> names() {
-      return graph.edges().stream().map(ComponentGraph.Edge::toString).toList();
+    public String name(int number) {
+      return graph.edges().get(number).toString();
+    }
+
+    @Override
+    public boolean isSparse(int number) {
+      return false;
     }
   }
 
   /**
    * All nodes of a model.
    *
-   * @param nodes {@link NodeScores#nodes}
+   * @param nodes that are scored
    */
-  public record Nodes(List<NodeScores.Node> nodes) implements Scored {
-    /**
-     * Keeps a copy.
-     *
-     * @param nodes {@link #nodes()}
-     */
-    public Nodes {
-      nodes = List.copyOf(nodes);
-    }
-
+  public record Nodes(NodeList nodes) implements Scored {
     @Override
     public String word() {
       return "node";
     }
 
     @Override
-    public List<String> names() {
-      return nodes.stream().map(NodeScores.Node::toString).toList();
+    public String name(int number) {
+      return nodes.get(number).toString();
+    }
+
+    @Override
+    public boolean isSparse(int number) {
+      return nodes.get(number).group().kind() == NodeList.Kind.LATENT;
     }
   }
 
@@ -102,5 +115,15 @@ public record ScoredPairs(
   public ScoredPairs {
     files = List.copyOf(files);
     bad = List.copyOf(bad);
+  }
+
+  /**
+   * {@return the numbers of what is listed: of latents those alone that score something in some
+   * pair}
+   */
+  public int[] listed() {
+    return IntStream.range(0, totals.edges())
+        .filter(number -> totals.meanMagnitude(number) != 0 || !of.isSparse(number))
+        .toArray();
   }
 }

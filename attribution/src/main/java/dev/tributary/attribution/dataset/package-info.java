@@ -24,15 +24,17 @@
  * dev.tributary.attribution.dataset.FaithfulnessCurve} how that grows with its size. {@link
  * dev.tributary.attribution.dataset.Agreement} compares scores with a truth.
  *
- * <p>Single tokens: a {@link dev.tributary.attribution.dataset.NodeScorer} scores queries, keys,
- * values and writes of a pair by a {@link dev.tributary.attribution.dataset.NodeMethod}; {@link
+ * <p>Single tokens: a {@link dev.tributary.attribution.dataset.NodeList} has the nodes of a model,
+ * queries, keys, values and writes, and neurons and latents if they are asked for; a {@link
+ * dev.tributary.attribution.dataset.NodeScorer} scores those of a pair by a {@link
+ * dev.tributary.attribution.dataset.NodeMethod}; {@link
  * dev.tributary.attribution.dataset.NodeScores} hold them; sums over tokens have totals as edges
  * do.
  *
  * <p>How: {@code PairRuns} are the two plain runs of a pair or of several at once, {@code
  * ReaderGradients} the gradients at the copies of the residual stream that readers have, {@code
- * NodeGradients} those at what parts compute, {@code PatternMoves} how far the metric moves with
- * attention patterns.
+ * NodeGradients} those at what parts compute and dictionaries write, {@code PatternMoves} how far
+ * the metric moves with attention patterns, {@code LatentMoves} how far latents move.
  */
 @NullMarked
 package dev.tributary.attribution.dataset;

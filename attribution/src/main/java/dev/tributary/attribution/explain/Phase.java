@@ -29,6 +29,8 @@ public enum Phase {
   PAIRS("running pairs of prompts", 1),
   /** Some edges or nodes are patched, to say how good the scores of all are. */
   SAMPLE("patching a sample", 1),
+  /** Nodes of a pair of prompts are patched, one run after the other. */
+  NODES("patching nodes of a pair", 1),
   /** A model is written. */
   SAVE("writing the model", 1);
 

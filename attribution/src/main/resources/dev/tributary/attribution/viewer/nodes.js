@@ -6,7 +6,8 @@
   const { byId, require, finite, grouped, plural, number, text, svg, list, numbers, trust, leftOut, tip, hideTip, move } = Scores;
   const FEW = 40; // unless the reader asks for others
   const ROW = 22;
-  const FRAME = { left: 96, right: 28, top: 30, bottom: 10 };
+  const FRAME = { right: 28, top: 30, bottom: 10 };
+  const CHARACTER = 7.3; // how wide one of a name is
   const KINDS = { query: "the query of", key: "the key of", value: "the value of" };
 
   let scores = {};
@@ -23,7 +24,8 @@
     nodes = list(scores.nodes, "nodes").map((own, i) => {
       require(typeof own?.node === "string", `node ${i} has no name`);
       return {
-        name: text(own.node), kind: own.component === "mlp" ? "mlp" : own.input ?? "head", layer: own.layer, head: own.head,
+        name: text(own.node), kind: own.component === "head" ? own.input ?? "head" : own.component, layer: own.layer,
+        index: own.head ?? own.neuron ?? own.latent, dictionary: own.dictionary === undefined ? "" : text(own.dictionary).replaceAll("_", " "),
         score: finite(own.score), error: finite(own.standardError), magnitude: finite(own.magnitude), exact: sampled.get(own.node) ?? null,
       };
     });
@@ -32,8 +34,14 @@
 
   const among = () => nodes.filter((node) => byId("kind").value === "" || node.kind === byId("kind").value);
 
-  function inWords({ kind, layer, head }) {
-    return kind === "mlp" ? `what the MLP of layer ${layer} writes` : `${KINDS[kind] ?? "what is written by"} head ${head} of layer ${layer}`;
+  function inWords({ kind, layer, index, dictionary }) {
+    switch (kind) {
+      case "mlp": return `what the MLP of layer ${layer} writes`;
+      case "neuron": return `neuron ${index} of layer ${layer}`;
+      case "latent": return `latent ${index} of the ${dictionary} dictionary of layer ${layer}`;
+      case "error": return `what latents of the ${dictionary} dictionary of layer ${layer} do not account for`;
+      default: return `${KINDS[kind] ?? "what is written by"} head ${index} of layer ${layer}`;
+    }
   }
 
   function facts(node) {
@@ -61,12 +69,13 @@
     drawn = all.slice(0, Number(byId("count").value));
     byId("shown").textContent = `${grouped(drawn.length)} of ${plural(all.length, "node", "nodes")}`;
     const width = Math.max(320, byId("scroller").clientWidth);
+    const left = Math.min(width / 2, 20 + CHARACTER * Math.max(10, ...drawn.map(({ name }) => name.length)));
     const height = FRAME.top + ROW * drawn.length + FRAME.bottom;
     const ends = drawn.flatMap(({ score, error, exact }) => [score - (error ?? 0), score + (error ?? 0), exact ?? 0]);
     const low = Math.min(0, ...ends);
     const high = Math.max(0, ...ends);
     const span = high - low || 1;
-    const across = (value) => FRAME.left + (width - FRAME.left - FRAME.right) * (value - low) / span;
+    const across = (value) => left + (width - left - FRAME.right) * (value - low) / span;
     const made = [];
     for (const tick of ticks(low, low + span)) {
       made.push(svg("line", { class: Math.abs(tick) < span / 1e6 ? "zero" : "axis", x1: across(tick), x2: across(tick), y1: FRAME.top - 6, y2: height - FRAME.bottom }),
@@ -76,7 +85,7 @@
       const y = FRAME.top + ROW * (i + 0.5);
       const row = svg("g", { class: "node", role: "img", tabindex: i === 0 ? 0 : -1, "data-name": node.name, "aria-label": `${node.name}, ${inWords(node)}: ${facts(node).map((own) => own.join(" ")).join(", ")}` },
         svg("rect", { class: "band", x: 0, y: y - ROW / 2, width, height: ROW }),
-        svg("text", { class: "name", x: FRAME.left - 12, y: y + 4, "text-anchor": "end" }, node.name));
+        svg("text", { class: "name", x: left - 12, y: y + 4, "text-anchor": "end" }, node.name));
       if (node.score !== null) {
         if (node.error !== null) row.append(svg("line", { class: `error ${sign(node)}`, x1: across(node.score - node.error), x2: across(node.score + node.error), y1: y, y2: y }));
         row.append(svg("circle", { class: `dot ${sign(node)}`, cx: across(node.score), cy: y, r: 4 }));
@@ -96,6 +105,11 @@
     byId("chart").replaceChildren(...made);
   }
 
+  /** Only kinds that are there can be asked for. */
+  function offer() {
+    for (const option of byId("kind").options) option.hidden = option.value !== "" && !nodes.some((node) => node.kind === option.value);
+  }
+
   function choose() {
     const { length } = among();
     byId("count").min = Math.min(1, length);
@@ -108,6 +122,7 @@
     byId("panel").replaceChildren(element("div", { id: "about" }, element("h2", {}, "These nodes"),
       element("p", {}, `Scores over ${plural(scores.pairs ?? 0, "pair", "pairs")} of prompts by ${text(scores.method)}: the metric with a node as in the corrupted prompt less that without, added up over tokens.`),
       numbers([[`${metric()}, clean prompts`, number(scores.clean)], ["corrupted prompts", number(scores.corrupted)]]),
+      ...(scores.latentsThatScoreZero ? [element("p", { className: "note" }, `Not listed: ${plural(scores.latentsThatScoreZero, "latent that scores", "latents that score")} 0 in every pair.`)] : []),
       element("p", { className: "note" }, "Point at a node for its numbers.")), ...trust(scores, "node"), ...leftOut(scores));
   }
 
@@ -134,6 +149,7 @@
     byId("subject").textContent = `${text(scores.model)}, ${metric()}, ${plural(scores.pairs ?? 0, "pair", "pairs")}`;
     drawPanel();
     drawLegend();
+    offer();
     choose();
     new ResizeObserver(draw).observe(byId("scroller"));
   });

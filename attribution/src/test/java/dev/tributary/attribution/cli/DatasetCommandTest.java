@@ -17,9 +17,9 @@ import dev.tributary.attribution.dataset.EdgeMethod;
 import dev.tributary.attribution.dataset.EdgeScorer;
 import dev.tributary.attribution.dataset.EdgeTotals;
 import dev.tributary.attribution.dataset.Importance;
+import dev.tributary.attribution.dataset.NodeList;
 import dev.tributary.attribution.dataset.NodeMethod;
 import dev.tributary.attribution.dataset.NodeScorer;
-import dev.tributary.attribution.dataset.NodeScores;
 import dev.tributary.attribution.dataset.Pair;
 import dev.tributary.attribution.dataset.PairReader;
 import dev.tributary.attribution.dataset.PairReader.Columns;
@@ -31,6 +31,7 @@ import dev.tributary.transformer.Oracles;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Dictionaries;
 import dev.tributary.transformer.file.Models;
 import dev.tributary.transformer.file.Tokenizers;
 import java.io.ByteArrayInputStream;
@@ -44,6 +45,7 @@ import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
 import java.util.stream.DoubleStream;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import java.util.zip.GZIPInputStream;
 import org.junit.jupiter.api.BeforeAll;
@@ -263,8 +265,9 @@ class DatasetCommandTest {
         rows.get(1).startsWith("a0.h0<q>," + json.get("nodes").get(0).get("score").asText()));
     try (Scope scope = Scope.open()) {
       Library library = Library.of();
-      NodeScorer scorer = new NodeScorer(library.model, NodeMethod.ATP_STAR);
-      List<String> names = scorer.nodes().stream().map(NodeScores.Node::toString).toList();
+      NodeList nodes = NodeList.of(library.model);
+      NodeScorer scorer = new NodeScorer(nodes, NodeMethod.ATP_STAR);
+      List<String> names = names(nodes);
       EdgeTotals totals = new EdgeTotals(names.size());
       library.pairs.forEach(pair -> totals.add(scorer.sums(pair)));
       assertEquals(PAIRS, json.get("pairs").asInt());
@@ -293,12 +296,77 @@ class DatasetCommandTest {
         Output.of("nodes", file.toString(), "--neurons", "--sample", "0", "--json").json();
     try (Scope scope = Scope.open()) {
       Transformer model = Library.of().model;
-      List<NodeScores.Node> nodes = NodeScores.nodes(model, NodeScores.Kind.ALL);
-      assertEquals(nodes.size(), all.get("nodes").size());
+      NodeList nodes = NodeList.of(model).withNeurons();
+      assertEquals(names(nodes), all.get("nodes").findValuesAsText("node"));
       int last = nodes.size() - 1;
-      assertEquals(nodes.get(last).toString(), all.get("nodes").get(last).get("node").asText());
       assertEquals(nodes.get(last).index(), all.get("nodes").get(last).get("neuron").asInt());
     }
+  }
+
+  @Test
+  void nodes_ofDictionaries_areThoseOfTheLibrary() throws IOException {
+    JsonNode json =
+        Output.of(
+                "nodes",
+                file.toString(),
+                "--dtype",
+                "double",
+                "--dictionaries",
+                "shipped",
+                "--method",
+                "atp",
+                "--sample",
+                "6",
+                "--csv",
+                folder.resolve("latents.csv").toString(),
+                "--html",
+                folder.resolve("latents.html").toString(),
+                "--json")
+            .json();
+    assertEquals(List.of(json), onPage("latents.html"));
+    JsonNode listed = json.get("nodes");
+    List<String> rows = Files.readAllLines(folder.resolve("latents.csv"));
+    assertEquals(
+        listed.findValuesAsText("node"),
+        rows.stream().skip(1).map(row -> row.substring(0, row.indexOf(','))).toList());
+    try (Scope scope = Scope.open()) {
+      Library library = Library.of();
+      Transformer model = library.model.with(Dictionaries.textbook(DType.DOUBLE));
+      NodeList nodes = NodeList.of(model).withDictionaries();
+      NodeScorer scorer = new NodeScorer(nodes, NodeMethod.ATP);
+      EdgeTotals totals = new EdgeTotals(nodes.size());
+      library.pairs.forEach(pair -> totals.add(scorer.sums(pair)));
+      int at = 0;
+      for (int i = 0; i < nodes.size(); i++) {
+        NodeList.Node node = nodes.get(i);
+        if (node.group().kind() != NodeList.Kind.LATENT || totals.meanMagnitude(i) > 0) {
+          JsonNode own = listed.get(at++);
+          assertEquals(node.toString(), own.get("node").asText());
+          assertEquals(totals.mean(i), own.get("score").asDouble(), 1e-12);
+          if (node.group() instanceof NodeList.OfDictionary of) {
+            assertEquals(of.dictionary().word(), own.get("dictionary").asText());
+            assertEquals(of.layer(), own.get("layer").asInt());
+          }
+        }
+      }
+      assertEquals(listed.size(), at);
+      assertEquals(nodes.size() - at, json.get("latentsThatScoreZero").asInt());
+      List<String> names = names(nodes);
+      for (JsonNode node : json.get("exactSample").get("nodes")) {
+        int number = names.indexOf(node.get("node").asText());
+        double exact = 0;
+        for (Pair pair : library.pairs) {
+          exact += scorer.exact(pair, List.of(number)).get(0) / PAIRS;
+        }
+        assertEquals(exact, node.get("exact").asDouble(), 1e-12);
+      }
+    }
+    Output text = Output.of("nodes", file.toString(), "--dictionaries", "shipped", "--sample", "0");
+    assertTrue(text.out.contains("latents that score 0 in every pair"), text.out);
+  }
+
+  private static List<String> names(NodeList nodes) {
+    return IntStream.range(0, nodes.size()).mapToObj(i -> nodes.get(i).toString()).toList();
   }
 
   /** Compiled programs of the oracle, whose edges are known; the last token stands for all. */

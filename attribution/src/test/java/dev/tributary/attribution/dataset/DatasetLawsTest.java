@@ -535,7 +535,7 @@ class DatasetLawsTest {
           Map.of(NodeMethod.ATP, EdgeMethod.EAP, NodeMethod.EXACT, EdgeMethod.EXACT);
       methods.forEach(
           (ofNodes, ofEdges) -> {
-            NodeScores nodes = new NodeScorer(model, ofNodes).score(pair);
+            NodeScores nodes = new NodeScorer(NodeList.of(model), ofNodes).score(pair);
             double[] sources =
                 new EdgeScorer(model, graph, AblationValues.PATCHING, ofEdges)
                     .scoreSources(pair)
@@ -543,10 +543,10 @@ class DatasetLawsTest {
             double[] expected = sources.clone(); // the input is no node
             for (int i = 1; i < graph.sources().size(); i++) {
               StreamWriter source = graph.sources().get(i);
-              NodeScores.Kind kind =
-                  source instanceof StreamWriter.Head ? NodeScores.Kind.HEAD : NodeScores.Kind.MLP;
+              NodeList.Kind kind =
+                  source instanceof StreamWriter.Head ? NodeList.Kind.HEAD : NodeList.Kind.MLP;
               System.arraycopy(
-                  nodes.of(kind, source.layer()),
+                  nodes.of(new NodeList.OfLayer(kind, source.layer())),
                   source.number() * pair.length(),
                   expected,
                   i * pair.length(),
@@ -670,9 +670,10 @@ class DatasetLawsTest {
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
       Pair pair = drawn.pair(0);
-      List<NodeScores.Node> nodes = NodeScores.nodes(model, NodeScores.Kind.COMPONENTS);
-      assertEquals(nodes.size(), nodes.stream().map(NodeScores.Node::toString).distinct().count());
-      NodeScores exact = new NodeScorer(model, NodeMethod.EXACT).score(pair);
+      NodeList list = NodeList.of(model);
+      List<NodeList.Node> nodes = IntStream.range(0, list.size()).mapToObj(list::get).toList();
+      assertEquals(nodes.size(), nodes.stream().map(NodeList.Node::toString).distinct().count());
+      NodeScores exact = new NodeScorer(list, NodeMethod.EXACT).score(pair);
       int some = (int) (drawn.seed % nodes.size());
       PairScores edges =
           new EdgeScorer(model, drawn.graph(model), AblationValues.PATCHING, EdgeMethod.EAP)
@@ -682,7 +683,7 @@ class DatasetLawsTest {
         if (magnitudes && model.layers() == 1) {
           continue;
         }
-        NodeScorer scorer = new NodeScorer(model, method);
+        NodeScorer scorer = new NodeScorer(list, method);
         NodeScores scores = scorer.score(pair);
         PairScores sums = scorer.sums(pair);
         assertNear(
@@ -719,10 +720,9 @@ class DatasetLawsTest {
       double from = clean.value(Site.MLP_ACTIVATION, layer).get(token, neuron);
       double to = corrupted.value(Site.MLP_ACTIVATION, layer).get(token, neuron);
       Function<Run, Variable> metric = pair.metric().against(clean);
-      NodeScores.Node node = new NodeScores.Node(NodeScores.Kind.NEURON, layer, neuron);
-      int at = neuron * pair.length() + token;
-
-      NodeScorer exact = new NodeScorer(model, NodeMethod.EXACT, NodeScores.Kind.ALL);
+      NodeList nodes = NodeList.of(model).withNeurons();
+      NodeList.Group group = new NodeList.OfLayer(NodeList.Kind.NEURON, layer);
+      NodeScorer exact = new NodeScorer(nodes, NodeMethod.EXACT);
       double moved = 0;
       for (int t = 0; t < pair.length(); t++) {
         Place there = Place.of(Site.MLP_ACTIVATION, layer).at(0, t).at(1, neuron);
@@ -733,12 +733,12 @@ class DatasetLawsTest {
       }
       assertNear(
           new double[] {moved},
-          exact.exact(pair, List.of(exact.nodes().indexOf(node))).stream()
+          exact.exact(pair, List.of(nodes.first(group) + neuron)).stream()
               .mapToDouble(Double::doubleValue)
               .toArray(),
           1e-12);
 
-      NodeScores estimated = new NodeScorer(model, NodeMethod.ATP, NodeScores.Kind.ALL).score(pair);
+      NodeScores estimated = new NodeScorer(nodes, NodeMethod.ATP).score(pair);
       double step = 1e-5;
       double slope =
           (PairRuns.value(metric, clean.with(Intervention.set(place, from + step)))
@@ -746,20 +746,17 @@ class DatasetLawsTest {
               / (2 * step);
       assertEquals(
           slope * (to - from),
-          estimated.of(NodeScores.Kind.NEURON, layer)[at],
+          estimated.of(new NodeList.Node(group, neuron), token),
           1e-6 * Math.max(1, Math.abs(slope)));
     }
   }
 
   private static double overTokens(
-      NodeScores scores, NodeScores.Node node, Pair pair, boolean magnitudes) {
-    double[] all = scores.of(node.kind(), node.layer());
-    double sum = 0;
-    for (int token = 0; token < pair.length(); token++) {
-      double one = all[node.index() * pair.length() + token];
-      sum += magnitudes ? Math.abs(one) : one;
-    }
-    return sum;
+      NodeScores scores, NodeList.Node node, Pair pair, boolean magnitudes) {
+    return IntStream.range(0, pair.length())
+        .mapToDouble(token -> scores.of(node, token))
+        .map(own -> magnitudes ? Math.abs(own) : own)
+        .sum();
   }
 
   @Property(tries = 20)

@@ -498,27 +498,29 @@ class DatasetReferenceTest {
     }
 
     private double[] ofNodes(NodeMethod method, String name) {
-      NodeScores.Kind kind =
+      NodeList.Kind kind =
           switch (name) {
-            case "q" -> NodeScores.Kind.QUERY;
-            case "k" -> NodeScores.Kind.KEY;
-            case "v" -> NodeScores.Kind.VALUE;
-            case "head" -> NodeScores.Kind.HEAD;
-            case "mlp" -> NodeScores.Kind.MLP;
+            case "q" -> NodeList.Kind.QUERY;
+            case "k" -> NodeList.Kind.KEY;
+            case "v" -> NodeList.Kind.VALUE;
+            case "head" -> NodeList.Kind.HEAD;
+            case "mlp" -> NodeList.Kind.MLP;
             default -> throw new AssertionError(name);
           };
       List<NodeScores> pairs =
           nodes.computeIfAbsent(
               method,
               any -> {
-                NodeScorer scorer = new NodeScorer(of.model(), method);
+                NodeScorer scorer = new NodeScorer(NodeList.of(of.model()), method);
                 return of.pairs("logit_difference").stream().map(scorer::score).toList();
               });
       return pairs.stream()
           .flatMapToDouble(
               pair ->
                   Arrays.stream(
-                      ExpectedTensors.stack(of.model().layers(), layer -> pair.of(kind, layer))))
+                      ExpectedTensors.stack(
+                          of.model().layers(),
+                          layer -> pair.of(new NodeList.OfLayer(kind, layer)))))
           .toArray();
     }
 

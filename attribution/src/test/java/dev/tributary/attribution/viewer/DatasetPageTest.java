@@ -552,6 +552,44 @@ class DatasetPageTest {
     }
   }
 
+  @Test
+  void nodes_ofDictionaries_areSaidInWords() throws IOException {
+    ObjectNode scores = MAPPER.createObjectNode().put("format", "tributary node scores");
+    scores.put("model", "random").put("metric", "kl").put("method", "atp").put("pairs", PAIRS);
+    scores.put("latentsThatScoreZero", 1234);
+    ArrayNode nodes = scores.putArray("nodes");
+    ObjectNode latent = nodes.addObject().put("node", "L1.mlp_wide_latent12");
+    latent.put("component", "latent").put("dictionary", "mlp_wide").put("layer", 1);
+    latent.put("latent", 12).put("score", -3).put("magnitude", 3);
+    ObjectNode error = nodes.addObject().put("node", "L1.mlp_wide_error");
+    error.put("component", "error").put("dictionary", "mlp_wide").put("layer", 1);
+    error.put("score", 2).put("magnitude", 2);
+    ObjectNode neuron = nodes.addObject().put("node", "m0.n7").put("component", "neuron");
+    neuron.put("layer", 0).put("neuron", 7).put("score", 1).put("magnitude", 1);
+    Path file = Files.createTempFile(folder, "latents", ".html");
+    Files.writeString(file, DatasetPage.ofNodes(scores.toString()));
+    try (Page page = Objects.requireNonNull(browser).open(file, 500, 700, "light")) {
+      page.await("'ready' in document.documentElement.dataset");
+      page.settle();
+      assertEquals(
+          List.of(
+              "latent 12 of the mlp wide dictionary of layer 1",
+              "what latents of the mlp wide dictionary of layer 1 do not account for",
+              "neuron 7 of layer 0"),
+          page.texts(
+              ".node", "e.getAttribute('aria-label').split(', ').slice(1).join().split(':')[0]"));
+      assertEquals(
+          List.of("", "neuron", "latent", "error"),
+          page.texts("#kind option:not([hidden])", "e.value"));
+      assertTrue(
+          page.evaluate(
+                  "[...document.querySelectorAll('#chart .name')].every(e => e.getBBox().x >= 0)")
+              .asBoolean());
+      assertTrue(page.text("#panel").contains("1,234 latents"), page.text("#panel"));
+      assertQuiet(page);
+    }
+  }
+
   // ---- files ---------------------------------------------------------------------------------
 
   @Test
