@@ -31,6 +31,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.function.DoubleConsumer;
 import java.util.function.Function;
 import java.util.function.Predicate;
 import java.util.function.Supplier;
@@ -340,11 +341,10 @@ public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
   /**
    * A run in which one node is as in the corrupted run at one token.
    *
-   * @param scores to which what it does belongs
-   * @param at where in these
    * @param change of the clean run
+   * @param score hears what it does
    */
-  private record Patch(double[] scores, int at, Supplier<Change> change) {}
+  private record Patch(Supplier<Change> change, DoubleConsumer score) {}
 
   /** Zeros of nodes that are not wanted. */
   private NodeScores exact(Runs runs, Predicate<Node> wanted) {
@@ -367,7 +367,7 @@ public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
       try (Scope scope = Scope.open()) {
         Patch patch = patches.get(i);
         Run patched = runs.clean.valuesWith(PairRuns.LAST, patch.change.get());
-        patch.scores[patch.at] = PairRuns.value(runs.metric, patched) - clean;
+        patch.score.accept(PairRuns.value(runs.metric, patched) - clean);
       }
       progress.at(i + 1, patches.size());
     }
@@ -383,10 +383,11 @@ public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
   private static void atEachToken(
       List<Patch> patches, NodeScores scores, Node node, Runs runs, AtToken at) {
     int tokens = runs.clean.length();
+    double[] all = scores.at(node.group());
     for (int token = 0; token < tokens; token++) {
       int own = token;
       int place = node.index() * tokens + token;
-      patches.add(new Patch(scores.at(node.group()), place, () -> at.change(own)));
+      patches.add(new Patch(() -> at.change(own), score -> all[place] = score));
     }
   }
 
@@ -468,10 +469,11 @@ public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
       Predicate<Node> wanted) {
     OfDictionary latents = new OfDictionary(Kind.LATENT, dictionary.id());
     LatentMoves moves = runs.of(dictionary);
+    double[] all = scores.at(latents);
     for (int i = 0; i < moves.count(); i++) {
       int move = i;
       if (wanted.test(new Node(latents, moves.latent(move)))) {
-        patches.add(new Patch(scores.at(latents), move, () -> moves.alone(move)));
+        patches.add(new Patch(() -> moves.alone(move), score -> all[move] = score));
       }
     }
     Node error = new Node(new OfDictionary(Kind.ERROR, dictionary.id()), 0);
