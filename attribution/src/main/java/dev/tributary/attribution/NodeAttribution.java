@@ -6,6 +6,7 @@ import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.Place;
@@ -33,6 +34,9 @@ public final class NodeAttribution {
   private final Reading reading;
   private final double value;
 
+  /** Whether nodes of the run were changed, of which its readings are not to be taken. */
+  private final boolean changed;
+
   /** Where they live. */
   private final Scope scope;
 
@@ -44,12 +48,14 @@ public final class NodeAttribution {
       Metric metric,
       Reading reading,
       double value,
+      boolean changed,
       Scope scope,
       Map<Place, Tensor> gradients) {
     this.run = run;
     this.metric = metric;
     this.reading = reading;
     this.value = value;
+    this.changed = changed;
     this.scope = scope;
     this.gradients = gradients;
   }
@@ -75,12 +81,27 @@ public final class NodeAttribution {
    *     is frozen or has no derivatives
    */
   public static NodeAttribution of(Run run, Metric metric) {
+    return of(run, metric, metric.reading(run), false);
+  }
+
+  /**
+   * The same metric of this run with nodes changed; what a trace holds fixed stays as it was. Its
+   * readings are those of the changed model, but for the nodes that were changed.
+   */
+  NodeAttribution with(Change... changes) {
+    return of(run.with(changes), metric, reading, true);
+  }
+
+  private static NodeAttribution of(Run run, Metric metric, Reading reading, boolean changed) {
     Scope.requireRoom(
         () -> MemoryPlan.gradients(run),
         "the gradient at every site of " + run.length() + " tokens");
     Scope enclosing = Scope.innermost();
     try (Scope scope = Scope.open()) {
-      Variable explained = metric.value(run);
+      Variable explained =
+          metric.ofLogits().isPresent()
+              ? metric.value(run)
+              : reading.of(run, metric.scaleGradient());
       List<Place> places = new ArrayList<>();
       for (Place place : run.places()) {
         requireArgument(
@@ -102,7 +123,7 @@ public final class NodeAttribution {
           Double.isFinite(value) && (pulled.isEmpty() || pulled.get(0).isFinite()),
           "the gradients of this metric are not finite numbers in %s",
           run.model().dtype());
-      return new NodeAttribution(run, metric, metric.reading(run), value, enclosing, gradients);
+      return new NodeAttribution(run, metric, reading, value, changed, enclosing, gradients);
     }
   }
 
@@ -253,8 +274,14 @@ public final class NodeAttribution {
     return readings(family -> family.activationTimesGradient(this));
   }
 
+  private void requireComputed() {
+    if (!changed) {
+      run.requireComputed();
+    }
+  }
+
   private Readings readings(Function<SourceFamily, Tensor> of) {
-    run.requireComputed();
+    requireComputed();
     return new Readings(run, family -> Optional.of(of.apply(family)));
   }
 
@@ -282,7 +309,7 @@ public final class NodeAttribution {
 
   /** ⟨write, gradient⟩ of every source that writes before what a gradient reads. */
   EdgeScores products(ResidualGradient gradient) {
-    run.requireComputed();
+    requireComputed();
     GradientReader reader = new GradientReader(run, gradient);
     List<NodeArray> arrays = new ArrayList<>();
     for (SourceFamily family : Kind.sourcesOf(run.model())) {

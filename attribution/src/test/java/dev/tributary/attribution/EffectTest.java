@@ -1,6 +1,7 @@
 package dev.tributary.attribution;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -21,11 +22,14 @@ import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.TransformerConfig;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
+import java.util.function.DoubleUnaryOperator;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
 import net.jqwik.api.ForAll;
@@ -609,5 +613,118 @@ class EffectTest {
     assertEquals(0.75, new Certificate(3, 1, 8, 4, affine).relativeResidual());
     Optional<Certificate.Affine> large = Optional.of(new Certificate.Affine(0, -6));
     assertEquals(0.5, new Certificate(3, 3, 0.5, 0, large).relativeResidual());
+  }
+
+  // ---- other nodes of a changed run ----------------------------------------------------------
+
+  /** What some nodes are changed to, as {@link Ablation} makes it of a run. */
+  private static Map<Source, Change> changes(NodeAttribution nodes, Random random) {
+    Map<Source, Change> changes = new LinkedHashMap<>();
+    List<RandomNodes.Kind<Source>> kinds = List.copyOf(RandomNodes.sourceKinds().values());
+    while (changes.size() < 2) {
+      Source source =
+          kinds.get(random.nextInt(kinds.size())).apply(random, random.nextInt(RandomNodes.LAYERS));
+      if (RandomNodes.has(nodes.run(), source)) {
+        changes.put(source, Ablation.scale(nodes.run(), source, random.nextInt(3) * 0.5));
+      }
+    }
+    return changes;
+  }
+
+  /** Each other node against the changed run made by hand, in which it is scaled. */
+  @Property(tries = 60, seed = FIXED)
+  void nodeChanges_everyOther_equalsCentralDifferencesOfTheChangedRun(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = RandomNodes.drawn(seed);
+      Random random = RandomNodes.random(seed);
+      Map<Source, Change> changed = changes(nodes, random);
+      NodeChanges changes = NodeChanges.of(nodes, changed);
+      Run after = nodes.run().with(changed.values().toArray(new Change[0]));
+      double metric = Effect.of(after, nodes.metric()).metricAfter();
+      assertEquals(metric, changes.changed().value(), EXACT * Math.max(1, Math.abs(metric)));
+      for (RandomNodes.Kind<Source> kind : RandomNodes.sourceKinds().values()) {
+        Source source = kind.apply(random, random.nextInt(RandomNodes.LAYERS));
+        if (!RandomNodes.has(nodes.run(), source) || !changes.has(source)) {
+          continue;
+        }
+        try (Scope inner = Scope.open()) {
+          double expected =
+              difference(
+                  step ->
+                      Effect.of(after, nodes.metric(), Ablation.scale(after, source, 1 + step))
+                          .metricAfter());
+          NodeChanges.Numbers numbers = changes.after(source);
+          assertDifference(expected, numbers.attribution(), source);
+          Tensor write = RandomNodes.write(after, source);
+          assertEquals(write.norm(-1).item(), numbers.writeNorm(), EXACT * 10);
+          assertEquals(source.activation(after), numbers.activation());
+          assertDifference(
+              difference(
+                  step ->
+                      Effect.of(
+                              after,
+                              nodes.metric(),
+                              add(after, after.model().end(), source.token(), write, step))
+                          .metricAfter()),
+              numbers.directEffect(),
+              source);
+          assertEquals(
+              nodes.activationTimesGradient().of(source).orElseThrow(),
+              changes.before(source).attribution());
+        }
+      }
+    }
+  }
+
+  private static double difference(DoubleUnaryOperator metric) {
+    double near = (metric.applyAsDouble(STEP) - metric.applyAsDouble(-STEP)) / (2 * STEP);
+    double far = (metric.applyAsDouble(2 * STEP) - metric.applyAsDouble(-2 * STEP)) / (4 * STEP);
+    return (4 * near - far) / 3;
+  }
+
+  private static void assertDifference(double expected, double actual, Source source) {
+    assertEquals(expected, actual, DIFFERENCE * Math.max(1, Math.abs(expected)), source::toString);
+  }
+
+  /** Those that changed most are so, and none of them was changed itself. */
+  @Property(tries = 20)
+  void nodeChanges_top_areTheLargestOfOthers(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = RandomNodes.drawn(seed);
+      Map<Source, Change> changed = changes(nodes, RandomNodes.random(seed));
+      NodeChanges changes = NodeChanges.of(nodes, changed);
+      List<NodeScore> all = changes.top(100_000);
+      assertEquals(all.subList(0, Math.min(5, all.size())), changes.top(5));
+      double last = Double.POSITIVE_INFINITY;
+      for (NodeScore score : all) {
+        Source source = score.node().asSource().orElseThrow();
+        assertTrue(changes.has(source) && !changed.containsKey(source), source::toString);
+        double grown = changes.after(source).attribution() - changes.before(source).attribution();
+        assertEquals(grown, score.score(), EXACT);
+        assertTrue(Math.abs(score.score()) <= last);
+        last = Math.abs(score.score());
+      }
+      assertTrue(all.stream().map(NodeScore::node).distinct().count() == all.size());
+    }
+  }
+
+  /** What a dictionary would make of its own change is no other node. */
+  @Test
+  void nodeChanges_ofALatent_leaveOutWhatEncodesTheChange() {
+    try (Scope scope = Scope.open()) {
+      NodeAttribution nodes = RandomNodes.attribution(4);
+      Random random = RandomNodes.random(4);
+      Latent latent = RandomNodes.latent(Site.MLP_OUTPUT, random, 1);
+      Change without = Ablation.of(nodes.run(), latent);
+      NodeChanges changes = NodeChanges.of(nodes, Map.of(latent, without));
+      String dictionary = latent.toString().replaceFirst("_latent.*", "");
+      for (String left : List.of("_latent0[0]", "_error[0]")) {
+        Source other = (Source) Node.parse(dictionary + left);
+        assertFalse(changes.has(other), other::toString);
+        assertThrows(IllegalArgumentException.class, () -> changes.after(other));
+      }
+      assertTrue(changes.has(new Neuron(1, 0, 0)));
+      assertTrue(changes.has(RandomNodes.latent(Site.MLP_OUTPUT, random, 2)));
+    }
   }
 }

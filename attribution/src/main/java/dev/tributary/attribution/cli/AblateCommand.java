@@ -42,8 +42,6 @@ import picocli.CommandLine.Parameters;
       "  ablate \"L0.transcoder_latent5[3]\" --transcoders DIR"
     })
 final class AblateCommand implements Callable<Integer> {
-  private static final int TOP = 10;
-
   private final PrintWriter out;
 
   @Mixin private final SubjectOptions options = new SubjectOptions();
@@ -79,8 +77,10 @@ final class AblateCommand implements Callable<Integer> {
   @Option(
       names = "--top",
       paramLabel = "N",
-      description = "With --transcoders: how many other latents to tell of. Default: " + TOP + ".")
-  private Optional<Integer> top = Optional.empty();
+      description =
+          "How many of the other nodes to tell of, those that change most; with --transcoders, of"
+              + " other latents. Default: ${DEFAULT-VALUE}.")
+  private int top = 10;
 
   AblateCommand(PrintWriter out) {
     this.out = out;
@@ -90,10 +90,8 @@ final class AblateCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     requireArgument(
         set.isEmpty() || scale == 0, "--set and --scale say two things about the same nodes");
-    requireArgument(
-        transcoders.isPresent() || top.isEmpty(), "--top says how much of --transcoders to tell");
     Action action = set.isPresent() ? new Put(set.get()) : new Scale(scale);
-    Ablate question = new Ablate(options.subject(), named, action);
+    Ablate question = new Ablate(options.subject(), named, action, top);
     if (transcoders.isEmpty()) {
       Ablated ablated = TerminalProgress.ask(options.choice(), question);
       out.print(options.json() ? AnswerJson.of(ablated) : TextReport.of(ablated));
@@ -101,7 +99,7 @@ final class AblateCommand implements Callable<Integer> {
       Intervened intervened =
           TerminalProgress.ask(
               options.choice().withTranscoders(transcoders.get()),
-              new Intervene(question.subject(), latents(), action, top.orElse(TOP)));
+              new Intervene(question.subject(), latents(), action, top));
       out.print(options.json() ? AnswerJson.of(intervened) : InterventionReport.of(intervened));
     }
     return ExitCode.OK;

@@ -87,6 +87,7 @@ public final class ModelOptions {
   public ModelChoice choice() {
     requireArgument(
         adapter.isEmpty() || model.isPresent(), "--adapter needs the --model that it adapts");
-    return new ModelChoice(model, adapter, dtype, Optional.empty(), Optional.empty());
+    ModelChoice choice = model.map(ModelChoice::named).orElseGet(ModelChoice::shipped).in(dtype);
+    return adapter.map(choice::withAdapter).orElse(choice);
   }
 }

@@ -38,7 +38,7 @@ final class PromptOptions {
               + " tokens of a chat in its own text.")
   private boolean chat;
 
-  @Mixin private final DictionaryOption dictionaries = new DictionaryOption();
+  @Mixin private final ExplainedDictionaries dictionaries = new ExplainedDictionaries();
 
   @Option(names = "--json", description = "Print one JSON object.")
   private boolean json;

@@ -28,7 +28,7 @@ final class ServeCommand implements Callable<Integer> {
 
   @Mixin private final ModelOptions model = new ModelOptions();
 
-  @Mixin private final DictionaryOption dictionaries = new DictionaryOption();
+  @Mixin private final ExplainedDictionaries dictionaries = new ExplainedDictionaries();
 
   @Option(
       names = "--transcoders",

@@ -10,6 +10,7 @@ import dev.tributary.attribution.EdgeSearch.EdgeScore;
 import dev.tributary.attribution.Explained;
 import dev.tributary.attribution.Lowercase;
 import dev.tributary.attribution.Node;
+import dev.tributary.attribution.explain.Ablate;
 import dev.tributary.attribution.explain.Ablate.Ablated;
 import dev.tributary.attribution.explain.Ablate.Action;
 import dev.tributary.attribution.explain.Ablate.Outcome;
@@ -200,6 +201,11 @@ final class TextReport {
     } else {
       text.add(table);
     }
+    for (Ranked reading : readings) {
+      reading
+          .explanation()
+          .ifPresent(said -> text.wrapped(List.of(reading.node() + " is said to be:", said)));
+    }
     text.add("");
   }
 
@@ -314,6 +320,29 @@ final class TextReport {
               ? number(outcome.firstOrderChange().getAsDouble())
               : "",
           best.word().quoted() + " " + number(best.probability()));
+    }
+    text.add(table);
+    others(ablated);
+  }
+
+  private void others(Ablated ablated) {
+    if (ablated.others().isEmpty()) {
+      return;
+    }
+    text.add("");
+    text.add(
+        "Other nodes, whose attributions change most"
+            + (ablated.outcomes().size() == 1 ? "" : " without all of these"));
+    Table table = new Table(2);
+    table.row("node", "at", "attribution", "after", "direct", "after");
+    for (Ablate.Other other : ablated.others()) {
+      table.row(
+          other.node().toString(),
+          overview.where(other.node()),
+          number(other.before().attribution()),
+          number(other.after().attribution()),
+          number(other.before().directEffect()),
+          number(other.after().directEffect()));
     }
     text.add(table);
   }

@@ -6,6 +6,7 @@ import dev.tributary.attribution.Ablation;
 import dev.tributary.attribution.Effect;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.NodeAttribution;
+import dev.tributary.attribution.NodeChanges;
 import dev.tributary.attribution.Readings;
 import dev.tributary.attribution.Source;
 import dev.tributary.attribution.explain.Overview.Prediction;
@@ -14,7 +15,10 @@ import dev.tributary.transformer.Change;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
 
@@ -25,8 +29,9 @@ import java.util.Set;
  * @param subject what is explained
  * @param nodes that are changed
  * @param action what is done to them
+ * @param top how many of the other nodes to tell of, 0 for none
  */
-public record Ablate(Subject subject, List<Node> nodes, Action action)
+public record Ablate(Subject subject, List<Node> nodes, Action action, int top)
     implements Question<Ablate.Ablated> {
   /**
    * Refuses nodes that write nothing, or are named twice.
@@ -34,9 +39,12 @@ public record Ablate(Subject subject, List<Node> nodes, Action action)
    * @param subject {@link #subject()}
    * @param nodes {@link #nodes()}
    * @param action {@link #action()}
-   * @throws IllegalArgumentException if there are such, or no node at all
+   * @param top {@link #top()}
+   * @throws IllegalArgumentException if there are such, or no node at all, or less than none of the
+   *     others is to be told of
    */
   public Ablate {
+    requireArgument(top >= 0, "top is %d, it must be 0 or more", top);
     requireArgument(!nodes.isEmpty(), "no node is named that would be taken out");
     Set<Node> seen = new HashSet<>();
     for (Node node : nodes) {
@@ -145,8 +153,19 @@ public record Ablate(Subject subject, List<Node> nodes, Action action)
    * @param overview what is explained
    * @param action what was done
    * @param outcomes of each node alone, then of all together, if there are several
+   * @param others the other nodes whose attributions the last of these changed most, most first
    */
-  public record Ablated(Overview overview, Action action, List<Outcome> outcomes) {}
+  public record Ablated(
+      Overview overview, Action action, List<Outcome> outcomes, List<Other> others) {}
+
+  /**
+   * A node that was not changed itself.
+   *
+   * @param node of the run
+   * @param before what it was
+   * @param after what it is in the changed run, of whose metric and gradients its numbers are
+   */
+  public record Other(Node node, NodeChanges.Numbers before, NodeChanges.Numbers after) {}
 
   /**
    * What a change did.
@@ -171,7 +190,7 @@ public record Ablate(Subject subject, List<Node> nodes, Action action)
     try (Scope scope = Scope.open()) {
       NodeAttribution run = explanation.nodes();
       Readings attribution = run.activationTimesGradient();
-      List<Change> all = new ArrayList<>();
+      Map<Source, Change> all = new LinkedHashMap<>();
       List<Outcome> outcomes = new ArrayList<>();
       double sum = 0;
       boolean known = true;
@@ -179,7 +198,7 @@ public record Ablate(Subject subject, List<Node> nodes, Action action)
         work.enter(Phase.RUN);
         Source source = node.asSource().orElseThrow();
         Change change = action.change(run, source);
-        all.add(change);
+        all.put(source, change);
         OptionalDouble predicted = action.predicted(attribution.of(source).orElseThrow());
         sum += predicted.orElse(0);
         known &= predicted.isPresent();
@@ -187,10 +206,24 @@ public record Ablate(Subject subject, List<Node> nodes, Action action)
       }
       if (nodes.size() > 1) {
         OptionalDouble predicted = known ? OptionalDouble.of(sum) : OptionalDouble.empty();
-        outcomes.add(outcome(work, explanation, nodes, predicted, all));
+        outcomes.add(outcome(work, explanation, nodes, predicted, List.copyOf(all.values())));
       }
-      return new Ablated(explanation.overview(), action, List.copyOf(outcomes));
+      return new Ablated(
+          explanation.overview(), action, List.copyOf(outcomes), others(work, explanation, all));
     }
+  }
+
+  private List<Other> others(Work work, Explanation explanation, Map<Source, Change> all) {
+    if (top == 0) {
+      return List.of();
+    }
+    work.enter(Phase.GRADIENTS);
+    NodeChanges changes = NodeChanges.of(explanation.nodes(), all);
+    return new Largest(explanation.basis(), Optional.empty())
+        .of(changes::top, node -> true, top).stream()
+            .map(score -> score.node().asSource().orElseThrow())
+            .map(node -> new Other(node, changes.before(node), changes.after(node)))
+            .toList();
   }
 
   private static Outcome outcome(

@@ -55,6 +55,7 @@ public record Attribute(Subject subject, Optional<Range> tokens, int top)
    * What was read of a node.
    *
    * @param node of the run
+   * @param explanation what others say that a latent stands for, if a file does
    * @param activation of what has one
    * @param attribution activation times gradient
    * @param directEffect what reaches the metric without passing another node
@@ -62,6 +63,7 @@ public record Attribute(Subject subject, Optional<Range> tokens, int top)
    */
   public record Ranked(
       Node node,
+      Optional<String> explanation,
       OptionalDouble activation,
       double attribution,
       double directEffect,
@@ -76,6 +78,7 @@ public record Attribute(Subject subject, Optional<Range> tokens, int top)
   public Attributed answer(Work work) throws IOException {
     Explanation explanation = Explanation.of(work, subject);
     Range.requireInside("tokens", tokens, explanation.overview().tokens().size());
+    Explanations explanations = work.explanations();
     try (Scope scope = Scope.open()) {
       Readings attribution = explanation.nodes().activationTimesGradient();
       Readings activation = explanation.nodes().activation();
@@ -88,6 +91,7 @@ public record Attribute(Subject subject, Optional<Range> tokens, int top)
                       found ->
                           new Ranked(
                               found.node(),
+                              explanations.of(found.node()),
                               activation.of(found.node()),
                               found.score(),
                               direct.of(found.node()),

@@ -50,6 +50,7 @@ public record Describe(Subject subject, Node node, int words)
    *
    * @param overview what is explained
    * @param node that was asked for
+   * @param explanation what others say that a latent stands for, if a file does
    * @param activation of what has one
    * @param attribution of what writes: activation times gradient
    * @param directEffect of what writes: what reaches the metric without passing another node
@@ -64,6 +65,7 @@ public record Describe(Subject subject, Node node, int words)
   public record Described(
       Overview overview,
       Node node,
+      Optional<String> explanation,
       OptionalDouble activation,
       OptionalDouble attribution,
       OptionalDouble directEffect,
@@ -94,6 +96,7 @@ public record Describe(Subject subject, Node node, int words)
       return new Described(
           explanation.overview(),
           node,
+          work.explanations().of(node),
           node.activation(run),
           source.isPresent() ? nodes.activationTimesGradient().of(node) : OptionalDouble.empty(),
           source.isPresent()

@@ -194,7 +194,8 @@ record Explanation(
     return Basis.of(model, ids);
   }
 
-  private static List<Dictionary.Id> dictionaries(Transformer model, String name) {
+  /** The dictionaries that a name means, at least one. */
+  static List<Dictionary.Id> dictionaries(Transformer model, String name) {
     Matcher parts = DICTIONARY.matcher(name);
     List<Dictionary.Id> all = model.dictionaries().stream().map(Dictionary::id).toList();
     List<Dictionary.Id> found =
@@ -206,7 +207,7 @@ record Explanation(
             : List.of();
     requireArgument(
         !found.isEmpty(),
-        "basis names \"%s\", and the %s",
+        "\"%s\" is no dictionary, and the %s",
         name,
         all.isEmpty()
             ? "model has no dictionaries"

@@ -20,6 +20,7 @@ import java.util.Optional;
  * @param dtype precision to compute in
  * @param dictionaries a folder of sparse dictionaries whose latents are nodes beside the model's
  *     own, or its name; {@link #SHIPPED} for those of the shipped model
+ * @param explanations a file that says what their latents stand for, JSON as Neuronpedia exports it
  * @param transcoders a folder of transcoders that replace the MLPs where a question asks for the
  *     replacement model
  */
@@ -28,6 +29,7 @@ public record ModelChoice(
     Optional<String> adapter,
     DType dtype,
     Optional<String> dictionaries,
+    Optional<Path> explanations,
     Optional<String> transcoders) {
   /** Names the dictionaries that come with the shipped model. */
   public static final String SHIPPED = "shipped";
@@ -41,6 +43,7 @@ public record ModelChoice(
    * @param adapter {@link #adapter()}
    * @param dtype {@link #dtype()}
    * @param dictionaries {@link #dictionaries()}
+   * @param explanations {@link #explanations()}
    * @param transcoders {@link #transcoders()}
    * @throws IllegalArgumentException if they are
    */
@@ -50,12 +53,20 @@ public record ModelChoice(
     requireArgument(
         name.isEmpty() || !dictionaries.equals(Optional.of(SHIPPED)),
         "the shipped dictionaries belong to the shipped model, not to model");
+    requireArgument(
+        explanations.isEmpty() || dictionaries.isPresent(),
+        "explanations are of latents of dictionaries, and there are none");
   }
 
   /** {@return the small model that comes with the library, in FLOAT} */
   public static ModelChoice shipped() {
     return new ModelChoice(
-        Optional.empty(), Optional.empty(), DType.FLOAT, Optional.empty(), Optional.empty());
+        Optional.empty(),
+        Optional.empty(),
+        DType.FLOAT,
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty());
   }
 
   /**
@@ -65,7 +76,12 @@ public record ModelChoice(
    */
   public static ModelChoice named(String name) {
     return new ModelChoice(
-        Optional.of(name), Optional.empty(), DType.FLOAT, Optional.empty(), Optional.empty());
+        Optional.of(name),
+        Optional.empty(),
+        DType.FLOAT,
+        Optional.empty(),
+        Optional.empty(),
+        Optional.empty());
   }
 
   /**
@@ -74,7 +90,7 @@ public record ModelChoice(
    * @param other precision to compute in
    */
   public ModelChoice in(DType other) {
-    return new ModelChoice(name, adapter, other, dictionaries, transcoders);
+    return new ModelChoice(name, adapter, other, dictionaries, explanations, transcoders);
   }
 
   /**
@@ -83,7 +99,8 @@ public record ModelChoice(
    * @param folder of the adapter, or its name
    */
   public ModelChoice withAdapter(String folder) {
-    return new ModelChoice(name, Optional.of(folder), dtype, dictionaries, transcoders);
+    return new ModelChoice(
+        name, Optional.of(folder), dtype, dictionaries, explanations, transcoders);
   }
 
   /**
@@ -92,7 +109,17 @@ public record ModelChoice(
    * @param folder of the dictionaries, their name, or {@link #SHIPPED}
    */
   public ModelChoice withDictionaries(String folder) {
-    return new ModelChoice(name, adapter, dtype, Optional.of(folder), transcoders);
+    return new ModelChoice(name, adapter, dtype, Optional.of(folder), explanations, transcoders);
+  }
+
+  /**
+   * {@return the same with texts about the latents of its dictionaries}
+   *
+   * @param file as Neuronpedia exports them
+   * @throws IllegalArgumentException if it has no dictionaries
+   */
+  public ModelChoice withExplanations(Path file) {
+    return new ModelChoice(name, adapter, dtype, dictionaries, Optional.of(file), transcoders);
   }
 
   /**
@@ -101,7 +128,7 @@ public record ModelChoice(
    * @param folder of the transcoders, or their name
    */
   public ModelChoice withTranscoders(String folder) {
-    return new ModelChoice(name, adapter, dtype, dictionaries, Optional.of(folder));
+    return new ModelChoice(name, adapter, dtype, dictionaries, explanations, Optional.of(folder));
   }
 
   /**

@@ -8,11 +8,13 @@ import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Transformer;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import org.jspecify.annotations.Nullable;
 
@@ -44,6 +46,7 @@ public final class Work {
 
   private Listener listener = Listener.NONE;
   private @Nullable Transformer transformer;
+  private @Nullable Explanations explanations;
 
   /** Bytes for runs, when there are none. */
   private long room;
@@ -85,6 +88,16 @@ public final class Work {
       room = Scope.roomBytes();
     }
     return transformer;
+  }
+
+  /** What is said of latents, read the first time. */
+  Explanations explanations() throws IOException {
+    if (explanations == null) {
+      Optional<Path> file = opened.choice().explanations();
+      explanations =
+          file.isEmpty() ? Explanations.NONE : Explanations.load(file.get(), transformer());
+    }
+    return explanations;
   }
 
   /** Says what is being done from now on, and hears of its steps. */

@@ -140,7 +140,7 @@ public final class QuestionJson {
   // ---- questions -----------------------------------------------------------------------------
 
   private static Question<?> ablate(Form form) {
-    return new Ablate(subject(form), nodes(form, "nodes"), action(form));
+    return new Ablate(subject(form), nodes(form, "nodes"), action(form), top(form));
   }
 
   private static Ablate.Action action(Form form) {

@@ -46,8 +46,8 @@ const Ask = (() => {
     return (await response.json()).words;
   }
 
-  /** The answer to a question; what the server says of its work on the way goes to progress. */
-  async function answer(question, signal, progress) {
+  /** The answer to a question; what the server says of its work on the way goes to progress, texts that go on to said. */
+  async function answer(question, signal, progress, said) {
     const body = JSON.stringify(question);
     if (answers.has(body)) {
       const known = answers.get(body);
@@ -60,13 +60,13 @@ const Ask = (() => {
       headers: headers({ "Content-Type": "application/json", Accept: "text/event-stream" }),
     });
     if (!response.ok) throw await refusal(response);
-    const found = await read(response.body, progress);
+    const found = await read(response.body, progress, said);
     answers.set(body, found);
     if (answers.size > KEPT) answers.delete(answers.keys().next().value);
     return found;
   }
 
-  async function read(stream, progress) {
+  async function read(stream, progress, said) {
     const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
     let heard = "";
     for (;;) {
@@ -80,6 +80,7 @@ const Ask = (() => {
         if (name === "answer") return JSON.parse(data);
         if (name === "refused") throw new Error(JSON.parse(data).error);
         if (name === "progress") progress(JSON.parse(data));
+        if (name === "said" || name === "edited") said(name, JSON.parse(data).text);
       }
     }
   }
@@ -90,8 +91,9 @@ const Ask = (() => {
    * @param show what to do with an answer, or with null where nothing is asked
    * @param problem what to do with the sentence of a refusal; "" when there is none any more
    * @param busy what to do with the state of the work; null when there is none any more
+   * @param said what to do with how the text goes on, "said" by the model or by the "edited" one
    */
-  function place(show, problem, busy) {
+  function place(show, problem, busy, said = () => {}) {
     let asked = null; // as text
     let abort = new AbortController();
     return (question) => {
@@ -108,7 +110,7 @@ const Ask = (() => {
         return;
       }
       busy({ phase: "waiting", done: 0, total: 0 });
-      answer(question, signal, (state) => signal.aborted || busy(state))
+      answer(question, signal, (state) => signal.aborted || busy(state), (...more) => signal.aborted || said(...more))
         .then((found) => {
           if (signal.aborted) return;
           busy(null);

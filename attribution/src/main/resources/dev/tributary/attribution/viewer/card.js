@@ -8,6 +8,7 @@ const Card = (() => {
   const PATHS = { query: "Q", key: "K", value: "V" };
 
   let told = {}; // answers: describe, into, from
+  let others = []; // nodes without those that are switched off
   let drawn = ""; // name of their node
 
   /** The node of one of its inputs. */
@@ -88,12 +89,15 @@ const Card = (() => {
 
   function described(found) {
     const { node, tokens, activations, pattern, promoted, suppressed } = found;
+    const after = others.find((other) => other.node.name === node.name)?.after ?? {};
     const readings = [["attribution", found.attribution], ["direct effect", found.direct_effect],
       ["write norm", found.write_norm], ["activation", found.activation]].filter(([, value]) => Number.isFinite(value));
     return [
       element("p", { className: "note" }, kindOf(node.kind).word, node.layer == null ? "" : `, layer ${node.layer}`,
         node.token == null ? "" : `, token ${node.token}`, node.key == null ? "" : ` looking at token ${node.key}`),
-      element("dl", { className: "numbers" }, ...readings.flatMap(([word, value]) => [element("dt", {}, word), element("dd", {}, number(value))])),
+      ...(found.explanation === undefined ? [] : [element("p", { className: "explanation" }, Parts.visibleText(found.explanation, 2000))]),
+      element("dl", { className: "numbers" }, ...readings.flatMap(([word, value]) => [element("dt", {}, word),
+        element("dd", {}, number(value), Number.isFinite(after[word.replace(" ", "_")]) ? ` → ${number(after[word.replace(" ", "_")])}` : "")])),
       ...(activations.length === 0 ? [] : [element("h3", {}, "Activation over the prompt"), strip(tokens, activations, node.token)]),
       ...(pattern.length === 0 ? [] : [element("h3", {}, "Attention pattern"), ...Parts.heatMap(tokens, node, pattern, byId("panel").clientWidth - 30)]),
       ...(promoted.length + suppressed.length === 0 ? [] : [element("div", { className: "spoken" },
@@ -148,6 +152,8 @@ const Card = (() => {
   function showChanged(found) {
     const { off, put } = View.now;
     const section = byId("changed");
+    others = found?.others ?? [];
+    draw();
     section.hidden = off.length === 0;
     if (off.length === 0) return;
     const outcome = found?.outcomes.at(-1);

@@ -11,13 +11,14 @@
   const NODES = 200;
   const WORDS = 5;
   const EDGES = 8;
+  const MORE = 24; // tokens of text behind a prompt
 
   const working = new Map(); // states of questions that are not answered yet, by region
   const shown = {}; // answers, by region
   let tokens = null; // of the prompt, and what is expected after each
 
   /** A region that shows the answer to one question at a time. */
-  function region(name, element, show, problem) {
+  function region(name, element, show, problem, said) {
     return Ask.place((found, question) => {
       shown[name] = found ?? undefined;
       show(found, question);
@@ -26,7 +27,7 @@
       else working.set(name, state);
       byId(element).setAttribute("aria-busy", String(state !== null));
       drawWork();
-    });
+    }, said);
   }
 
   function drawWork() {
@@ -48,6 +49,10 @@
       tokens = found;
       drawTokens();
     }, problem("chips-problem")),
+    text: region("text", "goes-on", Prompt.showText, (sentence) => {
+      Prompt.showText(null);
+      problem("text-problem")(sentence);
+    }, Prompt.hearText),
     nodes: region("nodes", "nodes", (found, question) => {
       Prompt.showExplained(found);
       Nodes.show(found, question);
@@ -58,7 +63,10 @@
     }, Card.problem("describe")),
     into: region("into", "card", Card.show("into"), Card.problem("into")),
     from: region("from", "card", Card.show("from"), Card.problem("from")),
-    changed: region("changed", "changed", Card.showChanged, Card.changedProblem),
+    changed: region("changed", "changed", (found) => {
+      Card.showChanged(found);
+      Nodes.showOthers(found);
+    }, Card.changedProblem),
     graph: region("graph", "graph", Graph.show, problem("graph-problem")),
   };
   function drawTokens() {
@@ -82,11 +90,13 @@
     Prompt.showView();
     drawTokens();
     places.tokens({ question: "predict", prompt: now.prompt, alternatives: ALTERNATIVES });
+    places.text(!now.goesOn ? null : { question: "generate", prompt: now.prompt, max_tokens: MORE,
+      edits: now.off.map((part) => ({ part, ...(now.put === null ? {} : { factor: 0, addend: now.put }) })) });
     places.nodes(now.other === "" ? { question: "attribute", ...subject, top: NODES }
       : { question: "compare", ...subject, other: { prompt: now.other }, top: NODES });
     places.describe(now.node === "" ? null : { question: "describe", ...subject, node: now.node, words: WORDS });
     askEdges();
-    places.changed(now.off.length === 0 ? null : { question: "ablate", ...subject, nodes: now.off,
+    places.changed(now.off.length === 0 ? null : { question: "ablate", ...subject, nodes: now.off, top: NODES,
       ...(now.put === null ? {} : { action: { activation: now.put } }) });
     places.graph(now.graph.length === 0 ? null : { question: "graph", ...subject, among: now.graph, loadings: 0 });
     Nodes.draw();

@@ -190,6 +190,18 @@ const Prompt = (() => {
       ...(other === undefined ? [] : ["; in the other prompt: ", element("b", {}, number(other.metric.value))]));
   }
 
+  // The text behind the prompt
+
+  /** Some more of it, as the model is, or edited. */
+  function hearText(who, more) {
+    byId(`text-${who}`).append(Parts.visibleText(more, 2000));
+  }
+
+  function showText(found) {
+    byId("text-said").replaceChildren(...(found === null ? [] : [Parts.visibleText(found.continuation.text, 2000)]));
+    byId("text-edited").replaceChildren(...(found?.edited === undefined ? [] : [Parts.visibleText(found.edited.text, 2000)]));
+  }
+
   // Text fields
 
   function fit(field) {
@@ -228,19 +240,24 @@ const Prompt = (() => {
     });
     byId("other-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      View.change({ other: byId("other").value, sort: "difference", down: true });
+      View.change({ other: byId("other").value, sort: "", down: true });
     });
     byId("compare-close").addEventListener("click", () => {
       openOther(false);
       byId("other").value = "";
-      View.change({ other: "", sort: "attribution", down: true });
+      View.change({ other: "", sort: "", down: true });
     });
+    byId("go-on").addEventListener("click", () => View.change({ goesOn: !View.now.goesOn }));
     byId("untrace").addEventListener("click", () => View.change({ trace: "" }));
   }
 
   /** What the fields say, as the view has it. */
   function showView() {
-    const { prompt, other } = View.now;
+    const { prompt, other, goesOn, off, put } = View.now;
+    byId("goes-on").hidden = !goesOn;
+    byId("go-on").setAttribute("aria-pressed", String(goesOn));
+    byId("text-edited-word").textContent = put === null ? "without what is off" : `set to ${number(put)}`;
+    for (const id of ["text-edited", "text-edited-word"]) byId(id).hidden = off.length === 0;
     if (byId("prompt").value !== prompt) byId("prompt").value = prompt;
     if (other !== "" || byId("other").value === "") openOther(other !== "");
     if (other !== "" && byId("other").value !== other) byId("other").value = other;
@@ -248,5 +265,5 @@ const Prompt = (() => {
     showPicked();
   }
 
-  return { wire, showView, showTokens, showExplained };
+  return { wire, showView, showTokens, showExplained, showText, hearText };
 })();

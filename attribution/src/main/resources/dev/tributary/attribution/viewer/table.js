@@ -1,37 +1,56 @@
 "use strict";
 
-/** The table of nodes, of one prompt or of two: sorted, filtered, and where one begins to look closer. */
+/**
+ * The table of nodes, of one prompt or of two, or as they are and as they become without some: sorted, filtered, and
+ * where one begins to look closer.
+ */
 const Nodes = (() => {
   const { element } = Page;
-  const { icon, kindClass, kindOf, number, sign, token, track, visible } = Parts;
+  const { icon, kindClass, kindOf, number, sign, token, track, visible, visibleText } = Parts;
   const byId = (id) => document.getElementById(id);
   const FILTERS = ["kind", "layer", "token"];
-  const SIGNED = ["attribution", "direct_effect", "other_attribution", "difference"];
-  const NUMBERS = {
-    attribute: { attribution: "attribution", direct_effect: "direct effect", write_norm: "write norm", activation: "activation" },
-    compare: { attribution: "attribution", other_attribution: "in the other", difference: "difference" },
+  const UNSIGNED = ["write_norm", "activation", "activation_after"];
+  /** Of what answers to each question say of nodes, and by which column they are ranked. */
+  const LISTS = {
+    attribute: { title: "Nodes", ranked: "attribution",
+      columns: { attribution: "attribution", direct_effect: "direct effect", write_norm: "write norm", activation: "activation" } },
+    compare: { title: "Nodes that differ most", ranked: "difference",
+      columns: { attribution: "attribution", other_attribution: "in the other", difference: "difference" } },
+    ablate: { title: "Other nodes that change most", ranked: "difference",
+      columns: { attribution: "attribution", attribution_after: "changed", difference: "difference",
+        direct_effect: "direct effect", direct_effect_after: "changed", activation: "activation", activation_after: "changed" } },
   };
+  const NOTHING = { rows: [], tokens: [], ...LISTS.attribute };
 
-  let rows = [];
-  let tokens = [];
-  let columns = {};
+  let plain = NOTHING; // of the prompt, or of two
+  let others = null; // without some nodes
+  let list = NOTHING; // the one of them that is seen
   let drawn = []; // what the table was made of
 
   const placeOf = ({ node }) => ({ kind: node.kind, layer: String(node.layer ?? "–"), token: String(node.token ?? "–") });
 
+  /** What an answer to a question says of nodes. */
   function show(found, question) {
-    tokens = found?.tokens ?? [];
-    columns = NUMBERS[question?.question] ?? {};
-    rows = (found?.nodes ?? []).map((row) => ({ ...row, difference: row.other_attribution - row.attribution }));
-    byId("graph-strongest").disabled = rows.length === 0;
-    byId("nodes-title").textContent = question?.question === "compare" ? "Nodes that differ most" : "Nodes";
+    const rows = (found?.nodes ?? []).map((row) => ({ ...row, difference: row.other_attribution - row.attribution }));
+    plain = found === null ? NOTHING : { rows, tokens: found.tokens, ...LISTS[question.question] };
     draw();
   }
 
+  /** What an answer says of nodes beside some that were changed. */
+  function showOthers(found) {
+    const row = ({ node, before, after }) => ({ node, ...before, difference: after.attribution - before.attribution,
+      ...Object.fromEntries(Object.entries(after).map(([name, value]) => [`${name}_after`, value])) });
+    others = found === null ? null : { rows: found.others.map(row), tokens: found.tokens, ...LISTS.ablate };
+    draw();
+  }
+
+  const ranking = () => (Object.hasOwn(list.columns, View.now.sort) || ["node", "layer", "token"].includes(View.now.sort) ? View.now.sort : list.ranked);
+
   /** The rows that the filters let through, in their order. */
   function seen() {
-    const { sort, down } = View.now;
-    const column = Object.hasOwn(columns, sort) || ["node", "layer", "token"].includes(sort) ? sort : Object.keys(columns).at(-1);
+    const { down } = View.now;
+    const { rows, columns } = list;
+    const column = ranking();
     const key = ({ node, ...readings }) => (Object.hasOwn(columns, column) ? Math.abs(readings[column] ?? -1)
       : column === "node" ? node.name : node[column] ?? -1);
     const compare = (a, b) => (column === "node" ? key(b).localeCompare(key(a), "en", { numeric: true }) : key(b) - key(a));
@@ -40,6 +59,7 @@ const Nodes = (() => {
   }
 
   function drawFilters() {
+    const { rows, tokens } = list;
     const words = { kind: (value) => kindOf(value).word, layer: (value) => value,
       token: (value) => (tokens[value] === undefined ? value : `${value} ${visible(tokens[value].text, 20)}`) };
     for (const filter of FILTERS) {
@@ -53,8 +73,13 @@ const Nodes = (() => {
   }
 
   function draw() {
-    const { kind, layer, token: at, sort, down } = View.now;
-    const made = [rows, kind, layer, at, sort, down];
+    const { kind, layer, token: at, sort, down, beside, off } = View.now;
+    byId("beside-label").hidden = off.length === 0;
+    byId("beside").checked = beside;
+    list = off.length > 0 && beside && others !== null ? others : plain;
+    byId("nodes-title").textContent = list.title;
+    byId("graph-strongest").disabled = list.rows.length === 0;
+    const made = [list, kind, layer, at, sort, down];
     if (made.some((part, i) => part !== drawn[i])) {
       drawn = made;
       drawFilters();
@@ -65,10 +90,12 @@ const Nodes = (() => {
 
   function drawTable() {
     const listed = seen();
+    const { rows, columns } = list;
+    const ranked = ranking();
     byId("count").textContent = rows.length === 0 ? "" : `${listed.length} of the ${rows.length} strongest`;
     const heads = { node: "node", layer: "layer", token: "token", ...columns };
     byId("table").tHead.replaceChildren(element("tr", {}, ...Object.entries(heads).map(([column, word]) => {
-      const on = View.now.sort === column;
+      const on = ranked === column;
       const button = element("button", { type: "button", "data-sort": column }, word, on ? (View.now.down ? " ▾" : " ▴") : "");
       button.addEventListener("click", () => {
         View.change({ sort: column, down: on ? !View.now.down : true });
@@ -81,7 +108,8 @@ const Nodes = (() => {
   }
 
   function line(row, largest) {
-    const { node } = row;
+    const { node, explanation } = row;
+    const { tokens, columns } = list;
     const open = element("button", { type: "button", className: "open", "data-name": node.name }, icon(node.kind),
       element("span", { className: "place" }, node.layer == null ? "" : `L${node.layer}`),
       [node.part, kindOf(node.kind).word, node.index].filter((word) => word != null).join(" "));
@@ -92,9 +120,10 @@ const Nodes = (() => {
     const where = node.token == null ? "" : [element("small", {}, String(node.token)), " ", token(tokens, node.token, 12, "token"),
       ...(node.key == null ? [] : [" ← ", element("small", {}, String(node.key)), " ", token(tokens, node.key, 12, "token")])];
     return element("tr", { className: kindClass(node.kind) }, element("th", { scope: "row" }, open),
-      element("td", {}, String(node.layer ?? "–")), element("td", { className: "where" }, ...where),
-      ...Object.keys(columns).map((column) => element("td", { className: SIGNED.includes(column) ? sign(row[column]) : "" }, number(row[column]),
-        column === "attribution" ? track(row[column], largest) : null)),
+      element("td", {}, String(node.layer ?? "–")), element("td", { className: "where" }, ...where,
+        explanation === undefined ? null : element("small", { className: "explanation", title: visibleText(explanation, 2000) }, visibleText(explanation, 60))),
+      ...Object.keys(columns).map((column) => element("td", { className: UNSIGNED.includes(column) ? "" : sign(row[column]) }, number(row[column]),
+        column.startsWith("attribution") ? track(row[column], largest) : null)),
       element("td", {}, add));
   }
 
@@ -112,15 +141,17 @@ const Nodes = (() => {
     for (const filter of FILTERS) {
       byId(`filter-${filter}`).addEventListener("change", (event) => View.change({ [filter]: event.target.value }));
     }
+    byId("beside").addEventListener("change", (event) => View.change({ beside: event.target.checked }));
   }
 
   /** As a table that other programs read; no text of a prompt is in it, which they could take for a formula. */
   function csv() {
+    const { columns } = list;
     const names = ["node", "kind", "layer", "token", "key", ...Object.keys(columns)];
     const lines = seen().map((row) => [row.node.name, row.node.kind, row.node.layer, row.node.token, row.node.key,
       ...Object.keys(columns).map((column) => row[column])].map((value) => (typeof value === "string" ? `"${value}"` : value ?? "")).join(","));
     return `${[names.join(","), ...lines].join("\r\n")}\r\n`;
   }
 
-  return { wire, show, draw, seen, csv };
+  return { wire, show, showOthers, draw, seen, csv };
 })();

@@ -5,6 +5,7 @@ const View = (() => {
   const NOTHING = {
     prompt: "", // what the model reads
     other: "", // the prompt with which it is compared, if it is
+    goesOn: false, // whether the model's own text behind it is shown
     position: -1, // after which token words are predicted; -1 is the last
     targets: [], // words
     distractors: [],
@@ -12,11 +13,12 @@ const View = (() => {
     node: "", // whose card is open
     off: [], // names of nodes that are switched off, or the one that is set
     put: null, // the activation that it is set to
+    beside: true, // whether the table then shows what that changes
     graph: [], // names of nodes
     kind: "", // of the nodes in the table, as layer and token
     layer: "",
     token: "",
-    sort: "attribution",
+    sort: "", // by a column of the table; as it was ranked
     down: true,
   };
   const MOST = 200; // steps back
@@ -60,7 +62,7 @@ const View = (() => {
     future = [];
     const other = (name) => name in fields && fields[name] !== now[name];
     const elsewhere = ["prompt", "position", "trace"].some(other);
-    const bare = other("prompt") ? { position: -1, trace: "", token: "" } : {};
+    const bare = other("prompt") ? { goesOn: false, position: -1, trace: "", token: "" } : {};
     show({ ...now, ...(elsewhere ? { ...bare, node: "", off: [], put: null, graph: [] } : {}), ...fields });
   }
 

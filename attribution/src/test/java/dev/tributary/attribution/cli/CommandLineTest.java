@@ -3,6 +3,7 @@ package dev.tributary.attribution.cli;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
@@ -57,6 +58,7 @@ import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.regex.Matcher;
@@ -715,11 +717,86 @@ class CommandLineTest {
       assertEquals(
           after - before, ablations.get(2).get("change").asDouble(), SAME * Math.abs(before));
     }
-    assertTrue(Output.of("ablate", "L0.head1[7<-2]").result().contains("taken out"));
+    JsonNode others = json.get("others");
+    assertEquals(10, others.size());
+    JsonNode plain = jsonOf("attribute", "--top", "1000").get("nodes");
+    for (JsonNode other : others) {
+      String name = other.get("node").get("name").asText();
+      for (JsonNode node : plain) {
+        if (node.get("node").get("name").asText().equals(name)) {
+          assertEquals(node.get("attribution"), other.get("before").get("attribution"), name);
+        }
+      }
+    }
+    String text = Output.of("ablate", "L0.head1[7<-2]").result();
+    assertTrue(text.contains("taken out") && text.contains("Other nodes"), text);
+    assertFalse(Output.of("ablate", "L0.head1[7<-2]", "--top", "0").result().contains("Other"));
     assertTrue(
         Output.of("ablate", "L0.head1[7<-2]", "--scale", "2").result().contains("times 2.000"));
     assertTrue(
         Output.of("ablate", "L0.head1[7<-2]", "--set", "0.5").result().contains("set to 0.5000"));
+  }
+
+  @Test
+  void attribute_withExplanations_tellsWhatLatentsStandFor(@TempDir Path folder)
+      throws IOException {
+    List<String> latents = new ArrayList<>();
+    for (JsonNode node :
+        jsonOf("attribute", "--dictionaries", "shipped", "--top", "60").get("nodes")) {
+      if (node.at("/node/kind").asText().equals("latent")) {
+        latents.add(node.at("/node/name").asText());
+      }
+    }
+    String name = latents.get(0);
+    Matcher parts = Pattern.compile("(L\\d\\.[a-z]+)_latent(\\d+)\\[\\d+]").matcher(name);
+    assertTrue(parts.matches(), name);
+    String entry = "{\"dictionary\": \"%s\", \"index\": \"%s\", \"description\": \"%s\"}";
+    String said = entry.formatted(parts.group(1), parts.group(2), "names that\\nreturn");
+    String more = entry.formatted(parts.group(1), parts.group(2), "gifts");
+    Path list = Files.writeString(folder.resolve("list.json"), "[" + said + ",\n" + more + "]");
+    Path lines = Files.writeString(folder.resolve("lines.jsonl"), said + "\n" + more + "\n");
+    for (Path file : List.of(list, lines)) {
+      String[] arguments = {
+        "attribute", "--dictionaries", "shipped", "--explanations", file.toString(), "--top", "60"
+      };
+      int told = 0;
+      for (JsonNode node : jsonOf(arguments).get("nodes")) {
+        String own = node.at("/node/name").asText();
+        boolean same = own.replaceAll("\\[.*", "").equals(name.replaceAll("\\[.*", ""));
+        assertEquals(
+            same ? "names that return; gifts" : "", node.path("explanation").asText(), own);
+        told += same ? 1 : 0;
+      }
+      assertTrue(told > 0);
+      assertTrue(Output.of(arguments).result().contains("names that return; gifts"));
+    }
+    Map<String, String> wrong =
+        Map.of(
+            "{\"index\": 1",
+            "line 1: this is not JSON",
+            "[3]",
+            "line 1: this is no object",
+            said + "\n{\"layer\": \"0-res-jb\", \"index\": 1}",
+            "line 2: \"0-res-jb\" is one of",
+            "{\"dictionary\": \"L9.mlp\", \"index\": 1}",
+            "\"L9.mlp\" is no dictionary",
+            "{\"dictionary\": \"L1.mlp\", \"index\": 99999}",
+            "99999",
+            "{\"dictionary\": \"L1.mlp\"}",
+            "index is \"\"");
+    for (Map.Entry<String, String> one : wrong.entrySet()) {
+      Path file = Files.writeString(folder.resolve("wrong.json"), one.getKey());
+      String[] arguments = {
+        "attribute", "--dictionaries", "shipped", "--explanations", file.toString()
+      };
+      Output refused = Output.of(arguments);
+      assertNotEquals(0, refused.exitCode, one::getKey);
+      assertTrue(refused.err.contains(one.getValue()), refused.err);
+    }
+    assertTrue(
+        Output.of("attribute", "--explanations", list.toString())
+            .err
+            .contains("of latents of --dictionaries"));
   }
 
   @Test

@@ -265,7 +265,7 @@ class TranscodersTest {
     assertRefused("top is 0", ablate("L0.transcoder_latent5[1]", "--top", "0"));
     assertRefused(
         "leave out the trace", ablate("L0.transcoder_latent5[1]", "--trace", "L2.neuron1[2]"));
-    assertRefused("--top says", Output.of("ablate", "L0.neuron3[1]", "--top", "3"));
+    assertRefused("top is -1", Output.of("ablate", "L0.neuron3[1]", "--top", "-1"));
   }
 
   private static void assertRefused(String sentence, Output output) {

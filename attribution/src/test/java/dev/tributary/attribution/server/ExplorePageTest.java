@@ -8,13 +8,16 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.tributary.attribution.Circuit;
+import dev.tributary.attribution.Edit;
 import dev.tributary.attribution.Node;
+import dev.tributary.attribution.NodeChanges;
 import dev.tributary.attribution.explain.Ablate;
 import dev.tributary.attribution.explain.Attribute;
 import dev.tributary.attribution.explain.Attribute.Ranked;
 import dev.tributary.attribution.explain.Compare;
 import dev.tributary.attribution.explain.Describe;
 import dev.tributary.attribution.explain.Edges;
+import dev.tributary.attribution.explain.Generate;
 import dev.tributary.attribution.explain.Graph;
 import dev.tributary.attribution.explain.ModelChoice;
 import dev.tributary.attribution.explain.Predict;
@@ -70,6 +73,7 @@ class ExplorePageTest {
   private static final Node NEURON = Node.parse("L0.neuron356[7]");
   private static final int LISTED = 200;
   private static final int EDGES = 8;
+  private static final int MORE = 24;
 
   @TempDir private static Path folder;
   private static @Nullable Chromium browser;
@@ -391,7 +395,8 @@ class ExplorePageTest {
   void switchedOffOrSet_isShownBesideTheOriginal() {
     Page page = page(MARY_AND_JOHN + ", \"node\": \"" + HEAD + "\"");
     click(page, "[data-act='off']");
-    Ablate.Ablated off = answer(new Ablate(Subject.example(), List.of(HEAD), Ablate.Action.REMOVE));
+    Ablate.Ablated off =
+        answer(new Ablate(Subject.example(), List.of(HEAD), Ablate.Action.REMOVE, LISTED));
     Ablate.Outcome outcome = off.outcomes().get(0);
     assertShown(off.overview().metric().value(), reading(page, "#changed", "original"));
     assertShown(outcome.metric(), reading(page, "#changed", "changed"));
@@ -403,15 +408,58 @@ class ExplorePageTest {
         100 * outcome.predictions().get(0).probability(),
         number(after.get(words.indexOf(first)).strip()),
         0.06);
+
+    List<Ablate.Other> others = off.others();
+    assertEquals(others.stream().map(one -> one.node().toString()).toList(), names(page));
+    List<String> cells = page.texts("#table tbody tr:first-child td", "e.innerText");
+    NodeChanges.Numbers then = others.get(0).before();
+    NodeChanges.Numbers now = others.get(0).after();
+    assertShown(then.attribution(), cells.get(2));
+    assertShown(now.attribution(), cells.get(3));
+    assertShown(now.attribution() - then.attribution(), cells.get(4));
+    assertShown(now.directEffect(), cells.get(6));
+    click(page, "#beside");
+    List<String> plain =
+        answer(new Attribute(Subject.example(), LISTED)).nodes().stream()
+            .map(one -> one.node().toString())
+            .toList();
+    assertEquals(plain, names(page));
+    click(page, "#beside");
+
     page.evaluate("document.querySelector('.set input').value = '0.25'");
     click(page, "[data-act='set']");
     Ablate.Outcome set =
-        answer(new Ablate(Subject.example(), List.of(HEAD), new Ablate.Put(0.25)))
+        answer(new Ablate(Subject.example(), List.of(HEAD), new Ablate.Put(0.25), 0))
             .outcomes()
             .get(0);
     assertShown(set.metric(), reading(page, "#changed", "changed"));
     click(page, "#changed h2 button");
     assertTrue(page.evaluate("document.getElementById('changed').hidden").asBoolean());
+    assertEquals(plain, names(page));
+    assertQuiet(page);
+  }
+
+  @Test
+  void text_goesOn_asTheModelIsAndWithoutANode() {
+    Page page = page(MARY_AND_JOHN);
+    click(page, "#go-on");
+    Prompt prompt = Prompt.of(Subject.EXAMPLE);
+    assertEquals(
+        answer(new Generate(prompt, List.of(), MORE, Optional.empty()))
+            .continuation()
+            .text()
+            .strip(),
+        page.text("#text-said"));
+    page.evaluate("View.change({ off: ['%s'] })".formatted(HEAD));
+    calm(page);
+    Generate.Generated edited =
+        answer(
+            new Generate(
+                prompt, List.of(Edit.parse(HEAD.toString()).scale(0)), MORE, Optional.empty()));
+    assertEquals(edited.continuation().text().strip(), page.text("#text-said"));
+    assertEquals(edited.edited().orElseThrow().text().strip(), page.text("#text-edited"));
+    click(page, "#go-on");
+    assertTrue(page.evaluate("document.getElementById('goes-on').hidden").asBoolean());
     assertQuiet(page);
   }
 
