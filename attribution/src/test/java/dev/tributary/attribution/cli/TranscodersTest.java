@@ -8,21 +8,19 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.tributary.attribution.Ablation;
 import dev.tributary.attribution.Circuit;
 import dev.tributary.attribution.Latent;
+import dev.tributary.attribution.RandomTranscoders;
 import dev.tributary.attribution.ReplacementGraph;
 import dev.tributary.attribution.ReplacementGraph.Settings;
 import dev.tributary.attribution.ReplacementOutput;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
-import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.file.Dictionaries;
-import dev.tributary.transformer.file.ElementType;
 import dev.tributary.transformer.file.Models;
-import dev.tributary.transformer.file.SafetensorsWriter;
 import dev.tributary.transformer.file.Tokenizer;
 import dev.tributary.transformer.file.Tokenizers;
 import java.io.IOException;
@@ -33,7 +31,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
-import java.util.Random;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
@@ -42,42 +39,13 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** What {@code graph --transcoders} prints, of random transcoders for the shipped model. */
 class TranscodersTest {
-  private static final int LATENTS = 50;
   private static final String PROMPT = "The keys near the cabinet";
 
   @TempDir static Path folder;
 
-  /** Transcoders in circuit-tracer's layout. */
   @BeforeAll
   static void write() throws IOException {
-    Files.writeString(
-        folder.resolve("config.yaml"),
-        """
-        model_name: textbook
-        model_kind: transcoder_set
-        feature_input_hook: hook_resid_mid
-        feature_output_hook: hook_mlp_out
-        scan: random
-        """);
-    try (Scope scope = Scope.open()) {
-      Transformer model = Models.textbook(DType.FLOAT);
-      int width = model.config().dModel();
-      Random random = new Random(1);
-      for (int layer = 0; layer < model.layers(); layer++) {
-        new SafetensorsWriter()
-            .put("W_enc", ElementType.F32, gaussian(random, LATENTS, width))
-            .put("b_enc", ElementType.F32, gaussian(random, LATENTS))
-            .put("W_dec", ElementType.F32, gaussian(random, LATENTS, width).times(0.1))
-            .put("b_dec", ElementType.F32, gaussian(random, width))
-            .write(folder.resolve("layer_" + layer + ".safetensors"));
-      }
-    }
-  }
-
-  private static Tensor gaussian(Random random, int... dimensions) {
-    Shape shape = Shape.of(dimensions);
-    double[] numbers = random.doubles(shape.length(), -1, 1).toArray();
-    return Tensor.of(DType.FLOAT, shape, numbers);
+    RandomTranscoders.write(folder);
   }
 
   private record Output(int exitCode, String out, String err) {
@@ -216,7 +184,10 @@ class TranscodersTest {
       Dictionary first = model.dictionaries().get(0);
       double[] row = run.encoding(first).latents().slice(0, 2, 3).toDoubles();
       int strongest =
-          IntStream.range(0, LATENTS).boxed().max(Comparator.comparing(i -> row[i])).orElseThrow();
+          IntStream.range(0, RandomTranscoders.LATENTS)
+              .boxed()
+              .max(Comparator.comparing(i -> row[i]))
+              .orElseThrow();
       Latent latent = new Latent(first.id(), 2, strongest);
       JsonNode removed = interventions(ablate(latent.toString(), "--json")).get(0);
       JsonNode doubled = interventions(ablate(latent.toString(), "--json", "--scale", "2")).get(0);

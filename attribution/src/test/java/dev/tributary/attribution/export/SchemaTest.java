@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.networknt.schema.Schema;
 import com.networknt.schema.SchemaRegistry;
 import com.networknt.schema.SpecificationVersion;
+import dev.tributary.attribution.RandomTranscoders;
 import dev.tributary.attribution.explain.ModelChoice;
 import dev.tributary.attribution.explain.Session;
 import dev.tributary.attribution.explain.Subject;
@@ -21,6 +22,7 @@ import java.util.TreeSet;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -33,6 +35,7 @@ class SchemaTest {
       "\"prompt\": \"%s\", \"targets\": [\"Mary\"], \"distractors\": [\"John\"]"
           .formatted(Subject.EXAMPLE);
 
+  @TempDir private static Path transcoders;
   private static ObjectNode questions;
   private static ObjectNode answers;
   private static Session session;
@@ -41,7 +44,12 @@ class SchemaTest {
   static void open() throws IOException {
     questions = (ObjectNode) MAPPER.readTree(Files.readString(docs("question")));
     answers = (ObjectNode) MAPPER.readTree(Files.readString(docs("answer")));
-    session = Session.open(ModelChoice.shipped().withDictionaries(ModelChoice.SHIPPED));
+    RandomTranscoders.write(transcoders);
+    session =
+        Session.open(
+            ModelChoice.shipped()
+                .withDictionaries(ModelChoice.SHIPPED)
+                .withTranscoders(transcoders.toString()));
   }
 
   @AfterAll
@@ -75,6 +83,9 @@ class SchemaTest {
         "{\"question\": \"compare\", %s, \"other\": {\"prompt\": \"When Mary and John went to the"
             + " store , Mary gave a drink to\"}}",
         "{\"question\": \"graph\", %s, \"nodes\": 20, \"loadings\": 2}",
+        "{\"question\": \"graph\", %s, \"replaced\": {\"latents\": 20}}",
+        "{\"question\": \"intervene\", %s, \"latents\": [\"L0.transcoder_latent5[3]\"], \"action\":"
+            + " {\"activation\": 2}, \"top\": 3}",
         "{\"question\": \"generate\", \"prompt\": \"The keys\", \"max_tokens\": 3, \"edits\":"
             + " [{\"part\": \"L2.head5\"}, {\"part\": \"L1.neuron7[1-2]\", \"factor\": 2}],"
             + " \"draws\": {\"seed\": 3, \"temperature\": 0.5}}");
@@ -105,7 +116,7 @@ class SchemaTest {
     TreeSet<String> described = new TreeSet<>();
     questions.get("$defs").fieldNames().forEachRemaining(described::add);
     assertEquals(QuestionJson.kinds(), described);
-    TreeSet<String> tried = new TreeSet<>(List.of("intervene")); // TranscodersTest has transcoders
+    TreeSet<String> tried = new TreeSet<>();
     for (String question : questions()) {
       tried.add(MAPPER.readTree(question.formatted(EXAMPLE)).get("question").textValue());
     }
