@@ -4,6 +4,7 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.Coordinates;
 import dev.tributary.attribution.HeadPair;
+import dev.tributary.attribution.Neuron;
 import dev.tributary.attribution.Node;
 import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.attribution.Source;
@@ -12,8 +13,11 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Tensor;
 import dev.tributary.core.TopK;
+import dev.tributary.transformer.InputPath;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
+import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.Transformer;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -56,6 +60,8 @@ public record Describe(Subject subject, Node node, int words)
    * @param directEffect of what writes: what reaches the metric without passing another node
    * @param writeNorm Euclidean norm of what it writes
    * @param reads whether edges may lead into it
+   * @param inputs through which of them each edge may lead into it, if it has several: of a head
+   *     query, key and value, of a gated neuron gate and up
    * @param activations of a neuron or latent at each token of the prompt
    * @param pattern of a head: with which probability each query, a row, looks at each key up to it
    * @param promoted words whose logits what it writes raises most, by how much more than the mean
@@ -71,6 +77,7 @@ public record Describe(Subject subject, Node node, int words)
       OptionalDouble directEffect,
       OptionalDouble writeNorm,
       boolean reads,
+      List<InputPath> inputs,
       List<Double> activations,
       List<List<Double>> pattern,
       List<Spoken> promoted,
@@ -104,6 +111,7 @@ public record Describe(Subject subject, Node node, int words)
               : OptionalDouble.empty(),
           source.isPresent() ? abs(nodes.writeNorm().of(node)) : OptionalDouble.empty(),
           !node.targets().isEmpty(),
+          inputs(run),
           activations(run),
           node instanceof HeadPair pair ? pattern(run, pair) : List.of(),
           spoken(work, logits, logits),
@@ -113,6 +121,15 @@ public record Describe(Subject subject, Node node, int words)
 
   private static OptionalDouble abs(OptionalDouble value) {
     return value.isPresent() ? OptionalDouble.of(Math.abs(value.getAsDouble())) : value;
+  }
+
+  private List<InputPath> inputs(Run run) {
+    if (node instanceof HeadPair) {
+      return StreamReader.Head.PATHS;
+    }
+    return node instanceof Neuron neuron && run.has(Place.of(Site.MLP_UP, neuron.layer()))
+        ? List.of(InputPath.GATE, InputPath.UP)
+        : List.of();
   }
 
   /** Of what is one number at each token. */

@@ -5,7 +5,7 @@ const Card = (() => {
   const { element } = Page;
   const { heading, icon, kindOf, number, share, sign, token, track, visible } = Parts;
   const byId = (id) => document.getElementById(id);
-  const PATHS = { query: "Q", key: "K", value: "V" };
+  const PATHS = { query: "Q", key: "K", value: "V", gate: "gate", up: "up" };
 
   let told = {}; // answers: describe, into, from
   let others = []; // nodes without those that are switched off
@@ -57,8 +57,8 @@ const Card = (() => {
       refused("describe"),
       actions(name),
       ...(fits ? described(found) : [element("p", { className: "note" }, refused("describe") === null ? "…" : "")]),
-      ...(fits && found.reads ? edges("into", "Strongest edges in", (edge) => edge.source, name) : []),
-      ...(fits && Number.isFinite(found.write_norm) ? edges("from", "Strongest edges out", (edge) => edge.target, name) : []),
+      ...(fits && found.reads ? edges("into", ["Strongest edges in ", ...inputs(found)], (edge) => edge.source, name) : []),
+      ...(fits && Number.isFinite(found.write_norm) ? edges("from", ["Strongest edges out"], (edge) => edge.target, name) : []),
     ].filter((part) => part !== null)));
   }
 
@@ -122,14 +122,22 @@ const Card = (() => {
       element("li", {}, element("bdi", {}, visible(word.text, 18)), element("span", { className: `size ${sign(logit)}` }, number(logit))))));
   }
 
+  /** Which of the inputs of a node its edges lead through, one or all. */
+  function inputs(found) {
+    if (found.inputs.length === 0) return [];
+    return [element("span", { className: "inputs", role: "group", "aria-label": "Edges through" }, ...["", ...found.inputs].map((path) =>
+      button(path === "" ? "all" : PATHS[path], { "aria-pressed": String(View.now.input === path), "data-act": `input ${path}`,
+        title: path === "" ? "through any input" : `through the ${path} alone` }, () => View.change({ input: path }))))];
+  }
+
   function edges(part, title, other, name) {
     const found = told[part] ?? null;
     const sentence = told[`${part}-problem`] ?? "";
-    if (sentence !== "") return [element("h3", {}, title), element("p", { className: "note" }, visibleSentence(sentence))];
-    if (found === null) return [element("h3", {}, title), element("p", { className: "note" }, "…")];
+    if (sentence !== "") return [element("h3", {}, ...title), element("p", { className: "note" }, visibleSentence(sentence))];
+    if (found === null) return [element("h3", {}, ...title), element("p", { className: "note" }, "…")];
     const { largest } = found.edges;
     const widest = Math.max(Number.MIN_VALUE, ...largest.map(({ score }) => Math.abs(score)));
-    return [element("h3", {}, title, element("small", {}, largest.length === 0 ? "none" : `${largest.length} strongest`)),
+    return [element("h3", {}, ...title, element("small", {}, largest.length === 0 ? "none" : String(largest.length))),
       element("ul", { className: `edges ${part}` }, ...largest.map((edge) => edgeLine(found.tokens, edge, other(edge), widest, name)))];
   }
 

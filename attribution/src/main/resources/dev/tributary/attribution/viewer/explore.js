@@ -76,11 +76,11 @@
 
   /** Of a node of which it is known whether it reads and writes. */
   function askEdges() {
-    const { node } = View.now;
+    const { node, input } = View.now;
     const known = shown.describe?.node.name === node ? shown.describe : {};
-    const edges = (end) => ({ question: "edges", ...View.subject(), [end]: node, top: EDGES });
-    places.into(known.reads ? edges("into") : null);
-    places.from(Number.isFinite(known.write_norm) ? edges("from") : null);
+    const edges = (end, name) => ({ question: "edges", ...View.subject(), [end]: name, top: EDGES });
+    places.into(known.reads ? edges("into", input === "" ? node : node.replace("[", `.${input}[`)) : null);
+    places.from(Number.isFinite(known.write_norm) ? edges("from", node) : null);
   }
 
   /** The reader wants to see something else. */

@@ -11,6 +11,7 @@ const View = (() => {
     distractors: [],
     trace: "", // name of the node that is explained in place of words, if there is one
     node: "", // whose card is open
+    input: "", // of that node, if edges through one alone are wanted
     off: [], // names of nodes that are switched off, or the one that is set
     put: null, // the activation that it is set to
     beside: true, // whether the table then shows what that changes
@@ -63,7 +64,7 @@ const View = (() => {
     const other = (name) => name in fields && fields[name] !== now[name];
     const elsewhere = ["prompt", "position", "trace"].some(other);
     const bare = other("prompt") ? { goesOn: false, position: -1, trace: "", token: "" } : {};
-    show({ ...now, ...(elsewhere ? { ...bare, node: "", off: [], put: null, graph: [] } : {}), ...fields });
+    show({ ...now, ...(elsewhere || other("node") ? { input: "" } : {}), ...(elsewhere ? { ...bare, node: "", off: [], put: null, graph: [] } : {}), ...fields });
   }
 
   function undo() {

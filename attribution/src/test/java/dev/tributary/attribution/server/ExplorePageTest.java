@@ -40,6 +40,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Base64;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
@@ -460,6 +461,26 @@ class ExplorePageTest {
     assertEquals(edited.edited().orElseThrow().text().strip(), page.text("#text-edited"));
     click(page, "#go-on");
     assertTrue(page.evaluate("document.getElementById('goes-on').hidden").asBoolean());
+    assertQuiet(page);
+  }
+
+  @Test
+  void card_showsEdgesThroughOneInputAlone() {
+    Page page = page(MARY_AND_JOHN + ", \"node\": \"" + HEAD + "\"");
+    click(page, "[data-act='input value']");
+    Node value = Node.parse("L2.head5.value[14<-7]");
+    assertEquals(
+        answer(Edges.into(Subject.example(), value, EDGES)).edges().largest().stream()
+            .map(edge -> edge.source().toString())
+            .toList(),
+        page.texts(".edges.into .edge-to", "e.dataset.name"));
+    assertEquals(Collections.nCopies(EDGES, "V"), page.texts(".edges.into .path", "e.textContent"));
+    click(page, "[data-act='input ']");
+    assertEquals(
+        answer(Edges.into(Subject.example(), HEAD, EDGES)).edges().largest().stream()
+            .map(edge -> edge.source().toString())
+            .toList(),
+        page.texts(".edges.into .edge-to", "e.dataset.name"));
     assertQuiet(page);
   }
 
