@@ -160,18 +160,18 @@ final class TestedReport {
   static String json(Tested tested, Optional<Truth> compared) {
     ComponentCircuit circuit = tested.circuit(0);
     ObjectNode json = begun("tributary circuit test", tested);
-    json.put("chosenEdges", tested.chosen().get(0));
+    json.put("chosen_edges", tested.chosen().get(0));
     compared.ifPresent(
         truth -> {
-          ObjectNode known = json.putObject("truth").put("edgeCount", truth.edges());
+          ObjectNode known = json.putObject("truth").put("edge_count", truth.edges());
           put(known, "precision", truth.precision());
           put(known, "recall", truth.recall());
           truth
               .ranked()
               .ifPresent(
                   ranked -> {
-                    put(known, "aurocByScore", ranked.byScore());
-                    put(known, "aurocByMagnitude", ranked.byMagnitude());
+                    put(known, "auroc_by_score", ranked.byScore());
+                    put(known, "auroc_by_magnitude", ranked.byMagnitude());
                   });
         });
     json.set("circuit", json(circuit, tested.totals(), 0));
@@ -236,7 +236,7 @@ final class TestedReport {
 
   private static ObjectNode json(ComponentCircuit own, CircuitTotals totals, int circuit) {
     Interval interval = totals.interval(circuit, CONFIDENCE);
-    ObjectNode json = JsonReport.object().put("edgeCount", own.size());
+    ObjectNode json = JsonReport.object().put("edge_count", own.size());
     json.put("metric", totals.metric(circuit));
     put(json, "faithfulness", totals.faithfulness(circuit));
     put(json, "low", interval.low());
@@ -320,7 +320,7 @@ final class TestedReport {
     for (int i = 0; i < curve.fractions().size(); i++) {
       ObjectNode one = circuits.addObject().put("fraction", curve.fractions().get(i));
       ComponentCircuit circuit = tested.circuit(i);
-      one.put("chosenEdges", tested.chosen().get(i)).setAll(json(circuit, totals, i));
+      one.put("chosen_edges", tested.chosen().get(i)).setAll(json(circuit, totals, i));
       int complement = tested.tests().complement(i);
       one.set("complement", json(circuit.complement(), totals, complement));
       minimality(one.putArray("edges"), tested, i, tested.tests().edges().get(i));

@@ -27,7 +27,7 @@ public final class ScoreFile {
   private static final String SCORES = "tributary edge scores";
   private static final String NODES = "tributary node scores";
   private static final String CIRCUIT = "tributary component circuit";
-  private static final int VERSION = 1;
+  private static final int VERSION = 2;
   private static final String SOURCE = "source";
   private static final String READER = "reader";
   private static final String TOKENS = "tokens";
@@ -52,8 +52,8 @@ public final class ScoreFile {
     ArrayNode files = json.putArray("files");
     scored.files().forEach(file -> files.add(file.toString()));
     EdgeTotals totals = scored.totals();
-    json.put("pairs", totals.count()).put("rowsLeftOut", scored.badRows());
-    ArrayNode bad = json.putArray("leftOut");
+    json.put("pairs", totals.count()).put("rows_left_out", scored.badRows());
+    ArrayNode bad = json.putArray("left_out");
     scored
         .bad()
         .forEach(
@@ -69,8 +69,8 @@ public final class ScoreFile {
         .sample()
         .ifPresent(
             sample -> {
-              ObjectNode exact = json.putObject("exactSample").put("pairs", sample.count());
-              put(exact, "rankCorrelation", sample.rankCorrelation());
+              ObjectNode exact = json.putObject("exact_sample").put("pairs", sample.count());
+              put(exact, "rank_correlation", sample.rankCorrelation());
               ArrayNode all = exact.putArray(of.word() + "s");
               for (ExactSample.Compared one : sample.worstFirst()) {
                 ObjectNode own = all.addObject().put(of.word(), of.name(one.edge()));
@@ -80,7 +80,7 @@ public final class ScoreFile {
             });
     int[] listed = scored.listed();
     if (listed.length < totals.edges()) {
-      json.put("latentsThatScoreZero", totals.edges() - listed.length);
+      json.put("latents_that_score_zero", totals.edges() - listed.length);
     }
     ArrayNode all = json.putArray(of.word() + "s");
     for (int i : listed) {
@@ -89,7 +89,7 @@ public final class ScoreFile {
               ? node(all, nodes.nodes().get(i))
               : edge(all, ((ScoredPairs.Edges) of).graph().edges().get(i));
       own.put("score", totals.mean(i));
-      put(own, "standardError", totals.standardError(i));
+      put(own, "standard_error", totals.standardError(i));
       own.put("magnitude", totals.meanMagnitude(i));
     }
     return written(json);

@@ -77,11 +77,11 @@
       said[key] = answer;
     }
     require(said.scores !== undefined || said.circuit !== undefined, "the file has neither scores nor a circuit");
-    const sampled = new Map(list(said.scores?.exactSample?.edges ?? [], "edges").map((own) => [own.edge, own]));
+    const sampled = new Map(list(said.scores?.exact_sample?.edges ?? [], "edges").map((own) => [own.edge, own]));
     const chosen = new Set(list(said.circuit?.edges ?? [], "edges").map((own) => own.edge));
     const needs = new Map();
     for (const circuit of circuits()) {
-      for (const own of tried(circuit)) if (!needs.has(own.edge)) needs.set(own.edge, { ...own, of: circuit.edgeCount });
+      for (const own of tried(circuit)) if (!needs.has(own.edge)) needs.set(own.edge, { ...own, of: circuit.edge_count });
     }
     spans = list((said.scores ?? said.circuit).tokens ?? [], "tokens").map((own) => text(own, 30));
     all = list((said.scores ?? said.circuit).edges, "edges").map((own, i) => {
@@ -94,7 +94,7 @@
       require(at !== -1 && (at === null) === (spans.length === 0), `edge ${i} is of no tokens that the file names`);
       return {
         at, name: text(own.edge), from: component(own.from, `edge ${i}`), to: component(own.to, `edge ${i}`), path, score,
-        error: finite(own.standardError), magnitude: finite(own.magnitude), need,
+        error: finite(own.standard_error), magnitude: finite(own.magnitude), need,
         size: said.scores === undefined && need !== null ? -need.minimality : score,
         chosen: chosen.has(own.edge), sample: sampled.get(own.edge) ?? null, parts: [],
       };
@@ -210,7 +210,7 @@
     const pairs = (said.scores ?? said.test)?.pairs;
     if (Number.isFinite(pairs)) rows.push(["pairs", grouped(pairs)]);
     if (edge.sample !== null) {
-      rows.push([`really, over ${plural(said.scores.exactSample.pairs ?? 0, "pair", "pairs")}`, number(edge.sample.exact)]);
+      rows.push([`really, over ${plural(said.scores.exact_sample.pairs ?? 0, "pair", "pairs")}`, number(edge.sample.exact)]);
     }
     if (edge.need !== null) rows.push([`minimality among ${plural(edge.need.of ?? 0, "edge", "edges")}`, range(edge.need, edge.need.minimality)]);
     return rows;
@@ -325,7 +325,7 @@
     const { test } = said;
     if (test === undefined) return [];
     const row = (what, own) => [what, number(own?.metric), share(own?.faithfulness), `${share(own?.low)} to ${share(own?.high)}`];
-    const parts = [element("h3", {}, `The circuit of ${plural(test.circuit?.edgeCount ?? 0, "edge", "edges")}`),
+    const parts = [element("h3", {}, `The circuit of ${plural(test.circuit?.edge_count ?? 0, "edge", "edges")}`),
       table(["run", metric(), "share", "95 %"], [
         ["model", number(test.full), "1", ""], row("circuit (faithful)", test.circuit), row("the rest (complete)", test.complement),
         ["no edges", number(test.empty), "0", ""],
@@ -345,7 +345,7 @@
     if (circuit === undefined) return [];
     const edges = tried(circuit);
     return [element("h3", {}, "Minimality"),
-      element("p", {}, `How much less of the metric the circuit of ${plural(circuit.edgeCount ?? 0, "edge", "edges")} keeps without one of them. It can spare ${spared(edges)}.`),
+      element("p", {}, `How much less of the metric the circuit of ${plural(circuit.edge_count ?? 0, "edge", "edges")} keeps without one of them. It can spare ${spared(edges)}.`),
       table(["edge", "less", "95 %"], edges.toSorted((a, b) => Math.abs(b.minimality) - Math.abs(a.minimality)).slice(0, NEEDED)
         .map((own) => [text(own.edge), share(own.minimality), `${share(own.low)} to ${share(own.high)}`]))];
   }
@@ -391,12 +391,12 @@
   function drawCurve() {
     if (said.curve === undefined) return;
     byId("evaluated").hidden = false;
-    const circuits = list(said.curve.circuits, "circuits").filter((own) => Number.isFinite(own?.chosenEdges) && Number.isFinite(own.faithfulness));
+    const circuits = list(said.curve.circuits, "circuits").filter((own) => Number.isFinite(own?.chosen_edges) && Number.isFinite(own.faithfulness));
     const width = Math.max(260, Number.parseFloat(getComputedStyle(byId("evaluated")).gridTemplateColumns)); // the first column
     const values = circuits.flatMap((own) => [own, own.complement]).flatMap((own) => [own?.faithfulness, own?.low, own?.high]).filter(Number.isFinite);
     const low = Math.max(-1, Math.min(0, ...values));
     const high = Math.min(2, Math.max(1, ...values));
-    const most = Math.max(2, ...circuits.map((own) => own.chosenEdges));
+    const most = Math.max(2, ...circuits.map((own) => own.chosen_edges));
     across = (count) => FRAME.left + (width - FRAME.left - FRAME.right) * Math.log(Math.max(0.7, count) / 0.7) / Math.log(most / 0.7);
     const up = (value) => FRAME.height - FRAME.bottom - (FRAME.height - FRAME.top - FRAME.bottom) * (Math.min(high, Math.max(low, value)) - low) / (high - low);
     const made = [];
@@ -410,8 +410,8 @@
     }
     let last = -Infinity;
     for (const own of circuits) {
-      const x = across(own.chosenEdges);
-      const words = grouped(own.chosenEdges);
+      const x = across(own.chosen_edges);
+      const words = grouped(own.chosen_edges);
       if (x - last < 8 + 7 * words.length) continue;
       write(x, FRAME.height - FRAME.bottom + 15, "middle", words);
       last = x;
@@ -420,27 +420,27 @@
     made.push(svg("line", { class: "now", id: "now", y1: FRAME.top, y2: FRAME.height - FRAME.bottom }));
     for (const [side, of] of [["minus", (own) => own.complement], ["plus", (own) => own]]) {
       const own = circuits.filter((one) => Number.isFinite(of(one)?.faithfulness));
-      const at = (key) => own.map((one) => `${across(one.chosenEdges).toFixed(1)} ${up(of(one)[key] ?? of(one).faithfulness).toFixed(1)}`);
+      const at = (key) => own.map((one) => `${across(one.chosen_edges).toFixed(1)} ${up(of(one)[key] ?? of(one).faithfulness).toFixed(1)}`);
       if (own.length === 0) continue;
       made.push(svg("path", { class: `interval ${side}`, d: `M${at("low").join("L")}L${at("high").reverse().join("L")}Z` }),
         svg("path", { class: `line ${side}`, d: `M${at("faithfulness").join("L")}` }));
     }
     circuits.forEach((own, i) => {
-      const x = across(own.chosenEdges);
-      const point = svg("g", { class: "point", role: "button", tabindex: i === 0 ? 0 : -1, "aria-label": `${plural(own.chosenEdges, "edge", "edges")}: ${curveFacts(own).map((row) => row.join(" ")).join(", ")}` },
+      const x = across(own.chosen_edges);
+      const point = svg("g", { class: "point", role: "button", tabindex: i === 0 ? 0 : -1, "aria-label": `${plural(own.chosen_edges, "edge", "edges")}: ${curveFacts(own).map((row) => row.join(" ")).join(", ")}` },
         svg("rect", { class: "area", x: x - 8, y: FRAME.top, width: 16, height: FRAME.height - FRAME.top - FRAME.bottom }),
         svg("circle", { class: "mark plus", cx: x, cy: up(own.faithfulness), r: 3.5 }));
       if (Number.isFinite(own.complement?.faithfulness)) {
         point.append(svg("rect", { class: "mark minus", x: x - 3, y: up(own.complement.faithfulness) - 3, width: 6, height: 6 }));
       }
-      const tell = () => tip(point, [element("b", {}, plural(own.chosenEdges, "edge", "edges")), numbers(curveFacts(own))]);
+      const tell = () => tip(point, [element("b", {}, plural(own.chosen_edges, "edge", "edges")), numbers(curveFacts(own))]);
       point.addEventListener("pointerenter", tell);
       point.addEventListener("focus", tell);
       point.addEventListener("pointerleave", hideTip);
       point.addEventListener("blur", hideTip);
-      point.addEventListener("click", () => showCircuit(own.chosenEdges));
+      point.addEventListener("click", () => showCircuit(own.chosen_edges));
       point.addEventListener("keydown", (event) => {
-        if (event.key === "Enter" || event.key === " ") showCircuit(own.chosenEdges);
+        if (event.key === "Enter" || event.key === " ") showCircuit(own.chosen_edges);
         else if (!move(event, [...byId("curve").querySelectorAll(".point")], point)) return;
         event.preventDefault();
       });
@@ -456,7 +456,7 @@
   const spared = (edges) => `${grouped(edges.filter((edge) => Math.abs(edge.minimality) < SPARED).length)} of ${grouped(edges.length)} tried`;
 
   function curveFacts(own) {
-    const rows = [["on a path", grouped(own.edgeCount ?? 0)], [metric(), number(own.metric)], ["faithful", range(own, own.faithfulness)],
+    const rows = [["on a path", grouped(own.edge_count ?? 0)], [metric(), number(own.metric)], ["faithful", range(own, own.faithfulness)],
       ["the rest keeps", range(own.complement, own.complement?.faithfulness)]];
     const edges = tried(own);
     if (edges.length > 0) rows.push(["edges that it can spare", spared(edges)]);
@@ -474,7 +474,7 @@
       element("p", {}, key("plus"), " of the circuit: 1 if it is faithful"),
       element("p", {}, key("minus"), " of the rest of the model: 0 if the circuit is complete"),
       element("p", {}, enough === undefined ? "None of these circuits keeps 90 % of the metric."
-        : `${plural(enough.chosenEdges, "edge", "edges")} are enough here for 90 % of the metric (${grouped(enough.edgeCount ?? 0)} on a path).`),
+        : `${plural(enough.chosen_edges, "edge", "edges")} are enough here for 90 % of the metric (${grouped(enough.edge_count ?? 0)} on a path).`),
       element("p", {}, element("b", {}, `CPR ${share(said.curve.cpr)}`), ", the area below the solid curve over the share of edges; 1 if small circuits keep all. ",
         element("b", {}, `CMD ${share(said.curve.cmd)}`), ", the area between it and 1; 0 at best."),
       element("p", {}, "Shades: 95 % of resampled data sets."));

@@ -20,13 +20,13 @@
   function read(answers) {
     [scores] = answers;
     require(scores?.format === "tributary node scores", "the file has no scores of nodes");
-    const sampled = new Map(list(scores.exactSample?.nodes ?? [], "nodes").map((own) => [own.node, finite(own.exact)]));
+    const sampled = new Map(list(scores.exact_sample?.nodes ?? [], "nodes").map((own) => [own.node, finite(own.exact)]));
     nodes = list(scores.nodes, "nodes").map((own, i) => {
       require(typeof own?.node === "string", `node ${i} has no name`);
       return {
         name: text(own.node), kind: own.component === "head" ? own.input ?? "head" : own.component, layer: own.layer,
         index: own.head ?? own.neuron ?? own.latent, dictionary: own.dictionary === undefined ? "" : text(own.dictionary).replaceAll("_", " "),
-        score: finite(own.score), error: finite(own.standardError), magnitude: finite(own.magnitude), exact: sampled.get(own.node) ?? null,
+        score: finite(own.score), error: finite(own.standard_error), magnitude: finite(own.magnitude), exact: sampled.get(own.node) ?? null,
       };
     });
     nodes.sort((a, b) => Math.abs(b.magnitude ?? 0) - Math.abs(a.magnitude ?? 0));
@@ -46,7 +46,7 @@
 
   function facts(node) {
     const rows = [["mean score", number(node.score)], ["standard error", number(node.error)], ["mean magnitude", number(node.magnitude)], ["pairs", grouped(scores.pairs ?? 0)]];
-    if (node.exact !== null) rows.push([`really, over ${plural(scores.exactSample.pairs ?? 0, "pair", "pairs")}`, number(node.exact)]);
+    if (node.exact !== null) rows.push([`really, over ${plural(scores.exact_sample.pairs ?? 0, "pair", "pairs")}`, number(node.exact)]);
     return rows;
   }
 
@@ -122,7 +122,7 @@
     byId("panel").replaceChildren(element("div", { id: "about" }, element("h2", {}, "These nodes"),
       element("p", {}, `Scores over ${plural(scores.pairs ?? 0, "pair", "pairs")} of prompts by ${text(scores.method)}: the metric with a node as in the corrupted prompt less that without, added up over tokens.`),
       numbers([[`${metric()}, clean prompts`, number(scores.clean)], ["corrupted prompts", number(scores.corrupted)]]),
-      ...(scores.latentsThatScoreZero ? [element("p", { className: "note" }, `Not listed: ${plural(scores.latentsThatScoreZero, "latent that scores", "latents that score")} 0 in every pair.`)] : []),
+      ...(scores.latents_that_score_zero ? [element("p", { className: "note" }, `Not listed: ${plural(scores.latents_that_score_zero, "latent that scores", "latents that score")} 0 in every pair.`)] : []),
       element("p", { className: "note" }, "Point at a node for its numbers.")), ...trust(scores, "node"), ...leftOut(scores));
   }
 

@@ -54,18 +54,18 @@ const Scores = (() => {
 
   /** How good the scores of edges or nodes are. */
   function trust(scores, word) {
-    const sample = scores?.exactSample;
+    const sample = scores?.exact_sample;
     if (sample === undefined) return [];
     const worst = list(sample[`${word}s`], `${word}s`).slice(0, WRONG);
     return [element("h3", {}, "How good the scores are"),
-      element("p", {}, `Rank correlation ${share(sample.rankCorrelation)} with what really happens, of ${plural(sample[`${word}s`].length, word, `${word}s`)} drawn at random and patched over ${plural(sample.pairs ?? 0, "pair", "pairs")}. Farthest off:`),
+      element("p", {}, `Rank correlation ${share(sample.rank_correlation)} with what really happens, of ${plural(sample[`${word}s`].length, word, `${word}s`)} drawn at random and patched over ${plural(sample.pairs ?? 0, "pair", "pairs")}. Farthest off:`),
       table([word, "score", "really", "ratio"], worst.map((own) => [text(own[word]), number(own.estimate), number(own.exact), Number.isFinite(own.ratio) ? number(Number(own.ratio.toPrecision(3))) : ""]))];
   }
 
   function leftOut(scores) {
-    const rows = list(scores?.leftOut ?? [], "leftOut");
+    const rows = list(scores?.left_out ?? [], "left_out");
     if (rows.length === 0) return [];
-    return [element("h3", {}, `${plural(scores.rowsLeftOut ?? rows.length, "row", "rows")} left out`),
+    return [element("h3", {}, `${plural(scores.rows_left_out ?? rows.length, "row", "rows")} left out`),
       ...rows.map((row) => element("p", { className: "note" }, `${text(row.file)}, line ${text(row.line)}: ${text(row.reason)}`))];
   }
 

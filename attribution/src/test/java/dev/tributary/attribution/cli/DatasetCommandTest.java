@@ -154,8 +154,8 @@ class DatasetCommandTest {
       Library library = Library.of();
       EdgeTotals totals = library.scores(EdgeMethod.eapIgInputs(3), AblationValues.PATCHING);
       assertEquals(PAIRS, json.get("pairs").asInt());
-      assertEquals(1, json.get("rowsLeftOut").asInt());
-      assertEquals(PAIRS + 1, json.get("leftOut").get(0).get("line").asInt());
+      assertEquals(1, json.get("rows_left_out").asInt());
+      assertEquals(PAIRS + 1, json.get("left_out").get(0).get("line").asInt());
       assertTrue(output.err.contains("line " + (PAIRS + 1)), output.err);
       assertEquals(totals.clean(), json.get("clean").asDouble(), 1e-12);
       assertArrayEquals(totals.means(), ScoreFile.scores(scores, library.graph), 1e-12);
@@ -164,11 +164,11 @@ class DatasetCommandTest {
       for (int i = 0; i < totals.edges(); i++) {
         JsonNode edge = json.get("edges").get(i);
         assertEquals(library.graph.edges().get(i).toString(), edge.get("edge").asText());
-        assertEquals(totals.standardError(i), edge.get("standardError").asDouble(), 1e-12);
+        assertEquals(totals.standardError(i), edge.get("standard_error").asDouble(), 1e-12);
         assertEquals(totals.meanMagnitude(i), edge.get("magnitude").asDouble(), 1e-12);
         assertTrue(lines.get(i + 1).contains("," + edge.get("score").asText()), lines.get(i + 1));
       }
-      JsonNode sample = json.get("exactSample");
+      JsonNode sample = json.get("exact_sample");
       assertEquals(30, sample.get("edges").size());
       double[] exact = library.scores(EdgeMethod.EXACT, AblationValues.PATCHING).means();
       for (JsonNode edge : sample.get("edges")) {
@@ -197,7 +197,7 @@ class DatasetCommandTest {
                 "--sample",
                 "0")
             .json();
-    assertFalse(zero.has("exactSample"));
+    assertFalse(zero.has("exact_sample"));
     try (Scope scope = Scope.open()) {
       double[] means = Library.of().scores(EdgeMethod.EAP, AblationValues.ZERO).means();
       for (int i = 0; i < means.length; i++) {
@@ -276,10 +276,10 @@ class DatasetCommandTest {
         JsonNode node = json.get("nodes").get(i);
         assertEquals(names.get(i), node.get("node").asText());
         assertEquals(totals.mean(i), node.get("score").asDouble(), 1e-12);
-        assertEquals(totals.standardError(i), node.get("standardError").asDouble(), 1e-12);
+        assertEquals(totals.standardError(i), node.get("standard_error").asDouble(), 1e-12);
       }
-      assertEquals(4, json.get("exactSample").get("nodes").size());
-      for (JsonNode node : json.get("exactSample").get("nodes")) {
+      assertEquals(4, json.get("exact_sample").get("nodes").size());
+      for (JsonNode node : json.get("exact_sample").get("nodes")) {
         int number = names.indexOf(node.get("node").asText());
         double exact = 0;
         for (Pair pair : library.pairs) {
@@ -350,9 +350,9 @@ class DatasetCommandTest {
         }
       }
       assertEquals(listed.size(), at);
-      assertEquals(nodes.size() - at, json.get("latentsThatScoreZero").asInt());
+      assertEquals(nodes.size() - at, json.get("latents_that_score_zero").asInt());
       List<String> names = names(nodes);
-      for (JsonNode node : json.get("exactSample").get("nodes")) {
+      for (JsonNode node : json.get("exact_sample").get("nodes")) {
         int number = names.indexOf(node.get("node").asText());
         double exact = 0;
         for (Pair pair : library.pairs) {
@@ -439,15 +439,15 @@ class DatasetCommandTest {
                 "--json")
             .json()
             .get("truth");
-    assertEquals(known.size(), found.get("edgeCount").asInt());
-    for (String measure : List.of("precision", "recall", "aurocByScore", "aurocByMagnitude")) {
+    assertEquals(known.size(), found.get("edge_count").asInt());
+    for (String measure : List.of("precision", "recall", "auroc_by_score", "auroc_by_magnitude")) {
       assertEquals(1, found.get(measure).asDouble(), measure);
     }
     if (oracle.endsWith("tracr-reverse") && ablation.equals("zero")) {
       JsonNode sample =
           Output.of("score", data, "--method", "eap", "--sample", "77", "--json")
               .json()
-              .get("exactSample")
+              .get("exact_sample")
               .get("edges");
       List<JsonNode> missed = new ArrayList<>();
       sample.forEach(missed::add);
@@ -536,11 +536,11 @@ class DatasetCommandTest {
               .toList();
       long hits = known.stream().filter(circuit::contains).count();
       JsonNode agreement = json.get("truth");
-      assertEquals(3, agreement.get("edgeCount").asInt());
+      assertEquals(3, agreement.get("edge_count").asInt());
       assertEquals(hits / 3.0, agreement.get("recall").asDouble(), 1e-12);
       assertEquals(hits / (double) circuit.size(), agreement.get("precision").asDouble(), 1e-12);
       assertEquals(
-          share(known, magnitudes(means)), agreement.get("aurocByScore").asDouble(), 1e-12);
+          share(known, magnitudes(means)), agreement.get("auroc_by_score").asDouble(), 1e-12);
       JsonNode again =
           Output.of("circuit", file.toString(), "--circuit", saved.toString(), "--json").json();
       assertEquals(
@@ -584,8 +584,8 @@ class DatasetCommandTest {
             1e-12);
         assertTrue(edge.get("low").asDouble() <= edge.get("high").asDouble());
       }
-      assertEquals(tenth, middle.get("chosenEdges").asInt());
-      assertEquals(ten.size(), middle.get("edgeCount").asInt());
+      assertEquals(tenth, middle.get("chosen_edges").asInt());
+      assertEquals(ten.size(), middle.get("edge_count").asInt());
       assertEquals(expected, middle.get("faithfulness").asDouble(), 1e-12);
       assertEquals(1, curve.get("circuits").get(2).get("faithfulness").asDouble(), 1e-12);
       double first = curve.get("circuits").get(0).get("faithfulness").asDouble();
@@ -639,8 +639,8 @@ class DatasetCommandTest {
       }
       EdgeScorer exact =
           new EdgeScorer(library.model, library.graph, AblationValues.PATCHING, EdgeMethod.EXACT);
-      assertEquals(9, json.get("exactSample").get("edges").size());
-      for (JsonNode edge : json.get("exactSample").get("edges")) {
+      assertEquals(9, json.get("exact_sample").get("edges").size());
+      for (JsonNode edge : json.get("exact_sample").get("edges")) {
         int number = library.graph.number(library.graph.edge(edge.get("edge").asText()));
         double mean =
             library.pairs.stream()
@@ -670,18 +670,18 @@ class DatasetCommandTest {
               .json();
       ComponentCircuit circuit = Importance.ABSOLUTE.greedy(library.graph, means, 60).pruned();
       assertEquals(circuit, ScoreFile.circuit(saved, library.graph));
-      assertEquals(circuit.size(), chosen.get("circuit").get("edgeCount").asInt());
+      assertEquals(circuit.size(), chosen.get("circuit").get("edge_count").asInt());
       assertEquals(
           library.metrics(circuit).faithfulness(0),
           chosen.get("circuit").get("faithfulness").asDouble(),
           1e-12);
-      assertEquals(1, chosen.get("truth").get("edgeCount").asInt());
+      assertEquals(1, chosen.get("truth").get("edge_count").asInt());
       JsonNode curve =
           Output.of("evaluate", data, "--scores", scores.toString(), "--fractions", "0.1,1").json();
       assertEquals(1, curve.get("circuits").get(1).get("faithfulness").asDouble(), 1e-12);
       assertEquals(
           library.graph.edges().size() / 10,
-          curve.get("circuits").get(0).get("chosenEdges").asInt());
+          curve.get("circuits").get(0).get("chosen_edges").asInt());
     }
     String refusal = "its edges are of each of the tokens [0, 1";
     assertRefused(refusal, "circuit", file.toString(), "--scores", scores.toString(), "--top", "3");

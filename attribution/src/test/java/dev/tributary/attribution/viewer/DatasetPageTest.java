@@ -160,7 +160,7 @@ class DatasetPageTest {
     double[][] rows = {{0, -0.1, 1.1}, {2, 0.3, 0.9}, {20, 0.95, 0.2}, {100, 1, 0}};
     for (double[] row : rows) {
       ObjectNode own = kept(circuits.addObject(), row[1]);
-      own.put("chosenEdges", (int) row[0]).put("edgeCount", (int) row[0]).put("metric", row[1]);
+      own.put("chosen_edges", (int) row[0]).put("edge_count", (int) row[0]).put("metric", row[1]);
       own.set("complement", kept(MAPPER.createObjectNode(), row[2]));
     }
     return curve;
@@ -284,7 +284,7 @@ class DatasetPageTest {
   void edge_pointedAt_tellsItsNumbers() throws IOException {
     ObjectNode scores = scores(LAYERS, HEADS);
     JsonNode sampled = strongest(scores).get(2);
-    ObjectNode sample = scores.putObject("exactSample").put("pairs", 7).put("rankCorrelation", 0.5);
+    ObjectNode sample = scores.putObject("exact_sample").put("pairs", 7).put("rank_correlation", 0.5);
     sample
         .putArray("edges")
         .addObject()
@@ -297,7 +297,7 @@ class DatasetPageTest {
       hoverEdge(page, name);
       String tip = page.text("#tip").replace('−', '-');
       assertTrue(tip.contains(name), tip);
-      for (String field : List.of("score", "standardError", "magnitude")) {
+      for (String field : List.of("score", "standard_error", "magnitude")) {
         double value = sampled.get(field).asDouble();
         assertTrue(
             Stream.of(tip.split("\\s+", -1))
@@ -478,9 +478,9 @@ class DatasetPageTest {
             .put("pairs", PAIRS)
             .put("full", 2)
             .put("empty", -1);
-    test.set("circuit", kept(MAPPER.createObjectNode(), 0.75).put("edgeCount", 3));
+    test.set("circuit", kept(MAPPER.createObjectNode(), 0.75).put("edge_count", 3));
     test.set("complement", kept(MAPPER.createObjectNode(), 0.125));
-    test.putObject("truth").put("edgeCount", 4).put("precision", 0.25).put("recall", 0.625);
+    test.putObject("truth").put("edge_count", 4).put("precision", 0.25).put("recall", 0.625);
     ArrayNode without = test.putArray("edges");
     for (int i = 0; i < 3; i++) {
       without.addObject().put("edge", chosen.get(i)).put("minimality", 1.5 - i);
@@ -515,10 +515,10 @@ class DatasetPageTest {
     for (int i = 0; i < values.length; i++) {
       ObjectNode node = nodes.addObject().put("node", "a0.h" + i).put("component", "head");
       node.put("layer", 0).put("head", i).put("score", values[i]);
-      node.put("standardError", 0.5).put("magnitude", Math.abs(values[i]));
+      node.put("standard_error", 0.5).put("magnitude", Math.abs(values[i]));
     }
     ((ObjectNode) nodes.get(0)).put("input", "query").put("node", "a0.h0<q>");
-    ObjectNode sample = scores.putObject("exactSample").put("pairs", 7).put("rankCorrelation", 0.5);
+    ObjectNode sample = scores.putObject("exact_sample").put("pairs", 7).put("rank_correlation", 0.5);
     sample.putArray("nodes").addObject().put("node", "a0.h1").put("exact", 1).put("estimate", 3);
     for (String colours : List.of("light", "dark")) {
       Path file = Files.createTempFile(folder, "nodes", ".html");
@@ -556,7 +556,7 @@ class DatasetPageTest {
   void nodes_ofDictionaries_areSaidInWords() throws IOException {
     ObjectNode scores = MAPPER.createObjectNode().put("format", "tributary node scores");
     scores.put("model", "random").put("metric", "kl").put("method", "atp").put("pairs", PAIRS);
-    scores.put("latentsThatScoreZero", 1234);
+    scores.put("latents_that_score_zero", 1234);
     ArrayNode nodes = scores.putArray("nodes");
     ObjectNode latent = nodes.addObject().put("node", "L1.mlp_wide_latent12");
     latent.put("component", "latent").put("dictionary", "mlp_wide").put("layer", 1);
@@ -596,8 +596,8 @@ class DatasetPageTest {
   void names_thatLookLikeMarkup_areText() throws IOException {
     String bad = "</script><img src=x onerror=alert(1)>";
     ObjectNode scores = scores(LAYERS, HEADS);
-    scores.put("model", bad).put("metric", bad).put("method", bad).put("rowsLeftOut", 1);
-    scores.putArray("leftOut").addObject().put("file", bad).put("line", bad).put("reason", bad);
+    scores.put("model", bad).put("metric", bad).put("method", bad).put("rows_left_out", 1);
+    scores.putArray("left_out").addObject().put("file", bad).put("line", bad).put("reason", bad);
     ((ObjectNode) scores.get("edges").get(0)).put("edge", bad).put("score", 1e9);
     try (Page page = open(scores)) {
       page.hover("#list button");

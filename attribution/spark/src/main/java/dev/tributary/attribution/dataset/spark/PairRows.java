@@ -53,8 +53,8 @@ public final class PairRows {
 
   private static final StructType METRIC =
       new StructType()
-          .add("logitDifference", DIFFERENCE)
-          .add("logProbability", PROBABILITY)
+          .add("logit_difference", DIFFERENCE)
+          .add("log_probability", PROBABILITY)
           .add("divergence", new StructType().add("position", IntegerType))
           .add("linear", createArrayType(TERM));
 
@@ -230,14 +230,14 @@ public final class PairRows {
 
   private static PairMetric pairMetric(Row metric) {
     List<PairMetric> said = new ArrayList<>();
-    struct(metric, "logitDifference")
+    struct(metric, "logit_difference")
         .ifPresent(
             row ->
                 said.add(
                     new PairMetric.OfLogits(
                         new Metric.LogitDifference(
                             position(row), ids(row, "targets"), ids(row, "distractors")))));
-    struct(metric, "logProbability")
+    struct(metric, "log_probability")
         .ifPresent(
             row ->
                 said.add(

@@ -101,7 +101,7 @@ class ScoreEdgesTest {
     assertScores(out, pairs, means, EdgeMethod.CLEAN_CORRUPTED);
     String json = Files.readString(out);
     assertEquals(1, bad.size());
-    for (String said : List.of("\"rowsLeftOut\" : 1", "\"line\" : 4", "\"exactSample\" : {")) {
+    for (String said : List.of("\"rows_left_out\" : 1", "\"line\" : 4", "\"exact_sample\" : {")) {
       assertTrue(json.contains(said), said);
     }
   }
