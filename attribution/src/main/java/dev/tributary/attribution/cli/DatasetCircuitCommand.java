@@ -6,15 +6,14 @@ import dev.tributary.attribution.cli.CircuitOptions.Tested;
 import dev.tributary.attribution.cli.DatasetOptions.Data;
 import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
 import dev.tributary.attribution.cli.DatasetOutputs.Answer;
+import dev.tributary.attribution.cli.DatasetOutputs.Question;
 import dev.tributary.attribution.dataset.Agreement;
 import dev.tributary.attribution.dataset.CircuitTests;
 import dev.tributary.attribution.dataset.CircuitTotals;
 import dev.tributary.attribution.dataset.ComponentCircuit;
 import dev.tributary.attribution.dataset.ComponentGraph;
-import dev.tributary.attribution.dataset.PartedSums;
 import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.attribution.viewer.DatasetPage;
-import dev.tributary.core.Scope;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
@@ -25,7 +24,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
@@ -76,8 +74,9 @@ final class DatasetCircuitCommand implements Callable<Integer> {
       names = "--truth",
       paramLabel = "FILE",
       description =
-          "Compare with the edges that are known to matter: a circuit that --out wrote, a JSON array"
-              + " of names such as \"m0->a1.h3<q>\", or a table with the columns source and reader.")
+          "Compare with the edges that are known to matter: a circuit that --out wrote, a JSON"
+              + " array of names such as \"m0->a1.h3<q>\", or a table with the columns source and"
+              + " reader.")
   private Optional<Path> truth = Optional.empty();
 
   @Mixin private final DatasetOutputs outputs = new DatasetOutputs();
@@ -106,45 +105,40 @@ final class DatasetCircuitCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     requireOptions();
-    Answer answer;
-    LeftOut leftOut = new LeftOut();
-    try (TerminalProgress progress = TerminalProgress.start();
-        Scope scope = Scope.open()) {
-      Data data = options.open(progress);
-      ComponentCircuit chosen = chosen(data.graph());
-      CircuitTests tests = choice.tests(List.of(chosen));
-      ComponentCircuit pruned = tests.circuits().get(0);
-      Optional<Truth> compared =
-          truth.isPresent() ? Optional.of(compared(pruned, truth.get())) : Optional.empty();
-      try (PartedSums parts = outputs.parts(data, CircuitOptions.question(tests))) {
-        CircuitTotals totals = CircuitOptions.totals(data, parts, tests, leftOut, progress);
-        Tested tested =
-            new Tested(data.called(), data.measure(), tests, List.of(chosen.size()), totals);
-        String saved = ScoreFile.of(data.called(), pruned);
-        String json = TestedReport.json(tested, compared);
-        List<String> shown = new ArrayList<>();
-        if (choice.scores().isPresent()) {
-          shown.add(Files.readString(choice.scores().get()));
-        }
-        shown.addAll(List.of(saved, json));
-        answer =
-            new Answer(
-                TestedReport.of(tested, compared),
-                json,
-                saved,
-                TestedReport.table(tested),
-                () -> DatasetPage.of(shown));
-        outputs.write(answer);
-        parts.delete();
-      }
-    }
-    outputs.print(answer, out, err);
-    leftOut.lines().forEach(err::println);
-    return ExitCode.OK;
+    return outputs.answer(this::question, out, err);
+  }
+
+  private Question question(TerminalProgress progress, LeftOut leftOut) throws IOException {
+    Data data = options.open(progress);
+    ComponentCircuit chosen = chosen(data.graph());
+    CircuitTests tests = choice.tests(List.of(chosen));
+    ComponentCircuit pruned = tests.circuits().get(0);
+    Optional<Truth> compared =
+        truth.isPresent() ? Optional.of(compared(pruned, truth.get())) : Optional.empty();
+    return new Question(
+        data,
+        CircuitOptions.question(tests),
+        parts -> {
+          CircuitTotals totals = CircuitOptions.totals(data, parts, tests, leftOut, progress);
+          Tested tested =
+              new Tested(data.called(), data.measure(), tests, List.of(chosen.size()), totals);
+          String saved = ScoreFile.of(data.called(), pruned);
+          String json = TestedReport.json(tested, compared);
+          List<String> shown = new ArrayList<>();
+          if (choice.scores().isPresent()) {
+            shown.add(Files.readString(choice.scores().get()));
+          }
+          shown.addAll(List.of(saved, json));
+          return new Answer(
+              TestedReport.of(tested, compared),
+              json,
+              saved,
+              TestedReport.table(tested),
+              () -> DatasetPage.of(shown));
+        });
   }
 
   private void requireOptions() {
-    outputs.requireWritable();
     choice.requireOptions();
     boolean byScores = choice.scores().isPresent();
     requireArgument(

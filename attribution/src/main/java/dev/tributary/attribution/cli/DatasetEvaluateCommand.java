@@ -6,14 +6,13 @@ import dev.tributary.attribution.cli.CircuitOptions.Tested;
 import dev.tributary.attribution.cli.DatasetOptions.Data;
 import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
 import dev.tributary.attribution.cli.DatasetOutputs.Answer;
+import dev.tributary.attribution.cli.DatasetOutputs.Question;
 import dev.tributary.attribution.dataset.CircuitTests;
 import dev.tributary.attribution.dataset.CircuitTotals;
 import dev.tributary.attribution.dataset.ComponentGraph;
 import dev.tributary.attribution.dataset.FaithfulnessCurve;
-import dev.tributary.attribution.dataset.PartedSums;
 import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.attribution.viewer.DatasetPage;
-import dev.tributary.core.Scope;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
@@ -21,7 +20,6 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
@@ -77,7 +75,6 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    outputs.requireWritable();
     choice.requireOptions();
     requireArgument(choice.scores().isPresent(), "circuits are chosen by --scores FILE");
     for (double fraction : fractions) {
@@ -90,37 +87,33 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
         fractions.equals(fractions.stream().distinct().sorted().toList()),
         "--fractions is %s, they must ascend",
         fractions);
-    Answer answer;
-    LeftOut leftOut = new LeftOut();
-    try (TerminalProgress progress = TerminalProgress.start();
-        Scope scope = Scope.open()) {
-      Data data = options.open(progress);
-      ComponentGraph graph = data.graph();
-      Path scores = choice.scores().orElseThrow();
-      double[] known = ScoreFile.scores(scores, graph);
-      List<Integer> chosen =
-          fractions.stream().map(share -> FaithfulnessCurve.count(graph, share)).toList();
-      CircuitTests tests =
-          choice.tests(chosen.stream().map(count -> choice.choose(graph, known, count)).toList());
-      try (PartedSums parts = outputs.parts(data, CircuitOptions.question(tests))) {
-        CircuitTotals totals = CircuitOptions.totals(data, parts, tests, leftOut, progress);
-        Curve curve =
-            new Curve(fractions, new Tested(data.called(), data.measure(), tests, chosen, totals));
-        String json = TestedReport.json(curve);
-        List<String> shown = List.of(Files.readString(scores), json);
-        answer =
-            new Answer(
-                TestedReport.of(curve),
-                json,
-                json,
-                TestedReport.table(curve),
-                () -> DatasetPage.of(shown));
-        outputs.write(answer);
-        parts.delete();
-      }
-    }
-    outputs.print(answer, out, err);
-    leftOut.lines().forEach(err::println);
-    return ExitCode.OK;
+    return outputs.answer(this::question, out, err);
+  }
+
+  private Question question(TerminalProgress progress, LeftOut leftOut) throws IOException {
+    Data data = options.open(progress);
+    ComponentGraph graph = data.graph();
+    Path scores = choice.scores().orElseThrow();
+    double[] known = ScoreFile.scores(scores, graph);
+    List<Integer> chosen =
+        fractions.stream().map(share -> FaithfulnessCurve.count(graph, share)).toList();
+    CircuitTests tests =
+        choice.tests(chosen.stream().map(count -> choice.choose(graph, known, count)).toList());
+    return new Question(
+        data,
+        CircuitOptions.question(tests),
+        parts -> {
+          CircuitTotals totals = CircuitOptions.totals(data, parts, tests, leftOut, progress);
+          Tested tested = new Tested(data.called(), data.measure(), tests, chosen, totals);
+          Curve curve = new Curve(fractions, tested);
+          String json = TestedReport.json(curve);
+          List<String> shown = List.of(Files.readString(scores), json);
+          return new Answer(
+              TestedReport.of(curve),
+              json,
+              json,
+              TestedReport.table(curve),
+              () -> DatasetPage.of(shown));
+        });
   }
 }

@@ -4,17 +4,14 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.cli.DatasetOptions.Data;
 import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
-import dev.tributary.attribution.cli.DatasetOutputs.Answer;
+import dev.tributary.attribution.cli.DatasetOutputs.Question;
 import dev.tributary.attribution.dataset.ExactSample;
 import dev.tributary.attribution.dataset.NodeList;
 import dev.tributary.attribution.dataset.NodeMethod;
 import dev.tributary.attribution.dataset.NodeScorer;
 import dev.tributary.attribution.dataset.PairSums;
-import dev.tributary.attribution.dataset.PartedSums;
 import dev.tributary.attribution.dataset.ScoredPairs;
-import dev.tributary.attribution.explain.ModelChoice;
 import dev.tributary.attribution.explain.Phase;
-import dev.tributary.core.Scope;
 import dev.tributary.transformer.Transformer;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -23,7 +20,6 @@ import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
@@ -31,7 +27,8 @@ import picocli.CommandLine.Option;
 @Command(
     name = "nodes",
     header =
-        "Scores heads, MLPs, neurons and latents of dictionaries over pairs of prompts, node by node.",
+        "Scores heads, MLPs, neurons and latents of dictionaries over pairs of prompts, node by"
+            + " node.",
     sortOptions = false,
     sortSynopsis = false,
     footer = {
@@ -55,10 +52,9 @@ final class DatasetNodesCommand implements Callable<Integer> {
       paramLabel = "METHOD",
       converter = MethodConverter.class,
       description =
-          "atp (attribution patching), atp-qk-fix (queries and keys by how far patterns really move),"
-              + " grad-drop, atp-star (both), or exact (a run for each node and token, of latents for"
-              + " those alone that move). Default:"
-              + " atp-star.")
+          "atp (attribution patching), atp-qk-fix (queries and keys by how far patterns really"
+              + " move), grad-drop, atp-star (both), or exact (a run for each node and token, of"
+              + " latents for those alone that move). Default: atp-star.")
   private NodeMethod method = NodeMethod.ATP_STAR;
 
   @Option(names = "--neurons", description = "Score all neurons too, by their activations.")
@@ -100,21 +96,19 @@ final class DatasetNodesCommand implements Callable<Integer> {
     options.requireAllTokens("nodes are added up over tokens");
     requireArgument(sample >= 0, "--sample is %d, it must be 0 or more", sample);
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
-    outputs.requireWritable();
-    Answer answer;
-    LeftOut leftOut = new LeftOut();
-    try (TerminalProgress progress = TerminalProgress.start();
-        Scope scope = Scope.open()) {
-      ModelChoice choice = dictionaries.of(options.model().choice());
-      Data data = options.open(choice, progress);
-      NodeList nodes = nodes(data.model());
-      NodeScorer scorer = new NodeScorer(nodes, method, progress.inside(Phase.NODES));
-      List<Integer> drawn =
-          method == NodeMethod.EXACT || sample == 0 ? List.of() : drawn(data, scorer);
-      List<String> question =
-          List.of("nodes by " + method, "nodes: " + nodes, "compared: " + drawn);
-      try (PartedSums parts = outputs.parts(data, question)) {
-        answer =
+    return outputs.answer(this::question, out, err);
+  }
+
+  private Question question(TerminalProgress progress, LeftOut leftOut) throws IOException {
+    Data data = options.open(dictionaries.of(options.model().choice()), progress);
+    NodeList nodes = nodes(data.model());
+    NodeScorer scorer = new NodeScorer(nodes, method, progress.inside(Phase.NODES));
+    List<Integer> drawn =
+        method == NodeMethod.EXACT || sample == 0 ? List.of() : drawn(data, scorer);
+    return new Question(
+        data,
+        List.of("nodes by " + method, "nodes: " + nodes, "compared: " + drawn),
+        parts ->
             DatasetReport.answer(
                 data.scored(
                     new ScoredPairs.Nodes(nodes),
@@ -125,14 +119,7 @@ final class DatasetNodesCommand implements Callable<Integer> {
                     () -> PairSums.sample(scorer, drawn),
                     leftOut,
                     progress),
-                top);
-        outputs.write(answer);
-        parts.delete();
-      }
-    }
-    outputs.print(answer, out, err);
-    leftOut.lines().forEach(err::println);
-    return ExitCode.OK;
+                top));
   }
 
   private NodeList nodes(Transformer model) {

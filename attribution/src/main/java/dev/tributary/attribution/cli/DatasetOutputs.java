@@ -3,7 +3,9 @@ package dev.tributary.attribution.cli;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.cli.DatasetOptions.Data;
+import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
 import dev.tributary.attribution.dataset.PartedSums;
+import dev.tributary.core.Scope;
 import dev.tributary.transformer.file.AtomicFile;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -16,6 +18,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
+import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Option;
 
 /** Where the answer of a command on a data set goes, and what is kept until it is there. */
@@ -51,11 +54,51 @@ final class DatasetOutputs {
    */
   record Answer(String text, String json, String kept, String table, Supplier<String> page) {}
 
+  /**
+   * What is asked of a data set.
+   *
+   * @param data of which it is asked
+   * @param words all of it on which sums over pairs depend, but for the data
+   * @param answer that is made of such sums
+   */
+  record Question(Data data, List<String> words, Answering answer) {}
+
+  /** Makes an answer. */
+  @FunctionalInterface
+  interface Answering {
+    Answer of(PartedSums parts) throws IOException;
+  }
+
+  /** Loads a model and prepares what is asked of it, in the innermost scope. */
+  @FunctionalInterface
+  interface Asking {
+    Question with(TerminalProgress progress, LeftOut leftOut) throws IOException;
+  }
+
   /** A file that was asked for. */
   private record Output(String option, Path file) {}
 
-  /** Refuses what cannot be written, before the work is done. */
-  void requireWritable() {
+  /** Answers a question, writes the files and prints the answer. */
+  int answer(Asking asking, PrintWriter out, PrintWriter err) throws IOException {
+    requireWritable(); // before the work is done
+    Answer answer;
+    LeftOut leftOut = new LeftOut();
+    try (TerminalProgress progress = TerminalProgress.start();
+        Scope scope = Scope.open()) {
+      Question question = asking.with(progress, leftOut);
+      try (PartedSums parts = parts(question)) {
+        answer = question.answer.of(parts);
+        write(answer);
+        parts.delete();
+      }
+    }
+    out.print(json ? answer.json : answer.text);
+    html.ifPresent(page -> err.println(CircuitOutputs.told(page)));
+    leftOut.lines().forEach(err::println);
+    return ExitCode.OK;
+  }
+
+  private void requireWritable() {
     Map<Path, String> options = new HashMap<>();
     Stream.of(output("--out", file), output("--csv", csv), output("--html", html))
         .flatMap(Optional::stream)
@@ -72,24 +115,19 @@ final class DatasetOutputs {
     return file.map(path -> new Output(option, path));
   }
 
-  /**
-   * Sums over a data set, of which finished parts are kept if the answer is written, beside it.
-   *
-   * @param question all that is asked of the data, in words
-   */
-  PartedSums parts(Data data, List<String> question) throws IOException {
+  /** Sums over a data set, of which finished parts are kept if the answer is written, beside it. */
+  private PartedSums parts(Question question) throws IOException {
     boolean isFile =
         file.filter(own -> Files.notExists(own) || Files.isRegularFile(own)).isPresent();
     return isFile
         ? PartedSums.in(
             Path.of(file.orElseThrow() + ".parts"),
-            data.files(),
-            Stream.concat(data.identity().stream(), question.stream()).toList())
-        : PartedSums.of(data.files());
+            question.data.files(),
+            Stream.concat(question.data.identity().stream(), question.words.stream()).toList())
+        : PartedSums.of(question.data.files());
   }
 
-  /** Writes the files. */
-  void write(Answer answer) throws IOException {
+  private void write(Answer answer) throws IOException {
     if (file.isPresent()) {
       write(file.get(), answer.kept);
     }
@@ -104,11 +142,5 @@ final class DatasetOutputs {
   private static void write(Path file, String text) throws IOException {
     byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
     AtomicFile.write(file, stream -> stream.write(bytes));
-  }
-
-  /** Prints the answer, and where the page is. */
-  void print(Answer answer, PrintWriter out, PrintWriter err) {
-    out.print(json ? answer.json : answer.text);
-    html.ifPresent(page -> err.println(CircuitOutputs.told(page)));
   }
 }

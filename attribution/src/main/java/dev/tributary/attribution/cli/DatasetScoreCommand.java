@@ -4,21 +4,18 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.attribution.cli.DatasetOptions.Data;
 import dev.tributary.attribution.cli.DatasetOptions.LeftOut;
-import dev.tributary.attribution.cli.DatasetOutputs.Answer;
+import dev.tributary.attribution.cli.DatasetOutputs.Question;
 import dev.tributary.attribution.dataset.AblationValues;
 import dev.tributary.attribution.dataset.EdgeMethod;
 import dev.tributary.attribution.dataset.EdgeScorer;
 import dev.tributary.attribution.dataset.PairSums;
-import dev.tributary.attribution.dataset.PartedSums;
 import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.attribution.explain.Phase;
-import dev.tributary.core.Scope;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ExitCode;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
@@ -62,37 +59,31 @@ final class DatasetScoreCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     scoring.requireOptions();
-    EdgeMethod method = scoring.method().with(scoring.steps());
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
-    outputs.requireWritable();
-    Answer answer;
-    LeftOut leftOut = new LeftOut();
-    try (TerminalProgress progress = TerminalProgress.start();
-        Scope scope = Scope.open()) {
-      Data data = options.open(progress);
-      List<Integer> sample = scoring.sample(data.graph().edges().size());
-      List<String> question = List.of("edges by " + method, "compared: " + sample);
-      try (PartedSums parts = outputs.parts(data, question)) {
-        AblationValues missing = data.missing(parts, progress.within(Phase.MEANS));
-        EdgeScorer scorer = new EdgeScorer(data.model(), data.graph(), missing, method);
-        answer =
-            DatasetReport.answer(
-                data.scored(
-                    new ScoredPairs.Edges(data.graph()),
-                    method.toString(),
-                    parts,
-                    () -> PairSums.edges(scorer),
-                    sample,
-                    () -> PairSums.sample(scorer, sample),
-                    leftOut,
-                    progress),
-                top);
-        outputs.write(answer);
-        parts.delete();
-      }
-    }
-    outputs.print(answer, out, err);
-    leftOut.lines().forEach(err::println);
-    return ExitCode.OK;
+    return outputs.answer(this::question, out, err);
+  }
+
+  private Question question(TerminalProgress progress, LeftOut leftOut) throws IOException {
+    EdgeMethod method = scoring.method().with(scoring.steps());
+    Data data = options.open(progress);
+    List<Integer> sample = scoring.sample(data.graph().edges().size());
+    return new Question(
+        data,
+        List.of("edges by " + method, "compared: " + sample),
+        parts -> {
+          AblationValues missing = data.missing(parts, progress.within(Phase.MEANS));
+          EdgeScorer scorer = new EdgeScorer(data.model(), data.graph(), missing, method);
+          return DatasetReport.answer(
+              data.scored(
+                  new ScoredPairs.Edges(data.graph()),
+                  method.toString(),
+                  parts,
+                  () -> PairSums.edges(scorer),
+                  sample,
+                  () -> PairSums.sample(scorer, sample),
+                  leftOut,
+                  progress),
+              top);
+        });
   }
 }

@@ -754,9 +754,11 @@ class DatasetCommandTest {
     assertRefused("one of --top", "circuit", pairs, "--scores", pairs);
     assertRefused("--greedy goes with", "circuit", pairs, "--circuit", pairs, "--greedy");
     assertRefused("by --scores FILE", "evaluate", pairs);
-    for (String command : List.of("score", "nodes", "circuit", "evaluate")) {
-      assertRefused("there is no folder", command, pairs, "--html", nowhere);
-    }
+    assertRefused("there is no folder", "score", pairs, "--html", nowhere);
+    assertRefused("there is no folder", "nodes", pairs, "--html", nowhere);
+    assertRefused("there is no folder", "evaluate", pairs, "--scores", pairs, "--html", nowhere);
+    assertRefused(
+        "there is no folder", "circuit", pairs, "--scores", pairs, "--top", "3", "--html", nowhere);
     assertRefusedTruth("[\"a0.h0->m9\"]", "t.json", "there is no edge a0.h0->m9");
     assertRefusedTruth("[3]", "t.json", "3 is no name of an edge");
     assertRefusedTruth("source,to\n", "t.csv", "there is no column \"reader\"");

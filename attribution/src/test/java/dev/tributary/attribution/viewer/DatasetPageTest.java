@@ -284,7 +284,8 @@ class DatasetPageTest {
   void edge_pointedAt_tellsItsNumbers() throws IOException {
     ObjectNode scores = scores(LAYERS, HEADS);
     JsonNode sampled = strongest(scores).get(2);
-    ObjectNode sample = scores.putObject("exact_sample").put("pairs", 7).put("rank_correlation", 0.5);
+    ObjectNode sample =
+        scores.putObject("exact_sample").put("pairs", 7).put("rank_correlation", 0.5);
     sample
         .putArray("edges")
         .addObject()
@@ -518,7 +519,8 @@ class DatasetPageTest {
       node.put("standard_error", 0.5).put("magnitude", Math.abs(values[i]));
     }
     ((ObjectNode) nodes.get(0)).put("input", "query").put("node", "a0.h0<q>");
-    ObjectNode sample = scores.putObject("exact_sample").put("pairs", 7).put("rank_correlation", 0.5);
+    ObjectNode sample =
+        scores.putObject("exact_sample").put("pairs", 7).put("rank_correlation", 0.5);
     sample.putArray("nodes").addObject().put("node", "a0.h1").put("exact", 1).put("estimate", 3);
     for (String colours : List.of("light", "dark")) {
       Path file = Files.createTempFile(folder, "nodes", ".html");
