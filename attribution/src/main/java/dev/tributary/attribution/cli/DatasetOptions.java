@@ -29,7 +29,6 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Supplier;
@@ -283,7 +282,7 @@ public final class DatasetOptions {
     public List<String> lines() {
       List<String> lines = new ArrayList<>();
       if (count > 0) {
-        lines.add(String.format(Locale.ROOT, "%,d row%s left out:", count, count == 1 ? "" : "s"));
+        lines.add(Table.counted(count, "row") + " left out:");
         told.forEach(row -> lines.add(Table.INDENT + row));
         if (count > told.size()) {
           lines.add(Table.INDENT + "...");

@@ -1,5 +1,6 @@
 package dev.tributary.attribution.cli;
 
+import static dev.tributary.attribution.cli.Table.counted;
 import static dev.tributary.attribution.cli.Table.number;
 
 import dev.tributary.attribution.cli.DatasetOutputs.Answer;
@@ -49,9 +50,9 @@ final class DatasetReport {
     boolean isOfEdges = scored.of() instanceof ScoredPairs.Edges;
     lines.wrapped(
         List.of(
-            String.format(Locale.ROOT, "%,d %ss", totals.edges(), scored.of().word()),
+            counted(totals.edges(), scored.of().word()),
             "of " + scored.model(),
-            String.format(Locale.ROOT, "over %,d pairs of prompts", totals.count())));
+            "over " + counted(totals.count(), "pair") + " of prompts"));
     lines.wrapped(
         List.of(
             "Metric: " + scored.measure().replace('_', ' ') + ",",
@@ -106,8 +107,8 @@ final class DatasetReport {
         .sample()
         .ifPresent(
             own -> {
-              pieces.add("Exact patching of " + own.edges().size() + " " + what);
-              pieces.add("drawn at random over " + own.count() + " pairs:");
+              pieces.add("Exact patching of " + counted(own.edges().size(), scored.of().word()));
+              pieces.add("drawn at random over " + counted(own.count(), "pair") + ":");
               pieces.add("rank correlation " + share(own.rankCorrelation()) + ".");
             });
     lines.wrapped(pieces);

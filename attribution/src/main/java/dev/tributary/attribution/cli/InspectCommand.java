@@ -43,9 +43,9 @@ import picocli.CommandLine.Parameters;
     header = "Says what is in a file or folder: model, adapter, tokenizer, tensors.",
     description = {
       "",
-      "Reads Hugging Face folders (Llama, Qwen, Gemma, GPT-2, ...), transformer-debugger checkpoints,"
-          + " safetensors files, files that torch.save wrote (anything but tensors and plain values"
-          + " in them is refused by its name, and never run), and tokenizers.",
+      "Reads Hugging Face folders (Llama, Qwen, Gemma, GPT-2, ...), transformer-debugger"
+          + " checkpoints, safetensors files, files that torch.save wrote (anything but tensors and"
+          + " plain values in them is refused by its name, and never run), and tokenizers.",
       ""
     },
     sortOptions = false,
@@ -188,7 +188,7 @@ final class InspectCommand implements Callable<Integer> {
     AttentionConfig attention = config.layers().get(0).attention();
     MlpConfig mlp = config.layers().get(0).mlp();
     List<String> sizes = new ArrayList<>();
-    sizes.add(layers + (layers == 1 ? " layer" : " layers"));
+    sizes.add(Table.counted(layers, "layer"));
     sizes.add("residual stream of " + config.dModel());
     String heads = "%d heads of %d".formatted(attention.heads(), attention.dHead());
     sizes.add(

@@ -145,10 +145,22 @@ public final class Main {
   private static int refuse(PrintWriter err, ParameterException e) {
     err.println(
         e instanceof UnmatchedArgumentException unmatched && !unmatched.isUnknownOption()
-            ? "\"%s\" is no option and no value of one: a text with spaces needs quotation marks"
-                .formatted(unmatched.getUnmatched().get(0))
+            ? unmatched(unmatched)
             : sentence(e));
     return ExitCode.USAGE;
+  }
+
+  private static String unmatched(UnmatchedArgumentException e) {
+    String argument = e.getUnmatched().get(0);
+    CommandLine command = e.getCommandLine();
+    return command.getSubcommands().isEmpty()
+        ? "\"%s\" is no option and no value of one: a text with spaces needs quotation marks"
+            .formatted(argument)
+        : "\"%s\" is no command of %s, which are %s"
+            .formatted(
+                argument,
+                command.getCommandSpec().qualifiedName(),
+                String.join(", ", command.getSubcommands().keySet()));
   }
 
   private static int refuse(PrintWriter err, Exception e) {

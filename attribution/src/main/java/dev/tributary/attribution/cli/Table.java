@@ -83,6 +83,11 @@ final class Table {
         : String.format(Locale.ROOT, "%." + (DIGITS - 1) + "e", value);
   }
 
+  /** So many of what one is called, as in "1 pair" and "1,000 pairs". */
+  static String counted(long count, String one) {
+    return String.format(Locale.ROOT, "%,d %s%s", count, one, count == 1 ? "" : "s");
+  }
+
   static String percent(double fraction) {
     return fraction >= 0.001
         ? String.format(Locale.ROOT, "%.1f%%", 100 * fraction)

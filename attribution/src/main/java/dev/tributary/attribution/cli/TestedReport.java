@@ -6,6 +6,7 @@ import static dev.tributary.attribution.cli.DatasetReport.cells;
 import static dev.tributary.attribution.cli.DatasetReport.header;
 import static dev.tributary.attribution.cli.DatasetReport.row;
 import static dev.tributary.attribution.cli.DatasetReport.share;
+import static dev.tributary.attribution.cli.Table.counted;
 import static dev.tributary.attribution.cli.Table.number;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
@@ -64,7 +65,7 @@ final class TestedReport {
     ComponentCircuit circuit = tested.circuit(0);
     lines.wrapped(
         List.of(
-            String.format(Locale.ROOT, "A circuit of %,d edges", circuit.size()),
+            "A circuit of " + counted(circuit.size(), "edge"),
             String.format(Locale.ROOT, "of the %,d", circuit.graph().edges().size()),
             "of " + tested.called() + ",",
             String.format(
@@ -74,7 +75,7 @@ final class TestedReport {
             "from the input to the logits;"));
     lines.wrapped(
         List.of(
-            String.format(Locale.ROOT, "over %,d pairs of prompts", totals.count()),
+            "over " + counted(totals.count(), "pair") + " of prompts",
             "the metric (" + tested.measure().replace('_', ' ') + ") is"));
     Table table = new Table(1);
     table.row("", "metric", "share", LEVEL + " from", "to");
@@ -120,7 +121,7 @@ final class TestedReport {
     lines.add(table);
     lines.wrapped(
         List.of(
-            String.format(Locale.ROOT, "%,d of %,d edges", spared(all), all.size()),
+            String.format(Locale.ROOT, "%,d of ", spared(all)) + counted(all.size(), "edge"),
             all.size() < circuit.size() ? "that were drawn can be spared:" : "can be spared:",
             "without one of them it keeps as much but for less than " + Table.percent(SPARED)));
   }
@@ -267,7 +268,7 @@ final class TestedReport {
     lines.wrapped(
         List.of(
             "Circuits of " + tested.called(),
-            String.format(Locale.ROOT, "over %,d pairs of prompts;", totals.count()),
+            "over " + counted(totals.count(), "pair") + " of prompts;",
             "metric: " + tested.measure().replace('_', ' ') + ",",
             number(totals.full()) + " of the model,",
             number(totals.empty()) + " of no edges"));

@@ -292,6 +292,12 @@ class DatasetCommandTest {
     Output text =
         Output.of("nodes", file.toString(), "--method", "atp", "--sample", "3", "--top", "2");
     assertTrue(text.out.contains("Exact patching of 3 nodes"), text.out);
+    Path one = folder.resolve("one.jsonl");
+    Files.writeString(one, Files.readAllLines(file).get(0));
+    text = Output.of("nodes", one.toString(), "--method", "atp", "--sample", "1");
+    assertTrue(text.out.contains("over 1 pair of prompts"), text.out);
+    assertTrue(
+        text.out.contains("Exact patching of 1 node drawn at random over 1 pair:"), text.out);
     JsonNode all =
         Output.of("nodes", file.toString(), "--neurons", "--sample", "0", "--json").json();
     try (Scope scope = Scope.open()) {
@@ -725,6 +731,7 @@ class DatasetCommandTest {
   void wrongArgumentsAndFiles_areRefused() throws IOException {
     String pairs = file.toString();
     assertRefused("is followed by generate");
+    assertRefused("\"foo\" is no command of tributary dataset, which are generate, score,", "foo");
     assertRefused("FILE", "score");
     assertRefused("there is no such file", "score", "none.csv");
     assertRefused("is none of indirect-object", "generate", "x");
