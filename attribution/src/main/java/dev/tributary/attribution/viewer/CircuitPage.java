@@ -9,6 +9,7 @@ public final class CircuitPage {
   private static final Page PAGE =
       new Page(
           "viewer",
+          "Circuit",
           List.of("parts.css"),
           List.of("d3-path", "d3-shape", "d3-format", "d3-selection"),
           List.of("circuit.js", "parts.js"),

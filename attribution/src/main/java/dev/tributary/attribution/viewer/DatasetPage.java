@@ -7,13 +7,14 @@ import java.util.List;
  * needs nothing else: no other file and no network.
  */
 public final class DatasetPage {
-  private static final Page EDGES = page("dataset");
-  private static final Page NODES = page("nodes");
+  private static final Page EDGES = page("dataset", "Edges among components");
+  private static final Page NODES = page("nodes", "Scores of nodes");
 
   private DatasetPage() {}
 
-  private static Page page(String name) {
-    return new Page(name, List.of("scores.css"), List.of(), List.of("scores.js"), Page.NOBODY);
+  private static Page page(String name, String title) {
+    return new Page(
+        name, title, List.of("scores.css"), List.of(), List.of("scores.js"), Page.NOBODY);
   }
 
   /**

@@ -12,6 +12,7 @@ public final class ExplorePage {
   private static final String TEXT =
       new Page(
               "explore",
+              "Tributary",
               List.of("parts.css"),
               List.of("d3-path", "d3-shape", "d3-format", "d3-selection"),
               List.of(

@@ -22,14 +22,20 @@ import java.util.zip.GZIPOutputStream;
 /**
  * A page for a browser, which needs no other file.
  *
- * @param name of its own resources: {@code .html}, {@code .css} and {@code .js}
+ * @param name of its own resources: {@code .html} (its body), {@code .css} and {@code .js}
+ * @param title of the page
  * @param styles that come before its own
  * @param libraries of d3 that it needs, in the order in which they need each other
  * @param scripts of ours that come before its own
  * @param asks whom it may ask over the network, as a content security policy says it
  */
 record Page(
-    String name, List<String> styles, List<String> libraries, List<String> scripts, String asks) {
+    String name,
+    String title,
+    List<String> styles,
+    List<String> libraries,
+    List<String> scripts,
+    String asks) {
   static final String NOBODY = "'none'";
   static final String ITS_SERVER = "'self'";
 
@@ -50,17 +56,35 @@ record Page(
                 Stream.of(resource(name + ".js")))
             .flatMap(own -> own)
             .toList();
-    Map<String, String> parts =
+    String body =
+        filled(
+            name + ".html",
+            Map.of(
+                "logo", resource("logo.svg"),
+                "buttons", resource("buttons.html"),
+                "licences", text(joined(library -> "LICENSE", "\n\n"))));
+    return filled(
+        "page.html",
         Map.of(
-            "style", style,
+            "title",
+            title,
+            "style",
+            style,
             "scripts",
-                all.stream()
-                    .collect(Collectors.joining("</script>\n<script>", "<script>", "</script>")),
-            "licences", text(joined(library -> "LICENSE", "\n\n")),
-            "data", data(json),
-            "policy", policy(style, all));
+            all.stream()
+                .collect(Collectors.joining("</script>\n<script>", "<script>", "</script>")),
+            "body",
+            body,
+            "data",
+            data(json),
+            "policy",
+            policy(style, all)));
+  }
+
+  /** A resource with parts in their places. */
+  private static String filled(String name, Map<String, String> parts) {
     return PLACE
-        .matcher(resource(name + ".html"))
+        .matcher(resource(name))
         .replaceAll(
             place -> Matcher.quoteReplacement(Objects.requireNonNull(parts.get(place.group(1)))));
   }
