@@ -870,6 +870,14 @@ public final class Dictionary {
         latentCount());
   }
 
+  /** Its weights, but for thresholds and what is skipped. */
+  void addTo(Fingerprint fingerprint) {
+    fingerprint.add(id + " " + description());
+    fingerprint.add(encoder);
+    fingerprint.add(latentBias);
+    decoders.forEach(decoder -> fingerprint.add(decoder.rows));
+  }
+
   /**
    * What it is and where it is from, such as "SAELens, TopK of 32, 24576 latents of 768".
    *

@@ -304,6 +304,21 @@ public final class Transformer {
     return description;
   }
 
+  /**
+   * {@return a digest of some rows of each of its weights and of its dictionaries: another where
+   * these were trained further, merged or replaced, whatever their files are called}
+   */
+  public String fingerprint() {
+    Fingerprint all = new Fingerprint();
+    weights.forEach(
+        (slot, weight) -> {
+          all.add(slot.toString());
+          all.add(weight);
+        });
+    dictionaries.forEach(dictionary -> dictionary.addTo(all));
+    return all.hex();
+  }
+
   /** {@return its sizes} */
   public TransformerConfig config() {
     return config;

@@ -177,7 +177,7 @@ public final class DatasetOptions {
     /** All of it on which numbers depend, but for the files, in words. */
     List<String> identity() {
       return List.of(
-          model.description(),
+          model.description() + ", " + model.fingerprint(),
           model.dtype().toString(),
           graph.toString(),
           "ablation: " + Lowercase.of(ablation));

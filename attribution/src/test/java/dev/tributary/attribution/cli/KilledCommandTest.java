@@ -50,7 +50,8 @@ class KilledCommandTest {
 
   @Test
   void nodes_killedAtAnyTime_goOnToTheSameBits() throws Exception {
-    assertSameBits(2, "nodes", "--method", "atp-qk-fix", "--sample", "3");
+    assertSameBits(
+        2, "nodes", "--method", "atp-qk-fix", "--sample", "3", "--dictionaries", "shipped");
   }
 
   @Test
