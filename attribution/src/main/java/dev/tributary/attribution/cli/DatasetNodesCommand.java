@@ -12,11 +12,11 @@ import dev.tributary.attribution.dataset.NodeScorer;
 import dev.tributary.attribution.dataset.PairSums;
 import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.attribution.explain.Phase;
-import dev.tributary.transformer.Transformer;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.BitSet;
 import java.util.List;
+import java.util.OptionalInt;
 import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
@@ -34,8 +34,8 @@ import picocli.CommandLine.Option;
     footer = {
       "",
       "A score estimates what the metric is with a node as in the corrupted prompt, less what it",
-      "is in the clean one, one token at a time, added up over the tokens. grad-drop and atp-star",
-      "have magnitudes.",
+      "is in the clean one, one token at a time, added up over the tokens unless --by-token tells",
+      "them apart. grad-drop and atp-star have magnitudes.",
       "",
       "Examples:",
       "  dataset nodes pairs.jsonl --method atp-star --html nodes.html",
@@ -93,7 +93,6 @@ final class DatasetNodesCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     options.requirePatching("nodes are as in the corrupted prompt");
-    options.requireAllTokens("nodes are added up over tokens");
     requireArgument(sample >= 0, "--sample is %d, it must be 0 or more", sample);
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
     return outputs.answer(this::question, out, err);
@@ -101,7 +100,7 @@ final class DatasetNodesCommand implements Callable<Integer> {
 
   private Question question(TerminalProgress progress, LeftOut leftOut) throws IOException {
     Data data = options.open(dictionaries.of(options.model().choice()), progress);
-    NodeList nodes = nodes(data.model());
+    NodeList nodes = nodes(data);
     NodeScorer scorer = new NodeScorer(nodes, method, progress.inside(Phase.NODES));
     List<Integer> drawn =
         method == NodeMethod.EXACT || sample == 0 ? List.of() : drawn(data, scorer);
@@ -122,10 +121,12 @@ final class DatasetNodesCommand implements Callable<Integer> {
                 top));
   }
 
-  private NodeList nodes(Transformer model) {
-    NodeList components = NodeList.of(model);
+  private NodeList nodes(Data data) {
+    NodeList components = NodeList.of(data.model());
     NodeList more = neurons ? components.withNeurons() : components;
-    return dictionaries.isGiven() ? more.withDictionaries() : more;
+    NodeList all = dictionaries.isGiven() ? more.withDictionaries() : more;
+    OptionalInt tokens = data.files().reader().length();
+    return tokens.isPresent() ? all.byToken(tokens.getAsInt()) : all;
   }
 
   /** Some of the nodes that move in the pairs over which they are patched. */

@@ -97,8 +97,8 @@ public final class DatasetOptions {
   @Option(
       names = "--by-token",
       description =
-          "Edges of each token, at which source and reader are the same, instead of one for all"
-              + " tokens. Pairs that are not as long as the first one are left out.")
+          "Edges of each token, at which source and reader are the same, or nodes of each, instead"
+              + " of one for all tokens. Pairs that are not as long as the first one are left out.")
   private boolean byToken;
 
   /** Options as picocli finds them. */
@@ -396,11 +396,6 @@ public final class DatasetOptions {
         "--ablation is %s: %s",
         HyphenConverter.name(ablation),
         reason);
-  }
-
-  /** Refuses edges of each token, for a reason. */
-  void requireAllTokens(String reason) {
-    requireArgument(!byToken, "--by-token: %s", reason);
   }
 
   private Columns columns() {

@@ -7,6 +7,7 @@ import dev.tributary.attribution.cli.DatasetOutputs.Answer;
 import dev.tributary.attribution.dataset.ComponentGraph;
 import dev.tributary.attribution.dataset.EdgeTotals;
 import dev.tributary.attribution.dataset.ExactSample.Compared;
+import dev.tributary.attribution.dataset.NodeList;
 import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.attribution.viewer.DatasetPage;
@@ -16,7 +17,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
-import java.util.Optional;
+import java.util.function.IntFunction;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
@@ -67,7 +68,7 @@ final class DatasetReport {
             : List.of(
                 "Scores: " + scored.method() + ",",
                 "the metric with a node as in the corrupted prompt",
-                "less that without, added up over tokens"));
+                "less that without, " + (isByToken(scored) ? "by token" : "added up over tokens")));
     int[] listed = scored.listed();
     if (listed.length < totals.edges()) {
       lines.wrapped(
@@ -95,6 +96,10 @@ final class DatasetReport {
     lines.add(table);
     lines.add("");
     trust(scored);
+  }
+
+  private static boolean isByToken(ScoredPairs scored) {
+    return scored.of() instanceof ScoredPairs.Nodes own && own.nodes().isByToken();
   }
 
   /** How good scores are. */
@@ -133,20 +138,24 @@ final class DatasetReport {
   /** All edges or nodes, comma-separated. */
   private static String table(ScoredPairs scored) {
     EdgeTotals totals = scored.totals();
-    Optional<ComponentGraph> graph =
-        scored.of() instanceof ScoredPairs.Edges edges
-            ? Optional.of(edges.graph())
-            : Optional.empty();
-    return graph.map(DatasetReport::header).orElse("node")
+    String header;
+    IntFunction<String> first;
+    if (scored.of() instanceof ScoredPairs.Edges edges) {
+      header = header(edges.graph());
+      first = i -> cells(edges.graph().edges().get(i));
+    } else {
+      NodeList nodes = ((ScoredPairs.Nodes) scored.of()).nodes();
+      header = nodes.isByToken() ? "node,tokens" : "node";
+      first = i -> cells(nodes.get(i));
+    }
+    return header
         + ",score,standard_error,magnitude"
         + LINE
         + IntStream.of(scored.listed())
             .mapToObj(
                 i ->
                     row(
-                        graph
-                            .map(own -> cells(own.edges().get(i)))
-                            .orElseGet(() -> scored.of().name(i)),
+                        first.apply(i),
                         totals.mean(i),
                         totals.standardError(i),
                         totals.meanMagnitude(i)))
@@ -162,6 +171,12 @@ final class DatasetReport {
   static String cells(ComponentGraph.Edge edge) {
     String at = edge.tokens().equals(Tokens.ALL) ? "" : "," + edge.tokens();
     return edge.source() + "," + edge.reader() + at;
+  }
+
+  /** Name, which has no commas, and tokens if a node is not at all. */
+  private static String cells(NodeList.Node node) {
+    String at = node.tokens().equals(Tokens.ALL) ? "" : "," + node.tokens();
+    return node.group().name(node.index()) + at;
   }
 
   /** A line of a table, in which a number that is none is empty. */

@@ -6,6 +6,7 @@ import dev.tributary.attribution.Latent;
 import dev.tributary.attribution.Lowercase;
 import dev.tributary.attribution.ReconstructionError;
 import dev.tributary.transformer.Dictionary;
+import dev.tributary.transformer.Tokens;
 import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -137,15 +138,26 @@ public final class NodeList {
   }
 
   /**
-   * A node at all tokens.
+   * A node.
    *
    * @param group of which it is one
    * @param index of the head, neuron or latent, from 0; 0 of what there is one of
+   * @param tokens at which it is
    */
-  public record Node(Group group, int index) {
+  public record Node(Group group, int index, Tokens tokens) {
+    /**
+     * At all tokens.
+     *
+     * @param group {@link #group()}
+     * @param index {@link #index()}
+     */
+    public Node(Group group, int index) {
+      this(group, index, Tokens.ALL);
+    }
+
     @Override
     public String toString() {
-      return group.name(index);
+      return group.name(index) + (tokens.equals(Tokens.ALL) ? "" : "@" + tokens);
     }
   }
 
@@ -155,14 +167,19 @@ public final class NodeList {
 
   private final Transformer model;
   private final Set<Kind> kinds;
+
+  /** Of each pair, where each has nodes of its own; 0 where these are of all tokens. */
+  private final int tokens;
+
   private final List<Group> groups = new ArrayList<>();
 
-  /** The number of the first node of each group, and how many nodes there are. */
+  /** How many there are before each group, and of all, at one token. */
   private final int[] first;
 
-  private NodeList(Transformer model, Set<Kind> kinds) {
+  private NodeList(Transformer model, Set<Kind> kinds, int tokens) {
     this.model = model;
     this.kinds = kinds;
+    this.tokens = tokens;
     for (int layer = 0; layer < model.layers(); layer++) {
       for (Kind kind : kinds) {
         if (!OF_DICTIONARIES.contains(kind)) {
@@ -185,7 +202,7 @@ public final class NodeList {
    * @param model whose they are
    */
   public static NodeList of(Transformer model) {
-    return new NodeList(model, COMPONENTS);
+    return new NodeList(model, COMPONENTS, 0);
   }
 
   /** {@return these and all neurons} */
@@ -201,7 +218,28 @@ public final class NodeList {
   private NodeList with(Set<Kind> more) {
     Set<Kind> all = EnumSet.copyOf(kinds);
     all.addAll(more);
-    return new NodeList(model, all);
+    return new NodeList(model, all, tokens);
+  }
+
+  /**
+   * {@return nodes at each token, in place of one for all}
+   *
+   * @param count how many tokens each prompt has
+   * @throws IllegalArgumentException if there are none, or more nodes than can be counted
+   */
+  public NodeList byToken(int count) {
+    requireArgument(count >= 1, "nodes at each of %d tokens", count);
+    requireArgument(
+        (long) count * first[groups.size()] <= Integer.MAX_VALUE,
+        "%d nodes at each of %d tokens are too many",
+        first[groups.size()],
+        count);
+    return new NodeList(model, kinds, count);
+  }
+
+  /** {@return whether each token has nodes of its own} */
+  public boolean isByToken() {
+    return tokens > 0;
   }
 
   /** {@return whose they are} */
@@ -216,7 +254,11 @@ public final class NodeList {
 
   /** {@return how many nodes there are} */
   public int size() {
-    return first[groups.size()];
+    return first[groups.size()] * perNode();
+  }
+
+  private int perNode() {
+    return isByToken() ? tokens : 1;
   }
 
   /**
@@ -227,20 +269,52 @@ public final class NodeList {
   public Node get(int number) {
     requireArgument(
         number >= 0 && number < size(), "node %d of a model that has %d", number, size());
-    int found = Arrays.binarySearch(first, number);
+    int own = number / perNode();
+    int found = Arrays.binarySearch(first, own);
     int group = found < 0 ? -found - 2 : found;
-    return new Node(groups.get(group), number - first[group]);
+    return new Node(
+        groups.get(group),
+        own - first[group],
+        isByToken() ? Tokens.at(number % tokens) : Tokens.ALL);
   }
 
   /**
-   * {@return the number of the first node of a group}
+   * {@return the numbers of nodes of a group}
    *
    * @param group of these
    */
-  public int first(Group group) {
+  public Numbers numbers(Group group) {
     int at = groups.indexOf(group);
     requireArgument(at >= 0, "there are no nodes of %s", group);
-    return first[at];
+    return new Numbers(first[at]);
+  }
+
+  /** Numbers of nodes of a group. */
+  public final class Numbers {
+    private final int before;
+
+    private Numbers(int before) {
+      this.before = before;
+    }
+
+    /**
+     * {@return the number of the node that is that of an index at a token}
+     *
+     * @param index from 0
+     * @param token from 0, which does not matter where nodes are of all tokens
+     */
+    public int of(int index, int token) {
+      return (before + index) * perNode() + (isByToken() ? token : 0);
+    }
+  }
+
+  /** Refuses pairs of another length than nodes are counted for. */
+  void requireLength(int length) {
+    requireArgument(
+        !isByToken() || length == tokens,
+        "prompts of %d tokens, and there are nodes at each of %d",
+        length,
+        tokens);
   }
 
   boolean has(Kind kind) {

@@ -26,6 +26,7 @@ import dev.tributary.transformer.Tokens;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.WriteIntervention;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -33,9 +34,8 @@ import java.util.Objects;
 import java.util.Set;
 import java.util.function.DoubleConsumer;
 import java.util.function.Function;
-import java.util.function.Predicate;
+import java.util.function.IntPredicate;
 import java.util.function.Supplier;
-import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /**
@@ -90,7 +90,8 @@ public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
   }
 
   /**
-   * {@return the sums over tokens of the scores of one pair, by the numbers of {@link #nodes()}}
+   * {@return the scores of one pair by the numbers of {@link #nodes()}: sums over the tokens of
+   * each}
    *
    * @param pair of prompts
    * @throws IllegalArgumentException as {@link #score}
@@ -102,19 +103,20 @@ public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
             new PairScores(
                 PairRuns.value(runs.metric, runs.clean),
                 PairRuns.value(runs.metric, runs.corrupted),
-                scores(runs).sums()));
+                scores(runs).byNumber()));
   }
 
   /**
    * {@return what really happens in a pair with some nodes, whatever the method: the sums over
-   * tokens that {@link NodeMethod#EXACT} has, of magnitudes where the method has those}
+   * their tokens that {@link NodeMethod#EXACT} has, of magnitudes where the method has those}
    *
    * @param pair of prompts
    * @param numbers of {@link #nodes()}
    * @throws IllegalArgumentException as {@link #score}, or if there is no such node
    */
   public List<Double> exact(Pair pair, List<Integer> numbers) {
-    Set<Node> chosen = numbers.stream().map(nodes::get).collect(Collectors.toSet());
+    numbers.forEach(nodes::get); // which refuses others
+    Set<Integer> chosen = Set.copyOf(numbers);
     return of(
         pair,
         runs -> {
@@ -124,7 +126,7 @@ public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
             scores = signed.zeros();
             scores.addMagnitudes(signed, group -> 1);
           }
-          double[] sums = scores.sums();
+          double[] sums = scores.byNumber();
           return numbers.stream().map(number -> sums[number]).toList();
         });
   }
@@ -137,23 +139,26 @@ public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
    * @throws IllegalArgumentException as {@link #score}
    */
   public int[] moved(Pair pair) {
+    nodes.requireLength(pair.length());
     if (nodes.dictionaries().isEmpty()) {
       return IntStream.range(0, nodes.size()).toArray();
     }
     try (Scope scope = Scope.open()) {
       Run clean = model().values(NodeGradients.sites(nodes), Pair.ids(pair.clean()));
       Run corrupted = model().values(NodeGradients.sites(nodes), Pair.ids(pair.corrupted()));
-      Map<Group, LatentMoves> moves = moves(clean, corrupted);
-      IntStream.Builder all = IntStream.builder();
-      for (Group group : nodes.groups()) {
-        LatentMoves own = moves.get(group);
-        int first = nodes.first(group);
-        (own == null
-                ? IntStream.range(0, group.count(model()))
-                : IntStream.range(0, own.count()).map(own::latent).sorted().distinct())
-            .forEach(index -> all.add(first + index));
-      }
-      return all.build().toArray();
+      BitSet moved = new BitSet();
+      moved.set(0, nodes.size());
+      moves(clean, corrupted)
+          .forEach(
+              (group, own) -> {
+                NodeList.Numbers numbers = nodes.numbers(group);
+                int last = group.count(model()) - 1;
+                moved.clear(numbers.of(0, 0), numbers.of(last, pair.length() - 1) + 1);
+                for (int i = 0; i < own.count(); i++) {
+                  moved.set(numbers.of(own.latent(i), own.token(i)));
+                }
+              });
+      return moved.stream().toArray();
     }
   }
 
@@ -168,6 +173,7 @@ public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
   }
 
   private <T> T of(Pair pair, Function<Runs, T> made) {
+    nodes.requireLength(pair.length());
     try (Scope scope = Scope.open()) {
       Run clean = model().run(NodeGradients.sites(nodes), Pair.ids(pair.clean()));
       Run corrupted = model().values(NodeGradients.sites(nodes), Pair.ids(pair.corrupted()));
@@ -347,7 +353,7 @@ public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
   private record Patch(Supplier<Change> change, DoubleConsumer score) {}
 
   /** Zeros of nodes that are not wanted. */
-  private NodeScores exact(Runs runs, Predicate<Node> wanted) {
+  private NodeScores exact(Runs runs, IntPredicate wanted) {
     NodeScores scores = zeros(runs);
     List<Patch> patches = new ArrayList<>();
     int source = 1;
@@ -380,19 +386,27 @@ public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
     Change change(int token);
   }
 
-  private static void atEachToken(
-      List<Patch> patches, NodeScores scores, Node node, Runs runs, AtToken at) {
+  private void atEachToken(
+      List<Patch> patches,
+      NodeScores scores,
+      Node node,
+      Runs runs,
+      IntPredicate wanted,
+      AtToken at) {
     int tokens = runs.clean.length();
     double[] all = scores.at(node.group());
+    NodeList.Numbers numbers = nodes.numbers(node.group());
     for (int token = 0; token < tokens; token++) {
-      int own = token;
-      int place = node.index() * tokens + token;
-      patches.add(new Patch(() -> at.change(own), score -> all[place] = score));
+      if (wanted.test(numbers.of(node.index(), token))) {
+        int own = token;
+        int place = node.index() * tokens + token;
+        patches.add(new Patch(() -> at.change(own), score -> all[place] = score));
+      }
     }
   }
 
   private void ofInputs(
-      List<Patch> patches, NodeScores scores, Runs runs, int layer, Predicate<Node> wanted) {
+      List<Patch> patches, NodeScores scores, Runs runs, int layer, IntPredicate wanted) {
     Attention attention = model().attention(layer);
     Tensor stream = runs.clean.residual(attention.reads()).value();
     Tensor moved = runs.corrupted.residual(attention.reads()).value().minus(stream);
@@ -405,59 +419,54 @@ public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
               case KEY -> Kind.KEY;
               default -> Kind.VALUE;
             };
-        Node node = new Node(new OfLayer(kind, layer), head);
-        if (wanted.test(node)) {
-          StreamReader reader = new StreamReader.Head(layer, head, path);
-          atEachToken(
-              patches,
-              scores,
-              node,
-              runs,
-              token -> ReadIntervention.add(reader, withRow(nothing, moved, token)));
-        }
+        StreamReader reader = new StreamReader.Head(layer, head, path);
+        atEachToken(
+            patches,
+            scores,
+            new Node(new OfLayer(kind, layer), head),
+            runs,
+            wanted,
+            token -> ReadIntervention.add(reader, withRow(nothing, moved, token)));
       }
     }
   }
 
-  private static void ofWrite(
+  private void ofWrite(
       List<Patch> patches,
       NodeScores scores,
       Node node,
       Runs runs,
       int source,
-      Predicate<Node> wanted) {
-    if (wanted.test(node)) {
-      int layer = node.group().layer();
-      StreamWriter writer =
-          node.group().kind() == Kind.MLP
-              ? new StreamWriter.OfMlp(layer)
-              : new StreamWriter.Head(layer, node.index());
-      Tensor clean = PairRuns.of(runs.cleanWrites, source);
-      Tensor corrupted = PairRuns.of(runs.corruptedWrites, source);
-      atEachToken(
-          patches,
-          scores,
-          node,
-          runs,
-          token -> WriteIntervention.put(Map.of(writer, withRow(clean, corrupted, token))));
-    }
+      IntPredicate wanted) {
+    int layer = node.group().layer();
+    StreamWriter writer =
+        node.group().kind() == Kind.MLP
+            ? new StreamWriter.OfMlp(layer)
+            : new StreamWriter.Head(layer, node.index());
+    Tensor clean = PairRuns.of(runs.cleanWrites, source);
+    Tensor corrupted = PairRuns.of(runs.corruptedWrites, source);
+    atEachToken(
+        patches,
+        scores,
+        node,
+        runs,
+        wanted,
+        token -> WriteIntervention.put(Map.of(writer, withRow(clean, corrupted, token))));
   }
 
   private void ofNeurons(
-      List<Patch> patches, NodeScores scores, Runs runs, int layer, Predicate<Node> wanted) {
+      List<Patch> patches, NodeScores scores, Runs runs, int layer, IntPredicate wanted) {
     OfLayer group = new OfLayer(Kind.NEURON, layer);
     int neurons = nodes.has(Kind.NEURON) ? group.count(model()) : 0;
     for (int neuron = 0; neuron < neurons; neuron++) {
-      Node node = new Node(group, neuron);
-      if (wanted.test(node)) {
-        Place own = Place.of(Site.MLP_ACTIVATION, layer).at(1, neuron);
-        atEachToken(
-            patches,
-            scores,
-            node,
-            runs,
-            token -> Intervention.patch(own.at(0, token), runs.corrupted));
-      }
+      Place own = Place.of(Site.MLP_ACTIVATION, layer).at(1, neuron);
+      atEachToken(
+          patches,
+          scores,
+          new Node(group, neuron),
+          runs,
+          wanted,
+          token -> Intervention.patch(own.at(0, token), runs.corrupted));
     }
   }
 
@@ -466,27 +475,26 @@ public record NodeScorer(NodeList nodes, NodeMethod method, Progress progress) {
       NodeScores scores,
       Runs runs,
       Dictionary dictionary,
-      Predicate<Node> wanted) {
+      IntPredicate wanted) {
     OfDictionary latents = new OfDictionary(Kind.LATENT, dictionary.id());
     LatentMoves moves = runs.of(dictionary);
     double[] all = scores.at(latents);
+    NodeList.Numbers numbers = nodes.numbers(latents);
     for (int i = 0; i < moves.count(); i++) {
       int move = i;
-      if (wanted.test(new Node(latents, moves.latent(move)))) {
+      if (wanted.test(numbers.of(moves.latent(move), moves.token(move)))) {
         patches.add(new Patch(() -> moves.alone(move), score -> all[move] = score));
       }
     }
-    Node error = new Node(new OfDictionary(Kind.ERROR, dictionary.id()), 0);
-    if (wanted.test(error)) {
-      Place place = dictionary.decoders().get(0).place();
-      Tensor moved = runs.error(dictionary);
-      atEachToken(
-          patches,
-          scores,
-          error,
-          runs,
-          token -> Intervention.add(model(), place, token, moved.slice(0, token, token + 1)));
-    }
+    Place place = dictionary.decoders().get(0).place();
+    Tensor error = runs.error(dictionary);
+    atEachToken(
+        patches,
+        scores,
+        new Node(new OfDictionary(Kind.ERROR, dictionary.id()), 0),
+        runs,
+        wanted,
+        token -> Intervention.add(model(), place, token, error.slice(0, token, token + 1)));
   }
 
   /** Rows of one tensor but for one, which is another's. */

@@ -75,15 +75,19 @@ public final class NodeScores {
     return score;
   }
 
-  /** {@return sums over tokens, in the order of the numbers of the nodes} */
-  public double[] sums() {
+  /** {@return the scores of all nodes by their numbers: sums over the tokens of each} */
+  public double[] byNumber() {
     double[] sums = new double[nodes.size()];
     scores.forEach(
         (group, own) -> {
-          int first = nodes.first(group);
+          NodeList.Numbers numbers = nodes.numbers(group);
           LatentMoves moved = moves.get(group);
           for (int i = 0; i < own.length; i++) {
-            sums[first + (moved == null ? i / tokens : moved.latent(i))] += own[i];
+            int number =
+                moved == null
+                    ? numbers.of(i / tokens, i % tokens)
+                    : numbers.of(moved.latent(i), moved.token(i));
+            sums[number] += own[i];
           }
         });
     return sums;

@@ -168,6 +168,9 @@ public final class ScoreFile {
 
   private static ObjectNode node(ArrayNode nodes, NodeList.Node node) {
     ObjectNode json = nodes.addObject().put("node", node.toString());
+    if (!node.tokens().equals(Tokens.ALL)) {
+      json.put(TOKENS, node.tokens().toString());
+    }
     NodeList.Group group = node.group();
     json.put("component", component(group.kind()));
     if (group instanceof NodeList.OfDictionary own) {

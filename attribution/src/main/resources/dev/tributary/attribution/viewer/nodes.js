@@ -25,6 +25,7 @@
       require(typeof own?.node === "string", `node ${i} has no name`);
       return {
         name: text(own.node), kind: own.component === "head" ? own.input ?? "head" : own.component, layer: own.layer,
+        at: own.tokens === undefined ? "" : ` at token ${text(own.tokens)}`,
         index: own.head ?? own.neuron ?? own.latent, dictionary: own.dictionary === undefined ? "" : text(own.dictionary).replaceAll("_", " "),
         score: finite(own.score), error: finite(own.standard_error), magnitude: finite(own.magnitude), exact: sampled.get(own.node) ?? null,
       };
@@ -34,7 +35,9 @@
 
   const among = () => nodes.filter((node) => byId("kind").value === "" || node.kind === byId("kind").value);
 
-  function inWords({ kind, layer, index, dictionary }) {
+  const inWords = (node) => nodeInWords(node) + node.at;
+
+  function nodeInWords({ kind, layer, index, dictionary }) {
     switch (kind) {
       case "mlp": return `what the MLP of layer ${layer} writes`;
       case "neuron": return `neuron ${index} of layer ${layer}`;
@@ -120,7 +123,7 @@
 
   function drawPanel() {
     byId("panel").replaceChildren(element("div", { id: "about" }, element("h2", {}, "These nodes"),
-      element("p", {}, `Scores over ${plural(scores.pairs ?? 0, "pair", "pairs")} of prompts by ${text(scores.method)}: the metric with a node as in the corrupted prompt less that without, added up over tokens.`),
+      element("p", {}, `Scores over ${plural(scores.pairs ?? 0, "pair", "pairs")} of prompts by ${text(scores.method)}: the metric with a node as in the corrupted prompt less that without, ${nodes.some((node) => node.at !== "") ? "token by token" : "added up over tokens"}.`),
       numbers([[`${metric()}, clean prompts`, number(scores.clean)], ["corrupted prompts", number(scores.corrupted)]]),
       ...(scores.latents_that_score_zero ? [element("p", { className: "note" }, `Not listed: ${plural(scores.latents_that_score_zero, "latent that scores", "latents that score")} 0 in every pair.`)] : []),
       element("p", { className: "note" }, "Point at a node for its numbers.")), ...trust(scores, "node"), ...leftOut(scores));

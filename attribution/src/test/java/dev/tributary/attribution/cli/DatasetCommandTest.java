@@ -371,6 +371,34 @@ class DatasetCommandTest {
     assertTrue(text.out.contains("latents that score 0 in every pair"), text.out);
   }
 
+  @Test
+  void nodes_byToken_addUpToThoseOfAllTokens() throws IOException {
+    List<String> options =
+        List.of(file.toString(), "--dtype", "double", "--method", "atp", "--sample", "3", "--json");
+    JsonNode whole = Output.of("nodes", options).json().get("nodes");
+    Path csv = folder.resolve("nodes-by-token.csv");
+    JsonNode json = Output.of("nodes", options, "--by-token", "--csv", csv.toString()).json();
+    JsonNode nodes = json.get("nodes");
+    int tokens = nodes.size() / whole.size();
+    assertEquals(tokens * whole.size(), nodes.size());
+    List<String> rows = Files.readAllLines(csv);
+    assertEquals("node,tokens,score,standard_error,magnitude", rows.get(0));
+    for (int i = 0; i < whole.size(); i++) {
+      String name = whole.get(i).get("node").asText();
+      double sum = 0;
+      for (int token = 0; token < tokens; token++) {
+        JsonNode node = nodes.get(i * tokens + token);
+        assertEquals(name + "@" + token, node.get("node").asText());
+        assertEquals(Integer.toString(token), node.get("tokens").asText());
+        String row = rows.get(1 + i * tokens + token);
+        assertTrue(row.startsWith(name + "," + token + "," + node.get("score").asText()), row);
+        sum += node.get("score").asDouble();
+      }
+      assertEquals(whole.get(i).get("score").asDouble(), sum, 1e-9);
+    }
+    assertEquals(3, json.get("exact_sample").get("nodes").size());
+  }
+
   private static List<String> names(NodeList nodes) {
     return IntStream.range(0, nodes.size()).mapToObj(i -> nodes.get(i).toString()).toList();
   }
@@ -691,7 +719,6 @@ class DatasetCommandTest {
     }
     String refusal = "its edges are of each of the tokens [0, 1";
     assertRefused(refusal, "circuit", file.toString(), "--scores", scores.toString(), "--top", "3");
-    assertRefused("nodes are added up over tokens", "nodes", file.toString(), "--by-token");
   }
 
   private static JsonNode tree(Path json) throws IOException {

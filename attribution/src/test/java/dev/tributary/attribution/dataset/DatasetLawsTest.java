@@ -733,7 +733,7 @@ class DatasetLawsTest {
       }
       assertNear(
           new double[] {moved},
-          exact.exact(pair, List.of(nodes.first(group) + neuron)).stream()
+          exact.exact(pair, List.of(nodes.numbers(group).of(neuron, 0))).stream()
               .mapToDouble(Double::doubleValue)
               .toArray(),
           1e-12);

@@ -130,9 +130,11 @@ class LatentNodesLawsTest {
           sums[latent] += score;
         }
       }
-      int first = drawn.nodes().first(new OfDictionary(Kind.LATENT, dictionary.id()));
+      NodeList.Numbers numbers =
+          drawn.nodes().numbers(new OfDictionary(Kind.LATENT, dictionary.id()));
       for (int latent = 0; latent < sums.length; latent++) {
-        assertClose(sums[latent], scores.sums()[first + latent], EXACT, seed);
+        double sum = scores.byNumber()[numbers.of(latent, 0)];
+        assertClose(sums[latent], sum, EXACT, seed);
       }
     }
   }
@@ -300,8 +302,10 @@ class LatentNodesLawsTest {
       @ForAll RandomDictionaries sets, @ForAll @LongRange(min = 0, max = 1 << 20) long seed) {
     try (Scope scope = Scope.open()) {
       Drawn drawn = Drawn.of(sets, seed);
-      NodeList nodes = drawn.nodes();
+      boolean byToken = seed % 2 == 0;
+      NodeList nodes = byToken ? drawn.nodes().byToken(TOKENS) : drawn.nodes();
       NodeScorer scorer = new NodeScorer(nodes, NodeMethod.ATP_STAR);
+      NodeScores scores = scorer.score(drawn.pair);
       PairScores sums = scorer.sums(drawn.pair);
       int[] moved = scorer.moved(drawn.pair);
       Set<Integer> all = Set.copyOf(IntStream.of(moved).boxed().toList());
@@ -309,10 +313,15 @@ class LatentNodesLawsTest {
       for (int i = 0; i < nodes.size(); i++) {
         assertTrue(sums.score(i) == 0 || all.contains(i), "seed " + seed);
         NodeList.Node node = nodes.get(i);
-        assertEquals(i, nodes.first(node.group()) + node.index());
+        int token = byToken ? node.tokens().first() : TOKENS - 1;
+        assertEquals(i, nodes.numbers(node.group()).of(node.index(), token));
+        double[] each = IntStream.range(0, TOKENS).mapToDouble(t -> scores.of(node, t)).toArray();
+        double sum = byToken ? each[token] : Arrays.stream(each).sum();
+        assertClose(sum, sums.score(i), EXACT, seed);
         if (node.group() instanceof OfDictionary own) { // called as the nodes of one prompt
-          String name = Node.parse(node + "[0]").coordinates().withoutTokens();
-          assertEquals(node.toString(), name);
+          String name = own.name(node.index());
+          assertEquals(name, Node.parse(name + "[0]").coordinates().withoutTokens());
+          assertEquals(byToken ? name + "@" + token : name, node.toString());
           assertEquals(own.layer(), own.dictionary().layer());
         }
       }
@@ -322,7 +331,10 @@ class LatentNodesLawsTest {
       for (int i = 0; i < some.size(); i++) {
         NodeList.Node node = nodes.get(some.get(i));
         double magnitudes =
-            IntStream.range(0, TOKENS).mapToDouble(token -> Math.abs(exact.of(node, token))).sum();
+            IntStream.range(0, TOKENS)
+                .filter(token -> !byToken || token == node.tokens().first())
+                .mapToDouble(token -> Math.abs(exact.of(node, token)))
+                .sum();
         assertClose(magnitudes, really.get(i), EXACT, seed);
       }
     }
