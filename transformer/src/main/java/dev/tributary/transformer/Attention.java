@@ -132,9 +132,10 @@ public final class Attention implements Part {
       InputPath path, Variable residual, Variable x, StreamReader.Differences own, int first) {
     Projection projection = projection(path);
     Variable copies = normalised(own.of(residual), ScaleGradient.LIVE);
+    List<Integer> apart = own.numbers();
     List<Variable> heads = new ArrayList<>();
     for (int head = 0; head < config.heads(); head++) {
-      int copy = own.heads().indexOf(head);
+      int copy = apart.indexOf(head);
       Variable read = copy < 0 ? x : copies.slice(0, copy, copy + 1).reshape(x.shape());
       int column = path == InputPath.QUERY ? head : keyHead(head);
       heads.add(projection.apply(read, first, ScaleGradient.LIVE::seen, column));

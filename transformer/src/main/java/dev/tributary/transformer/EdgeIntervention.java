@@ -74,7 +74,7 @@ public final class EdgeIntervention extends Change {
     requireArgument(
         !writers.isEmpty()
             && writers.get(0) instanceof StreamWriter.Input input
-            && writers.equals(StreamWriter.of(model, input)),
+            && writers.equals(StreamWriter.of(model, input, StreamWriter.shares(writers))),
         "%d writers are not those of a model of %d layers",
         writers.size(),
         model.layers());
@@ -125,20 +125,12 @@ public final class EdgeIntervention extends Change {
     }
     if (first < end) {
       Variable said = Variable.constant(constants.slice(0, first, end));
-      run.hold(this, site, layer, said.minus(written(site, layer, variable, run)));
+      Variable written =
+          StreamWriter.written(
+              run.model(), writers.subList(first, end), run.passed(site, layer, variable));
+      run.hold(this, site, layer, said.minus(written));
     }
     return variable;
-  }
-
-  /** What each writer of a site that passed wrote, [writer, token, dModel]. */
-  private static Variable written(Site site, int layer, Variable passed, Run.Recorder run) {
-    return site == Site.ATTENTION_OUTPUT
-        ? run.model()
-            .attention(layer)
-            .writes(
-                run.recorded(Site.HEAD_OUTPUT, layer),
-                run.ifRecorded(Site.ATTENTION_OUTLET_SCALE, layer))
-        : passed.reshape(passed.shape().prepend(1));
   }
 
   private boolean isAt(int writer, Site site, int layer) {
@@ -184,8 +176,7 @@ public final class EdgeIntervention extends Change {
     List<Variable> some = bySpan.stream().filter(rows -> rows.shape().length() > 0).toList();
     return Optional.of(
         new StreamReader.Differences(
-            here.stream().map(StreamReader::number).toList(),
-            some.size() == 1 ? some.get(0) : Variable.concat(1, some)));
+            here, some.size() == 1 ? some.get(0) : Variable.concat(1, some)));
   }
 
   private Variable nothing(int readers, int tokens, int width) {

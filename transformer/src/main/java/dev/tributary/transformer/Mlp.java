@@ -3,10 +3,14 @@ package dev.tributary.transformer;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
 
 /**
  * Multilayer perceptron with one hidden layer of neurons: neuron = f(x W + b) of plain ones, with f
@@ -41,8 +45,8 @@ public final class Mlp implements Part {
   }
 
   Variable apply(Variable stream, Site.Visitor visitor) {
-    Variable residual =
-        visitor.differences(Site.MLP_INPUT, layer).map(own -> own.ofOne(stream)).orElse(stream);
+    Optional<StreamReader.Differences> ofRest = visitor.differences(Site.MLP_INPUT, layer);
+    Variable residual = ofRest.map(own -> own.ofOne(stream)).orElse(stream);
     Variable x =
         entry()
             .map(n -> n.apply(residual, scale -> visitor.at(Site.MLP_SCALE, layer, scale)))
@@ -50,9 +54,11 @@ public final class Mlp implements Part {
     if (visitor.wants(Site.MLP_INPUT)) {
       x = visitor.at(Site.MLP_INPUT, layer, x);
     }
-    Variable z = visitor.at(Site.MLP_PRE_ACTIVATION, layer, input.apply(x));
     Variable read = x;
-    Optional<Variable> gated = up.map(u -> visitor.at(Site.MLP_UP, layer, u.apply(read)));
+    SortedMap<Integer, Variable> apart =
+        apart(stream, ofRest, visitor.differences(Site.MLP_PRE_ACTIVATION, layer));
+    Variable z = visitor.at(Site.MLP_PRE_ACTIVATION, layer, mapped(input, read, apart));
+    Optional<Variable> gated = up.map(u -> visitor.at(Site.MLP_UP, layer, mapped(u, read, apart)));
     Variable neurons = visitor.at(Site.MLP_ACTIVATION, layer, activated(z, gated));
     return visitor.at(
         Site.MLP_OUTPUT,
@@ -63,6 +69,57 @@ public final class Mlp implements Part {
                     ? visitor.at(Site.MLP_RESULT, layer, result(neurons))
                     : result(neurons),
                 scale -> visitor.at(Site.MLP_OUTLET_SCALE, layer, scale)));
+  }
+
+  /** What those neurons compute from that do not read what the rest of them does. */
+  private SortedMap<Integer, Variable> apart(
+      Variable stream,
+      Optional<StreamReader.Differences> ofRest,
+      Optional<StreamReader.Differences> ofNeurons) {
+    SortedMap<Integer, Variable> apart = new TreeMap<>();
+    if (ofRest.isPresent()
+        && ofRest.get().readers().get(0) instanceof StreamReader.OfMlp rest
+        && !rest.without().isEmpty()) {
+      Variable x = normalised(stream, ScaleGradient.LIVE);
+      rest.without().forEach(share -> apart.put(share.number(), x));
+    }
+    if (ofNeurons.isPresent()) {
+      Variable copies = normalised(ofNeurons.get().of(stream), ScaleGradient.LIVE);
+      List<StreamReader> neurons = ofNeurons.get().readers();
+      for (int i = 0; i < neurons.size(); i++) {
+        Variable x = copies.slice(0, i, i + 1).reshape(stream.shape());
+        boolean isOfRest = apart.put(neurons.get(i).number(), x) == null && ofRest.isPresent();
+        requireArgument(!isOfRest, "two changes of what %s reads", neurons.get(i));
+      }
+    }
+    return apart;
+  }
+
+  /** Of all neurons, each of what it computes from, [token, neuron]. */
+  private static Variable mapped(Linear map, Variable x, SortedMap<Integer, Variable> apart) {
+    Variable all = map.apply(x);
+    if (apart.isEmpty()) {
+      return all;
+    }
+    List<Variable> columns = new ArrayList<>();
+    int next = 0;
+    for (Map.Entry<Integer, Variable> own : apart.entrySet()) {
+      int neuron = own.getKey();
+      columns.add(all.slice(-1, next, neuron));
+      columns.add(columns(map, neuron).apply(own.getValue()));
+      next = neuron + 1;
+    }
+    columns.add(all.slice(-1, next, all.shape().size(-1)));
+    return Variable.concat(-1, columns.stream().filter(some -> some.shape().length() > 0).toList());
+  }
+
+  /** What some neurons add to the stream, [chosen, token, dModel], see {@link Outlet#share}. */
+  Variable writes(int[] chosen, Variable neurons, Optional<Variable> scaleOfAll) {
+    Variable activations =
+        neurons.gather(1, chosen).permute(1, 0).reshape(chosen.length, neurons.shape().size(0), 1);
+    Tensor rows = rows().gather(0, chosen).reshape(chosen.length, 1, width());
+    Variable each = Variable.constant(rows);
+    return outlet().share(activations.times(each), scaleOfAll);
   }
 
   /**
@@ -213,6 +270,33 @@ public final class Mlp implements Part {
       factors.add(factor(Site.MLP_UP, up.get(), gate));
     }
     return factors;
+  }
+
+  /**
+   * Gradients at some neurons as those at what each computes from, through all its inputs.
+   *
+   * @param run in whose values
+   * @param gradients at all neurons, [token, neuron]
+   * @param chosen neurons, from 0
+   * @return [chosen, token, dModel]
+   */
+  public Tensor pulled(Run run, Tensor gradients, int... chosen) {
+    int tokens = gradients.shape().size(0);
+    Tensor sum = Tensor.zeros(gradients.dtype(), Shape.of(chosen.length, tokens, width()));
+    for (Factor factor : factors(run)) {
+      Tensor along = gradients.times(factor.slopes()).gather(1, chosen).permute(1, 0);
+      Tensor rows = factor.rows(chosen);
+      sum =
+          sum.plus(
+              along
+                  .reshape(chosen.length, tokens, 1)
+                  .times(rows.reshape(chosen.length, 1, width())));
+    }
+    return sum;
+  }
+
+  private int width() {
+    return output.weight().shape().size(1);
   }
 
   private static Factor factor(Site site, Linear map, Tensor slopes) {

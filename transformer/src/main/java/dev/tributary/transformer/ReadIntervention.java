@@ -70,8 +70,7 @@ public final class ReadIntervention extends Change {
     return reader.site() == site && reader.layer() == layer
         ? Optional.of(
             new StreamReader.Differences(
-                List.of(reader.number()),
-                Variable.constant(added.reshape(added.shape().prepend(1)))))
+                List.of(reader), Variable.constant(added.reshape(added.shape().prepend(1)))))
         : Optional.empty();
   }
 

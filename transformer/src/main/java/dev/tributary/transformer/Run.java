@@ -9,12 +9,14 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Function;
 
 /**
  * What one forward pass recorded: the tensor at every {@link Site}, and how each depends on earlier
@@ -238,24 +240,41 @@ public final class Run {
       return differences(changes, site, layer);
     }
 
-    /** Of some changes, no more than one of which may say what is read. */
+    /** Of some changes, no two of which may say what one reader reads. */
     Optional<StreamReader.Differences> differences(List<Change> some, Site site, int layer) {
-      List<StreamReader.Differences> all = new ArrayList<>();
-      some.forEach(change -> change.differences(site, layer, this).ifPresent(all::add));
-      requireArgument(
-          all.size() <= 1, "%d changes of what is read for %s", all.size(), at(site, layer));
-      for (Site scale : List.of(Site.ATTENTION_SCALE, Site.QUERY_SCALE, Site.KEY_SCALE)) {
-        requireArgument(
-            all.isEmpty() || changes.stream().noneMatch(change -> change.changes(scale)),
-            "%s is changed, and heads that read streams of their own have scales of their own",
-            scale);
+      List<StreamReader.Differences> all =
+          some.stream().flatMap(change -> change.differences(site, layer, this).stream()).toList();
+      if (all.isEmpty()) {
+        return Optional.empty();
       }
-      return all.stream().findFirst();
+      List<StreamReader> readers = all.stream().flatMap(own -> own.readers().stream()).toList();
+      Set<Integer> numbers = new HashSet<>();
+      for (StreamReader reader : readers) {
+        requireArgument(numbers.add(reader.number()), "two changes of what %s reads", reader);
+        for (Site passed : reader.passesBy()) {
+          requireArgument(
+              changes.stream().noneMatch(change -> change.changes(passed)),
+              "%s is changed, and %s, which reads a stream of its own, does not come by there",
+              passed,
+              reader);
+        }
+      }
+      return Optional.of(
+          all.size() == 1
+              ? all.get(0)
+              : new StreamReader.Differences(
+                  readers,
+                  Variable.concat(0, all.stream().map(StreamReader.Differences::rows).toList())));
     }
 
     /** What has passed a site, if the model has it. */
     Optional<Variable> ifRecorded(Site site, int layer) {
       return Optional.ofNullable(recorded.get(at(site, layer)));
+    }
+
+    /** What has arrived at a site, or has passed others of its layer, if the model has it. */
+    Function<Site, Optional<Variable>> passed(Site site, int layer, Variable arrived) {
+      return one -> one == site ? Optional.of(arrived) : ifRecorded(one, layer);
     }
 
     /**

@@ -8,8 +8,9 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What reads the residual stream at all tokens: the query, key or value of a head, an MLP, or the
- * unembedding. Where heads share a key head, each is a reader of its own, with the weights of that.
+ * What reads the residual stream at all tokens: the query, key or value of a head, an MLP or a
+ * share of one, or the unembedding. Where heads share a key head, each is a reader of its own, with
+ * the weights of that.
  */
 public sealed interface StreamReader {
   /**
@@ -62,6 +63,11 @@ public sealed interface StreamReader {
     }
 
     @Override
+    public List<Site> passesBy() {
+      return List.of(Site.ATTENTION_SCALE, Site.QUERY_SCALE, Site.KEY_SCALE);
+    }
+
+    @Override
     public String toString() {
       String input =
           switch (path) {
@@ -74,14 +80,34 @@ public sealed interface StreamReader {
   }
 
   /**
-   * All neurons of a layer.
+   * An MLP, or the rest of one of which shares are apart.
    *
    * @param layer from 0
+   * @param without shares of it that have copies of their own
    */
-  record OfMlp(int layer) implements StreamReader {
+  record OfMlp(int layer, List<MlpShare> without) implements StreamReader {
+    /**
+     * Keeps a copy.
+     *
+     * @param layer {@link #layer()}
+     * @param without {@link #without()}
+     */
+    public OfMlp {
+      without = List.copyOf(without);
+    }
+
+    /**
+     * All neurons of a layer.
+     *
+     * @param layer from 0
+     */
+    public OfMlp(int layer) {
+      this(layer, List.of());
+    }
+
     @Override
     public Optional<StreamWriter> writer() {
-      return Optional.of(new StreamWriter.OfMlp(layer));
+      return Optional.of(new StreamWriter.OfMlp(layer, without));
     }
 
     @Override
@@ -91,12 +117,63 @@ public sealed interface StreamReader {
 
     @Override
     public Point reads(Transformer model) {
+      MlpShare.requireAll(model, without);
       return model.mlp(layer).reads();
+    }
+
+    @Override
+    public List<Site> passesBy() {
+      return without.isEmpty() ? List.of() : OfShare.PASSED;
     }
 
     @Override
     public String toString() {
       return "m" + layer;
+    }
+  }
+
+  /**
+   * A share of an MLP.
+   *
+   * @param share of an MLP
+   */
+  record OfShare(MlpShare share) implements StreamReader {
+    private static final List<Site> PASSED = List.of(Site.MLP_SCALE, Site.MLP_INPUT);
+
+    @Override
+    public Optional<StreamWriter> writer() {
+      return Optional.of(new StreamWriter.OfShare(share));
+    }
+
+    @Override
+    public int layer() {
+      return share.layer();
+    }
+
+    @Override
+    public int number() {
+      return share.number();
+    }
+
+    @Override
+    public Site site() {
+      return Site.MLP_PRE_ACTIVATION;
+    }
+
+    @Override
+    public Point reads(Transformer model) {
+      share.requireOf(model);
+      return model.mlp(layer()).reads();
+    }
+
+    @Override
+    public List<Site> passesBy() {
+      return PASSED;
+    }
+
+    @Override
+    public String toString() {
+      return share.toString();
     }
   }
 
@@ -142,6 +219,13 @@ public sealed interface StreamReader {
   }
 
   /**
+   * {@return sites that others of its layer come by, and a copy of the stream of its own does not}
+   */
+  default List<Site> passesBy() {
+    return List.of();
+  }
+
+  /**
    * {@return the earliest layer that must be computed again where it reads something else}
    *
    * @param model of which it is
@@ -163,8 +247,11 @@ public sealed interface StreamReader {
    * values and MLP}
    *
    * @param model whose they are
+   * @param shares of MLPs that are apart from the rest of them, which comes before
+   * @throws IllegalArgumentException if the model has no such share, or one comes twice
    */
-  static List<StreamReader> of(Transformer model) {
+  static List<StreamReader> of(Transformer model, List<MlpShare> shares) {
+    MlpShare.requireAll(model, shares);
     List<StreamReader> readers = new ArrayList<>();
     for (int layer = 0; layer < model.layers(); layer++) {
       for (InputPath path : Head.PATHS) {
@@ -172,7 +259,9 @@ public sealed interface StreamReader {
           readers.add(new Head(layer, head, path));
         }
       }
-      readers.add(new OfMlp(layer));
+      List<MlpShare> apart = MlpShare.of(layer, shares);
+      readers.add(new OfMlp(layer, apart));
+      apart.forEach(share -> readers.add(new OfShare(share)));
     }
     readers.add(new Logits());
     return List.copyOf(readers);
@@ -181,10 +270,10 @@ public sealed interface StreamReader {
   /**
    * How copies of the residual stream that some readers of a site have differ from it.
    *
-   * @param heads which readers, in order
+   * @param readers which, in order
    * @param rows the differences, [reader, token, dModel]
    */
-  record Differences(List<Integer> heads, Variable rows) {
+  record Differences(List<StreamReader> readers, Variable rows) {
     /** What readers read instead of the stream, [reader, token, dModel]. */
     Variable of(Variable residual) {
       return residual.plus(rows);
@@ -193,6 +282,11 @@ public sealed interface StreamReader {
     /** The same of the only reader of a site, [token, dModel]. */
     Variable ofOne(Variable residual) {
       return of(residual).reshape(residual.shape());
+    }
+
+    /** Which of the readers of the site they are. */
+    List<Integer> numbers() {
+      return readers.stream().map(StreamReader::number).toList();
     }
   }
 }

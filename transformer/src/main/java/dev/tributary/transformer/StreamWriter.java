@@ -6,10 +6,16 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Products;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.function.Function;
 
-/** What writes to the residual stream at all tokens: the input, a head or an MLP. */
+/**
+ * What writes to the residual stream at all tokens: the input, a head, an MLP or a share of one.
+ */
 public sealed interface StreamWriter {
   /**
    * The embedding.
@@ -34,8 +40,13 @@ public sealed interface StreamWriter {
     }
 
     @Override
-    public Tensor written(Run run) {
-      return run.value(site);
+    public boolean isAlone() {
+      return true;
+    }
+
+    @Override
+    public Variable written(Transformer model, Function<Site, Optional<Variable>> passed) {
+      return passed.apply(site).orElseThrow();
     }
 
     @Override
@@ -69,13 +80,14 @@ public sealed interface StreamWriter {
     }
 
     @Override
-    public Tensor written(Run run) {
-      Tensor output = run.value(Site.HEAD_OUTPUT, layer);
-      return run.model()
-          .attention(layer)
-          .write(head, Variable.constant(output), scaleOf(run, layer))
-          .value()
-          .reshape(output.shape().size(1), run.model().config().dModel());
+    public Variable written(Transformer model, Function<Site, Optional<Variable>> passed) {
+      return alone(
+          model
+              .attention(layer)
+              .write(
+                  head,
+                  passed.apply(Site.HEAD_OUTPUT).orElseThrow(),
+                  passed.apply(Site.ATTENTION_OUTLET_SCALE)));
     }
 
     @Override
@@ -85,11 +97,31 @@ public sealed interface StreamWriter {
   }
 
   /**
-   * All neurons of a layer, with the bias of the output.
+   * An MLP with the bias of its output, or the rest of one of which shares are apart.
    *
    * @param layer from 0
+   * @param without shares of it that it has not
    */
-  record OfMlp(int layer) implements StreamWriter {
+  record OfMlp(int layer, List<MlpShare> without) implements StreamWriter {
+    /**
+     * Keeps a copy.
+     *
+     * @param layer {@link #layer()}
+     * @param without {@link #without()}
+     */
+    public OfMlp {
+      without = List.copyOf(without);
+    }
+
+    /**
+     * All neurons of a layer.
+     *
+     * @param layer from 0
+     */
+    public OfMlp(int layer) {
+      this(layer, List.of());
+    }
+
     @Override
     public Site site() {
       return Site.MLP_OUTPUT;
@@ -97,17 +129,65 @@ public sealed interface StreamWriter {
 
     @Override
     public Point writes(Transformer model) {
+      MlpShare.requireAll(model, without);
       return model.mlp(layer).writes();
     }
 
     @Override
-    public Tensor written(Run run) {
-      return run.value(Site.MLP_OUTPUT, layer);
+    public boolean isAlone() {
+      return without.isEmpty();
+    }
+
+    @Override
+    public Variable written(Transformer model, Function<Site, Optional<Variable>> passed) {
+      Variable all = passed.apply(site()).orElseThrow();
+      return isAlone()
+          ? all
+          : all.minus(shares(model, layer, without, passed).sum(0).reshape(all.shape()));
     }
 
     @Override
     public String toString() {
       return "m" + layer;
+    }
+  }
+
+  /**
+   * A share of an MLP: what it adds through the outlet. Where that is a norm, its scale is that of
+   * all that the MLP computes.
+   *
+   * @param share of an MLP
+   */
+  record OfShare(MlpShare share) implements StreamWriter {
+    @Override
+    public int layer() {
+      return share.layer();
+    }
+
+    @Override
+    public int number() {
+      return share.number();
+    }
+
+    @Override
+    public Site site() {
+      return Site.MLP_OUTPUT;
+    }
+
+    @Override
+    public Point writes(Transformer model) {
+      share.requireOf(model);
+      return model.mlp(layer()).writes();
+    }
+
+    @Override
+    public Variable written(Transformer model, Function<Site, Optional<Variable>> passed) {
+      return alone(shares(model, layer(), List.of(share), passed));
+    }
+
+    @Override
+    public String toString() {
+      return share.toString();
     }
   }
 
@@ -132,55 +212,159 @@ public sealed interface StreamWriter {
    */
   Point writes(Transformer model);
 
+  /** {@return whether nothing else writes to its site} */
+  default boolean isAlone() {
+    return false;
+  }
+
+  /**
+   * {@return what it wrote, [token, dModel]}
+   *
+   * @param model of which it is
+   * @param passed what has arrived at its site, or passed others of its layer, if the model has it
+   */
+  Variable written(Transformer model, Function<Site, Optional<Variable>> passed);
+
   /**
    * {@return what it wrote in a run, [token, dModel]}
    *
    * @param run that recorded {@link #sites}
    */
-  Tensor written(Run run);
+  default Tensor written(Run run) {
+    return written(run.model(), passed(run)).value();
+  }
 
   /**
    * {@return all writers of a model, in the order of writing; heads of a layer before its MLP}
    *
    * @param model whose they are
    * @param input the first
+   * @param shares of MLPs that are apart from the rest of them, which comes before
+   * @throws IllegalArgumentException if the model has no such share, or one comes twice
    */
-  static List<StreamWriter> of(Transformer model, Input input) {
+  static List<StreamWriter> of(Transformer model, Input input, List<MlpShare> shares) {
+    MlpShare.requireAll(model, shares);
     List<StreamWriter> writers = new ArrayList<>(List.of(input));
     for (int layer = 0; layer < model.layers(); layer++) {
       for (int head = 0; head < model.attention(layer).heads(); head++) {
         writers.add(new Head(layer, head));
       }
-      writers.add(new OfMlp(layer));
+      List<MlpShare> apart = MlpShare.of(layer, shares);
+      writers.add(new OfMlp(layer, apart));
+      apart.forEach(share -> writers.add(new OfShare(share)));
     }
     return List.copyOf(writers);
   }
 
-  /** {@return what a run records of writers} */
-  static List<Site> sites() {
-    return List.of(
-        Site.TOKEN_EMBEDDING,
-        Site.EMBEDDING,
-        Site.HEAD_OUTPUT,
-        Site.ATTENTION_OUTLET_SCALE,
-        Site.MLP_OUTPUT);
+  /**
+   * {@return the shares among some writers}
+   *
+   * @param writers in order
+   */
+  static List<MlpShare> shares(List<StreamWriter> writers) {
+    List<MlpShare> shares = new ArrayList<>();
+    for (StreamWriter writer : writers) {
+      if (writer instanceof OfShare own) {
+        shares.add(own.share());
+      }
+    }
+    return shares;
+  }
+
+  /**
+   * {@return writers that follow each other and write to one site, all of these}
+   *
+   * @param writers in order
+   */
+  static List<List<StreamWriter>> bySite(List<StreamWriter> writers) {
+    List<List<StreamWriter>> groups = new ArrayList<>();
+    for (int first = 0; first < writers.size(); ) {
+      int end = first + 1;
+      while (end < writers.size()
+          && writers.get(end).site() == writers.get(first).site()
+          && writers.get(end).layer() == writers.get(first).layer()) {
+        end++;
+      }
+      groups.add(writers.subList(first, end));
+      first = end;
+    }
+    return groups;
+  }
+
+  /**
+   * {@return what a run records of writers}
+   *
+   * @param writers of a model
+   */
+  static Set<Site> sites(List<StreamWriter> writers) {
+    Set<Site> sites =
+        EnumSet.of(
+            Site.TOKEN_EMBEDDING,
+            Site.EMBEDDING,
+            Site.HEAD_OUTPUT,
+            Site.ATTENTION_OUTLET_SCALE,
+            Site.MLP_OUTPUT);
+    if (!shares(writers).isEmpty()) {
+      sites.add(Site.MLP_ACTIVATION);
+      sites.add(Site.MLP_OUTLET_SCALE);
+    }
+    return sites;
   }
 
   /**
    * {@return what all writers of a model wrote in a run, [writer, token, dModel]}
    *
    * @param run that recorded {@link #sites}
+   * @param writers all of them, as {@link #of} lists them
+   */
+  static Tensor written(Run run, List<StreamWriter> writers) {
+    List<Tensor> all = new ArrayList<>();
+    for (List<StreamWriter> same : bySite(writers)) {
+      all.add(writtenTo(run, same));
+    }
+    return Tensor.concat(0, all);
+  }
+
+  /**
+   * {@return what all writers of a model wrote in a run, [writer, token, dModel], no share of an
+   * MLP apart}
+   *
+   * @param run that recorded {@link #sites}
    * @param input the first
    */
   static Tensor written(Run run, Input input) {
-    List<Tensor> all = new ArrayList<>();
-    all.add(alone(run.value(input.site())));
-    for (int layer = 0; layer < run.model().layers(); layer++) {
-      Variable output = Variable.constant(run.value(Site.HEAD_OUTPUT, layer));
-      all.add(run.model().attention(layer).writes(output, scaleOf(run, layer)).value());
-      all.add(alone(run.value(Site.MLP_OUTPUT, layer)));
+    return written(run, of(run.model(), input, List.of()));
+  }
+
+  private static Tensor writtenTo(Run run, List<StreamWriter> same) {
+    return written(run.model(), same, same.get(0).passed(run)).value();
+  }
+
+  /**
+   * {@return what all writers to a site wrote, [writer, token, dModel]}
+   *
+   * @param model of which they are
+   * @param same all of them, in order
+   * @param passed what has arrived at the site, or passed others of its layer, if the model has it
+   */
+  static Variable written(
+      Transformer model, List<StreamWriter> same, Function<Site, Optional<Variable>> passed) {
+    StreamWriter first = same.get(0);
+    if (first.site() == Site.ATTENTION_OUTPUT) {
+      return model
+          .attention(first.layer())
+          .writes(
+              passed.apply(Site.HEAD_OUTPUT).orElseThrow(),
+              passed.apply(Site.ATTENTION_OUTLET_SCALE));
     }
-    return Tensor.concat(0, all);
+    Variable whole = passed.apply(first.site()).orElseThrow();
+    Variable all = whole.reshape(whole.shape().prepend(1));
+    if (first.isAlone()) {
+      return all;
+    }
+    Variable own = shares(model, first.layer(), shares(same), passed);
+    Variable rest = all.minus(own.sum(0).reshape(all.shape())); // comes first
+    return Variable.concat(0, List.of(rest, own));
   }
 
   /**
@@ -189,28 +373,44 @@ public sealed interface StreamWriter {
    *
    * @param from a run that recorded {@link #sites}
    * @param to another one, of prompts of the same lengths
-   * @param input the first
+   * @param writers all of them, as {@link #of} lists them
    */
-  static Tensor moved(Run from, Run to, Input input) {
+  static Tensor moved(Run from, Run to, List<StreamWriter> writers) {
     List<Products> all = new ArrayList<>();
-    all.add(moved(from, to, Place.of(input.site())));
-    for (int layer = 0; layer < to.model().layers(); layer++) {
-      all.add(to.model().attention(layer).moved(from, to));
-      all.add(moved(from, to, Place.of(Site.MLP_OUTPUT, layer)));
+    for (List<StreamWriter> same : bySite(writers)) {
+      StreamWriter first = same.get(0);
+      all.add(
+          first.site() == Site.ATTENTION_OUTPUT
+              ? to.model().attention(first.layer()).moved(from, to)
+              : Products.of(writtenTo(to, same).minus(writtenTo(from, same))));
     }
     return Tensor.byRow(all);
   }
 
-  private static Optional<Variable> scaleOf(Run run, int layer) {
-    Place scale = Place.of(Site.ATTENTION_OUTLET_SCALE, layer);
-    return run.has(scale) ? Optional.of(Variable.constant(run.value(scale))) : Optional.empty();
+  /** What has passed its site and others of its layer in a run, if the model has it. */
+  private Function<Site, Optional<Variable>> passed(Run run) {
+    return site -> {
+      Place place = new Place(site, layer(), Map.of());
+      return run.has(place) ? Optional.of(Variable.constant(run.value(place))) : Optional.empty();
+    };
   }
 
-  private static Products moved(Run from, Run to, Place place) {
-    return Products.of(alone(to.value(place).minus(from.value(place))));
+  /** What some shares of an MLP wrote, [share, token, dModel]. */
+  private static Variable shares(
+      Transformer model,
+      int layer,
+      List<MlpShare> shares,
+      Function<Site, Optional<Variable>> passed) {
+    return model
+        .mlp(layer)
+        .writes(
+            shares.stream().mapToInt(MlpShare::number).toArray(),
+            passed.apply(Site.MLP_ACTIVATION).orElseThrow(),
+            passed.apply(Site.MLP_OUTLET_SCALE));
   }
 
-  private static Tensor alone(Tensor rows) {
-    return rows.reshape(rows.shape().prepend(1));
+  /** [1, token, dModel] as [token, dModel]. */
+  private static Variable alone(Variable rows) {
+    return rows.reshape(rows.shape().subShape(1, 3));
   }
 }

@@ -72,26 +72,16 @@ public final class WriteIntervention extends Change {
     for (Map.Entry<StreamWriter, Tensor> constant : constants.entrySet()) {
       StreamWriter writer = constant.getKey();
       if (writer.site() == site && writer.layer() == layer) {
+        Tensor said = constant.getValue();
         changed =
-            site == Site.ATTENTION_OUTPUT
-                ? changed.plus(more(writer.number(), constant.getValue(), variable, run, layer))
-                : run.leaf(constant.getValue());
+            writer.isAlone()
+                ? run.leaf(said)
+                : changed.plus(
+                    Variable.constant(said)
+                        .minus(writer.written(run.model(), run.passed(site, layer, variable))));
       }
     }
     return changed;
-  }
-
-  /** A constant less what a head writes. */
-  private static Variable more(
-      int head, Tensor constant, Variable output, Run.Recorder run, int layer) {
-    Variable written =
-        run.model()
-            .attention(layer)
-            .write(
-                head,
-                run.recorded(Site.HEAD_OUTPUT, layer),
-                run.ifRecorded(Site.ATTENTION_OUTLET_SCALE, layer));
-    return Variable.constant(constant).minus(written.reshape(output.shape()));
   }
 
   @Override

@@ -93,6 +93,7 @@ final class DatasetNodesCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     options.requirePatching("nodes are as in the corrupted prompt");
+    options.requireWhole("nodes are no edges; --neurons scores all neurons");
     requireArgument(sample >= 0, "--sample is %d, it must be 0 or more", sample);
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
     return outputs.answer(this::question, out, err);

@@ -14,11 +14,13 @@ import dev.tributary.attribution.dataset.PairReader.Columns;
 import dev.tributary.attribution.dataset.PairReader.Measure;
 import dev.tributary.attribution.dataset.PairSums;
 import dev.tributary.attribution.dataset.PartedSums;
+import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.attribution.dataset.WriteMeans;
 import dev.tributary.attribution.explain.ModelChoice;
 import dev.tributary.attribution.explain.OpenedModel;
 import dev.tributary.attribution.explain.Phase;
+import dev.tributary.transformer.MlpShare;
 import dev.tributary.transformer.Progress;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamWriter;
@@ -32,6 +34,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Supplier;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -100,6 +104,32 @@ public final class DatasetOptions {
           "Edges of each token, at which source and reader are the same, or nodes of each, instead"
               + " of one for all tokens. Pairs that are not as long as the first one are left out.")
   private boolean byToken;
+
+  @Option(
+      names = "--split",
+      paramLabel = "NEURON",
+      split = ",",
+      description =
+          "Neurons that are components of their own, as nodes names them: m2.n376. All else of the"
+              + " MLP of layer 2, its bias too, is m2 then.")
+  private List<String> split = List.of();
+
+  @Option(
+      names = "--split-by",
+      paramLabel = "FILE",
+      description =
+          "Scores that nodes --neurons --out wrote, of which the neurons of the largest magnitudes"
+              + " are components of their own.")
+  private Optional<Path> splitBy = Optional.empty();
+
+  @Option(
+      names = "--split-top",
+      paramLabel = "N",
+      description = "How many neurons --split-by takes. Default: ${DEFAULT-VALUE}.")
+  private int splitTop = 10;
+
+  /** A neuron as its node is named. */
+  private static final Pattern NEURON = Pattern.compile("m(\\d{1,9})\\.n(\\d{1,9})");
 
   /** Options as picocli finds them. */
   public DatasetOptions() {}
@@ -352,11 +382,37 @@ public final class DatasetOptions {
    *
    * @param model whose
    * @param input {@link #input}
+   * @param split {@link #split}
    * @param tokens of each pair where each has edges of its own, else 0
+   * @throws IllegalArgumentException if the model has no such neuron, or one is named twice
    */
-  public static ComponentGraph graph(Transformer model, Site input, int tokens) {
-    ComponentGraph graph = ComponentGraph.of(model, new StreamWriter.Input(input));
+  public static ComponentGraph graph(
+      Transformer model, Site input, List<String> split, int tokens) {
+    List<MlpShare> shares = new ArrayList<>();
+    for (String name : split) {
+      Matcher neuron = NEURON.matcher(name);
+      requireArgument(neuron.matches(), "--split: \"%s\" is no neuron such as m2.n376", name);
+      shares.add(
+          new MlpShare.Neuron(
+              Integer.parseInt(neuron.group(1)), Integer.parseInt(neuron.group(2))));
+    }
+    ComponentGraph graph = ComponentGraph.of(model, new StreamWriter.Input(input), shares);
     return tokens == 0 ? graph : graph.byToken(tokens);
+  }
+
+  /**
+   * {@return names of the neurons that are components of their own}
+   *
+   * @throws IOException if they are to be read from a file that has none
+   */
+  public List<String> split() throws IOException {
+    List<String> names = new ArrayList<>(split);
+    if (splitBy.isPresent()) {
+      ScoreFile.neurons(splitBy.get(), splitTop).stream()
+          .filter(name -> !split.contains(name))
+          .forEach(names::add);
+    }
+    return names;
   }
 
   /** {@return what the input writes} */
@@ -375,7 +431,7 @@ public final class DatasetOptions {
     OpenedModel opened = choice.open();
     Transformer transformer = opened.load(progress.within(Phase.WEIGHTS));
     PairFiles pairs = pairs(opened.tokenizer(), transformer.config());
-    ComponentGraph graph = graph(transformer, input(), pairs.reader().length().orElse(0));
+    ComponentGraph graph = graph(transformer, input(), split(), pairs.reader().length().orElse(0));
     return new Data(opened.called(), transformer, graph, pairs, ablation, measure());
   }
 
@@ -387,6 +443,7 @@ public final class DatasetOptions {
   public void requireOptions() {
     model.choice();
     columns();
+    requireArgument(splitTop >= 1, "--split-top is %d, it must be 1 or more", splitTop);
   }
 
   /** Refuses values of missing edges, for a reason. */
@@ -396,6 +453,11 @@ public final class DatasetOptions {
         "--ablation is %s: %s",
         HyphenConverter.name(ablation),
         reason);
+  }
+
+  /** Refuses components of MLPs, for a reason. */
+  void requireWhole(String reason) {
+    requireArgument(split.isEmpty() && splitBy.isEmpty(), "--split: %s", reason);
   }
 
   private Columns columns() {

@@ -11,7 +11,7 @@ public abstract class AblationValues {
       new AblationValues("patching") {
         @Override
         Tensor heard(ComponentGraph graph, Tensor written, Run corrupted) {
-          return StreamWriter.written(corrupted, graph.input());
+          return StreamWriter.written(corrupted, graph.sources());
         }
 
         @Override
@@ -21,7 +21,7 @@ public abstract class AblationValues {
 
         @Override
         Tensor moved(PairRuns runs) {
-          return StreamWriter.moved(runs.clean(), runs.corrupted(), runs.graph().input());
+          return StreamWriter.moved(runs.clean(), runs.corrupted(), runs.graph().sources());
         }
       };
 

@@ -4,12 +4,16 @@ import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.InputPath;
+import dev.tributary.transformer.MlpShare;
+import dev.tributary.transformer.Point;
 import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Tokens;
 import dev.tributary.transformer.Transformer;
 import java.util.AbstractList;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -18,8 +22,9 @@ import java.util.stream.IntStream;
 
 /**
  * The components of a model and all edges among them: an edge leads from a source to each reader of
- * the residual stream that comes after its write. A head is one source and three readers. An edge
- * is one for all tokens, or, of a graph {@link #byToken}, for each.
+ * the residual stream that comes after its write. A head is one source and three readers. An MLP is
+ * one component, or shares of it are, and the rest. An edge is one for all tokens, or, of a graph
+ * {@link #byToken}, for each.
  */
 public final class ComponentGraph {
   /**
@@ -47,6 +52,7 @@ public final class ComponentGraph {
 
   private final Transformer model;
   private final StreamWriter.Input input;
+  private final List<MlpShare> shares;
   private final List<Tokens> spans;
   private final List<StreamWriter> sources;
   private final List<StreamReader> readers;
@@ -65,20 +71,19 @@ public final class ComponentGraph {
   /** Of each reader at each span, {@link #reached}. */
   private final List<int[]> reached = new ArrayList<>();
 
-  private ComponentGraph(Transformer model, StreamWriter.Input input, List<Tokens> spans) {
+  private ComponentGraph(
+      Transformer model, StreamWriter.Input input, List<MlpShare> shares, List<Tokens> spans) {
     this.model = model;
     this.input = input;
+    this.shares = shares;
     this.spans = spans;
-    sources = StreamWriter.of(model, input);
-    readers = StreamReader.of(model);
+    sources = StreamWriter.of(model, input, shares);
+    readers = StreamReader.of(model, shares);
+    List<Point> written = sources.stream().map(own -> own.writes(model)).toList();
     before =
         readers.stream()
-            .mapToInt(
-                reader ->
-                    (int)
-                        sources.stream()
-                            .filter(own -> own.writes(model).reaches(reader.reads(model)))
-                            .count())
+            .map(reader -> reader.reads(model))
+            .mapToInt(read -> (int) written.stream().filter(own -> own.reaches(read)).count())
             .toArray();
     for (int first = 0; first < readers.size(); ) {
       int together = together(first);
@@ -137,7 +142,23 @@ public final class ComponentGraph {
    *     positions too
    */
   public static ComponentGraph of(Transformer model, StreamWriter.Input input) {
-    return new ComponentGraph(model, input, List.of(Tokens.ALL));
+    return of(model, input, List.of());
+  }
+
+  /**
+   * {@return the same where shares of MLPs are components of their own, and all else that an MLP
+   * adds is another}
+   *
+   * @param model whose sizes it has
+   * @param input what the source {@code input} writes
+   * @param shares of MLPs, in any order
+   * @throws IllegalArgumentException if the model has no such share, or one comes twice
+   */
+  public static ComponentGraph of(
+      Transformer model, StreamWriter.Input input, Collection<? extends MlpShare> shares) {
+    List<MlpShare> inOrder = new ArrayList<>(shares);
+    inOrder.sort(Comparator.comparingInt(MlpShare::layer).thenComparingInt(MlpShare::number));
+    return new ComponentGraph(model, input, List.copyOf(inOrder), List.of(Tokens.ALL));
   }
 
   /**
@@ -164,12 +185,17 @@ public final class ComponentGraph {
           span.first() == next, "tokens %s where those from %d on are expected", span, next);
       next = span.end();
     }
-    return new ComponentGraph(model, input, List.copyOf(spans));
+    return new ComponentGraph(model, input, shares, List.copyOf(spans));
   }
 
   /** {@return what the source {@code input} writes} */
   public StreamWriter.Input input() {
     return input;
+  }
+
+  /** {@return the shares of MLPs that are components of their own, in order} */
+  public List<MlpShare> shares() {
+    return shares;
   }
 
   /** {@return the tokens at which each source and reader has edges of its own; all as one} */
@@ -194,8 +220,8 @@ public final class ComponentGraph {
 
   /**
    * {@return all edges: layer by layer those into its attention, source by source, head by head,
-   * query, key and value; those into its MLP; at last those into the logits; of each source and
-   * reader token by token}
+   * query, key and value; those into its MLP and each of its shares; at last those into the logits;
+   * of each source and reader token by token}
    */
   public List<Edge> edges() {
     return edges;
@@ -288,6 +314,7 @@ public final class ComponentGraph {
   /** {@return what its edges are, in a word} */
   @Override
   public String toString() {
-    return "edges from the %s at tokens %s".formatted(input.site(), spans);
+    String split = shares.isEmpty() ? "" : ", split at " + shares;
+    return "edges from the %s at tokens %s%s".formatted(input.site(), spans, split);
   }
 }

@@ -63,7 +63,7 @@ public abstract class EdgeMethod {
             Run corrupted =
                 runs.clean()
                     .model()
-                    .run(ReaderGradients.sites(), PairRuns.corruptedOf(runs.pairs()));
+                    .run(ReaderGradients.sites(runs.graph()), PairRuns.corruptedOf(runs.pairs()));
             add(sums, products(runs, moved, corrupted));
           }
           return inOrder(runs, times(sums, 0.5));
@@ -81,8 +81,8 @@ public abstract class EdgeMethod {
       new EdgeMethod("eap_qk_fix") {
         @Override
         List<double[]> scores(PairRuns runs) {
-          ReaderGradients gradients = ReaderGradients.of(runs.clean(), runs::metric);
-          List<double[][]> scores = gradients.products(runs.graph(), runs.moved(), 0);
+          ReaderGradients gradients = ReaderGradients.of(runs.clean(), runs.graph(), runs::metric);
+          List<double[][]> scores = gradients.products(runs.moved(), 0);
           for (int reader = 0; reader < runs.graph().readers().size(); reader++) {
             if (runs.graph().readers().get(reader) instanceof StreamReader.Head head
                 && head.head() == 0
@@ -184,8 +184,8 @@ public abstract class EdgeMethod {
             try (Scope scope = Scope.open()) {
               Run run = between(runs, source, source + 1, (double) k / steps);
               double[][] own =
-                  ReaderGradients.of(run, runs::metric)
-                      .products(runs.graph(), moved.slice(1, source, source + 1), source)
+                  ReaderGradients.of(run, runs.graph(), runs::metric)
+                      .products(moved.slice(1, source, source + 1), source)
                       .get(0);
               for (int span = 0; span < spans; span++) {
                 add(sum[source * spans + span], own[span]);
@@ -216,24 +216,18 @@ public abstract class EdgeMethod {
       List<double[]> scores(PairRuns runs) {
         Tensor moved = runs.moved();
         List<double[][]> sums = zeros(runs);
-        int sources = runs.sources().size();
-        int groups = 0;
-        for (int first = 0; first < sources; ) {
-          int end = first + 1;
-          while (end < sources
-              && runs.sources().get(end).site() == runs.sources().get(first).site()
-              && runs.sources().get(end).layer() == runs.sources().get(first).layer()) {
-            end++;
-          }
+        List<List<StreamWriter>> groups = StreamWriter.bySite(runs.sources());
+        int first = 0;
+        for (List<StreamWriter> group : groups) {
+          int end = first + group.size();
           for (int k = 1; k <= steps; k++) {
             try (Scope scope = Scope.open()) {
               add(sums, products(runs, moved, between(runs, first, end, (double) k / steps)));
             }
           }
-          groups++;
           first = end;
         }
-        return inOrder(runs, times(sums, 1.0 / (steps * groups)));
+        return inOrder(runs, times(sums, 1.0 / (steps * groups.size())));
       }
     };
   }
@@ -271,7 +265,7 @@ public abstract class EdgeMethod {
   // ---- products with gradients -------------------------------------------------------------
 
   private static List<double[][]> products(PairRuns runs, Tensor moved, Run run) {
-    return ReaderGradients.of(run, runs::metric).products(runs.graph(), moved, 0);
+    return ReaderGradients.of(run, runs.graph(), runs::metric).products(moved, 0);
   }
 
   private static List<double[]> inOrder(PairRuns runs, List<double[][]> byPair) {

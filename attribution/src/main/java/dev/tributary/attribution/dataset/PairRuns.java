@@ -44,7 +44,7 @@ final class PairRuns {
     this.pairs = pairs;
     this.clean = clean;
     graph.requireLength(clean.length());
-    this.corrupted = clean.model().values(valueSites(), corruptedOf(pairs));
+    this.corrupted = clean.model().values(valueSites(graph), corruptedOf(pairs));
     for (int i = 0; i < pairs.size(); i++) {
       metrics.add(pairs.get(i).metric().against(clean.prompt(i)));
     }
@@ -56,14 +56,15 @@ final class PairRuns {
   /** Runs the prompts, the clean ones with all that gradients take. */
   static PairRuns withDerivatives(
       Transformer model, ComponentGraph graph, AblationValues ablation, List<Pair> pairs) {
-    return new PairRuns(graph, ablation, pairs, model.run(ReaderGradients.sites(), cleanOf(pairs)));
+    return new PairRuns(
+        graph, ablation, pairs, model.run(ReaderGradients.sites(graph), cleanOf(pairs)));
   }
 
   /** Runs both prompts of a pair without derivatives. */
   static PairRuns values(
       Transformer model, ComponentGraph graph, AblationValues ablation, Pair pair) {
     List<Pair> one = List.of(pair);
-    return new PairRuns(graph, ablation, one, model.values(valueSites(), cleanOf(one)));
+    return new PairRuns(graph, ablation, one, model.values(valueSites(graph), cleanOf(one)));
   }
 
   private static List<List<Integer>> cleanOf(List<Pair> pairs) {
@@ -75,10 +76,10 @@ final class PairRuns {
   }
 
   /** What a run without derivatives has to record for others that begin in some layer. */
-  private static Set<Site> valueSites() {
+  private static Set<Site> valueSites(ComponentGraph graph) {
     Set<Site> sites =
         EnumSet.of(Site.FINAL_NORMALISED, Site.RESIDUAL_AFTER_ATTENTION, Site.RESIDUAL_AFTER_MLP);
-    sites.addAll(StreamWriter.sites());
+    sites.addAll(StreamWriter.sites(graph.sources()));
     return sites;
   }
 
@@ -104,7 +105,7 @@ final class PairRuns {
   Tensor written() {
     Tensor made = written;
     if (made == null) {
-      made = kept(() -> StreamWriter.written(clean, graph.input()));
+      made = kept(() -> StreamWriter.written(clean, graph.sources()));
       written = made;
     }
     return made;

@@ -8,6 +8,7 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.Mlp;
+import dev.tributary.transformer.MlpShare;
 import dev.tributary.transformer.Norm;
 import dev.tributary.transformer.Part;
 import dev.tributary.transformer.Run;
@@ -18,7 +19,10 @@ import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Tokens;
 import java.util.ArrayList;
 import java.util.EnumSet;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.function.Function;
 
@@ -29,6 +33,7 @@ import java.util.function.Function;
  */
 final class ReaderGradients {
   private final Run run;
+  private final ComponentGraph graph;
 
   /** At the outputs of heads, of each layer, [head, token, dHead]. */
   private final List<Tensor> atHeads;
@@ -39,23 +44,30 @@ final class ReaderGradients {
   /** At what the MLP of each layer computes from, [token, dModel]. */
   private final List<Tensor> atMlps;
 
+  /** At neurons of layers of which shares are apart, [token, neuron]. */
+  private final Map<Integer, Tensor> atNeurons;
+
   /** At the last point of the stream, [token, dModel]. */
   private final Tensor atEnd;
 
   private ReaderGradients(
       Run run,
+      ComponentGraph graph,
       List<Tensor> atHeads,
       List<List<Tensor>> atInputs,
       List<Tensor> atMlps,
+      Map<Integer, Tensor> atNeurons,
       Tensor atEnd) {
     this.run = run;
+    this.graph = graph;
     this.atHeads = atHeads;
     this.atInputs = atInputs;
     this.atMlps = atMlps;
+    this.atNeurons = atNeurons;
     this.atEnd = atEnd;
   }
 
-  /** What a run has to record, with derivatives. */
+  /** What a run has to record, with derivatives, where no share of an MLP is apart. */
   static Set<Site> sites() {
     Set<Site> sites =
         EnumSet.of(
@@ -66,11 +78,21 @@ final class ReaderGradients {
             Site.MLP_INPUT,
             Site.RESIDUAL_AFTER_MLP,
             Site.FINAL_NORMALISED);
-    sites.addAll(StreamWriter.sites());
+    sites.addAll(StreamWriter.sites(List.of()));
     return sites;
   }
 
-  static ReaderGradients of(Run run, Function<Run, Variable> metric) {
+  /** What a run has to record, with derivatives. */
+  static Set<Site> sites(ComponentGraph graph) {
+    Set<Site> sites = sites();
+    sites.addAll(StreamWriter.sites(graph.sources()));
+    if (!graph.shares().isEmpty()) {
+      sites.addAll(List.of(Site.MLP_PRE_ACTIVATION, Site.MLP_UP, Site.MLP_ACTIVATION));
+    }
+    return sites;
+  }
+
+  static ReaderGradients of(Run run, ComponentGraph graph, Function<Run, Variable> metric) {
     List<Site> each =
         List.of(Site.HEAD_OUTPUT, Site.QUERY, Site.KEY, Site.VALUE, Site.MLP_INPUT); // in order
     List<Variable> inputs = new ArrayList<>();
@@ -80,16 +102,23 @@ final class ReaderGradients {
       }
     }
     inputs.add(run.residual(run.model().end()));
+    List<Integer> split = graph.shares().stream().map(MlpShare::layer).distinct().toList();
+    split.forEach(layer -> inputs.add(run.variable(Site.MLP_ACTIVATION, layer)));
     List<Tensor> pulled = Jacobian.of(metric.apply(run), inputs).gradient();
+    int end = inputs.size() - 1 - split.size();
     List<Tensor> atHeads = new ArrayList<>();
     List<List<Tensor>> atInputs = new ArrayList<>();
     List<Tensor> atMlps = new ArrayList<>();
-    for (int at = 0; at + each.size() < pulled.size(); at += each.size()) {
+    for (int at = 0; at < end; at += each.size()) {
       atHeads.add(pulled.get(at));
       atInputs.add(pulled.subList(at + 1, at + 4));
       atMlps.add(pulled.get(at + 4));
     }
-    return new ReaderGradients(run, atHeads, atInputs, atMlps, pulled.get(pulled.size() - 1));
+    Map<Integer, Tensor> atNeurons = new HashMap<>();
+    for (int i = 0; i < split.size(); i++) {
+      atNeurons.put(split.get(i), pulled.get(end + 1 + i));
+    }
+    return new ReaderGradients(run, graph, atHeads, atInputs, atMlps, atNeurons, pulled.get(end));
   }
 
   /** Of the output of each head of a layer, [head, token, dHead]. */
@@ -105,7 +134,7 @@ final class ReaderGradients {
    * @return by prompt, [{@link ComponentGraph#write}][reader], of these sources; 0 where there is
    *     no edge
    */
-  List<double[][]> products(ComponentGraph graph, Tensor writes, int first) {
+  List<double[][]> products(Tensor writes, int first) {
     List<double[][]> products = new ArrayList<>();
     int sources = writes.shape().size(1);
     int readers = graph.readers().size();
@@ -114,11 +143,11 @@ final class ReaderGradients {
       products.add(new double[sources * spans][readers]);
     }
     for (int reader = 0; reader < readers; ) {
-      int end = end(graph, reader);
+      int end = end(reader);
       int before = Math.min(sources, graph.before(end - 1) - first);
       if (before > 0) {
         try (Scope scope = Scope.open()) {
-          ByToken own = products(graph, writes.leadingRows(before), reader, end);
+          ByToken own = products(writes.leadingRows(before), reader, end);
           int count = end - reader;
           for (int span = 0; span < spans; span++) {
             double[] sums = own.sums(graph.spans().get(span));
@@ -138,20 +167,23 @@ final class ReaderGradients {
   }
 
   /** After an MLP and the heads of the next layer, or the logits: these read nearly the same. */
-  private int end(ComponentGraph graph, int reader) {
-    StreamReader one = graph.readers().get(reader);
-    int next = one instanceof StreamReader.OfMlp ? reader + 1 : reader;
+  private int end(int reader) {
+    int next = reader;
+    while (graph.readers().get(next) instanceof StreamReader.OfMlp
+        || graph.readers().get(next) instanceof StreamReader.OfShare) {
+      next++;
+    }
     return graph.readers().get(next) instanceof StreamReader.Head head
         ? next + StreamReader.Head.PATHS.size() * run.model().attention(head.layer()).heads()
         : next + 1;
   }
 
-  private ByToken products(ComponentGraph graph, Tensor writes, int reader, int end) {
+  private ByToken products(Tensor writes, int reader, int end) {
     List<Products> gradients = new ArrayList<>();
     int whole = 0; // as many of the readers have nothing to be taken off
     if (graph.readers().get(reader) instanceof StreamReader.OfMlp mlp) {
-      gradients.add(alone(ofMlp(mlp.layer())));
-      whole = 1;
+      gradients.addAll(ofMlp(mlp));
+      whole = 1 + mlp.without().size();
     }
     if (!(graph.readers().get(end - 1) instanceof StreamReader.Head head)) {
       gradients.add(alone(atEnd));
@@ -230,12 +262,24 @@ final class ReaderGradients {
     return run.residual(part.reads()).value();
   }
 
-  private Tensor ofMlp(int layer) {
-    Mlp mlp = run.model().mlp(layer);
-    Tensor gradient = atMlps.get(layer);
+  /** Of an MLP, or of the rest of it and of each share, [reader, token, dModel]. */
+  private List<Products> ofMlp(StreamReader.OfMlp reader) {
+    Mlp mlp = run.model().mlp(reader.layer());
+    Tensor all = read(mlp, atMlps.get(reader.layer()));
+    if (reader.without().isEmpty()) {
+      return List.of(alone(all));
+    }
+    int[] neurons = reader.without().stream().mapToInt(MlpShare::number).toArray();
+    Tensor atAll = Objects.requireNonNull(atNeurons.get(reader.layer()));
+    Tensor own = read(mlp, mlp.pulled(run, atAll, neurons));
+    return List.of(alone(all.minus(own.sum(0).reshape(all.shape()))), Products.of(own));
+  }
+
+  /** Gradients at what an MLP computes from as those at the stream that it reads. */
+  private Tensor read(Mlp mlp, Tensor gradients) {
     return mlp.entry()
-        .map(norm -> norm.pulled(read(mlp), gradient, ScaleGradient.LIVE))
-        .orElse(gradient);
+        .map(norm -> norm.pulled(read(mlp), gradients, ScaleGradient.LIVE))
+        .orElse(gradients);
   }
 
   /** Of queries of all heads, of keys and of values, each [head, token, dModel]. */

@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.Lowercase;
+import dev.tributary.transformer.MlpShare;
 import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Tokens;
@@ -16,6 +17,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -31,6 +33,7 @@ public final class ScoreFile {
   private static final String SOURCE = "source";
   private static final String READER = "reader";
   private static final String TOKENS = "tokens";
+  private static final String SPLIT = "split";
   private static final ObjectMapper MAPPER =
       new ObjectMapper()
           .enable(SerializationFeature.INDENT_OUTPUT)
@@ -110,11 +113,21 @@ public final class ScoreFile {
 
   private static ObjectNode begun(String format, String model, ComponentGraph graph) {
     ObjectNode json = begun(format, model).put("input", Lowercase.of(graph.input().site()));
-    if (graph.isByToken()) {
-      ArrayNode tokens = json.putArray(TOKENS);
-      spans(graph).forEach(tokens::add);
-    }
+    put(json, TOKENS, spans(graph));
+    put(json, SPLIT, shares(graph));
     return json;
+  }
+
+  private static void put(ObjectNode json, String name, List<String> words) {
+    if (!words.isEmpty()) {
+      ArrayNode all = json.putArray(name);
+      words.forEach(all::add);
+    }
+  }
+
+  /** Names of what MLPs are split at. */
+  private static List<String> shares(ComponentGraph graph) {
+    return graph.shares().stream().map(MlpShare::toString).toList();
   }
 
   /** Words for tokens that have edges of their own, none where all have the same. */
@@ -150,6 +163,8 @@ public final class ScoreFile {
       from.put("component", "head").put("layer", head.layer()).put("head", head.head());
     } else if (source instanceof StreamWriter.OfMlp mlp) {
       from.put("component", "mlp").put("layer", mlp.layer());
+    } else if (source instanceof StreamWriter.OfShare own) {
+      put(from, own.share());
     } else {
       from.put("component", "input");
     }
@@ -160,10 +175,16 @@ public final class ScoreFile {
       to.put("input", head.path().name().toLowerCase(Locale.ROOT));
     } else if (reader instanceof StreamReader.OfMlp mlp) {
       to.put("component", "mlp").put("layer", mlp.layer());
+    } else if (reader instanceof StreamReader.OfShare own) {
+      put(to, own.share());
     } else {
       to.put("component", "logits");
     }
     return json;
+  }
+
+  private static void put(ObjectNode json, MlpShare share) {
+    json.put("component", "neuron").put("layer", share.layer()).put("neuron", share.number());
   }
 
   private static ObjectNode node(ArrayNode nodes, NodeList.Node node) {
@@ -272,6 +293,33 @@ public final class ScoreFile {
     }
   }
 
+  /**
+   * {@return names of the neurons of the largest mean magnitudes, the largest first}
+   *
+   * @param file as {@link #of(ScoredPairs)} writes scores of nodes
+   * @param count how many
+   * @throws IOException if it is no such file, or has fewer neurons
+   */
+  public static List<String> neurons(Path file, int count) throws IOException {
+    JsonNode json = json(file);
+    requireFormat(json, file, NODES);
+    List<JsonNode> neurons = new ArrayList<>();
+    for (JsonNode node : json.path("nodes")) {
+      if (node.path("component").asText().equals("neuron")) {
+        require(
+            node.path("magnitude").isNumber(),
+            file,
+            "%s has no magnitude",
+            RowFile.shortened(node.path("node").asText()));
+        neurons.add(node);
+      }
+    }
+    require(
+        neurons.size() >= count, file, "%d neurons, and %d are asked for", neurons.size(), count);
+    neurons.sort(Comparator.comparingDouble(node -> -node.path("magnitude").doubleValue()));
+    return neurons.subList(0, count).stream().map(node -> node.path("node").asText()).toList();
+  }
+
   private static List<String> listed(Path file, ComponentGraph graph) throws IOException {
     JsonNode json = json(file);
     List<String> names = new ArrayList<>();
@@ -321,8 +369,7 @@ public final class ScoreFile {
     }
   }
 
-  private static void requireFormat(JsonNode json, Path file, String format, ComponentGraph graph)
-      throws IOException {
+  private static void requireFormat(JsonNode json, Path file, String format) throws IOException {
     require(
         json.path("format").asText().equals(format),
         file,
@@ -334,20 +381,41 @@ public final class ScoreFile {
         "version %s, and %d can be read",
         RowFile.shortened(json.path("version").asText()),
         VERSION);
+  }
+
+  private static void requireFormat(JsonNode json, Path file, String format, ComponentGraph graph)
+      throws IOException {
+    requireFormat(json, file, format);
     require(
         json.path("input").asText().equals(Lowercase.of(graph.input().site())),
         file,
         "its input is %s, and that of the graph %s",
         RowFile.shortened(json.path("input").asText()),
         Lowercase.of(graph.input().site()));
-    List<String> spans = new ArrayList<>();
-    json.path(TOKENS).forEach(tokens -> spans.add(tokens.asText()));
+    List<String> spans = words(json, TOKENS);
     require(
         spans.equals(spans(graph)),
         file,
         "its edges are %s, and those of the graph %s",
         RowFile.shortened(ofTokens(spans)),
         RowFile.shortened(ofTokens(spans(graph))));
+    List<String> shares = words(json, SPLIT);
+    require(
+        shares.equals(shares(graph)),
+        file,
+        "in it %s, and in the graph %s",
+        RowFile.shortened(split(shares)),
+        RowFile.shortened(split(shares(graph))));
+  }
+
+  private static List<String> words(JsonNode json, String name) {
+    List<String> words = new ArrayList<>();
+    json.path(name).forEach(word -> words.add(word.asText()));
+    return words;
+  }
+
+  private static String split(List<String> shares) {
+    return shares.isEmpty() ? "no MLP is split" : "MLPs are split at " + shares;
   }
 
   private static String ofTokens(List<String> spans) {

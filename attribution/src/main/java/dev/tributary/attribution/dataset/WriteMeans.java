@@ -10,9 +10,7 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Transformer;
 import java.util.Collections;
-import java.util.EnumSet;
 import java.util.List;
-import java.util.Set;
 
 /**
  * Means of what each source writes in plain runs of prompts, every one of which counts once however
@@ -82,10 +80,9 @@ public final class WriteMeans {
         "a mean for each of %d positions, and a prompt of %d tokens",
         tokens,
         prompt.size());
-    Set<dev.tributary.transformer.Site> sites = EnumSet.copyOf(StreamWriter.sites());
     try (Scope scope = Scope.open()) {
-      Run run = model.values(sites, Pair.ids(prompt));
-      Tensor written = StreamWriter.written(run, graph.input());
+      Run run = model.values(StreamWriter.sites(graph.sources()), Pair.ids(prompt));
+      Tensor written = StreamWriter.written(run, graph.sources());
       double[] own = (kind == Kind.OVER_POSITIONS ? written.mean(1) : written).toDoubles();
       for (int i = 0; i < sums.length; i++) {
         sums[i] += own[i];

@@ -27,6 +27,7 @@ import dev.tributary.attribution.dataset.PromptTemplate;
 import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.transformer.MlpShare;
 import dev.tributary.transformer.Oracles;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamWriter;
@@ -43,7 +44,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Base64;
+import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -719,6 +724,98 @@ class DatasetCommandTest {
     }
     String refusal = "its edges are of each of the tokens [0, 1";
     assertRefused(refusal, "circuit", file.toString(), "--scores", scores.toString(), "--top", "3");
+  }
+
+  @Test
+  void split_scoreCircuitAndEvaluate_areThoseOfTheLibrary() throws IOException {
+    Path scores = folder.resolve("split.json");
+    Path csv = folder.resolve("split.csv");
+    List<String> data =
+        List.of(file.toString(), "--split", "m2.n7,m0.n255", "--dtype", "double", "--json");
+    String[] args = {"--out", scores.toString(), "--csv", csv.toString(), "--sample", "6"};
+    JsonNode json = Output.of("score", data, args).json();
+    try (Scope scope = Scope.open()) {
+      Library whole = Library.of();
+      Library library =
+          new Library(
+              whole.model,
+              ComponentGraph.of(
+                  whole.model,
+                  whole.graph.input(),
+                  List.of(new MlpShare.Neuron(2, 7), new MlpShare.Neuron(0, 255))),
+              whole.pairs);
+      assertEquals("[\"m0.n255\",\"m2.n7\"]", json.get("split").toString());
+      double[] means = library.scores(EdgeMethod.EAP, AblationValues.PATCHING).means();
+      assertArrayEquals(means, ScoreFile.scores(scores, library.graph), 1e-12);
+      int edge = library.graph.number(library.graph.edge("m0.n255->m2.n7"));
+      assertEquals(
+          "{\"component\":\"neuron\",\"layer\":2,\"neuron\":7}",
+          json.get("edges").get(edge).get("to").toString());
+      String line = Files.readAllLines(csv).get(edge + 1);
+      assertTrue(line.startsWith("m0.n255,m2.n7,"), line);
+
+      Path saved = folder.resolve("split-circuit.json");
+      String[] chosen = {"--scores", scores.toString(), "--top", "60", "--out", saved.toString()};
+      JsonNode tested = Output.of("circuit", data, chosen).json();
+      ComponentCircuit circuit = Importance.ABSOLUTE.top(library.graph, means, 60).pruned();
+      assertEquals(circuit, ScoreFile.circuit(saved, library.graph));
+      assertEquals(
+          library.metrics(circuit).faithfulness(0),
+          tested.get("circuit").get("faithfulness").asDouble(),
+          1e-12);
+      JsonNode curve =
+          Output.of("evaluate", data, "--scores", scores.toString(), "--fractions", "0,1").json();
+      assertEquals(0, curve.get("circuits").get(0).get("faithfulness").asDouble(), 1e-12);
+      assertEquals(1, curve.get("circuits").get(1).get("faithfulness").asDouble(), 1e-12);
+    }
+    assertRefused(
+        "MLPs are split at [m0.n255, m2.n7], and in the graph no MLP is split",
+        "evaluate",
+        file.toString(),
+        "--scores",
+        scores.toString());
+  }
+
+  @Test
+  void splitBy_nodes_takesTheNeuronsOfTheLargestMagnitudes() throws IOException {
+    Path nodes = folder.resolve("neurons.json");
+    JsonNode all =
+        Output.of(
+                "nodes",
+                List.of(file.toString(), "--neurons", "--sample", "0"),
+                "--json",
+                "--out",
+                nodes.toString())
+            .json();
+    List<JsonNode> neurons = new ArrayList<>();
+    all.get("nodes").forEach(neurons::add);
+    neurons.removeIf(node -> !node.get("component").asText().equals("neuron"));
+    neurons.sort(Comparator.comparingDouble(node -> -node.get("magnitude").asDouble()));
+    Set<String> expected = new TreeSet<>();
+    neurons.subList(0, 3).forEach(node -> expected.add(node.get("node").asText()));
+    List<String> data = List.of(file.toString(), "--sample", "0", "--json");
+    String[] args = {"--split-by", nodes.toString(), "--split-top", "3"};
+    Set<String> split = new TreeSet<>();
+    Output.of("score", data, args).json().get("split").forEach(own -> split.add(own.asText()));
+    assertEquals(expected, split);
+    String[] named = {"--split", expected.iterator().next(), args[0], args[1], args[2], args[3]};
+    assertEquals(3, Output.of("score", data, named).json().get("split").size());
+
+    String pairs = file.toString();
+    assertRefused(
+        "neurons, and 1000000 are asked for", "score", pairs, args[0], args[1], args[2], "1000000");
+    assertRefused("--split-top is 0", "score", pairs, args[0], args[1], args[2], "0");
+    assertRefused("this is no JSON", "score", pairs, args[0], pairs);
+    for (Map.Entry<String, String> wrong :
+        Map.of(
+                "m4.n0", "m4.n0 of a model of 4 layers",
+                "m0.n512", "m0.n512 of a layer of 512 neurons",
+                "m1.n3,m1.n3", "m1.n3 is named twice",
+                "m1", "\"m1\" is no neuron such as m2.n376")
+            .entrySet()) {
+      assertRefused(wrong.getValue(), "score", pairs, "--split", wrong.getKey());
+    }
+    assertRefused("--neurons scores all neurons", "nodes", pairs, "--split", "m1.n3");
   }
 
   private static JsonNode tree(Path json) throws IOException {

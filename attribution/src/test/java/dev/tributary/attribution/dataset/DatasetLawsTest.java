@@ -9,11 +9,13 @@ import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
 import dev.tributary.core.Shapes;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.MlpShare;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.ReadIntervention;
@@ -64,13 +66,16 @@ class DatasetLawsTest {
     return Arbitraries.longs().between(0, 1L << 40).map(Drawn::new).withoutEdgeCases();
   }
 
-  /** The inputs of two heads of one layer cannot be changed by hand. */
+  /** Runs that are changed by hand are run again for each reader. */
   @Provide
-  Arbitrary<Drawn> oneHead() {
+  Arbitrary<Drawn> small() {
     return drawn()
         .filter(
             drawn ->
-                drawn.config().layers().stream().allMatch(layer -> layer.attention().heads() == 1));
+                drawn.config().layers().stream()
+                        .mapToInt(layer -> 3 * layer.attention().heads() + layer.mlp().neurons())
+                        .sum()
+                    <= 14);
   }
 
   /** All that is drawn follows from a seed. */
@@ -92,9 +97,31 @@ class DatasetLawsTest {
       return Transformer.random(config(), dtype, seed);
     }
 
-    ComponentGraph graph(Transformer model) {
+    /** One whose MLPs are whole. */
+    ComponentGraph whole(Transformer model) {
       Site site = seed % 2 == 0 ? Site.TOKEN_EMBEDDING : Site.EMBEDDING;
       return ComponentGraph.of(model, new StreamWriter.Input(site));
+    }
+
+    /** One whose MLPs may be split. */
+    ComponentGraph graph(Transformer model) {
+      return new Random(seed).nextInt(3) == 0 ? split(model) : whole(model);
+    }
+
+    /** One with some neurons, perhaps all of a layer, as components of their own. */
+    ComponentGraph split(Transformer model) {
+      Random random = new Random(seed + 1);
+      List<MlpShare> shares = new ArrayList<>();
+      for (int layer = 0; layer < model.layers(); layer++) {
+        int oneOf = 1 + random.nextInt(3);
+        for (int neuron = 0; neuron < model.mlp(layer).neuronCount(); neuron++) {
+          if (random.nextInt(oneOf) == 0) {
+            shares.add(new MlpShare.Neuron(layer, neuron));
+          }
+        }
+      }
+      Collections.shuffle(shares, random);
+      return ComponentGraph.of(model, whole(model).input(), shares);
     }
 
     /** A graph with edges of all tokens of a pair, or of each, or of some spans. */
@@ -155,10 +182,13 @@ class DatasetLawsTest {
                   !layer.attention().outputBias() || layer.attention().outlet().norm().isEmpty());
     }
 
-    /** Whether no norm of what attention writes divides what a head writes by what others do. */
-    boolean headsAreApart() {
+    /** Whether no norm of what a part writes divides what a component writes by what others do. */
+    boolean componentsAreApart() {
       return config().layers().stream()
-          .allMatch(layer -> layer.attention().outlet().norm().isEmpty());
+          .allMatch(
+              layer ->
+                  layer.attention().outlet().norm().isEmpty()
+                      && layer.mlp().outlet().norm().isEmpty());
     }
 
     ComponentCircuit circuit(ComponentGraph graph) {
@@ -182,8 +212,8 @@ class DatasetLawsTest {
       Run clean = model.values(EnumSet.allOf(Site.class), Pair.ids(pair.clean()));
       Run corrupted = model.values(EnumSet.allOf(Site.class), Pair.ids(pair.corrupted()));
       Tensor moved =
-          StreamWriter.written(corrupted, graph.input())
-              .minus(StreamWriter.written(clean, graph.input()));
+          StreamWriter.written(corrupted, graph.sources())
+              .minus(StreamWriter.written(clean, graph.sources()));
       for (int reader = 0; reader < graph.readers().size(); reader++) {
         Tensor sum = moved.slice(0, 0, graph.before(reader)).sum(0);
         var point = graph.readers().get(reader).reads(model);
@@ -240,7 +270,7 @@ class DatasetLawsTest {
 
   @Property(tries = 60)
   void evaluate_patching_emptyIsCorruptedAndPruningChangesNothing(@ForAll("drawn") Drawn drawn) {
-    Assume.that(drawn.headsAreApart());
+    Assume.that(drawn.componentsAreApart());
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
       Pair pair = drawn.pair(0);
@@ -270,7 +300,7 @@ class DatasetLawsTest {
     List<Change> changes = new ArrayList<>();
     Run changed = clean;
     for (StreamReader reader : graph.readers()) {
-      Tensor written = StreamWriter.written(changed, graph.input());
+      Tensor written = StreamWriter.written(changed, graph.sources());
       Tensor added = Tensor.zeros(written.dtype(), PairRuns.of(written, 0).shape());
       for (int edge = 0; edge < graph.edges().size(); edge++) {
         if (graph.edges().get(edge).reader().equals(reader) && !circuit.contains(edge)) {
@@ -284,8 +314,8 @@ class DatasetLawsTest {
     return metric.apply(changed).value().item();
   }
 
-  @Property(tries = 25)
-  void minimality_someEdges_isThatOfRunsMadeByHand(@ForAll("oneHead") Drawn drawn) {
+  @Property(tries = 12)
+  void minimality_someEdges_isThatOfRunsMadeByHand(@ForAll("small") Drawn drawn) {
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
       ComponentGraph graph = drawn.graph(model);
@@ -309,7 +339,7 @@ class DatasetLawsTest {
           for (Pair pair : pairs) {
             Run clean = model.run(EnumSet.allOf(Site.class), Pair.ids(pair.clean()));
             Run corrupted = model.run(EnumSet.allOf(Site.class), Pair.ids(pair.corrupted()));
-            Tensor missing = StreamWriter.written(corrupted, graph.input());
+            Tensor missing = StreamWriter.written(corrupted, graph.sources());
             Function<Run, Variable> metric = pair.metric().against(clean);
             fall +=
                 byHand(clean, tested, missing, metric)
@@ -405,7 +435,7 @@ class DatasetLawsTest {
 
   @Property(tries = 40)
   void put_aWriter_letsNoGradientPass(@ForAll("drawn") Drawn drawn) {
-    Assume.that(drawn.headsAreApart());
+    Assume.that(drawn.componentsAreApart());
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
       ComponentGraph graph = drawn.graph(model);
@@ -417,8 +447,8 @@ class DatasetLawsTest {
             runs.clean()
                 .with(WriteIntervention.put(Map.of(writer, PairRuns.of(runs.missing(), source))));
         double[][] products =
-            ReaderGradients.of(changed, runs::metric)
-                .products(graph, runs.written().permute(1, 0, 2), 0)
+            ReaderGradients.of(changed, graph, runs::metric)
+                .products(runs.written().permute(1, 0, 2), 0)
                 .get(0);
         for (double[] ofSource : products) {
           for (int reader = 0; reader < ofSource.length; reader++) {
@@ -431,7 +461,7 @@ class DatasetLawsTest {
     }
   }
 
-  @Property(tries = 60)
+  @Property(tries = 40)
   void score_pairsThatRunTogether_addUpToEachAlone(@ForAll("drawn") Drawn drawn) {
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
@@ -530,7 +560,7 @@ class DatasetLawsTest {
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
       Pair pair = drawn.pair(0);
-      ComponentGraph graph = drawn.graph(model).byToken(pair.length());
+      ComponentGraph graph = drawn.whole(model).byToken(pair.length());
       Map<NodeMethod, EdgeMethod> methods =
           Map.of(NodeMethod.ATP, EdgeMethod.EAP, NodeMethod.EXACT, EdgeMethod.EXACT);
       methods.forEach(
@@ -554,6 +584,56 @@ class DatasetLawsTest {
             }
             assertNear(expected, sources, EXACT);
           });
+    }
+  }
+
+  /** Whatever is linear: of what sources write, and of what readers hear. */
+  @Property(tries = 25)
+  void score_splitMlps_addUpToTheWhole(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      Pair pair = drawn.pair(0);
+      ComponentGraph whole = drawn.whole(model);
+      ComponentGraph split = drawn.split(model);
+      for (EdgeMethod method :
+          List.of(
+              EdgeMethod.EAP,
+              EdgeMethod.CLEAN_CORRUPTED,
+              EdgeMethod.eapIgInputs(2),
+              EdgeMethod.eapIgPooledActivations(2))) {
+        double[] scores = score(model, split, pair, method);
+        double[] sums = new double[whole.edges().size()];
+        for (int i = 0; i < scores.length; i++) {
+          ComponentGraph.Edge edge = split.edges().get(i);
+          String name = withoutNeuron(edge.source()) + "->" + withoutNeuron(edge.reader());
+          sums[whole.number(whole.edge(name))] += scores[i];
+        }
+        assertNear(score(model, whole, pair, method), sums, EXACT);
+      }
+    }
+  }
+
+  private static String withoutNeuron(Object end) {
+    return end.toString().replaceAll("\\.n\\d+$", "");
+  }
+
+  @Property(tries = 25, seed = FIXED)
+  void eap_intoSplitMlps_isTheSlopeOfWhatTheyRead(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer model = drawn.model(DType.DOUBLE);
+      Pair pair = drawn.pair(0);
+      ComponentGraph graph = drawn.split(model);
+      PairRuns runs = PairRuns.values(model, graph, AblationValues.PATCHING, pair);
+      double[] scores = score(model, graph, pair, EdgeMethod.EAP);
+      for (int i : ExactSample.draw(scores.length, 20, drawn.seed)) {
+        ComponentGraph.Edge edge = graph.edges().get(i);
+        Tensor step = runs.moved(graph.sources().indexOf(edge.source())).times(SMALL);
+        double slope =
+            (runs.metricWith(ReadIntervention.add(edge.reader(), step))
+                    - runs.metricWith(ReadIntervention.add(edge.reader(), step.negate())))
+                / (2 * SMALL);
+        assertEquals(slope, scores[i], SMALL * Math.max(1, Math.abs(slope)), edge::toString);
+      }
     }
   }
 
@@ -605,8 +685,8 @@ class DatasetLawsTest {
       Run clean = model.run(EnumSet.allOf(Site.class), Pair.ids(pair.clean()));
       Run corrupted = model.values(EnumSet.allOf(Site.class), Pair.ids(pair.corrupted()));
       Tensor moved =
-          StreamWriter.written(corrupted, graph.input())
-              .minus(StreamWriter.written(clean, graph.input()));
+          StreamWriter.written(corrupted, graph.sources())
+              .minus(StreamWriter.written(clean, graph.sources()));
       double[] exact = score(model, graph, pair, EdgeMethod.EXACT);
       double[] fixed = score(model, graph, pair, EdgeMethod.QK_FIX);
       Function<Run, Variable> metric = pair.metric().against(clean);
@@ -615,19 +695,19 @@ class DatasetLawsTest {
         ComponentGraph.Edge edge = graph.edges().get(number);
         StreamReader reader = edge.reader();
         int token = edge.tokens().first();
-        Optional<Place> made = made(model, reader, token);
-        if (made.isEmpty()) {
-          continue;
-        }
         int source = graph.sources().indexOf(edge.source());
         Tensor write = PairRuns.of(moved, source).slice(0, token, token + 1);
         Run other = movedAt(clean, model, reader, write.pad(0, token, pair.length()));
-        Run patched = clean.with(Intervention.patch(made.get(), other));
+        List<Change> changes = put(model, reader, token, other, clean);
+        if (changes.isEmpty()) {
+          continue;
+        }
+        Run patched = clean.with(changes.toArray(Change[]::new));
         assertEquals(
             metric.apply(patched).value().item() - plain,
             exact[number],
             EXACT * Math.max(1, Math.abs(plain)));
-        if (made.get().site() == Site.QUERY || made.get().site() == Site.KEY) {
+        if (reader.site() == Site.QUERY || reader.site() == Site.KEY) {
           Place pattern = Place.of(Site.PATTERN, reader.layer());
           Tensor gradient =
               Jacobian.of(metric.apply(clean), List.of(clean.variable(pattern))).gradient().get(0);
@@ -645,19 +725,35 @@ class DatasetLawsTest {
     }
   }
 
-  /** What one reader alone makes of the stream at a token, if no other has part in it. */
-  private static Optional<Place> made(Transformer model, StreamReader reader, int token) {
+  /**
+   * What one reader alone makes of the stream of another run at a token, in place of what it makes
+   * of its own; nothing where others have part in it.
+   */
+  private static List<Change> put(
+      Transformer model, StreamReader reader, int token, Run other, Run own) {
     if (reader instanceof StreamReader.Logits) {
-      return Optional.of(Place.of(Site.FINAL_NORMALISED).at(0, token));
+      return List.of(Intervention.patch(Place.of(Site.FINAL_NORMALISED).at(0, token), other));
     }
-    Place all = Place.of(reader.site(), reader.layer());
-    if (reader instanceof StreamReader.OfMlp) {
-      return Optional.of(all.at(0, token));
+    if (reader instanceof StreamReader.OfShare share) {
+      return List.of(Intervention.patch(neuron(share.share(), token), other));
+    }
+    if (reader instanceof StreamReader.OfMlp rest) {
+      Place all = Place.of(Site.MLP_ACTIVATION, rest.layer()).at(0, token);
+      List<Change> changes = new ArrayList<>(List.of(Intervention.patch(all, other)));
+      rest.without().forEach(one -> changes.add(Intervention.patch(neuron(one, token), own)));
+      return changes;
     }
     boolean shared =
         reader.site() != Site.QUERY
             && model.attention(reader.layer()).heads() > model.attention(reader.layer()).keyHeads();
-    return shared ? Optional.empty() : Optional.of(all.at(0, reader.number()).at(1, token));
+    Place all = Place.of(reader.site(), reader.layer());
+    return shared
+        ? List.of()
+        : List.of(Intervention.patch(all.at(0, reader.number()).at(1, token), other));
+  }
+
+  private static Place neuron(MlpShare share, int token) {
+    return Place.of(Site.MLP_ACTIVATION, share.layer()).at(0, token).at(1, share.number());
   }
 
   /** The clean run with something on top of the stream that a reader reads, for all that do. */
@@ -990,6 +1086,43 @@ class DatasetLawsTest {
               List.of(Tokens.between(0, 1), Tokens.at(1)))) {
         assertThrows(IllegalArgumentException.class, () -> graph.at(spans), spans::toString);
       }
+    }
+  }
+
+  @Test
+  void read_twiceOrBesideAChangedScale_isRefused() {
+    try (Scope scope = Scope.open()) {
+      Transformer model =
+          Transformer.random(
+              TransformerConfig.gpt2(1, 4, 1, 2, 3, 4, 5, 1e-5, true), DType.DOUBLE, 1);
+      Run run = model.run(1, 2);
+      Tensor rows = Tensor.zeros(DType.DOUBLE, Shape.of(2, 4));
+      MlpShare one = new MlpShare.Neuron(0, 1);
+      Change own = ReadIntervention.add(new StreamReader.OfShare(one), rows);
+      Change rest = ReadIntervention.add(new StreamReader.OfMlp(0, List.of(one)), rows);
+      Change all = ReadIntervention.add(new StreamReader.OfMlp(0), rows);
+      assertEquals(
+          run.value(Site.MLP_OUTPUT, 0).get(1, 2),
+          run.with(own, rest).value(Site.MLP_OUTPUT, 0).get(1, 2),
+          EXACT);
+      Change none =
+          ReadIntervention.add(new StreamReader.OfShare(new MlpShare.Neuron(0, 99)), rows);
+      Map<String, List<Change>> refused =
+          Map.of(
+              "two changes of what m0.n1 reads", List.of(own, all),
+              "two changes of what m0 reads", List.of(rest, all),
+              "MLP_SCALE is changed, and m0.n1,",
+                  List.of(own, Intervention.scale(Place.of(Site.MLP_SCALE, 0), 2)),
+              "MLP_SCALE is changed, and m0,",
+                  List.of(rest, Intervention.scale(Place.of(Site.MLP_SCALE, 0), 2)),
+              "m0.n99 of a layer of", List.of(none));
+      refused.forEach(
+          (sentence, changes) -> {
+            IllegalArgumentException refusal =
+                assertThrows(
+                    IllegalArgumentException.class, () -> run.with(changes.toArray(Change[]::new)));
+            assertTrue(refusal.toString().contains(": " + sentence), refusal::toString);
+          });
     }
   }
 

@@ -12,6 +12,7 @@ import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.LayerConfig;
 import dev.tributary.transformer.MlpActivation;
 import dev.tributary.transformer.MlpConfig;
+import dev.tributary.transformer.MlpShare;
 import dev.tributary.transformer.OutletConfig;
 import dev.tributary.transformer.Positions;
 import dev.tributary.transformer.Progress;
@@ -67,13 +68,15 @@ class PlantedCircuitTest {
    * A model with a planted circuit.
    *
    * @param wired every edge that has weights
+   * @param neurons how many of each MLP have weights, the first ones
    */
   private record Planted(
       TransformerConfig config,
       ComponentGraph graph,
       Set<ComponentGraph.Edge> wired,
+      int neurons,
       Random random) {
-    static Planted draw(long seed) {
+    static Planted draw(long seed, int neurons) {
       Random random = new Random(seed);
       int layers = 1 + random.nextInt(3);
       int heads = 1 + random.nextInt(3);
@@ -87,7 +90,7 @@ class PlantedCircuitTest {
           wired.add(into.get(random.nextInt(into.size())));
         }
       }
-      return new Planted(config, graph, wired, random);
+      return new Planted(config, graph, wired, neurons, random);
     }
 
     /** How many components a reader hears. */
@@ -163,8 +166,8 @@ class PlantedCircuitTest {
         case KEY -> hears(row, head(layer, column, InputPath.KEY));
         case VALUE -> hears(row, head(layer, column, InputPath.VALUE));
         case ATTENTION_OUTPUT -> writes(column, new StreamWriter.Head(layer, row / D_HEAD));
-        case MLP_INPUT -> hears(row, new StreamReader.OfMlp(layer));
-        case MLP_OUTPUT -> writes(column, new StreamWriter.OfMlp(layer));
+        case MLP_INPUT -> column < neurons && hears(row, new StreamReader.OfMlp(layer));
+        case MLP_OUTPUT -> row < neurons && writes(column, new StreamWriter.OfMlp(layer));
         case UNEMBEDDING -> hears(column, new StreamReader.Logits());
         default -> true; // biases
       };
@@ -219,7 +222,7 @@ class PlantedCircuitTest {
   @Property(tries = 40)
   void scores_plantedCircuit_findIt(@ForAll("seeds") long seed) {
     try (Scope scope = Scope.open()) {
-      Planted planted = Planted.draw(seed);
+      Planted planted = Planted.draw(seed, NEURONS);
       Transformer model = planted.model();
       ComponentCircuit truth = planted.truth();
       assertTrue(truth.size() < planted.graph.edges().size());
@@ -241,6 +244,46 @@ class PlantedCircuitTest {
       assertMinimality(planted, model, pairs);
       CircuitTotals totals =
           new CircuitEvaluator(model, planted.graph, AblationValues.PATCHING)
+              .evaluate(pairs.subList(0, 1), List.of(truth, truth.complement()), 0);
+      assertEquals(1, totals.faithfulness(0), 1e-6);
+      assertEquals(0, totals.faithfulness(1), 1e-6);
+    }
+  }
+
+  /** One neuron of each MLP has weights: its edges are those of the MLP, and the rest has none. */
+  @Property(tries = 20)
+  void scores_plantedNeurons_findThem(@ForAll("seeds") long seed) {
+    try (Scope scope = Scope.open()) {
+      Planted planted = Planted.draw(seed, 1);
+      Transformer model = planted.model();
+      List<MlpShare> neurons = new ArrayList<>();
+      for (int layer = 0; layer < model.layers(); layer++) {
+        neurons.add(new MlpShare.Neuron(layer, 0));
+        neurons.add(new MlpShare.Neuron(layer, 1 + planted.random.nextInt(NEURONS - 1)));
+      }
+      ComponentGraph graph = ComponentGraph.of(model, planted.graph.input(), neurons);
+      ComponentCircuit truth =
+          ComponentCircuit.of(
+              graph,
+              planted.truth().edges().stream()
+                  .map(edge -> planted.graph.edges().get(edge).toString())
+                  .map(name -> graph.edge(name.replaceAll("m(\\d)", "m$1.n0")))
+                  .map(graph::number)
+                  .toList());
+      List<Pair> pairs = planted.pairs();
+      for (EdgeMethod method :
+          List.of(EdgeMethod.EXACT, EdgeMethod.eapIgActivations(3), EdgeMethod.EAP)) {
+        double[] scores =
+            new EdgeScorer(model, graph, AblationValues.PATCHING, method)
+                .score(pairs)
+                .meanMagnitudes();
+        assertEquals(truth, Importance.ABSOLUTE.top(graph, scores, truth.size()));
+        for (int edge : truth.complement().edges()) {
+          assertEquals(0, scores[edge], NOTHING, () -> method + " " + edge);
+        }
+      }
+      CircuitTotals totals =
+          new CircuitEvaluator(model, graph, AblationValues.PATCHING)
               .evaluate(pairs.subList(0, 1), List.of(truth, truth.complement()), 0);
       assertEquals(1, totals.faithfulness(0), 1e-6);
       assertEquals(0, totals.faithfulness(1), 1e-6);

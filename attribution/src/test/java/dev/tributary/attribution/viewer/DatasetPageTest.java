@@ -18,6 +18,7 @@ import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.attribution.viewer.Chromium.Page;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.transformer.MlpShare;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Transformer;
@@ -93,13 +94,19 @@ class DatasetPageTest {
   // ---- what is shown -------------------------------------------------------------------------
 
   private static <T> T inGraph(int layers, int heads, Function<ComponentGraph, T> made) {
+    return inGraph(layers, heads, List.of(), made);
+  }
+
+  private static <T> T inGraph(
+      int layers, int heads, List<MlpShare> split, Function<ComponentGraph, T> made) {
     try (Scope scope = Scope.open()) {
       Transformer model =
           Transformer.random(
               TransformerConfig.gpt2(layers, 4 * heads, heads, 4, 3, 4, 5, 1e-5, true),
               DType.DOUBLE,
               1);
-      return made.apply(ComponentGraph.of(model, new StreamWriter.Input(Site.TOKEN_EMBEDDING)));
+      return made.apply(
+          ComponentGraph.of(model, new StreamWriter.Input(Site.TOKEN_EMBEDDING), split));
     }
   }
 
@@ -370,6 +377,42 @@ class DatasetPageTest {
   // ---- tokens --------------------------------------------------------------------------------
 
   @Test
+  void neurons_ofASplitMlp_standBesideTheRestOfIt() throws IOException {
+    List<MlpShare> split =
+        List.of(new MlpShare.Neuron(0, 2), new MlpShare.Neuron(0, 1), new MlpShare.Neuron(2, 0));
+    ObjectNode scores = inGraph(LAYERS, HEADS, split, DatasetPageTest::scores);
+    try (Page page = open(scores)) {
+      String label = "e.getAttribute('aria-label')";
+      assertEquals(
+          List.of("neuron 0 of layer 2", "neuron 1 of layer 0", "neuron 2 of layer 0"),
+          page.texts(".node.neuron", label).stream().sorted().toList());
+      assertEquals(
+          List.of(
+              "the MLP of layer 1",
+              "the rest of the MLP of layer 0",
+              "the rest of the MLP of layer 2"),
+          page.texts(".node.mlp", label).stream().sorted().toList());
+      List<Double> across = new ArrayList<>();
+      for (String name : List.of("m0", "m0.n1", "m0.n2")) {
+        String rect = "document.querySelector('[data-name=\"" + name + "\"] rect')";
+        across.add(page.evaluate(rect + ".getBoundingClientRect().left").asDouble());
+      }
+      assertEquals(across.stream().distinct().sorted().toList(), across);
+      String name =
+          names(strongest(scores)).stream()
+              .filter(own -> own.contains("m0.n2->"))
+              .findFirst()
+              .get();
+      page.evaluate("document.querySelector('#count').focus()");
+      page.press("End");
+      hoverEdge(page, name);
+      String tip = page.text("#tip");
+      assertTrue(tip.contains(name) && tip.contains("hears of neuron 2 of layer 0"), tip);
+      assertQuiet(page);
+    }
+  }
+
+  @Test
   void tokens_chosen_haveTheirEdgesOrTheSums() throws IOException {
     ObjectNode scores = inGraph(LAYERS, HEADS, graph -> scores(graph.byToken(3)));
     List<JsonNode> strongest = strongest(scores);
@@ -613,7 +656,7 @@ class DatasetPageTest {
   @Test
   void files_thatAreNone_areRefusedInASentence() throws IOException {
     ObjectNode strange = scores(LAYERS, HEADS);
-    ((ObjectNode) strange.get("edges").get(1).get("to")).put("component", "neuron");
+    ((ObjectNode) strange.get("edges").get(1).get("to")).put("component", "latent");
     for (JsonNode answer :
         List.of(strange, curve(), MAPPER.createObjectNode().put("format", "other"))) {
       try (Page page = open(answer)) {

@@ -138,7 +138,8 @@ public final class ScoreEdges implements Callable<Integer> {
 
     Site input = options.input();
     int tokens = files.reader().length().orElse(0);
-    ForModel<ComponentGraph> graphs = at -> DatasetOptions.graph(at, input, tokens);
+    List<String> split = new ArrayList<>(options.split());
+    ForModel<ComponentGraph> graphs = at -> DatasetOptions.graph(at, input, split, tokens);
     ForModel<AblationValues> missing = missing(rows, graphs, model, failed);
     MethodName method = scoring.method();
     int steps = scoring.steps();

@@ -18,6 +18,7 @@ import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.attribution.dataset.WriteMeans;
 import dev.tributary.core.DType;
 import dev.tributary.core.Workers;
+import dev.tributary.transformer.MlpShare;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.file.ElementType;
 import dev.tributary.transformer.file.Models;
@@ -98,7 +99,7 @@ class ScoreEdgesTest {
     assertEquals(ExitCode.OK, code);
     ComponentGraph graph = SparkPairs.graph(MODEL);
     WriteMeans means = WriteMeans.overPositions(MODEL, graph);
-    assertScores(out, pairs, means, EdgeMethod.CLEAN_CORRUPTED);
+    assertScores(out, graph, pairs, means, EdgeMethod.CLEAN_CORRUPTED);
     String json = Files.readString(out);
     assertEquals(1, bad.size());
     for (String said : List.of("\"rows_left_out\" : 1", "\"line\" : 4", "\"exact_sample\" : {")) {
@@ -107,7 +108,7 @@ class ScoreEdgesTest {
   }
 
   @Test
-  void run_meansPerPosition_areThoseOfOneMachine() throws Exception {
+  void run_meansPerPositionOfSplitMlps_areThoseOfOneMachine() throws Exception {
     Path file = folder.resolve("ids.tsv");
     Files.writeString(
         file,
@@ -127,12 +128,17 @@ class ScoreEdgesTest {
             file.toString(),
             "--ids",
             "--ablation=mean-positional",
+            "--split=m1.n20,m0.n3",
             "--dtype=double",
             "--sample=0",
             "--out=" + out);
     assertEquals(ExitCode.OK, code);
-    assertScores(
-        out, pairs, WriteMeans.perPosition(MODEL, SparkPairs.graph(MODEL), 3), EdgeMethod.EAP);
+    ComponentGraph graph =
+        ComponentGraph.of(
+            MODEL,
+            SparkPairs.graph(MODEL).input(),
+            List.of(new MlpShare.Neuron(0, 3), new MlpShare.Neuron(1, 20)));
+    assertScores(out, graph, pairs, WriteMeans.perPosition(MODEL, graph, 3), EdgeMethod.EAP);
   }
 
   /** By {@code main} itself, with the files of a model that executors are sent. */
@@ -168,13 +174,13 @@ class ScoreEdgesTest {
           "--ablation=mean",
           "--out=" + out
         });
-    assertScores(
-        out, pairs, WriteMeans.overPositions(MODEL, SparkPairs.graph(MODEL)), EdgeMethod.EAP);
+    ComponentGraph graph = SparkPairs.graph(MODEL);
+    assertScores(out, graph, pairs, WriteMeans.overPositions(MODEL, graph), EdgeMethod.EAP);
   }
 
-  private static void assertScores(Path out, List<Pair> pairs, WriteMeans means, EdgeMethod method)
+  private static void assertScores(
+      Path out, ComponentGraph graph, List<Pair> pairs, WriteMeans means, EdgeMethod method)
       throws Exception {
-    ComponentGraph graph = SparkPairs.graph(MODEL);
     EdgeTotals expected =
         Workers.alone(
             () -> {
