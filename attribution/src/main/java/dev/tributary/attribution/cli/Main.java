@@ -3,6 +3,7 @@ package dev.tributary.attribution.cli;
 import dev.tributary.core.Device;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
+import java.io.FilterOutputStream;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
@@ -13,6 +14,7 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 import picocli.AutoComplete.GenerateCompletion;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -46,12 +48,41 @@ public final class Main {
   public static void main(String[] args) {
     allowUnsafeMemory();
     Locale.setDefault(Locale.ROOT); // digits are those of names and files
-    PrintWriter out = writer(FileDescriptor.out);
-    PrintWriter err = writer(FileDescriptor.err);
+    StandardOutput output = new StandardOutput();
+    PrintWriter out = new PrintWriter(output, false, StandardCharsets.UTF_8);
+    PrintWriter err =
+        new PrintWriter(new FileOutputStream(FileDescriptor.err), false, StandardCharsets.UTF_8);
     int exitCode = runTyped(out, err, args);
+    boolean lost = out.checkError();
+    output.failure().ifPresent(err::println);
     err.flush();
-    boolean lost = out.checkError(); // nobody reads on, or the disk is full
     System.exit(lost ? ExitCode.SOFTWARE : exitCode);
+  }
+
+  /** Remembers why something could not be written, which a PrintWriter does not. */
+  private static final class StandardOutput extends FilterOutputStream {
+    private @Nullable IOException failure;
+
+    StandardOutput() {
+      super(new FileOutputStream(FileDescriptor.out));
+    }
+
+    @Override
+    public void write(byte[] bytes, int from, int count) throws IOException {
+      try {
+        out.write(bytes, from, count);
+      } catch (IOException e) {
+        failure = e;
+        throw e;
+      }
+    }
+
+    /** In a sentence; nobody needs one who has closed a pipe, having read enough. */
+    Optional<String> failure() {
+      return Optional.ofNullable(failure)
+          .map(e -> "standard output cannot be written: " + e.getMessage())
+          .filter(sentence -> !sentence.toLowerCase(Locale.ROOT).contains("pipe"));
+    }
   }
 
   private static int runTyped(PrintWriter out, PrintWriter err, String... args) {
@@ -176,10 +207,6 @@ public final class Main {
             ? PlatformText.refused(name)
             : Objects.requireNonNullElse(told.getMessage(), told.getClass().getSimpleName());
     return PlatformText.explained(words.strip().replaceAll("\\s*\\R\\s*", " "));
-  }
-
-  private static PrintWriter writer(FileDescriptor descriptor) {
-    return new PrintWriter(new FileOutputStream(descriptor), false, StandardCharsets.UTF_8);
   }
 
   /**

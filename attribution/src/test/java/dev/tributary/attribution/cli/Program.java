@@ -22,6 +22,21 @@ record Program(int exitCode, String out, String err) {
   static Program run(
       List<String> arguments, Map<String, String> environment, Path folder, Path scratch)
       throws IOException, InterruptedException {
+    return run("", arguments, environment, folder, scratch);
+  }
+
+  /**
+   * The same behind a command of the shell.
+   *
+   * @param before that is run first, and ends with a newline
+   */
+  static Program run(
+      String before,
+      List<String> arguments,
+      Map<String, String> environment,
+      Path folder,
+      Path scratch)
+      throws IOException, InterruptedException {
     List<String> words =
         new ArrayList<>(
             List.of(
@@ -36,7 +51,7 @@ record Program(int exitCode, String out, String err) {
             scratch.resolve("commands"),
             words.stream()
                 .map(word -> "'" + word.replace("'", "'\\''") + "'")
-                .collect(Collectors.joining(" ", "exec ", "\n")));
+                .collect(Collectors.joining(" ", before + "exec ", "\n")));
     Path out = scratch.resolve("out");
     Path err = scratch.resolve("err");
     ProcessBuilder builder =

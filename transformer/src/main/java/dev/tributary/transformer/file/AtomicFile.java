@@ -1,5 +1,6 @@
 package dev.tributary.transformer.file;
 
+import java.io.FilterOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.AccessDeniedException;
@@ -13,6 +14,7 @@ import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFileAttributeView;
 import java.util.List;
 import java.util.UUID;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The one way in which files are written: a file appears, or is replaced, once it is complete. A
@@ -52,24 +54,26 @@ public final class AtomicFile {
    * @throws IOException if it cannot be written, or {@code content} throws it
    */
   public static void write(Path file, Content content) throws IOException {
+    Content told = told(file, content);
     try {
       boolean device = Files.exists(file) && !Files.isRegularFile(file);
       if (device || DEVICES.stream().anyMatch(file.toAbsolutePath()::startsWith)) {
-        overwrite(file, content);
+        overwrite(file, told);
         return;
       }
       Path target = target(file.toAbsolutePath());
       if (!Files.exists(target)) {
-        replace(target, content);
+        replace(target, told);
       } else if (!Files.isWritable(target)) {
         throw new AccessDeniedException(file.toString());
       } else if (Files.isWritable(target.resolveSibling(""))) {
-        replace(target, content);
+        replace(target, told);
       } else {
-        overwrite(target, content); // nothing new may appear beside it
+        overwrite(target, told); // nothing new may appear beside it
       }
     } catch (FileSystemException e) {
-      throw BadFile.causedBy(e, file, "this file cannot be written%s", reason(e));
+      throw unwritable(
+          file, e, e instanceof AccessDeniedException ? "permission denied" : e.getReason());
     }
   }
 
@@ -85,11 +89,30 @@ public final class AtomicFile {
     write(to, out -> Files.copy(from, out));
   }
 
-  private static String reason(FileSystemException e) {
-    if (e instanceof AccessDeniedException) {
-      return ": permission denied";
-    }
-    return e.getReason() == null ? "" : ": " + e.getReason();
+  private static IOException unwritable(Path file, IOException e, @Nullable String reason) {
+    return BadFile.causedBy(
+        e, file, "this file cannot be written%s", reason == null ? "" : ": " + reason);
+  }
+
+  /** The same, with a sentence of the file where its disk is full or fails. */
+  private static Content told(Path file, Content content) {
+    return out ->
+        content.writeTo(
+            new FilterOutputStream(out) {
+              @Override
+              public void write(int b) throws IOException {
+                write(new byte[] {(byte) b}, 0, 1);
+              }
+
+              @Override
+              public void write(byte[] bytes, int from, int count) throws IOException {
+                try {
+                  out.write(bytes, from, count);
+                } catch (IOException e) {
+                  throw unwritable(file, e, e.getMessage());
+                }
+              }
+            });
   }
 
   private static void overwrite(Path file, Content content) throws IOException {

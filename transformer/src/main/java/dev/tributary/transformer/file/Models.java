@@ -184,12 +184,12 @@ public final class Models {
     String json = new ObjectMapper().valueToTree(config).toPrettyString() + "\n";
     try {
       Files.createDirectories(folder);
-      writer.write(folder.resolve("model.safetensors"));
-      AtomicFile.write(
-          folder.resolve("config.json"), out -> out.write(json.getBytes(StandardCharsets.UTF_8)));
     } catch (IOException e) {
       throw BadFile.causedBy(e, folder, "a model cannot be written into this folder");
     }
+    writer.write(folder.resolve("model.safetensors"));
+    AtomicFile.write(
+        folder.resolve("config.json"), out -> out.write(json.getBytes(StandardCharsets.UTF_8)));
   }
 
   private static Tensor stored(Transformer model, Layout.Entry entry) {

@@ -152,6 +152,14 @@ class AtomicFileTest {
     assertFalse(Files.isRegularFile(device));
   }
 
+  /** A device that is a full disk. */
+  @Test
+  void write_noRoom_isASentence() {
+    Path full = Path.of("/dev/full");
+    assumeTrue(Files.exists(full), "there is no such device here");
+    assertRefused(full);
+  }
+
   @Test
   void copy_pointerOfGitLfs_isRefused() throws IOException {
     Path from = folder.resolve("from");
