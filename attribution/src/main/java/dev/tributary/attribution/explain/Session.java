@@ -111,7 +111,7 @@ public final class Session implements AutoCloseable {
     }
     submit(
         () -> {
-          work.forget();
+          work.close();
           scope.close();
           return scope;
         });

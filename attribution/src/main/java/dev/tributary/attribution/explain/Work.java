@@ -36,6 +36,9 @@ public final class Work {
     T make() throws IOException;
   }
 
+  /** Something, and the scope in which it was made. */
+  private record Made<T>(T thing, Scope scope) {}
+
   private record RunOf(List<Integer> tokens) {}
 
   private final OpenedModel opened;
@@ -47,6 +50,9 @@ public final class Work {
   private Listener listener = Listener.NONE;
   private @Nullable Transformer transformer;
   private @Nullable Explanations explanations;
+
+  /** Of its weights. */
+  private @Nullable Scope weights;
 
   /** Bytes for runs, when there are none. */
   private long room;
@@ -75,6 +81,14 @@ public final class Work {
     scopes.clear();
   }
 
+  /** Frees all that is shared, and the model. */
+  void close() {
+    forget();
+    if (weights != null) {
+      weights.close();
+    }
+  }
+
   /** The model by its files. */
   OpenedModel opened() {
     return opened;
@@ -84,7 +98,9 @@ public final class Work {
   Transformer transformer() throws IOException {
     if (transformer == null) {
       requireState(scopes.isEmpty(), "weights are read before anything is shared");
-      transformer = opened.load(enter(Phase.WEIGHTS));
+      Made<Transformer> made = make(() -> opened.load(enter(Phase.WEIGHTS)));
+      transformer = made.thing;
+      weights = made.scope;
       room = Scope.roomBytes();
     }
     return transformer;
@@ -142,17 +158,23 @@ public final class Work {
   <T> T shared(Object key, Maker<T> maker) throws IOException {
     Object known = shared.get(key);
     if (known == null) {
-      Scope scope = Scope.open();
-      try {
-        known = maker.make();
-      } catch (Throwable e) {
-        scope.close();
-        throw e;
-      }
-      scopes.push(scope);
+      Made<T> made = make(maker);
+      known = made.thing;
+      scopes.push(made.scope);
       shared.put(key, known);
     }
     return (T) known;
+  }
+
+  /** Makes something in a scope of its own, which stays open unless it cannot be made. */
+  private static <T> Made<T> make(Maker<T> maker) throws IOException {
+    Scope scope = Scope.open();
+    try {
+      return new Made<>(maker.make(), scope);
+    } catch (Throwable e) {
+      scope.close();
+      throw e;
+    }
   }
 
   /** The run of some tokens, with all that nodes and edges are computed of. */

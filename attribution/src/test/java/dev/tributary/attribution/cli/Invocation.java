@@ -15,7 +15,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /** What the program printed within this process. */
-record Invocation(int exitCode, String out, String err) {
+public record Invocation(int exitCode, String out, String err) {
   static Invocation of(Object... arguments) {
     StringWriter out = new StringWriter();
     StringWriter err = new StringWriter();
@@ -41,7 +41,7 @@ record Invocation(int exitCode, String out, String err) {
   }
 
   /** A tokenizer of the words w0, w1, ... for the model of a folder. */
-  static void saveWords(Path folder, int vocabulary) throws IOException {
+  public static void saveWords(Path folder, int vocabulary) throws IOException {
     String words =
         IntStream.range(0, vocabulary)
             .mapToObj(id -> "\"w%d\": %d".formatted(id, id))

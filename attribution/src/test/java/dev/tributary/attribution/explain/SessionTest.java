@@ -10,6 +10,7 @@ import dev.tributary.attribution.Node;
 import dev.tributary.attribution.NodeAttribution;
 import dev.tributary.attribution.NodeScore;
 import dev.tributary.attribution.Readings;
+import dev.tributary.attribution.cli.Invocation;
 import dev.tributary.attribution.explain.Attribute.Attributed;
 import dev.tributary.attribution.explain.Compare.Compared;
 import dev.tributary.attribution.explain.Describe.Described;
@@ -23,9 +24,11 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.Transformer;
 import dev.tributary.transformer.Weight;
+import dev.tributary.transformer.file.ElementType;
 import dev.tributary.transformer.file.Models;
 import dev.tributary.transformer.file.Tokenizers;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -38,6 +41,7 @@ import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 class SessionTest {
   private static final ModelChoice DOUBLE = ModelChoice.shipped().in(DType.DOUBLE);
@@ -205,6 +209,35 @@ class SessionTest {
       assertTrue(asked.isDone() && waiting.isDone());
       assertEquals(whole, session.answer(new Search(Subject.example(), 5)));
     }
+  }
+
+  /** What was read of the weights until then is freed, and they are read again. */
+  @Test
+  void cancelled_whileWeightsAreRead_holdsNothing(@TempDir Path folder) throws Exception {
+    try (Scope scope = Scope.open()) {
+      Models.save(Models.textbook(), folder, ElementType.F32);
+    }
+    Invocation.saveWords(folder, 10);
+    Predict question = new Predict(Prompt.of("w1 w2"), 1);
+    long before = Scope.liveTensors();
+    try (Session session = Session.open(ModelChoice.named(folder.toString()))) {
+      Asked<Predicted> asked =
+          session.ask(
+              question,
+              new Listener() {
+                @Override
+                public void enter(Phase phase) {}
+
+                @Override
+                public void at(int done, int total) {
+                  Thread.currentThread().interrupt(); // as if it were given up
+                }
+              });
+      assertThrows(CancellationException.class, asked::answer);
+      assertEquals(before, Scope.liveTensors());
+      assertEquals(2, session.answer(question).tokens().size());
+    }
+    assertEquals(before, Scope.liveTensors());
   }
 
   @Test
