@@ -71,6 +71,7 @@ final class ServeCommand implements Callable<Integer> {
         Server server = Server.open(session, host, port)) {
       out.println(server.address());
       out.flush();
+      server.prepare();
       await(end);
     } finally {
       ended.countDown();

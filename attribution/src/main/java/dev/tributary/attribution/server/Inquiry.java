@@ -7,8 +7,9 @@ import dev.tributary.attribution.explain.Question;
 import dev.tributary.attribution.explain.Session;
 import java.io.IOException;
 import java.util.Optional;
-import java.util.concurrent.CancellationException;
+import java.util.OptionalLong;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
 /** A question that somebody waits for, and what has become of it. Guarded by itself. */
@@ -20,6 +21,9 @@ final class Inquiry implements Listener {
   private @Nullable Throwable failure;
 
   private Phase phase = Phase.TOKENIZER;
+
+  /** When the model began to compute, by {@link System#nanoTime}. */
+  private OptionalLong begun = OptionalLong.empty();
 
   /** Since it was last told. */
   private @Nullable State state;
@@ -61,59 +65,61 @@ final class Inquiry implements Listener {
   }
 
   private synchronized void end(@Nullable Record found, @Nullable Throwable reason) {
-    answer = found;
-    failure = reason;
+    if (!isDone()) {
+      answer = found;
+      failure = reason;
+    }
     notifyAll();
   }
 
-  /** Nobody waits for it any more. */
-  synchronized void cancel() {
+  /** It is not to be answered any more, if it is not yet: work on it ends at its next step. */
+  synchronized void refuse(Refused reason) {
     cancelled = true;
     if (asked != null) {
       asked.cancel();
     }
-    if (answer == null && failure == null) {
-      failure = new CancellationException("nobody waits for this answer any more");
-    }
-    notifyAll();
+    end(null, reason);
   }
 
-  /** It will not be answered. */
-  synchronized void refuse(Refused reason) {
-    cancelled = true;
-    failure = reason;
-    notifyAll();
-  }
-
-  synchronized boolean isCancelled() {
-    return cancelled;
+  /** How long the model has computed, in milliseconds; reading its weights is not counted. */
+  synchronized long worked() {
+    return begun.isEmpty()
+        ? 0
+        : TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - begun.getAsLong());
   }
 
   /** Waits for news, at most so long. */
   synchronized News news(long millis) throws InterruptedException {
-    long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(millis);
-    long left = millis;
-    while (!isNew() && left > 0) {
-      wait(left);
-      left = TimeUnit.NANOSECONDS.toMillis(end - System.nanoTime());
-    }
+    await(this::isNew, millis);
     News news =
-        new News(
-            Optional.ofNullable(state),
-            said[0].toString(),
-            said[1].toString(),
-            answer != null || failure != null);
+        new News(Optional.ofNullable(state), said[0].toString(), said[1].toString(), isDone());
     state = null;
     said[0].setLength(0);
     said[1].setLength(0);
     return news;
   }
 
+  /** Waits for the end, at most so long, and says whether it has come. */
+  synchronized boolean isDoneWithin(long millis) throws InterruptedException {
+    await(this::isDone, millis);
+    return isDone();
+  }
+
+  private void await(BooleanSupplier condition, long millis) throws InterruptedException {
+    long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(millis);
+    long left = millis;
+    while (!condition.getAsBoolean() && left > 0) {
+      wait(left);
+      left = TimeUnit.NANOSECONDS.toMillis(end - System.nanoTime());
+    }
+  }
+
   private boolean isNew() {
-    return state != null
-        || said[0].length() + said[1].length() > 0
-        || answer != null
-        || failure != null;
+    return state != null || said[0].length() + said[1].length() > 0 || isDone();
+  }
+
+  private boolean isDone() {
+    return answer != null || failure != null;
   }
 
   /** The answer, if it is answered. */
@@ -129,6 +135,9 @@ final class Inquiry implements Listener {
   @Override
   public synchronized void enter(Phase next) {
     phase = next;
+    if (begun.isEmpty() && phase.compareTo(Phase.RUN) >= 0) {
+      begun = OptionalLong.of(System.nanoTime());
+    }
     state = new State(phase, 0, 0);
     notifyAll();
   }

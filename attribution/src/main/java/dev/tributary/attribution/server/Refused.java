@@ -11,6 +11,11 @@ final class Refused extends RuntimeException {
     this.status = status;
   }
 
+  /** The server answers nobody any more. */
+  static Refused end() {
+    return new Refused(503, "the server ends");
+  }
+
   int status() {
     return status;
   }

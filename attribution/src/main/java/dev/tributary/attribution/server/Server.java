@@ -8,8 +8,12 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.sun.net.httpserver.Headers;
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
+import dev.tributary.attribution.explain.Attribute;
+import dev.tributary.attribution.explain.Predict;
+import dev.tributary.attribution.explain.Prompt;
 import dev.tributary.attribution.explain.Question;
 import dev.tributary.attribution.explain.Session;
+import dev.tributary.attribution.explain.Subject;
 import dev.tributary.attribution.explain.Word;
 import dev.tributary.attribution.export.AnswerJson;
 import dev.tributary.attribution.export.QuestionJson;
@@ -26,6 +30,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.SynchronousQueue;
@@ -51,15 +56,29 @@ public final class Server implements AutoCloseable {
   /** After so many milliseconds without news it is found out whether anybody waits. */
   private static final long SILENCE = 250;
 
+  /** For how many milliseconds an answer in work is waited for when the server ends. */
+  private static final long END = 1_000;
+
   private static final int WORDS = 20;
+
+  /**
+   * How long it waits for others, in milliseconds.
+   *
+   * @param reader for one that is to take a piece of an answer
+   * @param work of the model on an answer in JSON, before it begins with blanks to learn whether
+   *     anybody waits for it: from then on its status is said
+   */
+  record Waits(long reader, long work) {
+    static final Waits USUAL = new Waits(30_000, 5_000);
+  }
+
+  private static final String JSON = "application/json; charset=utf-8";
 
   private static final String POLICY = "Content-Security-Policy";
 
   static {
-    // seconds for a request to arrive, so that slow ones hold no thread
-    if (System.getProperty("sun.net.httpserver.maxReqTime") == null) {
-      System.setProperty("sun.net.httpserver.maxReqTime", "30");
-    }
+    limit("maxReqTime", "30"); // seconds for a request to arrive, so that slow ones hold no thread
+    limit("drainAmount", "16777216"); // bytes of it read behind a refusal, or that would be lost
   }
 
   private final Session session;
@@ -67,16 +86,29 @@ public final class Server implements AutoCloseable {
   private final Gate gate;
   private final String host;
   private final FairQueue queue = new FairQueue(WAITING, WAITING_OF_ONE);
+  private volatile Optional<Inquiry> inWork = Optional.empty();
+  private final Waits waits;
+  private final Patience patience;
   private final Thread answers = new Thread(this::answer, "tributary answers");
   private final ExecutorService requests =
       new ThreadPoolExecutor(
           0, REQUESTS, 10, TimeUnit.SECONDS, new SynchronousQueue<>(), Server::requestThread);
 
-  private Server(Session session, HttpServer server, Gate gate, String host) {
+  private Server(Session session, HttpServer server, Gate gate, String host, Waits waits) {
+    this.waits = waits;
+    this.patience = new Patience(waits.reader);
     this.host = host;
     this.session = session;
     this.server = server;
     this.gate = gate;
+  }
+
+  /** Sets a property of the server of the JDK, unless whoever started it has. */
+  private static void limit(String name, String value) {
+    String property = "sun.net.httpserver." + name;
+    if (System.getProperty(property) == null) {
+      System.setProperty(property, value);
+    }
   }
 
   private static Thread requestThread(Runnable task) {
@@ -96,6 +128,11 @@ public final class Server implements AutoCloseable {
    * @throws IllegalArgumentException if there is no such port, or the host is all addresses at once
    */
   public static Server open(Session session, String host, int port) throws IOException {
+    return open(session, host, port, Waits.USUAL);
+  }
+
+  /** The same with other waits. */
+  static Server open(Session session, String host, int port, Waits waits) throws IOException {
     requireArgument(port >= 0 && port <= 65_535, "port %d, there are 0 to 65535", port);
     InetAddress address;
     try {
@@ -118,13 +155,47 @@ public final class Server implements AutoCloseable {
       names.add("localhost");
     }
     Gate gate = Gate.of(names.stream().distinct().toList(), http.getAddress().getPort());
-    Server server = new Server(session, http, gate, host);
+    Server server = new Server(session, http, gate, host, waits);
     http.setExecutor(server.requests);
     http.createContext("/", server::handle);
     server.answers.setDaemon(true);
     server.answers.start();
     http.start();
     return server;
+  }
+
+  /**
+   * Reads the weights and answers what the page asks first, for nobody, while whoever is to ask
+   * still opens it: what is done once is done then.
+   */
+  public void prepare() {
+    requests.execute(
+        () -> {
+          ExplorePage.text();
+          try {
+            prepare(new Predict(Prompt.of(Subject.EXAMPLE), 1));
+            prepare(new Attribute(Subject.of(Subject.EXAMPLE), 1));
+          } catch (Refused e) {
+            return; // whoever asks is told
+          } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+          }
+        });
+  }
+
+  private void prepare(Question<?> question) throws InterruptedException {
+    String client = "the server";
+    Inquiry inquiry = new Inquiry(question);
+    queue.add(client, inquiry);
+    try {
+      boolean done;
+      do {
+        done = inquiry.isDoneWithin(SILENCE);
+      } while (!done);
+      bytes(answer(inquiry));
+    } finally {
+      queue.remove(client, inquiry);
+    }
   }
 
   /** {@return the port on which it answers} */
@@ -145,39 +216,47 @@ public final class Server implements AutoCloseable {
   /** Answers the next question as long as there are any. */
   private void answer() {
     try {
-      while (true) {
-        queue.next().ask(session);
+      for (Optional<Inquiry> next = queue.next(); next.isPresent(); next = queue.next()) {
+        inWork = next;
+        next.get().ask(session);
       }
     } catch (InterruptedException e) {
-      Thread.currentThread().interrupt(); // the server ends
+      Thread.currentThread().interrupt(); // nobody does
     }
   }
 
-  /** Refuses what waits, and waits for the answer in work, at most so long. */
+  /** Refuses what waits, and what is in work after a moment. */
   @Override
   public void close() {
     queue.close();
+    try {
+      answers.join(END);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    inWork.ifPresent(inquiry -> inquiry.refuse(Refused.end()));
     server.stop(1);
-    answers.interrupt();
     requests.shutdownNow();
+    patience.close();
   }
 
   // ---- requests ------------------------------------------------------------------------------
 
-  private void handle(HttpExchange exchange) {
-    try (exchange) {
-      try {
-        gate.requireOwn(exchange);
-        route(exchange);
-      } catch (Refused e) {
-        refuse(exchange, e.status(), Objects.requireNonNull(e.getMessage()));
-      } catch (RuntimeException e) {
-        e.printStackTrace();
-        refuse(exchange, 500, "this is a mistake of the server: " + e);
-      }
-    } catch (IOException e) {
-      return; // whoever asked is gone
+  /**
+   * Answers or refuses.
+   *
+   * @throws IOException if whoever asked is gone, or is to be cut off: the connection is closed
+   */
+  private void handle(HttpExchange exchange) throws IOException {
+    try {
+      gate.requireOwn(exchange);
+      route(exchange);
+    } catch (Refused e) {
+      refuse(exchange, e);
+    } catch (RuntimeException | Error e) {
+      refuse(exchange, mistake(e));
     }
+    patience.during(exchange::close);
   }
 
   private void route(HttpExchange exchange) throws IOException {
@@ -249,10 +328,10 @@ public final class Server implements AutoCloseable {
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      throw new Refused(503, "the server ends");
+      throw Refused.end();
     } finally {
       queue.remove(client, inquiry);
-      inquiry.cancel();
+      inquiry.refuse(new Refused(503, "nobody waits for this answer any more"));
     }
   }
 
@@ -268,24 +347,34 @@ public final class Server implements AutoCloseable {
     }
   }
 
-  private static void whole(HttpExchange exchange, Inquiry inquiry)
+  private void whole(HttpExchange exchange, Inquiry inquiry)
       throws IOException, InterruptedException {
-    boolean done;
-    do {
-      done = inquiry.news(SILENCE).isDone();
-    } while (!done);
-    if (inquiry.answer().isPresent()) {
-      send(exchange, 200, AnswerJson.tree(inquiry.answer().get()));
-    } else {
-      throw refusal(inquiry);
+    OutputStream begun = null;
+    while (!inquiry.isDoneWithin(SILENCE)) {
+      if (begun == null && inquiry.worked() >= waits.work) {
+        begun = begin(exchange, JSON);
+      }
+      if (begun != null) {
+        begun.write(' ');
+        begun.flush();
+      }
+    }
+    if (begun == null) {
+      send(exchange, 200, answer(inquiry));
+      return;
+    }
+    try {
+      begun.write(bytes(answer(inquiry)));
+    } catch (Refused e) { // handle closes the connection before the end that was announced
+      begun.write(bytes(error(e)));
+      begun.flush();
+      throw e;
     }
   }
 
-  private static void stream(HttpExchange exchange, Inquiry inquiry)
+  private void stream(HttpExchange exchange, Inquiry inquiry)
       throws IOException, InterruptedException {
-    secure(exchange.getResponseHeaders(), "text/event-stream; charset=utf-8");
-    exchange.sendResponseHeaders(200, 0);
-    EventStream events = new EventStream(exchange.getResponseBody());
+    EventStream events = new EventStream(begin(exchange, "text/event-stream; charset=utf-8"));
     Inquiry.News news;
     do {
       news = inquiry.news(SILENCE);
@@ -308,33 +397,42 @@ public final class Server implements AutoCloseable {
         events.silence();
       }
     } while (!news.isDone());
-    if (inquiry.answer().isPresent()) {
-      events.event("answer", AnswerJson.tree(inquiry.answer().get()));
-    } else {
-      Refused refusal = refusal(inquiry);
-      events.event(
-          "refused", object().put("status", refusal.status()).put("error", refusal.getMessage()));
+    try {
+      events.event("answer", answer(inquiry));
+    } catch (Refused e) {
+      events.event("refused", error(e).put("status", e.status()));
     }
   }
 
-  /** Why there is no answer. */
-  private static Refused refusal(Inquiry inquiry) {
-    Throwable failure = inquiry.failure().orElseThrow();
-    String sentence = Objects.requireNonNullElse(failure.getMessage(), failure.toString());
+  /** The answer of an inquiry that is done, or why there is none. */
+  private static JsonNode answer(Inquiry inquiry) {
+    return AnswerJson.tree(
+        inquiry.answer().orElseThrow(() -> refusal(inquiry.failure().orElseThrow())));
+  }
+
+  private static Refused refusal(Throwable failure) {
     if (failure instanceof Refused refused) {
       return refused;
     }
-    if (failure instanceof IllegalArgumentException) {
+    String sentence = failure.getMessage();
+    if (sentence != null && failure instanceof IllegalArgumentException) {
       return new Refused(422, sentence);
     }
-    if (failure instanceof CancellationException || failure instanceof IllegalStateException) {
+    if (sentence != null
+        && (failure instanceof CancellationException
+            || failure instanceof IllegalStateException
+            || failure instanceof IOException)) { // a file of the model
       return new Refused(503, sentence);
     }
+    return mistake(failure);
+  }
+
+  private static Refused mistake(Throwable failure) {
     if (failure instanceof OutOfMemoryError) {
       return new Refused(503, "there is not enough memory for this question");
     }
     failure.printStackTrace();
-    return new Refused(500, "this is a mistake of the server: " + failure);
+    return new Refused(500, "this is a mistake of the server: what it prints says more");
   }
 
   // ---- responses -----------------------------------------------------------------------------
@@ -343,32 +441,50 @@ public final class Server implements AutoCloseable {
     return JsonNodeFactory.instance.objectNode();
   }
 
-  private static void refuse(HttpExchange exchange, int status, String sentence)
-      throws IOException {
-    if (exchange.getResponseCode() == -1) { // nothing has been said yet
-      send(exchange, status, object().put("error", sentence));
-    }
+  private static ObjectNode error(Refused refusal) {
+    return object().put("error", refusal.getMessage());
   }
 
-  private static void send(HttpExchange exchange, int status, JsonNode json) throws IOException {
-    secure(exchange.getResponseHeaders(), "application/json; charset=utf-8");
-    send(exchange, status, json.toString());
+  private static byte[] bytes(JsonNode json) {
+    return json.toString().getBytes(StandardCharsets.UTF_8);
+  }
+
+  private void refuse(HttpExchange exchange, Refused refusal) throws IOException {
+    if (exchange.getResponseCode() != -1) {
+      throw new IOException("an answer that was begun ends here", refusal);
+    }
+    send(exchange, refusal.status(), error(refusal));
+  }
+
+  private void send(HttpExchange exchange, int status, JsonNode json) throws IOException {
+    secure(exchange.getResponseHeaders(), JSON);
+    send(exchange, status, bytes(json));
   }
 
   /** The page says itself what it may do; whoever has no token learns nothing from it. */
-  private static void page(HttpExchange exchange) throws IOException {
+  private void page(HttpExchange exchange) throws IOException {
     Headers headers = exchange.getResponseHeaders();
     secure(headers, "text/html; charset=utf-8");
     headers.set(POLICY, "frame-ancestors 'none'");
-    send(exchange, 200, ExplorePage.text());
+    send(exchange, 200, ExplorePage.text().getBytes(StandardCharsets.UTF_8));
   }
 
-  private static void send(HttpExchange exchange, int status, String text) throws IOException {
-    byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
-    exchange.sendResponseHeaders(status, bytes.length);
-    try (OutputStream out = exchange.getResponseBody()) {
+  private void send(HttpExchange exchange, int status, byte[] bytes) throws IOException {
+    if (exchange.getRequestMethod().equals("HEAD")) {
+      patience.during(() -> exchange.sendResponseHeaders(status, -1));
+      return;
+    }
+    patience.during(() -> exchange.sendResponseHeaders(status, bytes.length));
+    try (OutputStream out = patience.over(exchange.getResponseBody())) {
       out.write(bytes);
     }
+  }
+
+  /** Begins an answer whose length is not known yet. */
+  private OutputStream begin(HttpExchange exchange, String type) throws IOException {
+    secure(exchange.getResponseHeaders(), type);
+    patience.during(() -> exchange.sendResponseHeaders(200, 0));
+    return patience.over(exchange.getResponseBody());
   }
 
   private static void secure(Headers headers, String type) {

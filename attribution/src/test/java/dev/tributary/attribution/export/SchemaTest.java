@@ -27,7 +27,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** What is asked and answered is as the schemas in docs/ say it is. */
-class SchemaTest {
+public class SchemaTest {
   private static final ObjectMapper MAPPER = new ObjectMapper();
   private static final SchemaRegistry REGISTRY =
       SchemaRegistry.withDefaultDialect(SpecificationVersion.DRAFT_2020_12);
@@ -61,7 +61,7 @@ class SchemaTest {
     return Path.of("..", "docs", name + ".schema.json");
   }
 
-  static List<String> questions() {
+  public static List<String> questions() {
     return List.of(
         "{\"question\": \"inspect\"}",
         "{\"question\": \"predict\", \"prompt\": \"The keys\", \"alternatives\": 2}",

@@ -15,7 +15,6 @@ import dev.tributary.attribution.explain.ModelChoice;
 import dev.tributary.attribution.explain.Session;
 import dev.tributary.attribution.explain.Subject;
 import dev.tributary.attribution.export.AnswerJson;
-import dev.tributary.core.Scope;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
@@ -30,19 +29,11 @@ import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Random;
-import java.util.concurrent.Callable;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
-import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 
 class ServerTest {
   private static final ObjectMapper MAPPER = new ObjectMapper();
@@ -249,86 +240,6 @@ class ServerTest {
     assertTrue(refused.contains("422"), refused);
   }
 
-  /** Whoever goes away in the middle of an answer of many minutes holds nobody up. */
-  @Test
-  @Timeout(120)
-  void goneClient_itsQuestionEnds() throws Exception {
-    String body = example(LONG);
-    for (int i = 0; i < 8; i++) {
-      try (Socket socket = new Socket(InetAddress.getLoopbackAddress(), server.port())) {
-        socket
-            .getOutputStream()
-            .write(
-                String.join(
-                        "\r\n",
-                        "POST /api/questions HTTP/1.1",
-                        "Host: 127.0.0.1:" + server.port(),
-                        "Authorization: Bearer " + server.token(),
-                        "Content-Type: application/json",
-                        "Accept: text/event-stream",
-                        "Content-Length: " + body.length(),
-                        "",
-                        body)
-                    .getBytes(StandardCharsets.UTF_8));
-        assertTrue(socket.getInputStream().read() >= 0);
-      }
-    }
-    assertEquals(200, send(asking(example(ATTRIBUTE))).statusCode());
-  }
-
-  @Test
-  void manyClients_areAllAnswered() throws Exception {
-    send(asking(example(ATTRIBUTE)));
-    ExecutorService clients = Executors.newFixedThreadPool(20);
-    AtomicInteger answered = new AtomicInteger();
-    List<Future<?>> all = new ArrayList<>();
-    for (int client = 0; client < 20; client++) {
-      int own = client;
-      Callable<Integer> questions =
-          () -> {
-            for (int i = 0; i < 5; i++) {
-              HttpResponse<String> response =
-                  send(asking(example(ATTRIBUTE)).header("Tributary-Client", "c" + own));
-              assertEquals(200, response.statusCode(), response.body());
-              answered.incrementAndGet();
-            }
-            return own;
-          };
-      all.add(clients.submit(questions));
-    }
-    for (Future<?> one : all) {
-      one.get();
-    }
-    clients.shutdown();
-    assertEquals(100, answered.get());
-  }
-
-  /** Whatever is sent, the answer is a sentence with a status, and the next one is answered. */
-  @Test
-  void mutatedQuestions_areAnsweredOrRefused() throws Exception {
-    long seed = 17;
-    Random random = new Random(seed);
-    byte[] whole = example(ATTRIBUTE).getBytes(StandardCharsets.UTF_8);
-    send(asking(example(ATTRIBUTE)));
-    long live = Scope.liveTensors();
-    for (int i = 0; i < 300; i++) {
-      byte[] bytes = whole.clone();
-      for (int k = 0; k <= random.nextInt(4); k++) {
-        bytes[random.nextInt(bytes.length)] = (byte) random.nextInt(256);
-      }
-      HttpResponse<String> response =
-          send(
-              request("/api/questions")
-                  .header("Content-Type", "application/json")
-                  .POST(BodyPublishers.ofByteArray(bytes)));
-      String told = "seed %d, request %d: %s".formatted(seed, i, response.body());
-      assertTrue(List.of(200, 400, 422).contains(response.statusCode()), told);
-      assertEquals(response.statusCode() != 200, json(response).has("error"), told);
-    }
-    send(asking(example(ATTRIBUTE)));
-    assertTrue(Scope.liveTensors() < 40 * live, "live tensors " + live);
-  }
-
   @Test
   void hosts_thatNobodyCouldAskBy_areRefused() throws Exception {
     for (String all : List.of("0.0.0.0", "::")) {
@@ -344,6 +255,26 @@ class ServerTest {
     assertEquals(
         "http://127.0.0.1:%d/?token=%s".formatted(server.port(), server.token()), server.address());
     assertEquals("[::1]:80", Gate.name("::1", 80));
+  }
+
+  /** What has begun cannot be given another status: it is told, and ends before its end. */
+  @Test
+  void closed_refusesWhatIsInWork() throws Exception {
+    Server second = Server.open(session, "127.0.0.1", 0, new Server.Waits(2_000, 0));
+    try (RawConnection whole = new RawConnection(second.port());
+        RawConnection streamed = new RawConnection(second.port())) {
+      whole.send(RawConnection.request(second, example(LONG), false, "whole"));
+      whole.awaitAnswer();
+      streamed.send(RawConnection.request(second, example(LONG), true, "streamed"));
+      streamed.awaitAnswer();
+      second.close();
+      RawConnection.Reply reply = whole.reply();
+      assertFalse(reply.isWhole());
+      assertTrue(reply.body().strip().endsWith("{\"error\":\"the server ends\"}"), reply.body());
+      RawConnection.Reply events = streamed.reply();
+      assertTrue(events.isWhole());
+      assertEquals(503, events.finalStatus(), events.body());
+    }
   }
 
   @Test

@@ -131,6 +131,15 @@ public final class Chromium implements AutoCloseable {
   }
 
   private JsonNode call(@Nullable String session, String method, ObjectNode parameters) {
+    JsonNode answered = await(send(session, method, parameters));
+    if (answered.has("error")) {
+      throw new IllegalStateException(method + ": " + answered.get("error"));
+    }
+    return answered.get("result");
+  }
+
+  private CompletableFuture<JsonNode> send(
+      @Nullable String session, String method, ObjectNode parameters) {
     int id = calls.incrementAndGet();
     ObjectNode message = object().put("id", id).put("method", method);
     if (session != null) {
@@ -140,11 +149,7 @@ public final class Chromium implements AutoCloseable {
     CompletableFuture<JsonNode> answer = new CompletableFuture<>();
     pending.put(id, answer);
     socket.sendText(message.toString(), true).join();
-    JsonNode answered = await(answer);
-    if (answered.has("error")) {
-      throw new IllegalStateException(method + ": " + answered.get("error"));
-    }
-    return answered.get("result");
+    return answer;
   }
 
   private static <T> T await(CompletableFuture<T> future) {
@@ -419,6 +424,11 @@ public final class Chromium implements AutoCloseable {
     byte[] print() {
       ObjectNode options = object().put("preferCSSPageSize", true).put("printBackground", true);
       return Base64.getDecoder().decode(call("Page.printToPDF", options).get("data").asText());
+    }
+
+    /** Ends its process, as the system does that has no memory for it. */
+    public void kill() {
+      send(session, "Page.crash", object()).cancel(false); // nobody is left to answer
     }
 
     @Override
