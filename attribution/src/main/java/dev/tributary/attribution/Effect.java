@@ -1,6 +1,5 @@
 package dev.tributary.attribution;
 
-import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Change;
 import dev.tributary.transformer.Run;
@@ -37,13 +36,8 @@ public record Effect(Run run, Run changed, double metricBefore, double metricAft
     }
   }
 
-  /** What a trace holds fixed stays as it was in the run that is explained. */
   private static double value(Metric metric, Run explained, Run run) {
-    if (metric.ofLogits().isPresent()) {
-      return metric.value(run).value().item();
-    }
-    Reading reading = metric.reading(explained);
-    return reading.of(Variable.constant(reading.rows(run)), metric.scaleGradient()).value().item();
+    return metric.value(explained, run).value().item();
   }
 
   /** {@return how much the metric grew} */

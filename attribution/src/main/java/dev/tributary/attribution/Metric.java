@@ -23,7 +23,17 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
    *
    * @param run what the model computed
    */
-  Variable value(Run run);
+  default Variable value(Run run) {
+    return value(run, run);
+  }
+
+  /**
+   * {@return the metric of a run as a scalar that depends on all that this computed}
+   *
+   * @param explained run in which is what a trace holds fixed
+   * @param run the same, or the explained one with something changed
+   */
+  Variable value(Run explained, Run run);
 
   /**
    * {@return the metric as a function of the residual stream that it reads directly}
@@ -106,7 +116,7 @@ public sealed interface Metric permits Metric.OfLogits, Trace {
     }
 
     @Override
-    default Variable value(Run run) {
+    default Variable value(Run explained, Run run) {
       requireIn(run);
       return ofNormalised(
           run.model(), run.variable(Site.FINAL_NORMALISED).slice(0, position(), position() + 1));

@@ -81,7 +81,7 @@ public final class NodeAttribution {
    *     is frozen or has no derivatives
    */
   public static NodeAttribution of(Run run, Metric metric) {
-    return of(run, metric, metric.reading(run), false);
+    return of(run, run, metric);
   }
 
   /**
@@ -89,19 +89,16 @@ public final class NodeAttribution {
    * readings are those of the changed model, but for the nodes that were changed.
    */
   NodeAttribution with(Change... changes) {
-    return of(run.with(changes), metric, reading, true);
+    return of(run, run.with(changes), metric);
   }
 
-  private static NodeAttribution of(Run run, Metric metric, Reading reading, boolean changed) {
+  private static NodeAttribution of(Run explained, Run run, Metric metric) {
     Scope.requireRoom(
         () -> MemoryPlan.gradients(run),
         "the gradient at every site of " + run.length() + " tokens");
     Scope enclosing = Scope.innermost();
     try (Scope scope = Scope.open()) {
-      Variable explained =
-          metric.ofLogits().isPresent()
-              ? metric.value(run)
-              : reading.of(run, metric.scaleGradient());
+      Variable scalar = metric.value(explained, run);
       List<Place> places = new ArrayList<>();
       for (Place place : run.places()) {
         requireArgument(
@@ -112,18 +109,19 @@ public final class NodeAttribution {
         }
       }
       List<Variable> inputs = places.stream().map(run::variable).toList();
-      List<Tensor> pulled = Jacobian.of(explained, inputs).gradient();
+      List<Tensor> pulled = Jacobian.of(scalar, inputs).gradient();
       Map<Place, Tensor> gradients = new HashMap<>();
       for (int i = 0; i < pulled.size(); i++) {
         gradients.put(places.get(i), scope.keep(pulled.get(i)));
       }
-      double value = explained.value().item();
+      double value = scalar.value().item();
       // What is not finite at a later site is not finite at the first either: all of it was pulled.
       requireArgument(
           Double.isFinite(value) && (pulled.isEmpty() || pulled.get(0).isFinite()),
           "the gradients of this metric are not finite numbers in %s",
           run.model().dtype());
-      return new NodeAttribution(run, metric, reading, value, changed, enclosing, gradients);
+      return new NodeAttribution(
+          run, metric, metric.reading(explained), value, run != explained, enclosing, gradients);
     }
   }
 

@@ -22,8 +22,8 @@ public sealed interface Trace extends Metric {
   record Side(Stage stage, ScaleGradient scaleGradient) {}
 
   @Override
-  default Variable value(Run run) {
-    return reading(run).of(run, scaleGradient());
+  default Variable value(Run explained, Run run) {
+    return reading(explained).of(run, scaleGradient());
   }
 
   @Override

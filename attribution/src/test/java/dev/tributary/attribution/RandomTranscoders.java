@@ -1,5 +1,7 @@
 package dev.tributary.attribution;
 
+import dev.tributary.attribution.explain.ModelChoice;
+import dev.tributary.attribution.explain.Session;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.core.Shape;
@@ -44,6 +46,15 @@ public final class RandomTranscoders {
             .write(folder.resolve("layer_" + layer + ".safetensors"));
       }
     }
+  }
+
+  /** A session of the shipped model with its dictionaries and these, written into a folder. */
+  public static Session session(Path folder) throws IOException {
+    write(folder);
+    return Session.open(
+        ModelChoice.shipped()
+            .withDictionaries(ModelChoice.SHIPPED)
+            .withTranscoders(folder.toString()));
   }
 
   private static Tensor uniform(Random random, int... dimensions) {

@@ -11,7 +11,6 @@ import com.networknt.schema.Schema;
 import com.networknt.schema.SchemaRegistry;
 import com.networknt.schema.SpecificationVersion;
 import dev.tributary.attribution.RandomTranscoders;
-import dev.tributary.attribution.explain.ModelChoice;
 import dev.tributary.attribution.explain.Session;
 import dev.tributary.attribution.explain.Subject;
 import java.io.IOException;
@@ -44,12 +43,7 @@ public class SchemaTest {
   static void open() throws IOException {
     questions = (ObjectNode) MAPPER.readTree(Files.readString(docs("question")));
     answers = (ObjectNode) MAPPER.readTree(Files.readString(docs("answer")));
-    RandomTranscoders.write(transcoders);
-    session =
-        Session.open(
-            ModelChoice.shipped()
-                .withDictionaries(ModelChoice.SHIPPED)
-                .withTranscoders(transcoders.toString()));
+    session = RandomTranscoders.session(transcoders);
   }
 
   @AfterAll

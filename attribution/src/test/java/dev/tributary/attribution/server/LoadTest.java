@@ -9,7 +9,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.RandomTranscoders;
-import dev.tributary.attribution.explain.ModelChoice;
 import dev.tributary.attribution.explain.Predict;
 import dev.tributary.attribution.explain.Prompt;
 import dev.tributary.attribution.explain.Session;
@@ -126,12 +125,7 @@ class LoadTest {
 
   @BeforeAll
   static void open(@TempDir Path transcoders) throws Exception {
-    RandomTranscoders.write(transcoders);
-    session =
-        Session.open(
-            ModelChoice.shipped()
-                .withDictionaries(ModelChoice.SHIPPED)
-                .withTranscoders(transcoders.toString()));
+    session = RandomTranscoders.session(transcoders);
     cases = new ArrayList<>();
     List<String> questions = new ArrayList<>(SchemaTest.questions());
     questions.add("{\"question\": \"predict\", \"prompt\": \"The unicorn\"}");
