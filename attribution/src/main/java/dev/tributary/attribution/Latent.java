@@ -52,6 +52,19 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
         }
       };
 
+  /**
+   * {@return the latent at the first token of a name without tokens, if it is that of one}
+   *
+   * @param name such as {@code L2.transcoder_latent7}
+   */
+  public static Optional<Latent> named(String name) {
+    return Coordinates.Name.of(name).stream()
+        .flatMap(KIND::candidates)
+        .map(Latent.class::cast)
+        .filter(latent -> latent.coordinates().withoutTokens().equals(name))
+        .findFirst();
+  }
+
   /** The latents of a dictionary at all tokens. */
   private record Latents(Encoded of) implements SourceFamily, TargetFamily {
     @Override
@@ -496,7 +509,7 @@ public record Latent(Dictionary.Id dictionary, int token, int latent) implements
         (r, scaleGradient) -> {
           Variable read = of().vector(run, token, r, scaleGradient);
           return stage == Stage.ACTIVATION
-              ? own.latent(read, scaleGradient, latent)
+              ? own.latents(read, scaleGradient, latent)
               : own.preActivation(read, scaleGradient, latent);
         });
   }

@@ -88,6 +88,28 @@ public enum RandomDictionaries {
     return plain.with(draw.dictionaries);
   }
 
+  /**
+   * A model with dictionaries whose latents are shares of its MLPs, as far as some are drawn.
+   *
+   * @param plain without them
+   * @param random by which they are drawn
+   */
+  public static Transformer ofMlps(Transformer plain, Random random) {
+    Draw draw = new Draw(plain, random);
+    for (int layer = 0; layer < plain.layers(); layer++) {
+      switch (random.nextInt(4)) {
+        case 0 -> draw.transcoder(layer);
+        case 1 -> draw.autoencoder(Place.of(Site.MLP_ACTIVATION, layer));
+        case 2 -> {
+          draw.autoencoder(Draw.written(random, layer));
+          draw.transcoder(layer);
+        }
+        default -> {}
+      }
+    }
+    return plain.with(draw.dictionaries);
+  }
+
   /** Dictionaries of one model. */
   private static final class Draw {
     private final Transformer model;
@@ -101,7 +123,7 @@ public enum RandomDictionaries {
 
     private Tensor uniform(Shape shape, double scale) {
       double[] values = random.doubles(shape.length(), -1, 1).map(x -> scale * x).toArray();
-      return Tensor.of(DType.DOUBLE, shape, values);
+      return Tensor.of(model.dtype(), shape, values);
     }
 
     private LatentActivation activation() {
@@ -169,7 +191,8 @@ public enum RandomDictionaries {
       Place reads = beforeMlp(layer);
       Dictionary made = dictionary(reads, List.of(decoder(written(random, layer), true)));
       if (random.nextBoolean()) {
-        made = made.withSkip(uniform(Shape.of(WIDTH, WIDTH), 0.4));
+        int width = model.config().dModel();
+        made = made.withSkip(uniform(Shape.of(width, width), 0.4));
       }
       dictionaries.add(made);
     }

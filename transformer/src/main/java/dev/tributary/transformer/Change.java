@@ -8,7 +8,8 @@ import java.util.stream.Collectors;
 /**
  * What is different in a run that is run again: an {@link Intervention}, a {@link
  * LatentIntervention}, a {@link WriteIntervention}, a {@link ReadIntervention}, an {@link
- * EdgeIntervention}, or that it is {@link Frozen}. See {@link Run#with}.
+ * EdgeIntervention}, that it is {@link Frozen}, or which shares of MLPs are apart. See {@link
+ * Run#with}.
  */
 public abstract sealed class Change
     permits Intervention,
@@ -17,6 +18,7 @@ public abstract sealed class Change
         ReadIntervention,
         EdgeIntervention,
         Frozen,
+        MlpSplit.Group,
         Change.Together {
   Change() {}
 

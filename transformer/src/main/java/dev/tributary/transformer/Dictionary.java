@@ -490,28 +490,28 @@ public final class Dictionary {
   }
 
   /**
-   * One latent of vectors where it reads, for the cost of one row of the encoder, except that some
-   * activations have to compare the pre-activations of all.
+   * Some latents of vectors where it reads, for the cost of their rows of the encoder, except that
+   * some activations have to compare the pre-activations of all.
    *
    * @param x [.., token, n]
-   * @param scaleGradient as for {@link #latents}
-   * @param latent from 0
-   * @return [.., token, 1]
+   * @param scaleGradient whether derivatives see the scale of a normalisation move
+   * @param chosen latents, from 0
+   * @return [.., token, chosen]
    * @throws IllegalArgumentException if there is no such latent, or as {@link #latents}
    */
-  public Variable latent(Variable x, ScaleGradient scaleGradient, int latent) {
+  public Variable latents(Variable x, ScaleGradient scaleGradient, int... chosen) {
     requireEncodable(x.shape());
-    requireLatent(latent);
-    Dictionary one = only(latent);
+    IntStream.of(chosen).forEach(this::requireLatent);
+    Dictionary some = only(chosen);
     if (!activation.comparesLatents()) {
-      return one.latents(x, scaleGradient);
+      return some.latents(x, scaleGradient);
     }
     Tensor active;
     try (Scope scope = Scope.open()) {
-      active = scope.keep(active(x.value()).slice(-1, latent, latent + 1));
+      active = scope.keep(active(x.value()).gather(-1, chosen));
     }
-    Variable z = one.preActivation(one.product(x, scaleGradient));
-    return masked(activation.value(z), active);
+    Variable z = some.preActivation(some.product(x, scaleGradient));
+    return masked(some.activation.value(z), active);
   }
 
   /**

@@ -74,10 +74,11 @@ public final class EdgeIntervention extends Change {
     requireArgument(
         !writers.isEmpty()
             && writers.get(0) instanceof StreamWriter.Input input
-            && writers.equals(StreamWriter.of(model, input, StreamWriter.shares(writers))),
-        "%d writers are not those of a model of %d layers",
+            && writers.equals(StreamWriter.of(model, input, base.split())),
+        "%d writers are not those of a model of %d layers, %s apart",
         writers.size(),
-        model.layers());
+        model.layers(),
+        base.split().shares());
     Set<StreamWriter> known = Set.copyOf(writers);
     int next = 0;
     for (Tokens tokens : missing.keySet()) {
@@ -94,8 +95,10 @@ public final class EdgeIntervention extends Change {
         .forEach(
             byReader ->
                 byReader.forEach(
-                    (reader, unheard) ->
-                        unheard.forEach(writer -> requireEdge(model, known, writer, reader))));
+                    (reader, unheard) -> {
+                      reader.requireFits(base);
+                      unheard.forEach(writer -> requireEdge(model, known, writer, reader));
+                    }));
   }
 
   private static void requireEdge(

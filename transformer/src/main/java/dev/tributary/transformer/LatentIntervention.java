@@ -6,7 +6,6 @@ import dev.tributary.autodiff.Variable;
 import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.List;
-import java.util.stream.IntStream;
 
 /**
  * A change of latents of one dictionary, in whatever text. Each is computed from what the changed
@@ -136,12 +135,7 @@ public final class LatentIntervention extends Change {
       return;
     }
     Variable x = vectors(variable, run);
-    Variable now =
-        Variable.concat(
-            -1,
-            IntStream.of(latents)
-                .mapToObj(latent -> dictionary.latent(x, ScaleGradient.LIVE, latent))
-                .toList());
+    Variable now = dictionary.latents(x, ScaleGradient.LIVE, latents);
     Shape shape = Shape.of(rows, latents.length);
     Variable moved =
         now.times(Variable.constant(Tensor.of(dictionary.dtype(), shape, factors)))
@@ -152,24 +146,13 @@ public final class LatentIntervention extends Change {
   /** What the dictionary reads, [token, n], of what passes and what has passed. */
   private Variable vectors(Variable variable, Run.Recorder run) {
     int layer = read.layer();
-    return switch (dictionary.reads().site()) {
+    Site site = dictionary.reads().site();
+    return switch (site) {
       case HEAD_OUTPUT -> run.model().attention(layer).inRows(variable);
-      case MLP_INPUT -> {
-        Variable residual = residual(run);
-        yield run.model()
-            .mlp(layer)
-            .entry()
-            .map(norm -> norm.apply(residual, scale -> run.recorded(Site.MLP_SCALE, layer)))
-            .orElse(residual);
-      }
-      case MLP_STANDARDISED -> {
-        Variable residual = residual(run);
-        yield run.model()
-            .mlp(layer)
-            .entry()
-            .map(norm -> norm.standardised(residual, scale -> run.recorded(Site.MLP_SCALE, layer)))
-            .orElse(residual);
-      }
+      case MLP_INPUT, MLP_STANDARDISED ->
+          run.model()
+              .mlp(layer)
+              .vectors(site, residual(run), scale -> run.recorded(Site.MLP_SCALE, layer));
       default -> variable;
     };
   }

@@ -3,14 +3,13 @@ package dev.tributary.transformer;
 import static dev.tributary.core.Checks.requireArgument;
 
 import dev.tributary.autodiff.Variable;
-import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
-import java.util.SortedMap;
-import java.util.TreeMap;
+import java.util.Set;
+import java.util.function.UnaryOperator;
 
 /**
  * Multilayer perceptron with one hidden layer of neurons: neuron = f(x W + b) of plain ones, with f
@@ -19,6 +18,15 @@ import java.util.TreeMap;
  * @see <a href="https://arxiv.org/abs/2002.05202">Shazeer 2020, of gated neurons</a>
  */
 public final class Mlp implements Part {
+  /** Of vectors that dictionaries of it may read and write. */
+  static final Set<Site> SITES =
+      EnumSet.of(
+          Site.MLP_STANDARDISED,
+          Site.MLP_INPUT,
+          Site.MLP_ACTIVATION,
+          Site.MLP_RESULT,
+          Site.MLP_OUTPUT);
+
   private final int layer;
   private final Wiring wiring;
   private final Linear input;
@@ -45,8 +53,8 @@ public final class Mlp implements Part {
   }
 
   Variable apply(Variable stream, Site.Visitor visitor) {
-    Optional<StreamReader.Differences> ofRest = visitor.differences(Site.MLP_INPUT, layer);
-    Variable residual = ofRest.map(own -> own.ofOne(stream)).orElse(stream);
+    Variable residual =
+        visitor.differences(Site.MLP_INPUT, layer).map(own -> own.ofOne(stream)).orElse(stream);
     Variable x =
         entry()
             .map(n -> n.apply(residual, scale -> visitor.at(Site.MLP_SCALE, layer, scale)))
@@ -55,10 +63,8 @@ public final class Mlp implements Part {
       x = visitor.at(Site.MLP_INPUT, layer, x);
     }
     Variable read = x;
-    SortedMap<Integer, Variable> apart =
-        apart(stream, ofRest, visitor.differences(Site.MLP_PRE_ACTIVATION, layer));
-    Variable z = visitor.at(Site.MLP_PRE_ACTIVATION, layer, mapped(input, read, apart));
-    Optional<Variable> gated = up.map(u -> visitor.at(Site.MLP_UP, layer, mapped(u, read, apart)));
+    Variable z = visitor.at(Site.MLP_PRE_ACTIVATION, layer, input.apply(read));
+    Optional<Variable> gated = up.map(u -> visitor.at(Site.MLP_UP, layer, u.apply(read)));
     Variable neurons = visitor.at(Site.MLP_ACTIVATION, layer, activated(z, gated));
     return visitor.at(
         Site.MLP_OUTPUT,
@@ -71,55 +77,22 @@ public final class Mlp implements Part {
                 scale -> visitor.at(Site.MLP_OUTLET_SCALE, layer, scale)));
   }
 
-  /** What those neurons compute from that do not read what the rest of them does. */
-  private SortedMap<Integer, Variable> apart(
-      Variable stream,
-      Optional<StreamReader.Differences> ofRest,
-      Optional<StreamReader.Differences> ofNeurons) {
-    SortedMap<Integer, Variable> apart = new TreeMap<>();
-    if (ofRest.isPresent()
-        && ofRest.get().readers().get(0) instanceof StreamReader.OfMlp rest
-        && !rest.without().isEmpty()) {
-      Variable x = normalised(stream, ScaleGradient.LIVE);
-      rest.without().forEach(share -> apart.put(share.number(), x));
-    }
-    if (ofNeurons.isPresent()) {
-      Variable copies = normalised(ofNeurons.get().of(stream), ScaleGradient.LIVE);
-      List<StreamReader> neurons = ofNeurons.get().readers();
-      for (int i = 0; i < neurons.size(); i++) {
-        Variable x = copies.slice(0, i, i + 1).reshape(stream.shape());
-        boolean isOfRest = apart.put(neurons.get(i).number(), x) == null && ofRest.isPresent();
-        requireArgument(!isOfRest, "two changes of what %s reads", neurons.get(i));
-      }
-    }
-    return apart;
-  }
-
-  /** Of all neurons, each of what it computes from, [token, neuron]. */
-  private static Variable mapped(Linear map, Variable x, SortedMap<Integer, Variable> apart) {
-    Variable all = map.apply(x);
-    if (apart.isEmpty()) {
-      return all;
-    }
-    List<Variable> columns = new ArrayList<>();
-    int next = 0;
-    for (Map.Entry<Integer, Variable> own : apart.entrySet()) {
-      int neuron = own.getKey();
-      columns.add(all.slice(-1, next, neuron));
-      columns.add(columns(map, neuron).apply(own.getValue()));
-      next = neuron + 1;
-    }
-    columns.add(all.slice(-1, next, all.shape().size(-1)));
-    return Variable.concat(-1, columns.stream().filter(some -> some.shape().length() > 0).toList());
-  }
-
-  /** What some neurons add to the stream, [chosen, token, dModel], see {@link Outlet#share}. */
-  Variable writes(int[] chosen, Variable neurons, Optional<Variable> scaleOfAll) {
-    Variable activations =
-        neurons.gather(1, chosen).permute(1, 0).reshape(chosen.length, neurons.shape().size(0), 1);
-    Tensor rows = rows().gather(0, chosen).reshape(chosen.length, 1, width());
-    Variable each = Variable.constant(rows);
-    return outlet().share(activations.times(each), scaleOfAll);
+  /**
+   * What comes by at one of its {@link #SITES}.
+   *
+   * @param site which; where it is none of them, the residual stream itself
+   * @param residual stream that it reads, [token, dModel]
+   * @param scale how that of the norm of what it reads goes on
+   */
+  Variable vectors(Site site, Variable residual, UnaryOperator<Variable> scale) {
+    return switch (site) {
+      case MLP_STANDARDISED -> entry().map(n -> n.standardised(residual, scale)).orElse(residual);
+      case MLP_INPUT -> entry().map(n -> n.apply(residual, scale)).orElse(residual);
+      case MLP_ACTIVATION -> neurons(vectors(Site.MLP_INPUT, residual, scale));
+      case MLP_RESULT -> result(vectors(Site.MLP_ACTIVATION, residual, scale));
+      case MLP_OUTPUT -> written(vectors(Site.MLP_RESULT, residual, scale), ScaleGradient.LIVE);
+      default -> residual;
+    };
   }
 
   /**
@@ -146,6 +119,11 @@ public final class Mlp implements Part {
    */
   public Variable neurons(Variable x) {
     return activated(input.apply(x), up.map(u -> u.apply(x)));
+  }
+
+  /** The same of some neurons, for the cost of their columns of the weights. */
+  Variable neurons(Variable x, int... chosen) {
+    return activated(preActivations(x, chosen), up.map(u -> columns(u, chosen).apply(x)));
   }
 
   /**
@@ -270,33 +248,6 @@ public final class Mlp implements Part {
       factors.add(factor(Site.MLP_UP, up.get(), gate));
     }
     return factors;
-  }
-
-  /**
-   * Gradients at some neurons as those at what each computes from, through all its inputs.
-   *
-   * @param run in whose values
-   * @param gradients at all neurons, [token, neuron]
-   * @param chosen neurons, from 0
-   * @return [chosen, token, dModel]
-   */
-  public Tensor pulled(Run run, Tensor gradients, int... chosen) {
-    int tokens = gradients.shape().size(0);
-    Tensor sum = Tensor.zeros(gradients.dtype(), Shape.of(chosen.length, tokens, width()));
-    for (Factor factor : factors(run)) {
-      Tensor along = gradients.times(factor.slopes()).gather(1, chosen).permute(1, 0);
-      Tensor rows = factor.rows(chosen);
-      sum =
-          sum.plus(
-              along
-                  .reshape(chosen.length, tokens, 1)
-                  .times(rows.reshape(chosen.length, 1, width())));
-    }
-    return sum;
-  }
-
-  private int width() {
-    return output.weight().shape().size(1);
   }
 
   private static Factor factor(Site site, Linear map, Tensor slopes) {

@@ -2,83 +2,218 @@ package dev.tributary.transformer;
 
 import static dev.tributary.core.Checks.requireArgument;
 
-import java.util.ArrayList;
-import java.util.Collection;
-import java.util.HashSet;
-import java.util.List;
-import java.util.Set;
+import dev.tributary.autodiff.Variable;
+import dev.tributary.core.Tensor;
 
 /**
- * A share of an MLP that is a component of its own, with a copy of the residual stream of its own.
- * All else that the MLP adds, the bias of the output too, is the rest of it.
+ * A share of an MLP that is a component of its own: its activation, a function of a copy of the
+ * residual stream that it alone reads, times a row. All else that the MLP adds, its bias too, is
+ * the rest of it. See {@link MlpSplit}.
+ *
+ * @param of which shares it is one of
+ * @param number of the neuron or latent, from 0
  */
-public sealed interface MlpShare {
+public record MlpShare(Family of, int number) {
+  /** Shares of one MLP that differ in their numbers alone. */
+  public sealed interface Family {
+    /** {@return the layer of the MLP, from 0} */
+    int layer();
+
+    /**
+     * {@return what one is called, as nodes are}
+     *
+     * @param number from 0
+     */
+    String name(int number);
+
+    /**
+     * {@return whether a model has some}
+     *
+     * @param model of which they are to be
+     */
+    boolean isOf(Transformer model);
+
+    /**
+     * {@return how many there are}
+     *
+     * @param model of which they are to be
+     * @throws IllegalArgumentException if the model has none
+     */
+    int count(Transformer model);
+
+    /**
+     * {@return where their rows are added: {@link Site#MLP_RESULT} where an outlet stands between
+     * them and the residual stream, else {@link Site#MLP_OUTPUT}}
+     *
+     * @param model of which they are
+     */
+    Site site(Transformer model);
+
+    /**
+     * {@return activations of some, in the units of their rows, [token, chosen]}
+     *
+     * @param model of which they are
+     * @param residual the residual stream that they read, [token, dModel]
+     * @param chosen numbers, from 0
+     */
+    Variable activations(Transformer model, Variable residual, int... chosen);
+
+    /**
+     * {@return what some of activation 1 add at {@link #site}, [chosen, dModel]}
+     *
+     * @param model of which they are
+     * @param chosen numbers, from 0
+     */
+    Tensor rows(Transformer model, int... chosen);
+  }
+
   /**
-   * A neuron: its activation times its row of the output weights. What it reads is for its gate and
-   * its up path alike, if it is gated: both are one function of one copy of the stream.
+   * Neurons. What one reads is for its gate and its up path alike, if it is gated: both are one
+   * function of one copy of the stream.
+   *
+   * @param layer from 0
+   */
+  public record Neurons(int layer) implements Family {
+    @Override
+    public String name(int number) {
+      return "m" + layer + ".n" + number;
+    }
+
+    @Override
+    public boolean isOf(Transformer model) {
+      return layer >= 0 && layer < model.layers();
+    }
+
+    @Override
+    public int count(Transformer model) {
+      requireArgument(
+          isOf(model), "neurons of layer %d of a model of %d layers", layer, model.layers());
+      return model.mlp(layer).neuronCount();
+    }
+
+    @Override
+    public Site site(Transformer model) {
+      return model.mlp(layer).outlet().isNone() ? Site.MLP_OUTPUT : Site.MLP_RESULT;
+    }
+
+    @Override
+    public Variable activations(Transformer model, Variable residual, int... chosen) {
+      Mlp mlp = model.mlp(layer);
+      return mlp.neurons(mlp.normalised(residual, ScaleGradient.LIVE), chosen);
+    }
+
+    @Override
+    public Tensor rows(Transformer model, int... chosen) {
+      return model.mlp(layer).rows().gather(0, chosen);
+    }
+  }
+
+  /**
+   * Latents of a dictionary that writes for the MLP that it reads: a transcoder, or an autoencoder
+   * of what the MLP or its neurons compute. What the dictionary lacks is in the rest.
+   *
+   * @param dictionary of the model
+   */
+  public record Latents(Dictionary.Id dictionary) implements Family {
+    @Override
+    public int layer() {
+      return dictionary.layer();
+    }
+
+    @Override
+    public String name(int number) {
+      return "L" + layer() + "." + dictionary.word() + "_latent" + number;
+    }
+
+    @Override
+    public boolean isOf(Transformer model) {
+      return model.dictionaries().stream()
+          .anyMatch(own -> own.id().equals(dictionary) && isOfOneMlp(model, own));
+    }
+
+    private boolean isOfOneMlp(Transformer model, Dictionary own) {
+      Place reads = own.reads();
+      boolean ofLayer = reads.layer() == layer() && Mlp.SITES.contains(reads.site());
+      return own.decoders().size() == 1
+          && Mlp.SITES.contains(own.decoders().get(0).place().site())
+          && (ofLayer || reads.equals(model.residualAt(model.mlp(layer()).reads())));
+    }
+
+    @Override
+    public int count(Transformer model) {
+      Dictionary own = model.dictionary(dictionary);
+      requireArgument(
+          isOfOneMlp(model, own),
+          "latents of %s are no shares of one MLP: it reads %s and writes %s",
+          dictionary,
+          own.reads(),
+          own.decoders().stream().map(Dictionary.Decoder::place).toList());
+      return own.latentCount();
+    }
+
+    private Site written(Transformer model) {
+      return model.dictionary(dictionary).decoders().get(0).place().site();
+    }
+
+    @Override
+    public Site site(Transformer model) {
+      return written(model) == Site.MLP_OUTPUT ? Site.MLP_OUTPUT : new Neurons(layer()).site(model);
+    }
+
+    @Override
+    public Variable activations(Transformer model, Variable residual, int... chosen) {
+      Dictionary own = model.dictionary(dictionary);
+      Variable x =
+          model.mlp(layer()).vectors(own.reads().site(), residual, ScaleGradient.LIVE::seen);
+      return own.inUnits(own.latents(x, ScaleGradient.LIVE, chosen), x);
+    }
+
+    @Override
+    public Tensor rows(Transformer model, int... chosen) {
+      Tensor rows = model.dictionary(dictionary).decoders().get(0).rows().of(chosen);
+      return written(model) == Site.MLP_ACTIVATION ? rows.matmul(model.mlp(layer()).rows()) : rows;
+    }
+  }
+
+  /**
+   * {@return a neuron}
    *
    * @param layer from 0
    * @param neuron from 0
    */
-  record Neuron(int layer, int neuron) implements MlpShare {
-    @Override
-    public int number() {
-      return neuron;
-    }
+  public static MlpShare neuron(int layer, int neuron) {
+    return new MlpShare(new Neurons(layer), neuron);
+  }
 
-    @Override
-    public void requireOf(Transformer model) {
-      requireArgument(
-          layer >= 0 && layer < model.layers(), "%s of a model of %d layers", this, model.layers());
-      int neurons = model.mlp(layer).neuronCount();
-      requireArgument(
-          neuron >= 0 && neuron < neurons, "%s of a layer of %d neurons", this, neurons);
-    }
-
-    @Override
-    public String toString() {
-      return "m" + layer + ".n" + neuron;
-    }
+  /**
+   * {@return a latent}
+   *
+   * @param dictionary of the model
+   * @param latent from 0
+   */
+  public static MlpShare latent(Dictionary.Id dictionary, int latent) {
+    return new MlpShare(new Latents(dictionary), latent);
   }
 
   /** {@return the layer of the MLP, from 0} */
-  int layer();
-
-  /** {@return which of the neurons it is, from 0} */
-  int number();
+  public int layer() {
+    return of.layer();
+  }
 
   /**
    * Refuses another model.
    *
    * @param model of which it is to be
-   * @throws IllegalArgumentException if the model has no such layer or neuron
+   * @throws IllegalArgumentException if the model has no such share
    */
-  void requireOf(Transformer model);
-
-  /**
-   * {@return those of the MLP of one layer, in order}
-   *
-   * @param layer from 0
-   * @param shares of all layers
-   */
-  static List<MlpShare> of(int layer, Collection<? extends MlpShare> shares) {
-    List<MlpShare> own = new ArrayList<>(shares);
-    own.removeIf(share -> share.layer() != layer);
-    return List.copyOf(own);
+  public void requireOf(Transformer model) {
+    int count = of.count(model);
+    requireArgument(
+        number >= 0 && number < count, "%s, and there are %d, counted from 0", this, count);
   }
 
-  /**
-   * Refuses shares of another model, and one that comes twice.
-   *
-   * @param model of which they are to be
-   * @param shares of MLPs
-   * @throws IllegalArgumentException if the model has no such share, or one comes twice
-   */
-  static void requireAll(Transformer model, Collection<? extends MlpShare> shares) {
-    Set<MlpShare> known = new HashSet<>();
-    for (MlpShare share : shares) {
-      share.requireOf(model);
-      requireArgument(known.add(share), "%s is named twice", share);
-    }
+  @Override
+  public String toString() {
+    return of.name(number);
   }
 }

@@ -43,7 +43,7 @@ public final class ReadIntervention extends Change {
 
   @Override
   void requireFits(Run base) {
-    reader.reads(base.model());
+    reader.requireFits(base);
     Shape rows = Shape.of(base.length(), base.model().config().dModel());
     requireArgument(
         added.shape().equals(rows) && added.dtype() == base.model().dtype(),

@@ -16,7 +16,6 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
-import java.util.function.Function;
 
 /**
  * What one forward pass recorded: the tensor at every {@link Site}, and how each depends on earlier
@@ -248,16 +247,11 @@ public final class Run {
         return Optional.empty();
       }
       List<StreamReader> readers = all.stream().flatMap(own -> own.readers().stream()).toList();
-      Set<Integer> numbers = new HashSet<>();
+      Set<StreamReader> known = new HashSet<>();
       for (StreamReader reader : readers) {
-        requireArgument(numbers.add(reader.number()), "two changes of what %s reads", reader);
-        for (Site passed : reader.passesBy()) {
-          requireArgument(
-              changes.stream().noneMatch(change -> change.changes(passed)),
-              "%s is changed, and %s, which reads a stream of its own, does not come by there",
-              passed,
-              reader);
-        }
+        requireArgument(known.add(reader), "two changes of what %s reads", reader);
+        requireUnchanged(
+            reader.passesBy(), reader + " reads a stream of its own and does not come by there");
       }
       return Optional.of(
           all.size() == 1
@@ -272,9 +266,30 @@ public final class Run {
       return Optional.ofNullable(recorded.get(at(site, layer)));
     }
 
-    /** What has arrived at a site, or has passed others of its layer, if the model has it. */
-    Function<Site, Optional<Variable>> passed(Site site, int layer, Variable arrived) {
-      return one -> one == site ? Optional.of(arrived) : ifRecorded(one, layer);
+    /** What has arrived at a site, or has passed others of its layer. */
+    StreamWriter.Passed passed(Site site, int layer, Variable arrived) {
+      return new StreamWriter.Passed() {
+        @Override
+        public Optional<Variable> at(Site one) {
+          return one == site ? Optional.of(arrived) : ifRecorded(one, layer);
+        }
+
+        @Override
+        public List<MlpSplit.Apart> apart() {
+          return MlpSplit.among(changes).apart(layer, (change, one) -> held(change, one, layer));
+        }
+      };
+    }
+
+    /** Refuses changes of some sites, for a reason. */
+    void requireUnchanged(List<Site> sites, String reason) {
+      for (Site site : sites) {
+        requireArgument(
+            changes.stream().noneMatch(change -> change.changes(site)),
+            "%s is changed, and %s",
+            site,
+            reason);
+      }
     }
 
     /**
@@ -342,6 +357,40 @@ public final class Run {
     all.addAll(List.of(more));
     return model.rerun(
         this, new Recorder(model, prompts, tokens, wanted, derivatives, all), firstLayer);
+  }
+
+  /** What has passed sites of a layer. */
+  StreamWriter.Passed passed(int layer) {
+    return new StreamWriter.Passed() {
+      @Override
+      public Optional<Variable> at(Site site) {
+        Place place = new Place(site, layer, Map.of());
+        return has(place) ? Optional.of(Variable.constant(value(place))) : Optional.empty();
+      }
+
+      @Override
+      public List<MlpSplit.Apart> apart() {
+        return Run.this.apart(layer).stream().map(MlpSplit.Apart::detached).toList();
+      }
+    };
+  }
+
+  /**
+   * {@return shares of the MLP of a layer that are components of their own in this run}
+   *
+   * @param layer from 0
+   */
+  public List<MlpSplit.Apart> apart(int layer) {
+    return split()
+        .apart(
+            layer,
+            (change, site) ->
+                Optional.ofNullable(held.get(new Held(change, new Place(site, layer, Map.of())))));
+  }
+
+  /** {@return which shares of MLPs are components of their own} */
+  public MlpSplit split() {
+    return MlpSplit.among(changes);
   }
 
   /**

@@ -117,13 +117,12 @@ public sealed interface StreamReader {
 
     @Override
     public Point reads(Transformer model) {
-      MlpShare.requireAll(model, without);
       return model.mlp(layer).reads();
     }
 
     @Override
-    public List<Site> passesBy() {
-      return without.isEmpty() ? List.of() : OfShare.PASSED;
+    public void requireFits(Run run) {
+      run.split().requireApart(layer, without);
     }
 
     @Override
@@ -138,8 +137,6 @@ public sealed interface StreamReader {
    * @param share of an MLP
    */
   record OfShare(MlpShare share) implements StreamReader {
-    private static final List<Site> PASSED = List.of(Site.MLP_SCALE, Site.MLP_INPUT);
-
     @Override
     public Optional<StreamWriter> writer() {
       return Optional.of(new StreamWriter.OfShare(share));
@@ -151,24 +148,18 @@ public sealed interface StreamReader {
     }
 
     @Override
-    public int number() {
-      return share.number();
-    }
-
-    @Override
     public Site site() {
-      return Site.MLP_PRE_ACTIVATION;
+      return Site.MLP_OUTPUT;
     }
 
     @Override
     public Point reads(Transformer model) {
-      share.requireOf(model);
       return model.mlp(layer()).reads();
     }
 
     @Override
-    public List<Site> passesBy() {
-      return PASSED;
+    public void requireFits(Run run) {
+      run.split().requireApart(share);
     }
 
     @Override
@@ -243,15 +234,23 @@ public sealed interface StreamReader {
   Point reads(Transformer model);
 
   /**
+   * Refuses a run whose MLPs are split otherwise.
+   *
+   * @param run in which it is to read
+   * @throws IllegalArgumentException with the shares that are apart there
+   */
+  default void requireFits(Run run) {
+    reads(run.model());
+  }
+
+  /**
    * {@return all readers of a model, in the order of reading; queries of a layer before its keys,
    * values and MLP}
    *
    * @param model whose they are
-   * @param shares of MLPs that are apart from the rest of them, which comes before
-   * @throws IllegalArgumentException if the model has no such share, or one comes twice
+   * @param split of its MLPs: the rest of each comes before its shares
    */
-  static List<StreamReader> of(Transformer model, List<MlpShare> shares) {
-    MlpShare.requireAll(model, shares);
+  static List<StreamReader> of(Transformer model, MlpSplit split) {
     List<StreamReader> readers = new ArrayList<>();
     for (int layer = 0; layer < model.layers(); layer++) {
       for (InputPath path : Head.PATHS) {
@@ -259,7 +258,7 @@ public sealed interface StreamReader {
           readers.add(new Head(layer, head, path));
         }
       }
-      List<MlpShare> apart = MlpShare.of(layer, shares);
+      List<MlpShare> apart = split.shares(layer);
       readers.add(new OfMlp(layer, apart));
       apart.forEach(share -> readers.add(new OfShare(share)));
     }

@@ -8,10 +8,8 @@ import dev.tributary.core.Tensor;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.function.Function;
 
 /**
  * What writes to the residual stream at all tokens: the input, a head, an MLP or a share of one.
@@ -45,8 +43,8 @@ public sealed interface StreamWriter {
     }
 
     @Override
-    public Variable written(Transformer model, Function<Site, Optional<Variable>> passed) {
-      return passed.apply(site).orElseThrow();
+    public Variable written(Transformer model, Passed passed) {
+      return passed.at(site).orElseThrow();
     }
 
     @Override
@@ -80,14 +78,14 @@ public sealed interface StreamWriter {
     }
 
     @Override
-    public Variable written(Transformer model, Function<Site, Optional<Variable>> passed) {
+    public Variable written(Transformer model, Passed passed) {
       return alone(
           model
               .attention(layer)
               .write(
                   head,
-                  passed.apply(Site.HEAD_OUTPUT).orElseThrow(),
-                  passed.apply(Site.ATTENTION_OUTLET_SCALE)));
+                  passed.at(Site.HEAD_OUTPUT).orElseThrow(),
+                  passed.at(Site.ATTENTION_OUTLET_SCALE)));
     }
 
     @Override
@@ -129,8 +127,12 @@ public sealed interface StreamWriter {
 
     @Override
     public Point writes(Transformer model) {
-      MlpShare.requireAll(model, without);
       return model.mlp(layer).writes();
+    }
+
+    @Override
+    public void requireFits(Run run) {
+      run.split().requireApart(layer, without);
     }
 
     @Override
@@ -139,11 +141,9 @@ public sealed interface StreamWriter {
     }
 
     @Override
-    public Variable written(Transformer model, Function<Site, Optional<Variable>> passed) {
-      Variable all = passed.apply(site()).orElseThrow();
-      return isAlone()
-          ? all
-          : all.minus(shares(model, layer, without, passed).sum(0).reshape(all.shape()));
+    public Variable written(Transformer model, Passed passed) {
+      Variable all = passed.at(site()).orElseThrow();
+      return isAlone() ? all : all.minus(shares(model, passed).sum(0).reshape(all.shape()));
     }
 
     @Override
@@ -165,30 +165,46 @@ public sealed interface StreamWriter {
     }
 
     @Override
-    public int number() {
-      return share.number();
-    }
-
-    @Override
     public Site site() {
       return Site.MLP_OUTPUT;
     }
 
     @Override
     public Point writes(Transformer model) {
-      share.requireOf(model);
       return model.mlp(layer()).writes();
     }
 
     @Override
-    public Variable written(Transformer model, Function<Site, Optional<Variable>> passed) {
-      return alone(shares(model, layer(), List.of(share), passed));
+    public void requireFits(Run run) {
+      run.split().requireApart(share);
+    }
+
+    @Override
+    public Variable written(Transformer model, Passed passed) {
+      return passed.apart().stream()
+          .filter(apart -> apart.shares().contains(share))
+          .findFirst()
+          .map(apart -> alone(apart.only(share).writes(model, passed)))
+          .orElseThrow();
     }
 
     @Override
     public String toString() {
       return share.toString();
     }
+  }
+
+  /** What has arrived at the site of a writer, and what has passed others of its layer. */
+  interface Passed {
+    /**
+     * {@return what arrived or passed there, if the model has it}
+     *
+     * @param site of the layer
+     */
+    Optional<Variable> at(Site site);
+
+    /** {@return shares of the MLP of the layer that are components of their own} */
+    List<MlpSplit.Apart> apart();
   }
 
   /** {@return the site of what is added to the stream, of which a head writes a part} */
@@ -223,15 +239,26 @@ public sealed interface StreamWriter {
    * @param model of which it is
    * @param passed what has arrived at its site, or passed others of its layer, if the model has it
    */
-  Variable written(Transformer model, Function<Site, Optional<Variable>> passed);
+  Variable written(Transformer model, Passed passed);
+
+  /**
+   * Refuses a run whose MLPs are split otherwise.
+   *
+   * @param run in which it is to write
+   * @throws IllegalArgumentException with the shares that are apart there
+   */
+  default void requireFits(Run run) {
+    writes(run.model());
+  }
 
   /**
    * {@return what it wrote in a run, [token, dModel]}
    *
-   * @param run that recorded {@link #sites}
+   * @param run that recorded {@link #sites}, with the MLPs split in the same way
    */
   default Tensor written(Run run) {
-    return written(run.model(), passed(run)).value();
+    requireFits(run);
+    return written(run.model(), run.passed(layer())).value();
   }
 
   /**
@@ -239,36 +266,19 @@ public sealed interface StreamWriter {
    *
    * @param model whose they are
    * @param input the first
-   * @param shares of MLPs that are apart from the rest of them, which comes before
-   * @throws IllegalArgumentException if the model has no such share, or one comes twice
+   * @param split of its MLPs: the rest of each comes before its shares
    */
-  static List<StreamWriter> of(Transformer model, Input input, List<MlpShare> shares) {
-    MlpShare.requireAll(model, shares);
+  static List<StreamWriter> of(Transformer model, Input input, MlpSplit split) {
     List<StreamWriter> writers = new ArrayList<>(List.of(input));
     for (int layer = 0; layer < model.layers(); layer++) {
       for (int head = 0; head < model.attention(layer).heads(); head++) {
         writers.add(new Head(layer, head));
       }
-      List<MlpShare> apart = MlpShare.of(layer, shares);
+      List<MlpShare> apart = split.shares(layer);
       writers.add(new OfMlp(layer, apart));
       apart.forEach(share -> writers.add(new OfShare(share)));
     }
     return List.copyOf(writers);
-  }
-
-  /**
-   * {@return the shares among some writers}
-   *
-   * @param writers in order
-   */
-  static List<MlpShare> shares(List<StreamWriter> writers) {
-    List<MlpShare> shares = new ArrayList<>();
-    for (StreamWriter writer : writers) {
-      if (writer instanceof OfShare own) {
-        shares.add(own.share());
-      }
-    }
-    return shares;
   }
 
   /**
@@ -291,24 +301,15 @@ public sealed interface StreamWriter {
     return groups;
   }
 
-  /**
-   * {@return what a run records of writers}
-   *
-   * @param writers of a model
-   */
-  static Set<Site> sites(List<StreamWriter> writers) {
-    Set<Site> sites =
-        EnumSet.of(
-            Site.TOKEN_EMBEDDING,
-            Site.EMBEDDING,
-            Site.HEAD_OUTPUT,
-            Site.ATTENTION_OUTLET_SCALE,
-            Site.MLP_OUTPUT);
-    if (!shares(writers).isEmpty()) {
-      sites.add(Site.MLP_ACTIVATION);
-      sites.add(Site.MLP_OUTLET_SCALE);
-    }
-    return sites;
+  /** {@return what a run records of writers} */
+  static Set<Site> sites() {
+    return EnumSet.of(
+        Site.TOKEN_EMBEDDING,
+        Site.EMBEDDING,
+        Site.HEAD_OUTPUT,
+        Site.ATTENTION_OUTLET_SCALE,
+        Site.MLP_OUTLET_SCALE,
+        Site.MLP_OUTPUT);
   }
 
   /**
@@ -333,11 +334,12 @@ public sealed interface StreamWriter {
    * @param input the first
    */
   static Tensor written(Run run, Input input) {
-    return written(run, of(run.model(), input, List.of()));
+    return written(run, of(run.model(), input, MlpSplit.NONE));
   }
 
   private static Tensor writtenTo(Run run, List<StreamWriter> same) {
-    return written(run.model(), same, same.get(0).passed(run)).value();
+    same.forEach(writer -> writer.requireFits(run));
+    return written(run.model(), same, run.passed(same.get(0).layer())).value();
   }
 
   /**
@@ -347,22 +349,20 @@ public sealed interface StreamWriter {
    * @param same all of them, in order
    * @param passed what has arrived at the site, or passed others of its layer, if the model has it
    */
-  static Variable written(
-      Transformer model, List<StreamWriter> same, Function<Site, Optional<Variable>> passed) {
+  static Variable written(Transformer model, List<StreamWriter> same, Passed passed) {
     StreamWriter first = same.get(0);
     if (first.site() == Site.ATTENTION_OUTPUT) {
       return model
           .attention(first.layer())
           .writes(
-              passed.apply(Site.HEAD_OUTPUT).orElseThrow(),
-              passed.apply(Site.ATTENTION_OUTLET_SCALE));
+              passed.at(Site.HEAD_OUTPUT).orElseThrow(), passed.at(Site.ATTENTION_OUTLET_SCALE));
     }
-    Variable whole = passed.apply(first.site()).orElseThrow();
+    Variable whole = passed.at(first.site()).orElseThrow();
     Variable all = whole.reshape(whole.shape().prepend(1));
     if (first.isAlone()) {
       return all;
     }
-    Variable own = shares(model, first.layer(), shares(same), passed);
+    Variable own = shares(model, passed);
     Variable rest = all.minus(own.sum(0).reshape(all.shape())); // comes first
     return Variable.concat(0, List.of(rest, own));
   }
@@ -387,26 +387,10 @@ public sealed interface StreamWriter {
     return Tensor.byRow(all);
   }
 
-  /** What has passed its site and others of its layer in a run, if the model has it. */
-  private Function<Site, Optional<Variable>> passed(Run run) {
-    return site -> {
-      Place place = new Place(site, layer(), Map.of());
-      return run.has(place) ? Optional.of(Variable.constant(run.value(place))) : Optional.empty();
-    };
-  }
-
-  /** What some shares of an MLP wrote, [share, token, dModel]. */
-  private static Variable shares(
-      Transformer model,
-      int layer,
-      List<MlpShare> shares,
-      Function<Site, Optional<Variable>> passed) {
-    return model
-        .mlp(layer)
-        .writes(
-            shares.stream().mapToInt(MlpShare::number).toArray(),
-            passed.apply(Site.MLP_ACTIVATION).orElseThrow(),
-            passed.apply(Site.MLP_OUTLET_SCALE));
+  /** What all shares of an MLP that are apart wrote, [share, token, dModel]. */
+  private static Variable shares(Transformer model, Passed passed) {
+    return Variable.concat(
+        0, passed.apart().stream().map(apart -> apart.writes(model, passed)).toList());
   }
 
   /** [1, token, dModel] as [token, dModel]. */

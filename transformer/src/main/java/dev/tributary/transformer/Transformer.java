@@ -46,7 +46,7 @@ public final class Transformer {
   private final Map<List<Positions>, Transformer> byPositions = new ConcurrentHashMap<>();
 
   /** What a run takes. */
-  private record Recorded(Set<Site> sites, int prompts, int tokens) {}
+  private record Recorded(Set<Site> sites, int prompts, int tokens, List<MlpShare> shares) {}
 
   /** As far as they were asked for. */
   private final Map<Recorded, Long> runBytes = new ConcurrentHashMap<>();
@@ -463,7 +463,7 @@ public final class Transformer {
    */
   public Run run(Set<Site> sites, int... tokens) {
     requireTokens(tokens);
-    return recorded(sites, 1, tokens);
+    return recorded(sites, 1, tokens, MlpSplit.NONE);
   }
 
   /**
@@ -472,20 +472,22 @@ public final class Transformer {
    *
    * @param sites what to record, where the model has it; neither scores nor patterns
    * @param prompts ids, all of one length
+   * @param split which shares of MLPs are components of their own
    * @return what was recorded
    * @throws IllegalArgumentException as {@link #run(int...)}, or if there is no prompt, or they are
    *     not of one length
    */
-  public Run run(Set<Site> sites, List<List<Integer>> prompts) {
-    return recorded(sites, prompts.size(), joined(sites, prompts));
+  public Run run(Set<Site> sites, List<List<Integer>> prompts, MlpSplit split) {
+    return recorded(sites, prompts.size(), joined(sites, prompts), split);
   }
 
-  private Run recorded(Set<Site> sites, int prompts, int[] tokens) {
+  private Run recorded(Set<Site> sites, int prompts, int[] tokens, MlpSplit split) {
     int length = tokens.length / prompts;
-    Recorded recorded = new Recorded(Set.copyOf(sites), prompts, length);
+    Recorded recorded = new Recorded(Set.copyOf(sites), prompts, length, split.shares());
     Scope.requireRoom(
-        () -> runBytes.computeIfAbsent(recorded, this::runBytes), what(prompts, length));
-    return run(sites, Run.Recorder.Derivatives.KEPT, prompts, tokens);
+        () -> runBytes.computeIfAbsent(recorded, any -> runBytes(any, split)),
+        what(prompts, length));
+    return run(sites, Run.Recorder.Derivatives.KEPT, prompts, tokens, split);
   }
 
   private static String what(int prompts, int length) {
@@ -527,43 +529,48 @@ public final class Transformer {
    */
   public Run values(Set<Site> sites, int... tokens) {
     requireTokens(tokens);
-    return values(sites, 1, tokens);
+    return values(sites, 1, tokens, MlpSplit.NONE);
   }
 
   /**
    * Runs the model on several prompts at once without derivatives, as {@link #values(Set, int...)}
-   * and {@link #run(Set, List)} say.
+   * and {@link #run(Set, List, MlpSplit)} say.
    *
    * @param sites what to record, where the model has it; neither scores nor patterns
    * @param prompts ids, all of one length
+   * @param split which shares of MLPs are components of their own
    * @return what was recorded, in which everything is constant
-   * @throws IllegalArgumentException as {@link #run(Set, List)}
+   * @throws IllegalArgumentException as {@link #run(Set, List, MlpSplit)}
    */
-  public Run values(Set<Site> sites, List<List<Integer>> prompts) {
-    return values(sites, prompts.size(), joined(sites, prompts));
+  public Run values(Set<Site> sites, List<List<Integer>> prompts, MlpSplit split) {
+    return values(sites, prompts.size(), joined(sites, prompts), split);
   }
 
-  private Run values(Set<Site> sites, int prompts, int[] tokens) {
+  private Run values(Set<Site> sites, int prompts, int[] tokens, MlpSplit split) {
     Scope.requireRoom(
         () ->
             Shapes.measure(
                 () -> {
-                  run(sites, Run.Recorder.Derivatives.NONE, prompts, new int[tokens.length]);
+                  run(sites, Run.Recorder.Derivatives.NONE, prompts, new int[tokens.length], split);
                   return Scope.reservedBytes();
                 }),
         what(prompts, tokens.length / prompts));
-    return run(sites, Run.Recorder.Derivatives.NONE, prompts, tokens);
+    return run(sites, Run.Recorder.Derivatives.NONE, prompts, tokens, split);
   }
 
   private Run run(
-      Set<Site> sites, Run.Recorder.Derivatives derivatives, int prompts, int[] tokens) {
+      Set<Site> sites,
+      Run.Recorder.Derivatives derivatives,
+      int prompts,
+      int[] tokens,
+      MlpSplit split) {
     Transformer own = in(tokens.length / prompts);
     return own.rerun(
-        new Run.Recorder(own, prompts, tokens, sites, derivatives, List.of()), tokens, 0);
+        new Run.Recorder(own, prompts, tokens, sites, derivatives, split.changes()), tokens, 0);
   }
 
   /** Of all that a run records, and of what its dictionaries make of it. */
-  private long runBytes(Recorded recorded) {
+  private long runBytes(Recorded recorded, MlpSplit split) {
     return Shapes.measure(
         () -> {
           Run run =
@@ -571,7 +578,8 @@ public final class Transformer {
                   recorded.sites,
                   Run.Recorder.Derivatives.KEPT,
                   recorded.prompts,
-                  new int[recorded.prompts * recorded.tokens]);
+                  new int[recorded.prompts * recorded.tokens],
+                  split);
           dictionaries.stream()
               .filter(dictionary -> recorded.sites.contains(dictionary.reads().site()))
               .forEach(run::encoding);
@@ -672,7 +680,8 @@ public final class Transformer {
 
   private Variable normalised(int[] tokens) {
     Set<Site> last = Set.of(Site.FINAL_NORMALISED);
-    return run(last, Run.Recorder.Derivatives.NONE, 1, tokens).variable(Site.FINAL_NORMALISED);
+    return run(last, Run.Recorder.Derivatives.NONE, 1, tokens, MlpSplit.NONE)
+        .variable(Site.FINAL_NORMALISED);
   }
 
   /**

@@ -50,7 +50,7 @@ public final class WriteIntervention extends Change {
     Shape rows = Shape.of(base.rows(), base.model().config().dModel());
     constants.forEach(
         (writer, constant) -> {
-          writer.writes(base.model());
+          writer.requireFits(base);
           requireArgument(
               constant.shape().equals(rows) && constant.dtype() == base.model().dtype(),
               "%s: the constant %s is not %s of %s",

@@ -404,7 +404,7 @@ class DictionaryTest {
       Tensor y = plain.y(DType.DOUBLE);
       int last = drawn.latents - 1;
       assertDifferentiable(x -> latents(autoencoder, x), y, drawn.seed);
-      assertDifferentiable(x -> autoencoder.latent(x, ScaleGradient.LIVE, last), y, drawn.seed);
+      assertDifferentiable(x -> autoencoder.latents(x, ScaleGradient.LIVE, last), y, drawn.seed);
       assertDifferentiable(
           x -> autoencoder.reconstruction(latents(autoencoder, x), x, ScaleGradient.LIVE, 0),
           y,
@@ -419,17 +419,17 @@ class DictionaryTest {
   }
 
   @Property(tries = 200)
-  void latent_one_equalsThatOfAll(@ForAll("autoencoders") Drawn drawn) {
+  void latents_some_areThoseOfAll(@ForAll("autoencoders") Drawn drawn) {
     Plain plain = Plain.coarse(drawn);
     int index = (int) (drawn.seed % drawn.latents);
     for (DType dtype : DType.values()) {
       try (Scope scope = Scope.open()) {
         Dictionary autoencoder = plain.autoencoder(dtype);
         Variable y = Variable.input(plain.y(dtype));
-        Variable one = autoencoder.latent(y, ScaleGradient.LIVE, index);
-        Variable ofAll = latents(autoencoder, y).slice(-1, index, index + 1);
+        Variable one = autoencoder.latents(y, ScaleGradient.LIVE, index, 0);
+        Variable ofAll = latents(autoencoder, y).gather(-1, index, 0);
         double tolerance = tolerance(dtype);
-        assertEquals(Shape.of(drawn.tokens, 1), one.shape());
+        assertEquals(Shape.of(drawn.tokens, 2), one.shape());
         assertClose(
             IntStream.range(0, drawn.tokens).mapToDouble(token -> plain.z(token, index)).toArray(),
             autoencoder.preActivation(y, ScaleGradient.LIVE, index).value().toDoubles(),
@@ -445,7 +445,7 @@ class DictionaryTest {
             Jacobian.of(ofAll, y).pull(v).get(0).toDoubles(),
             Jacobian.of(one, y).pull(v).get(0).toDoubles(),
             tolerance);
-        assertTrue(autoencoder.latent(y.detach(), ScaleGradient.LIVE, index).isConstant());
+        assertTrue(autoencoder.latents(y.detach(), ScaleGradient.LIVE, index).isConstant());
       }
     }
   }
@@ -716,17 +716,17 @@ class DictionaryTest {
       assertRefused(name + " encodes [.., token, 3], not [3]", () -> latents(autoencoder, vector));
       assertRefused(
           name + " encodes [.., token, 3], not [2, 5]",
-          () -> autoencoder.latent(narrow, ScaleGradient.LIVE, 0));
+          () -> autoencoder.latents(narrow, ScaleGradient.LIVE, 0));
       assertRefused(
           name + " encodes [.., token, 3], not [2, 5]", () -> autoencoder.slopes(narrow.value()));
       assertRefused(
           name + " decodes [.., 5], not [2, 3]", () -> reconstruction(autoencoder, fitting));
       assertRefused(
           "latent 5 of " + name + ", which has 5, counted from 0",
-          () -> autoencoder.latent(fitting, ScaleGradient.LIVE, 5));
+          () -> autoencoder.latents(fitting, ScaleGradient.LIVE, 5));
       assertRefused(
           "latent -1 of " + name + ", which has 5, counted from 0",
-          () -> autoencoder.latent(fitting, ScaleGradient.LIVE, -1));
+          () -> autoencoder.latents(fitting, ScaleGradient.LIVE, -1));
     }
   }
 

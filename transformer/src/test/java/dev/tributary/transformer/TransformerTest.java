@@ -376,7 +376,10 @@ class TransformerTest {
         prompts.add(random.ints(length, 0, config.vocabulary()).boxed().toList());
       }
       Set<Site> sites = EnumSet.complementOf(EnumSet.of(Site.SCORES, Site.PATTERN));
-      for (Run together : List.of(model.run(sites, prompts), model.values(sites, prompts))) {
+      for (Run together :
+          List.of(
+              model.run(sites, prompts, MlpSplit.NONE),
+              model.values(sites, prompts, MlpSplit.NONE))) {
         assertEquals(3, together.prompts());
         assertEquals(length, together.length());
         for (int i = 0; i < 3; i++) {
@@ -407,15 +410,17 @@ class TransformerTest {
               TransformerConfig.gpt2(1, 4, 1, 4, 4, 3, 5, 1e-5, true), DType.FLOAT, 1);
       Set<Site> sites = EnumSet.of(Site.RESIDUAL_AFTER_MLP, Site.FINAL_NORMALISED);
       List<List<Integer>> prompts = List.of(List.of(1, 2), List.of(3, 4));
-      assertMessage("there is no prompt", () -> model.run(sites, List.of()));
+      assertMessage("there is no prompt", () -> model.run(sites, List.of(), MlpSplit.NONE));
       assertMessage(
           "prompts of 2 and 1 tokens",
-          () -> model.values(sites, List.of(List.of(1, 2), List.of(3))));
+          () -> model.values(sites, List.of(List.of(1, 2), List.of(3)), MlpSplit.NONE));
       assertMessage(
-          "token id 5 is outside", () -> model.run(sites, List.of(List.of(1), List.of(5))));
+          "token id 5 is outside",
+          () -> model.run(sites, List.of(List.of(1), List.of(5)), MlpSplit.NONE));
       assertMessage(
-          "PATTERN of several prompts", () -> model.run(EnumSet.of(Site.PATTERN), prompts));
-      Run run = model.run(sites, prompts);
+          "PATTERN of several prompts",
+          () -> model.run(EnumSet.of(Site.PATTERN), prompts, MlpSplit.NONE));
+      Run run = model.run(sites, prompts, MlpSplit.NONE);
       assertMessage("nodes at tokens are of one prompt", run::requireComputed);
       assertMessage("a token of one prompt, not of 2", () -> run.logits(0));
       assertMessage("prompt 2 of 2", () -> run.prompt(2));

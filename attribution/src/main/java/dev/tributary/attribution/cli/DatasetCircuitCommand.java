@@ -104,6 +104,7 @@ final class DatasetCircuitCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    options.requireLatents();
     requireOptions();
     return outputs.answer(this::question, out, err);
   }

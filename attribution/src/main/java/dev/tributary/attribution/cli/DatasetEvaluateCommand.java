@@ -75,6 +75,7 @@ final class DatasetEvaluateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    options.requireLatents();
     choice.requireOptions();
     requireArgument(choice.scores().isPresent(), "circuits are chosen by --scores FILE");
     for (double fraction : fractions) {

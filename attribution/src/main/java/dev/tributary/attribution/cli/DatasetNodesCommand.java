@@ -60,8 +60,6 @@ final class DatasetNodesCommand implements Callable<Integer> {
   @Option(names = "--neurons", description = "Score all neurons too, by their activations.")
   private boolean neurons;
 
-  @Mixin private final DictionaryOption dictionaries = new DictionaryOption();
-
   @Option(
       names = "--sample",
       paramLabel = "N",
@@ -93,14 +91,15 @@ final class DatasetNodesCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     options.requirePatching("nodes are as in the corrupted prompt");
-    options.requireWhole("nodes are no edges; --neurons scores all neurons");
+    options.requireWhole(
+        "nodes are no edges; --neurons and --dictionaries score all neurons and latents");
     requireArgument(sample >= 0, "--sample is %d, it must be 0 or more", sample);
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
     return outputs.answer(this::question, out, err);
   }
 
   private Question question(TerminalProgress progress, LeftOut leftOut) throws IOException {
-    Data data = options.open(dictionaries.of(options.model().choice()), progress);
+    Data data = options.open(progress);
     NodeList nodes = nodes(data);
     NodeScorer scorer = new NodeScorer(nodes, method, progress.inside(Phase.NODES));
     List<Integer> drawn =
@@ -125,7 +124,7 @@ final class DatasetNodesCommand implements Callable<Integer> {
   private NodeList nodes(Data data) {
     NodeList components = NodeList.of(data.model());
     NodeList more = neurons ? components.withNeurons() : components;
-    NodeList all = dictionaries.isGiven() ? more.withDictionaries() : more;
+    NodeList all = options.choice().dictionaries().isPresent() ? more.withDictionaries() : more;
     OptionalInt tokens = data.files().reader().length();
     return tokens.isPresent() ? all.byToken(tokens.getAsInt()) : all;
   }

@@ -2,6 +2,7 @@ package dev.tributary.attribution.cli;
 
 import static dev.tributary.core.Checks.requireArgument;
 
+import dev.tributary.attribution.Latent;
 import dev.tributary.attribution.Lowercase;
 import dev.tributary.attribution.dataset.AblationValues;
 import dev.tributary.attribution.dataset.ComponentGraph;
@@ -51,6 +52,8 @@ public final class DatasetOptions {
   private List<Path> files = List.of();
 
   @Mixin private final ModelOptions model = new ModelOptions();
+
+  @Mixin private final DictionaryOption dictionaries = new DictionaryOption();
 
   @Option(
       names = "--metric",
@@ -107,25 +110,26 @@ public final class DatasetOptions {
 
   @Option(
       names = "--split",
-      paramLabel = "NEURON",
+      paramLabel = "NODE",
       split = ",",
       description =
-          "Neurons that are components of their own, as nodes names them: m2.n376. All else of the"
-              + " MLP of layer 2, its bias too, is m2 then.")
+          "Neurons, and latents of --dictionaries that write for the MLP that they read, that are"
+              + " components of their own, as nodes names them: m2.n376, L2.transcoder_latent7. All"
+              + " else of the MLP of layer 2, its bias too, is m2 then.")
   private List<String> split = List.of();
 
   @Option(
       names = "--split-by",
       paramLabel = "FILE",
       description =
-          "Scores that nodes --neurons --out wrote, of which the neurons of the largest magnitudes"
-              + " are components of their own.")
+          "Scores that nodes --neurons or --dictionaries --out wrote, of which the neurons and such"
+              + " latents of the largest magnitudes are components of their own.")
   private Optional<Path> splitBy = Optional.empty();
 
   @Option(
       names = "--split-top",
       paramLabel = "N",
-      description = "How many neurons --split-by takes. Default: ${DEFAULT-VALUE}.")
+      description = "How many nodes --split-by takes. Default: ${DEFAULT-VALUE}.")
   private int splitTop = 10;
 
   /** A neuron as its node is named. */
@@ -347,6 +351,11 @@ public final class DatasetOptions {
     return model;
   }
 
+  /** {@return the model with its dictionaries} */
+  public ModelChoice choice() {
+    return dictionaries.of(model.choice());
+  }
+
   /** {@return what is heard where an edge is missing} */
   public AblationName ablation() {
     return ablation;
@@ -384,31 +393,42 @@ public final class DatasetOptions {
    * @param input {@link #input}
    * @param split {@link #split}
    * @param tokens of each pair where each has edges of its own, else 0
-   * @throws IllegalArgumentException if the model has no such neuron, or one is named twice
+   * @throws IllegalArgumentException if the model has no such neuron or latent, or one is named
+   *     twice
    */
   public static ComponentGraph graph(
       Transformer model, Site input, List<String> split, int tokens) {
-    List<MlpShare> shares = new ArrayList<>();
-    for (String name : split) {
-      Matcher neuron = NEURON.matcher(name);
-      requireArgument(neuron.matches(), "--split: \"%s\" is no neuron such as m2.n376", name);
-      shares.add(
-          new MlpShare.Neuron(
-              Integer.parseInt(neuron.group(1)), Integer.parseInt(neuron.group(2))));
-    }
+    List<MlpShare> shares = split.stream().map(DatasetOptions::share).toList();
     ComponentGraph graph = ComponentGraph.of(model, new StreamWriter.Input(input), shares);
     return tokens == 0 ? graph : graph.byToken(tokens);
   }
 
+  private static MlpShare share(String name) {
+    Matcher neuron = NEURON.matcher(name);
+    if (neuron.matches()) {
+      return MlpShare.neuron(Integer.parseInt(neuron.group(1)), Integer.parseInt(neuron.group(2)));
+    }
+    return Latent.named(name)
+        .map(latent -> MlpShare.latent(latent.dictionary(), latent.latent()))
+        .orElseThrow(
+            () ->
+                new IllegalArgumentException(
+                    "--split: \"%s\" is no neuron such as m2.n376 and no latent such as"
+                            .formatted(name)
+                        + " L2.transcoder_latent7"));
+  }
+
   /**
-   * {@return names of the neurons that are components of their own}
+   * {@return names of the neurons and latents that are components of their own}
    *
+   * @param model of which they are
    * @throws IOException if they are to be read from a file that has none
    */
-  public List<String> split() throws IOException {
+  public List<String> split(Transformer model) throws IOException {
     List<String> names = new ArrayList<>(split);
     if (splitBy.isPresent()) {
-      ScoreFile.neurons(splitBy.get(), splitTop).stream()
+      ScoreFile.shares(splitBy.get(), splitTop, model).stream()
+          .map(MlpShare::toString)
           .filter(name -> !split.contains(name))
           .forEach(names::add);
     }
@@ -422,16 +442,12 @@ public final class DatasetOptions {
 
   /** Loads the model and prepares what is asked of it, in the innermost scope. */
   Data open(TerminalProgress progress) throws IOException {
-    return open(model.choice(), progress);
-  }
-
-  /** The same of a model with more than its options say. */
-  Data open(ModelChoice choice, TerminalProgress progress) throws IOException {
     requireOptions();
-    OpenedModel opened = choice.open();
+    OpenedModel opened = choice().open();
     Transformer transformer = opened.load(progress.within(Phase.WEIGHTS));
     PairFiles pairs = pairs(opened.tokenizer(), transformer.config());
-    ComponentGraph graph = graph(transformer, input(), split(), pairs.reader().length().orElse(0));
+    ComponentGraph graph =
+        graph(transformer, input(), split(transformer), pairs.reader().length().orElse(0));
     return new Data(opened.called(), transformer, graph, pairs, ablation, measure());
   }
 
@@ -441,7 +457,7 @@ public final class DatasetOptions {
    * @throws IllegalArgumentException if the options contradict each other
    */
   public void requireOptions() {
-    model.choice();
+    choice();
     columns();
     requireArgument(splitTop >= 1, "--split-top is %d, it must be 1 or more", splitTop);
   }
@@ -453,6 +469,18 @@ public final class DatasetOptions {
         "--ablation is %s: %s",
         HyphenConverter.name(ablation),
         reason);
+  }
+
+  /**
+   * Refuses dictionaries of whose latents none is a component.
+   *
+   * @throws IllegalArgumentException if there are such
+   */
+  public void requireLatents() {
+    requireArgument(
+        choice().dictionaries().isEmpty() || !split.isEmpty() || splitBy.isPresent(),
+        "--dictionaries: --split or --split-by says which of their latents are components; nodes"
+            + " scores all");
   }
 
   /** Refuses components of MLPs, for a reason. */

@@ -58,6 +58,7 @@ final class DatasetScoreCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    options.requireLatents();
     scoring.requireOptions();
     requireArgument(top >= 1, "--top is %d, it must be 1 or more", top);
     return outputs.answer(this::question, out, err);

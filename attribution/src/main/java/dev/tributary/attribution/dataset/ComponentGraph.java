@@ -5,6 +5,7 @@ import static dev.tributary.core.Checks.requireArgument;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.MlpShare;
+import dev.tributary.transformer.MlpSplit;
 import dev.tributary.transformer.Point;
 import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.StreamWriter;
@@ -13,7 +14,6 @@ import dev.tributary.transformer.Transformer;
 import java.util.AbstractList;
 import java.util.ArrayList;
 import java.util.Collection;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -52,7 +52,7 @@ public final class ComponentGraph {
 
   private final Transformer model;
   private final StreamWriter.Input input;
-  private final List<MlpShare> shares;
+  private final MlpSplit split;
   private final List<Tokens> spans;
   private final List<StreamWriter> sources;
   private final List<StreamReader> readers;
@@ -72,13 +72,13 @@ public final class ComponentGraph {
   private final List<int[]> reached = new ArrayList<>();
 
   private ComponentGraph(
-      Transformer model, StreamWriter.Input input, List<MlpShare> shares, List<Tokens> spans) {
+      Transformer model, StreamWriter.Input input, MlpSplit split, List<Tokens> spans) {
     this.model = model;
     this.input = input;
-    this.shares = shares;
+    this.split = split;
     this.spans = spans;
-    sources = StreamWriter.of(model, input, shares);
-    readers = StreamReader.of(model, shares);
+    sources = StreamWriter.of(model, input, split);
+    readers = StreamReader.of(model, split);
     List<Point> written = sources.stream().map(own -> own.writes(model)).toList();
     before =
         readers.stream()
@@ -155,10 +155,8 @@ public final class ComponentGraph {
    * @throws IllegalArgumentException if the model has no such share, or one comes twice
    */
   public static ComponentGraph of(
-      Transformer model, StreamWriter.Input input, Collection<? extends MlpShare> shares) {
-    List<MlpShare> inOrder = new ArrayList<>(shares);
-    inOrder.sort(Comparator.comparingInt(MlpShare::layer).thenComparingInt(MlpShare::number));
-    return new ComponentGraph(model, input, List.copyOf(inOrder), List.of(Tokens.ALL));
+      Transformer model, StreamWriter.Input input, Collection<MlpShare> shares) {
+    return new ComponentGraph(model, input, MlpSplit.of(model, shares), List.of(Tokens.ALL));
   }
 
   /**
@@ -185,7 +183,7 @@ public final class ComponentGraph {
           span.first() == next, "tokens %s where those from %d on are expected", span, next);
       next = span.end();
     }
-    return new ComponentGraph(model, input, shares, List.copyOf(spans));
+    return new ComponentGraph(model, input, split, List.copyOf(spans));
   }
 
   /** {@return what the source {@code input} writes} */
@@ -193,9 +191,9 @@ public final class ComponentGraph {
     return input;
   }
 
-  /** {@return the shares of MLPs that are components of their own, in order} */
-  public List<MlpShare> shares() {
-    return shares;
+  /** {@return the shares of MLPs that are components of their own} */
+  public MlpSplit split() {
+    return split;
   }
 
   /** {@return the tokens at which each source and reader has edges of its own; all as one} */
@@ -314,7 +312,8 @@ public final class ComponentGraph {
   /** {@return what its edges are, in a word} */
   @Override
   public String toString() {
-    String split = shares.isEmpty() ? "" : ", split at " + shares;
-    return "edges from the %s at tokens %s%s".formatted(input.site(), spans, split);
+    List<MlpShare> shares = split.shares();
+    return "edges from the %s at tokens %s%s"
+        .formatted(input.site(), spans, shares.isEmpty() ? "" : ", split at " + shares);
   }
 }

@@ -63,7 +63,10 @@ public abstract class EdgeMethod {
             Run corrupted =
                 runs.clean()
                     .model()
-                    .run(ReaderGradients.sites(runs.graph()), PairRuns.corruptedOf(runs.pairs()));
+                    .run(
+                        ReaderGradients.SITES,
+                        PairRuns.corruptedOf(runs.pairs()),
+                        runs.graph().split());
             add(sums, products(runs, moved, corrupted));
           }
           return inOrder(runs, times(sums, 0.5));

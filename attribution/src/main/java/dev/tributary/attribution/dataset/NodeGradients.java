@@ -59,7 +59,7 @@ final class NodeGradients {
 
   /** What a run has to record, with derivatives. */
   static Set<Site> sites(NodeList nodes) {
-    Set<Site> sites = EnumSet.copyOf(ReaderGradients.sites());
+    Set<Site> sites = EnumSet.copyOf(ReaderGradients.SITES);
     places(nodes).forEach(place -> sites.add(place.site()));
     nodes.dictionaries().forEach(dictionary -> sites.add(dictionary.reads().site()));
     return sites;

@@ -44,7 +44,7 @@ final class PairRuns {
     this.pairs = pairs;
     this.clean = clean;
     graph.requireLength(clean.length());
-    this.corrupted = clean.model().values(valueSites(graph), corruptedOf(pairs));
+    this.corrupted = clean.model().values(VALUES, corruptedOf(pairs), graph.split());
     for (int i = 0; i < pairs.size(); i++) {
       metrics.add(pairs.get(i).metric().against(clean.prompt(i)));
     }
@@ -53,18 +53,26 @@ final class PairRuns {
   /** What a run without derivatives has to record to be measured. */
   static final Set<Site> LAST = EnumSet.of(Site.FINAL_NORMALISED);
 
+  /** The same for others that begin in some layer. */
+  private static final Set<Site> VALUES =
+      EnumSet.of(Site.FINAL_NORMALISED, Site.RESIDUAL_AFTER_ATTENTION, Site.RESIDUAL_AFTER_MLP);
+
+  static {
+    VALUES.addAll(StreamWriter.sites());
+  }
+
   /** Runs the prompts, the clean ones with all that gradients take. */
   static PairRuns withDerivatives(
       Transformer model, ComponentGraph graph, AblationValues ablation, List<Pair> pairs) {
     return new PairRuns(
-        graph, ablation, pairs, model.run(ReaderGradients.sites(graph), cleanOf(pairs)));
+        graph, ablation, pairs, model.run(ReaderGradients.SITES, cleanOf(pairs), graph.split()));
   }
 
   /** Runs both prompts of a pair without derivatives. */
   static PairRuns values(
       Transformer model, ComponentGraph graph, AblationValues ablation, Pair pair) {
     List<Pair> one = List.of(pair);
-    return new PairRuns(graph, ablation, one, model.values(valueSites(graph), cleanOf(one)));
+    return new PairRuns(graph, ablation, one, model.values(VALUES, cleanOf(one), graph.split()));
   }
 
   private static List<List<Integer>> cleanOf(List<Pair> pairs) {
@@ -73,14 +81,6 @@ final class PairRuns {
 
   static List<List<Integer>> corruptedOf(List<Pair> pairs) {
     return pairs.stream().map(Pair::corrupted).toList();
-  }
-
-  /** What a run without derivatives has to record for others that begin in some layer. */
-  private static Set<Site> valueSites(ComponentGraph graph) {
-    Set<Site> sites =
-        EnumSet.of(Site.FINAL_NORMALISED, Site.RESIDUAL_AFTER_ATTENTION, Site.RESIDUAL_AFTER_MLP);
-    sites.addAll(StreamWriter.sites(graph.sources()));
-    return sites;
   }
 
   ComponentGraph graph() {

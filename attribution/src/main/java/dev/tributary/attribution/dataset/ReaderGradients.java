@@ -8,7 +8,7 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Attention;
 import dev.tributary.transformer.Mlp;
-import dev.tributary.transformer.MlpShare;
+import dev.tributary.transformer.MlpSplit;
 import dev.tributary.transformer.Norm;
 import dev.tributary.transformer.Part;
 import dev.tributary.transformer.Run;
@@ -19,10 +19,8 @@ import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Tokens;
 import java.util.ArrayList;
 import java.util.EnumSet;
-import java.util.HashMap;
+import java.util.Iterator;
 import java.util.List;
-import java.util.Map;
-import java.util.Objects;
 import java.util.Set;
 import java.util.function.Function;
 
@@ -32,6 +30,21 @@ import java.util.function.Function;
  * through the part's own maps and norm, reader by reader. Lives in the scope in which it was made.
  */
 final class ReaderGradients {
+  /** What a run has to record, with derivatives. */
+  static final Set<Site> SITES =
+      EnumSet.of(
+          Site.QUERY,
+          Site.KEY,
+          Site.VALUE,
+          Site.RESIDUAL_AFTER_ATTENTION,
+          Site.MLP_INPUT,
+          Site.RESIDUAL_AFTER_MLP,
+          Site.FINAL_NORMALISED);
+
+  static {
+    SITES.addAll(StreamWriter.sites());
+  }
+
   private final Run run;
   private final ComponentGraph graph;
 
@@ -44,11 +57,20 @@ final class ReaderGradients {
   /** At what the MLP of each layer computes from, [token, dModel]. */
   private final List<Tensor> atMlps;
 
-  /** At neurons of layers of which shares are apart, [token, neuron]. */
-  private final Map<Integer, Tensor> atNeurons;
+  /** At activations of shares of the MLP of each layer that are apart. */
+  private final List<List<AtShares>> atShares;
 
   /** At the last point of the stream, [token, dModel]. */
   private final Tensor atEnd;
+
+  /**
+   * At activations of some shares.
+   *
+   * @param apart which
+   * @param activations at theirs, [token, share]
+   * @param inRest at those that are taken off the rest, [token, share]
+   */
+  private record AtShares(MlpSplit.Apart apart, Tensor activations, Tensor inRest) {}
 
   private ReaderGradients(
       Run run,
@@ -56,40 +78,15 @@ final class ReaderGradients {
       List<Tensor> atHeads,
       List<List<Tensor>> atInputs,
       List<Tensor> atMlps,
-      Map<Integer, Tensor> atNeurons,
+      List<List<AtShares>> atShares,
       Tensor atEnd) {
     this.run = run;
     this.graph = graph;
     this.atHeads = atHeads;
     this.atInputs = atInputs;
     this.atMlps = atMlps;
-    this.atNeurons = atNeurons;
+    this.atShares = atShares;
     this.atEnd = atEnd;
-  }
-
-  /** What a run has to record, with derivatives, where no share of an MLP is apart. */
-  static Set<Site> sites() {
-    Set<Site> sites =
-        EnumSet.of(
-            Site.QUERY,
-            Site.KEY,
-            Site.VALUE,
-            Site.RESIDUAL_AFTER_ATTENTION,
-            Site.MLP_INPUT,
-            Site.RESIDUAL_AFTER_MLP,
-            Site.FINAL_NORMALISED);
-    sites.addAll(StreamWriter.sites(List.of()));
-    return sites;
-  }
-
-  /** What a run has to record, with derivatives. */
-  static Set<Site> sites(ComponentGraph graph) {
-    Set<Site> sites = sites();
-    sites.addAll(StreamWriter.sites(graph.sources()));
-    if (!graph.shares().isEmpty()) {
-      sites.addAll(List.of(Site.MLP_PRE_ACTIVATION, Site.MLP_UP, Site.MLP_ACTIVATION));
-    }
-    return sites;
   }
 
   static ReaderGradients of(Run run, ComponentGraph graph, Function<Run, Variable> metric) {
@@ -102,10 +99,13 @@ final class ReaderGradients {
       }
     }
     inputs.add(run.residual(run.model().end()));
-    List<Integer> split = graph.shares().stream().map(MlpShare::layer).distinct().toList();
-    split.forEach(layer -> inputs.add(run.variable(Site.MLP_ACTIVATION, layer)));
+    int end = inputs.size() - 1;
+    for (int layer = 0; layer < run.model().layers(); layer++) {
+      for (MlpSplit.Apart apart : run.apart(layer)) {
+        inputs.addAll(List.of(apart.activations(), apart.inRest()));
+      }
+    }
     List<Tensor> pulled = Jacobian.of(metric.apply(run), inputs).gradient();
-    int end = inputs.size() - 1 - split.size();
     List<Tensor> atHeads = new ArrayList<>();
     List<List<Tensor>> atInputs = new ArrayList<>();
     List<Tensor> atMlps = new ArrayList<>();
@@ -114,11 +114,16 @@ final class ReaderGradients {
       atInputs.add(pulled.subList(at + 1, at + 4));
       atMlps.add(pulled.get(at + 4));
     }
-    Map<Integer, Tensor> atNeurons = new HashMap<>();
-    for (int i = 0; i < split.size(); i++) {
-      atNeurons.put(split.get(i), pulled.get(end + 1 + i));
+    Iterator<Tensor> more = pulled.subList(end + 1, pulled.size()).iterator();
+    List<List<AtShares>> atShares = new ArrayList<>();
+    for (int layer = 0; layer < run.model().layers(); layer++) {
+      List<AtShares> own = new ArrayList<>();
+      for (MlpSplit.Apart apart : run.apart(layer)) {
+        own.add(new AtShares(apart, more.next(), more.next()));
+      }
+      atShares.add(own);
     }
-    return new ReaderGradients(run, graph, atHeads, atInputs, atMlps, atNeurons, pulled.get(end));
+    return new ReaderGradients(run, graph, atHeads, atInputs, atMlps, atShares, pulled.get(end));
   }
 
   /** Of the output of each head of a layer, [head, token, dHead]. */
@@ -269,10 +274,14 @@ final class ReaderGradients {
     if (reader.without().isEmpty()) {
       return List.of(alone(all));
     }
-    int[] neurons = reader.without().stream().mapToInt(MlpShare::number).toArray();
-    Tensor atAll = Objects.requireNonNull(atNeurons.get(reader.layer()));
-    Tensor own = read(mlp, mlp.pulled(run, atAll, neurons));
-    return List.of(alone(all.minus(own.sum(0).reshape(all.shape()))), Products.of(own));
+    Tensor ofRest = all.reshape(all.shape().prepend(1));
+    List<Products> each = new ArrayList<>();
+    for (AtShares at : atShares.get(reader.layer())) {
+      ofRest = ofRest.plus(at.apart.pulledInRest(run, at.inRest));
+      each.add(Products.of(at.apart.pulled(run, at.activations)));
+    }
+    each.add(0, Products.of(ofRest));
+    return each;
   }
 
   /** Gradients at what an MLP computes from as those at the stream that it reads. */

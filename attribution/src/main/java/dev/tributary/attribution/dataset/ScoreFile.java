@@ -9,15 +9,18 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.attribution.Lowercase;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.MlpShare;
 import dev.tributary.transformer.StreamReader;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Tokens;
+import dev.tributary.transformer.Transformer;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -127,7 +130,7 @@ public final class ScoreFile {
 
   /** Names of what MLPs are split at. */
   private static List<String> shares(ComponentGraph graph) {
-    return graph.shares().stream().map(MlpShare::toString).toList();
+    return graph.split().shares().stream().map(MlpShare::toString).toList();
   }
 
   /** Words for tokens that have edges of their own, none where all have the same. */
@@ -184,7 +187,12 @@ public final class ScoreFile {
   }
 
   private static void put(ObjectNode json, MlpShare share) {
-    json.put("component", "neuron").put("layer", share.layer()).put("neuron", share.number());
+    if (share.of() instanceof MlpShare.Latents latents) {
+      json.put("component", "latent").put("dictionary", latents.dictionary().word());
+      json.put("layer", share.layer()).put("latent", share.number());
+    } else {
+      json.put("component", "neuron").put("layer", share.layer()).put("neuron", share.number());
+    }
   }
 
   private static ObjectNode node(ArrayNode nodes, NodeList.Node node) {
@@ -294,30 +302,60 @@ public final class ScoreFile {
   }
 
   /**
-   * {@return names of the neurons of the largest mean magnitudes, the largest first}
+   * {@return the neurons, and the latents that can be shares of an MLP, of the largest mean
+   * magnitudes, which are added up over tokens; the largest first}
    *
    * @param file as {@link #of(ScoredPairs)} writes scores of nodes
    * @param count how many
-   * @throws IOException if it is no such file, or has fewer neurons
+   * @param model of which they are
+   * @throws IOException if it is no such file, or has fewer of them
    */
-  public static List<String> neurons(Path file, int count) throws IOException {
+  public static List<MlpShare> shares(Path file, int count, Transformer model) throws IOException {
     JsonNode json = json(file);
     requireFormat(json, file, NODES);
-    List<JsonNode> neurons = new ArrayList<>();
+    Map<MlpShare, Double> magnitudes = new LinkedHashMap<>();
     for (JsonNode node : json.path("nodes")) {
-      if (node.path("component").asText().equals("neuron")) {
+      Optional<MlpShare> share = share(node, file);
+      if (share.isPresent() && share.get().of().isOf(model)) {
         require(
             node.path("magnitude").isNumber(),
             file,
             "%s has no magnitude",
             RowFile.shortened(node.path("node").asText()));
-        neurons.add(node);
+        magnitudes.merge(share.get(), node.path("magnitude").doubleValue(), Double::sum);
       }
     }
     require(
-        neurons.size() >= count, file, "%d neurons, and %d are asked for", neurons.size(), count);
-    neurons.sort(Comparator.comparingDouble(node -> -node.path("magnitude").doubleValue()));
-    return neurons.subList(0, count).stream().map(node -> node.path("node").asText()).toList();
+        magnitudes.size() >= count,
+        file,
+        "%d neurons and latents of MLPs of this model, and %d are asked for",
+        magnitudes.size(),
+        count);
+    return magnitudes.entrySet().stream()
+        .sorted(Comparator.comparingDouble(own -> -own.getValue()))
+        .limit(count)
+        .map(Map.Entry::getKey)
+        .toList();
+  }
+
+  /** What a node is to an MLP, if it is a neuron or a latent. */
+  private static Optional<MlpShare> share(JsonNode node, Path file) throws IOException {
+    String component = node.path("component").asText();
+    if (!component.equals("neuron") && !component.equals("latent")) {
+      return Optional.empty();
+    }
+    JsonNode layer = node.path("layer");
+    JsonNode number = node.path(component);
+    require(
+        layer.canConvertToInt() && layer.intValue() >= 0 && number.canConvertToInt(),
+        file,
+        "%s has no layer, or no number of a %s",
+        RowFile.shortened(node.path("node").asText()),
+        component);
+    return component.equals("neuron")
+        ? Optional.of(MlpShare.neuron(layer.intValue(), number.intValue()))
+        : Dictionary.Id.of(node.path("dictionary").asText(), layer.intValue())
+            .map(id -> MlpShare.latent(id, number.intValue()));
   }
 
   private static List<String> listed(Path file, ComponentGraph graph) throws IOException {

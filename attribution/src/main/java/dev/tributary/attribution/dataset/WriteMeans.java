@@ -81,7 +81,7 @@ public final class WriteMeans {
         tokens,
         prompt.size());
     try (Scope scope = Scope.open()) {
-      Run run = model.values(StreamWriter.sites(graph.sources()), Pair.ids(prompt));
+      Run run = model.values(StreamWriter.sites(), List.of(prompt), graph.split());
       Tensor written = StreamWriter.written(run, graph.sources());
       double[] own = (kind == Kind.OVER_POSITIONS ? written.mean(1) : written).toDoubles();
       for (int i = 0; i < sums.length; i++) {

@@ -44,13 +44,7 @@ public record OpenedModel(
         checkpoint.isEmpty()
             ? Models.textbook(choice.dtype())
             : Models.load(checkpoint.get(), choice.dtype(), progress);
-    if (choice.dictionaries().isEmpty()) {
-      return model;
-    }
-    String folder = choice.dictionaries().get();
-    return folder.equals(ModelChoice.SHIPPED)
-        ? model.with(Dictionaries.textbook(choice.dtype()))
-        : with(model, folder);
+    return choice.dictionaries().isEmpty() ? model : with(model, choice.dictionaries().get());
   }
 
   /** A model with the transcoders of this one, and no other dictionaries. */
@@ -58,9 +52,18 @@ public record OpenedModel(
     return with(model, transcoders());
   }
 
-  private static Transformer with(Transformer model, String folder) throws IOException {
+  /**
+   * {@return a model with dictionaries in place of those that it has, in the innermost scope}
+   *
+   * @param model that they are of
+   * @param folder as {@link ModelChoice#dictionaries} names it
+   * @throws IOException if they cannot be read
+   */
+  public static Transformer with(Transformer model, String folder) throws IOException {
     return model.with(
-        Dictionaries.load(LocalModel.find(folder).path(), model.dtype(), model.config()));
+        folder.equals(ModelChoice.SHIPPED)
+            ? Dictionaries.textbook(model.dtype())
+            : Dictionaries.load(LocalModel.find(folder).path(), model.dtype(), model.config()));
   }
 
   private String transcoders() {

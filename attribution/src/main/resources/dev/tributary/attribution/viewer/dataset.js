@@ -19,7 +19,7 @@
   const PORT = { query: -9, key: 0, value: 9 };
   const PATH = { query: "through its query", key: "through its key", value: "through its value" };
   const MARGIN = { left: 46, right: 60 };
-  const NEURON = 56; // pixels from one to the next
+  const SHARE = 56; // pixels from one to the next
 
   let said = {}; // the answers by their formats
   let all = []; // edges of the file
@@ -46,20 +46,27 @@
     "tributary circuit curve": "curve",
   };
 
+  /** Whether a component is a share of an MLP. */
+  const isShare = ({ kind }) => kind === "neuron" || kind === "latent";
+
   /** The component at an end of an edge, made when it is first met. */
   function component(end, what) {
     const kind = end?.component;
-    require(["input", "head", "mlp", "neuron", "logits"].includes(kind), `${what} is of no component`);
+    require(["input", "head", "mlp", "neuron", "latent", "logits"].includes(kind), `${what} is of no component`);
     const index = (value) => {
-      require(Number.isInteger(value) && value >= 0 && value < 1000000, `${what} has no layer, head or neuron`);
+      require(Number.isInteger(value) && value >= 0 && value < 1000000, `${what} has no layer, or no number of a ${kind}`);
       return value;
     };
     const isOfLayer = kind !== "input" && kind !== "logits";
     const layer = isOfLayer ? index(end.layer) : 0;
     const head = kind === "head" ? index(end.head) : 0;
-    const neuron = kind === "neuron" ? index(end.neuron) : 0;
-    const name = { input: "input", logits: "logits", mlp: `m${layer}`, neuron: `m${layer}.n${neuron}`, head: `a${layer}.h${head}` }[kind];
-    if (!nodes.has(name)) nodes.set(name, { name, kind, layer, head, neuron });
+    const share = isShare({ kind }) ? index(end[kind]) : 0;
+    const dictionary = kind === "latent" ? text(end.dictionary) : "";
+    const name = {
+      input: "input", logits: "logits", mlp: `m${layer}`, head: `a${layer}.h${head}`,
+      neuron: `m${layer}.n${share}`, latent: `L${layer}.${dictionary}_latent${share}`,
+    }[kind];
+    if (!nodes.has(name)) nodes.set(name, { name, kind, layer, head, share, dictionary });
     if (isOfLayer) layers = Math.max(layers, layer + 1);
     if (kind === "head") heads = Math.max(heads, head + 1);
     return nodes.get(name);
@@ -135,9 +142,9 @@
     const height = Math.ceil(each * (layers + 0.9) + 50);
     graph.setAttribute("width", 0);
     graph.setAttribute("height", height);
-    const neurons = Map.groupBy([...nodes.values()].filter((node) => node.kind === "neuron"), (node) => node.layer);
-    for (const own of neurons.values()) own.sort((a, b) => a.neuron - b.neuron);
-    const beside = NEURON * Math.max(0, ...[...neurons.values()].map((own) => own.length));
+    const shares = Map.groupBy([...nodes.values()].filter(isShare), (node) => node.layer);
+    for (const own of shares.values()) own.sort((a, b) => a.dictionary.localeCompare(b.dictionary) || a.share - b.share);
+    const beside = SHARE * Math.max(0, ...[...shares.values()].map((own) => own.length));
     const width = Math.max(scroller.clientWidth, MARGIN.left + (heads + 1) * (BOX.width + 8) + 80 + beside + MARGIN.right);
     const right = width - MARGIN.right - 34 - beside;
     const step = (right - MARGIN.left) / Math.max(1, heads + 0.6);
@@ -147,7 +154,7 @@
     for (const node of nodes.values()) {
       if (node.kind === "head") Object.assign(node, { x: MARGIN.left + step * (node.head + 0.6), y: rowOf(node.layer) });
       else if (node.kind === "mlp") Object.assign(node, { x: right + 14, y: rowOf(node.layer) - 0.45 * each });
-      else if (node.kind === "neuron") Object.assign(node, { x: right + 14 + NEURON * (1 + neurons.get(node.layer).indexOf(node)), y: rowOf(node.layer) - 0.45 * each });
+      else if (isShare(node)) Object.assign(node, { x: right + 14 + SHARE * (1 + shares.get(node.layer).indexOf(node)), y: rowOf(node.layer) - 0.45 * each });
       else Object.assign(node, { x: (MARGIN.left + right) / 2, y: node.kind === "input" ? bottom : 24 });
     }
     const rows = [];
@@ -223,13 +230,14 @@
     return rows;
   }
 
-  /** Whether neurons of an MLP are components of their own. */
-  const isSplit = (mlp) => [...nodes.values()].some((node) => node.kind === "neuron" && node.layer === mlp.layer);
+  /** Whether shares of an MLP are components of their own. */
+  const isSplit = (mlp) => [...nodes.values()].some((node) => isShare(node) && node.layer === mlp.layer);
 
   function inWords(node) {
     return {
       input: "the input", logits: "the logits", mlp: `${isSplit(node) ? "the rest of the" : "the"} MLP of layer ${node.layer}`,
-      neuron: `neuron ${node.neuron} of layer ${node.layer}`, head: `head ${node.head} of layer ${node.layer}`,
+      neuron: `neuron ${node.share} of layer ${node.layer}`, head: `head ${node.head} of layer ${node.layer}`,
+      latent: `latent ${node.share} of the ${node.dictionary.replaceAll("_", " ")} dictionary of layer ${node.layer}`,
     }[node.kind];
   }
 
@@ -262,7 +270,7 @@
     const marks = [...nodes.values()].map((node) => {
       const width = node.kind === "head" ? BOX.width : BOX.width + 18;
       const label = svg("text", { x: node.x, y: node.y });
-      label.append({ input: "input", logits: "logits", mlp: `MLP ${node.layer}`, neuron: `n${node.neuron}`, head: `h${node.head}` }[node.kind]);
+      label.append({ input: "input", logits: "logits", mlp: `MLP ${node.layer}`, neuron: `n${node.share}`, latent: `#${node.share}`, head: `h${node.head}` }[node.kind]);
       node.mark = svg("g", { class: `node ${node.kind}`, role: "button", tabindex: node.kind === "logits" ? 0 : -1, "aria-label": inWords(node), "data-name": node.name },
         svg("rect", { x: node.x - width / 2, y: node.y - BOX.height / 2, width, height: BOX.height, rx: 4 }), label);
       listen(node.mark, node);

@@ -27,6 +27,7 @@ import dev.tributary.attribution.dataset.PromptTemplate;
 import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.MlpShare;
 import dev.tributary.transformer.Oracles;
 import dev.tributary.transformer.Site;
@@ -48,6 +49,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
@@ -731,20 +733,35 @@ class DatasetCommandTest {
     Path scores = folder.resolve("split.json");
     Path csv = folder.resolve("split.csv");
     List<String> data =
-        List.of(file.toString(), "--split", "m2.n7,m0.n255", "--dtype", "double", "--json");
+        List.of(
+            file.toString(),
+            "--split",
+            "m2.n7,L2.mlp_latent470,m0.n255",
+            "--dictionaries",
+            "shipped",
+            "--dtype",
+            "double",
+            "--json");
     String[] args = {"--out", scores.toString(), "--csv", csv.toString(), "--sample", "6"};
     JsonNode json = Output.of("score", data, args).json();
     try (Scope scope = Scope.open()) {
       Library whole = Library.of();
+      Transformer model = whole.model.with(Dictionaries.textbook(DType.DOUBLE));
+      Dictionary.Id mlp = new Dictionary.Id(Dictionary.Kind.MLP, "", 2);
       Library library =
           new Library(
-              whole.model,
+              model,
               ComponentGraph.of(
-                  whole.model,
+                  model,
                   whole.graph.input(),
-                  List.of(new MlpShare.Neuron(2, 7), new MlpShare.Neuron(0, 255))),
+                  List.of(
+                      MlpShare.neuron(2, 7), MlpShare.neuron(0, 255), MlpShare.latent(mlp, 470))),
               whole.pairs);
-      assertEquals("[\"m0.n255\",\"m2.n7\"]", json.get("split").toString());
+      assertEquals("[\"m0.n255\",\"m2.n7\",\"L2.mlp_latent470\"]", json.get("split").toString());
+      int written = library.graph.number(library.graph.edge("L2.mlp_latent470->logits"));
+      assertEquals(
+          "{\"component\":\"latent\",\"dictionary\":\"mlp\",\"layer\":2,\"latent\":470}",
+          json.get("edges").get(written).get("from").toString());
       double[] means = library.scores(EdgeMethod.EAP, AblationValues.PATCHING).means();
       assertArrayEquals(means, ScoreFile.scores(scores, library.graph), 1e-12);
       int edge = library.graph.number(library.graph.edge("m0.n255->m2.n7"));
@@ -769,7 +786,7 @@ class DatasetCommandTest {
       assertEquals(1, curve.get("circuits").get(1).get("faithfulness").asDouble(), 1e-12);
     }
     assertRefused(
-        "MLPs are split at [m0.n255, m2.n7], and in the graph no MLP is split",
+        "MLPs are split at [m0.n255, m2.n7, L2.mlp_latent470], and in the graph no MLP is split",
         "evaluate",
         file.toString(),
         "--scores",
@@ -777,45 +794,70 @@ class DatasetCommandTest {
   }
 
   @Test
-  void splitBy_nodes_takesTheNeuronsOfTheLargestMagnitudes() throws IOException {
-    Path nodes = folder.resolve("neurons.json");
-    JsonNode all =
-        Output.of(
-                "nodes",
-                List.of(file.toString(), "--neurons", "--sample", "0"),
-                "--json",
-                "--out",
-                nodes.toString())
-            .json();
-    List<JsonNode> neurons = new ArrayList<>();
-    all.get("nodes").forEach(neurons::add);
-    neurons.removeIf(node -> !node.get("component").asText().equals("neuron"));
-    neurons.sort(Comparator.comparingDouble(node -> -node.get("magnitude").asDouble()));
-    Set<String> expected = new TreeSet<>();
-    neurons.subList(0, 3).forEach(node -> expected.add(node.get("node").asText()));
-    List<String> data = List.of(file.toString(), "--sample", "0", "--json");
+  void splitBy_nodes_takesTheNeuronsAndLatentsOfTheLargestMagnitudes() throws IOException {
+    Path nodes = folder.resolve("shares.json");
     String[] args = {"--split-by", nodes.toString(), "--split-top", "3"};
-    Set<String> split = new TreeSet<>();
-    Output.of("score", data, args).json().get("split").forEach(own -> split.add(own.asText()));
-    assertEquals(expected, split);
-    String[] named = {"--split", expected.iterator().next(), args[0], args[1], args[2], args[3]};
-    assertEquals(3, Output.of("score", data, named).json().get("split").size());
+    List<String> data = List.of(file.toString(), "--dictionaries", "shipped", "--sample", "0");
+    for (List<String> tokens : List.of(List.of("--neurons"), List.of("--neurons", "--by-token"))) {
+      List<String> of = new ArrayList<>(data);
+      of.addAll(tokens);
+      JsonNode all =
+          Output.of("nodes", of, "--method", "atp", "--json", "--out", nodes.toString()).json();
+      Map<String, Double> magnitudes = new TreeMap<>();
+      for (JsonNode node : all.get("nodes")) {
+        String name = node.get("node").asText().replaceAll("@.*", "");
+        if (name.matches("m\\d\\.n\\d+|L\\d\\.(mlp|activation)_latent\\d+")) {
+          magnitudes.merge(name, node.get("magnitude").asDouble(), Double::sum);
+        }
+      }
+      Set<String> expected = new TreeSet<>();
+      magnitudes.entrySet().stream()
+          .sorted(Comparator.comparingDouble(own -> -own.getValue()))
+          .limit(3)
+          .forEach(own -> expected.add(own.getKey()));
+      Set<String> split = new TreeSet<>();
+      JsonNode scored = Output.of("score", data, args[0], args[1], args[2], "3", "--json").json();
+      scored.get("split").forEach(own -> split.add(own.asText()));
+      assertEquals(expected, split);
+      String[] named = {
+        "--split", expected.iterator().next(), args[0], args[1], args[2], "3", "--json"
+      };
+      assertEquals(3, Output.of("score", data, named).json().get("split").size());
+    }
 
     String pairs = file.toString();
     assertRefused(
-        "neurons, and 1000000 are asked for", "score", pairs, args[0], args[1], args[2], "1000000");
+        "neurons and latents of MLPs of this model, and 1000000 are asked for",
+        "score",
+        pairs,
+        args[0],
+        args[1],
+        args[2],
+        "1000000");
     assertRefused("--split-top is 0", "score", pairs, args[0], args[1], args[2], "0");
     assertRefused("this is no JSON", "score", pairs, args[0], pairs);
     for (Map.Entry<String, String> wrong :
         Map.of(
-                "m4.n0", "m4.n0 of a model of 4 layers",
-                "m0.n512", "m0.n512 of a layer of 512 neurons",
+                "m4.n0", "neurons of layer 4 of a model of 4 layers",
+                "m0.n512", "m0.n512, and there are 512, counted from 0",
                 "m1.n3,m1.n3", "m1.n3 is named twice",
-                "m1", "\"m1\" is no neuron such as m2.n376")
+                "m1", "\"m1\" is no neuron such as m2.n376",
+                "L2.neuron7", "\"L2.neuron7\" is no neuron such as m2.n376 and no latent such as",
+                "L2.mlp_latent3", "the mlp dictionary of layer 2 is not loaded")
             .entrySet()) {
       assertRefused(wrong.getValue(), "score", pairs, "--split", wrong.getKey());
     }
-    assertRefused("--neurons scores all neurons", "nodes", pairs, "--split", "m1.n3");
+    assertRefused("--neurons and --dictionaries score", "nodes", pairs, "--split", "m1.n3");
+    String[] shipped = {"--dictionaries", "shipped", "--split", "L2.attention_latent3"};
+    assertRefused(
+        "the attention dictionary of layer 2 are no shares of one MLP: it reads",
+        "score",
+        pairs,
+        shipped[0],
+        shipped[1],
+        shipped[2],
+        shipped[3]);
+    assertRefused("says which of their latents", "score", pairs, shipped[0], shipped[1]);
   }
 
   private static JsonNode tree(Path json) throws IOException {

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.attribution.Metric;
+import dev.tributary.attribution.RandomDictionaries;
 import dev.tributary.autodiff.Jacobian;
 import dev.tributary.autodiff.Variable;
 import dev.tributary.core.DType;
@@ -13,9 +14,12 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Shapes;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Change;
+import dev.tributary.transformer.Dictionary;
+import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
 import dev.tributary.transformer.MlpShare;
+import dev.tributary.transformer.MlpSplit;
 import dev.tributary.transformer.Place;
 import dev.tributary.transformer.RandomArchitecture;
 import dev.tributary.transformer.ReadIntervention;
@@ -94,7 +98,8 @@ class DatasetLawsTest {
     }
 
     Transformer model(DType dtype) {
-      return Transformer.random(config(), dtype, seed);
+      return RandomDictionaries.ofMlps(
+          Transformer.random(config(), dtype, seed), new Random(seed + 2));
     }
 
     /** One whose MLPs are whole. */
@@ -108,7 +113,7 @@ class DatasetLawsTest {
       return new Random(seed).nextInt(3) == 0 ? split(model) : whole(model);
     }
 
-    /** One with some neurons, perhaps all of a layer, as components of their own. */
+    /** One with some neurons, perhaps all of a layer, and latents as components of their own. */
     ComponentGraph split(Transformer model) {
       Random random = new Random(seed + 1);
       List<MlpShare> shares = new ArrayList<>();
@@ -116,7 +121,15 @@ class DatasetLawsTest {
         int oneOf = 1 + random.nextInt(3);
         for (int neuron = 0; neuron < model.mlp(layer).neuronCount(); neuron++) {
           if (random.nextInt(oneOf) == 0) {
-            shares.add(new MlpShare.Neuron(layer, neuron));
+            shares.add(MlpShare.neuron(layer, neuron));
+          }
+        }
+      }
+      for (Dictionary dictionary : model.dictionaries()) {
+        int oneOf = 1 + random.nextInt(3);
+        for (int latent = 0; latent < dictionary.latentCount(); latent++) {
+          if (random.nextInt(oneOf) == 0) {
+            shares.add(MlpShare.latent(dictionary.id(), latent));
           }
         }
       }
@@ -209,8 +222,8 @@ class DatasetLawsTest {
       Transformer model = drawn.model(DType.DOUBLE);
       ComponentGraph graph = drawn.graph(model);
       Pair pair = drawn.pair(0);
-      Run clean = model.values(EnumSet.allOf(Site.class), Pair.ids(pair.clean()));
-      Run corrupted = model.values(EnumSet.allOf(Site.class), Pair.ids(pair.corrupted()));
+      Run clean = run(graph, model, pair.clean());
+      Run corrupted = run(graph, model, pair.corrupted());
       Tensor moved =
           StreamWriter.written(corrupted, graph.sources())
               .minus(StreamWriter.written(clean, graph.sources()));
@@ -290,6 +303,10 @@ class DatasetLawsTest {
     }
   }
 
+  private static Run run(ComponentGraph graph, Transformer model, List<Integer> prompt) {
+    return model.run(EnumSet.allOf(Site.class), List.of(prompt), graph.split());
+  }
+
   /**
    * The metric of a circuit from changes that are made by hand, reader by reader: each reads, on
    * top of what it would, what is heard of its missing sources less what these write by then.
@@ -337,8 +354,8 @@ class DatasetLawsTest {
           double fall = 0;
           double adds = 0;
           for (Pair pair : pairs) {
-            Run clean = model.run(EnumSet.allOf(Site.class), Pair.ids(pair.clean()));
-            Run corrupted = model.run(EnumSet.allOf(Site.class), Pair.ids(pair.corrupted()));
+            Run clean = run(graph, model, pair.clean());
+            Run corrupted = run(graph, model, pair.corrupted());
             Tensor missing = StreamWriter.written(corrupted, graph.sources());
             Function<Run, Variable> metric = pair.metric().against(clean);
             fall +=
@@ -605,7 +622,7 @@ class DatasetLawsTest {
         double[] sums = new double[whole.edges().size()];
         for (int i = 0; i < scores.length; i++) {
           ComponentGraph.Edge edge = split.edges().get(i);
-          String name = withoutNeuron(edge.source()) + "->" + withoutNeuron(edge.reader());
+          String name = whole(edge.source()) + "->" + whole(edge.reader());
           sums[whole.number(whole.edge(name))] += scores[i];
         }
         assertNear(score(model, whole, pair, method), sums, EXACT);
@@ -613,8 +630,10 @@ class DatasetLawsTest {
     }
   }
 
-  private static String withoutNeuron(Object end) {
-    return end.toString().replaceAll("\\.n\\d+$", "");
+  private static String whole(Object end) {
+    return end.toString()
+        .replaceAll("\\.n\\d+$", "")
+        .replaceAll("^L(\\d+)\\..*_latent\\d+$", "m$1");
   }
 
   @Property(tries = 25, seed = FIXED)
@@ -683,10 +702,9 @@ class DatasetLawsTest {
       Pair pair = drawn.pair(0);
       ComponentGraph graph = drawn.graph(model).byToken(pair.length());
       Run clean = model.run(EnumSet.allOf(Site.class), Pair.ids(pair.clean()));
-      Run corrupted = model.values(EnumSet.allOf(Site.class), Pair.ids(pair.corrupted()));
       Tensor moved =
-          StreamWriter.written(corrupted, graph.sources())
-              .minus(StreamWriter.written(clean, graph.sources()));
+          StreamWriter.written(run(graph, model, pair.corrupted()), graph.sources())
+              .minus(StreamWriter.written(run(graph, model, pair.clean()), graph.sources()));
       double[] exact = score(model, graph, pair, EdgeMethod.EXACT);
       double[] fixed = score(model, graph, pair, EdgeMethod.QK_FIX);
       Function<Run, Variable> metric = pair.metric().against(clean);
@@ -735,12 +753,12 @@ class DatasetLawsTest {
       return List.of(Intervention.patch(Place.of(Site.FINAL_NORMALISED).at(0, token), other));
     }
     if (reader instanceof StreamReader.OfShare share) {
-      return List.of(Intervention.patch(neuron(share.share(), token), other));
+      return List.of(put(share.share(), token, other, own));
     }
     if (reader instanceof StreamReader.OfMlp rest) {
       Place all = Place.of(Site.MLP_ACTIVATION, rest.layer()).at(0, token);
       List<Change> changes = new ArrayList<>(List.of(Intervention.patch(all, other)));
-      rest.without().forEach(one -> changes.add(Intervention.patch(neuron(one, token), own)));
+      rest.without().forEach(one -> changes.add(put(one, token, own, other)));
       return changes;
     }
     boolean shared =
@@ -752,8 +770,21 @@ class DatasetLawsTest {
         : List.of(Intervention.patch(all.at(0, reader.number()).at(1, token), other));
   }
 
-  private static Place neuron(MlpShare share, int token) {
-    return Place.of(Site.MLP_ACTIVATION, share.layer()).at(0, token).at(1, share.number());
+  /** A share of an MLP as it is in one run, where it was as in another one. */
+  private static Change put(MlpShare share, int token, Run as, Run was) {
+    if (!(share.of() instanceof MlpShare.Latents latents)) {
+      Place all = Place.of(Site.MLP_ACTIVATION, share.layer()).at(0, token);
+      return Intervention.patch(all.at(1, share.number()), as);
+    }
+    Dictionary dictionary = as.model().dictionary(latents.dictionary());
+    Tensor moved =
+        written(as.encoding(dictionary), token, share.number())
+            .minus(written(was.encoding(dictionary), token, share.number()));
+    return Intervention.add(dictionary.decoders().get(0).place(), moved.pad(0, token, as.length()));
+  }
+
+  private static Tensor written(Encoding encoding, int token, int latent) {
+    return encoding.rows(0, token, latent).times(encoding.value(token, latent));
   }
 
   /** The clean run with something on top of the stream that a reader reads, for all that do. */
@@ -1095,9 +1126,11 @@ class DatasetLawsTest {
       Transformer model =
           Transformer.random(
               TransformerConfig.gpt2(1, 4, 1, 2, 3, 4, 5, 1e-5, true), DType.DOUBLE, 1);
-      Run run = model.run(1, 2);
       Tensor rows = Tensor.zeros(DType.DOUBLE, Shape.of(2, 4));
-      MlpShare one = new MlpShare.Neuron(0, 1);
+      MlpShare one = MlpShare.neuron(0, 1);
+      Run run =
+          model.run(
+              EnumSet.allOf(Site.class), List.of(List.of(1, 2)), MlpSplit.of(model, List.of(one)));
       Change own = ReadIntervention.add(new StreamReader.OfShare(one), rows);
       Change rest = ReadIntervention.add(new StreamReader.OfMlp(0, List.of(one)), rows);
       Change all = ReadIntervention.add(new StreamReader.OfMlp(0), rows);
@@ -1105,17 +1138,15 @@ class DatasetLawsTest {
           run.value(Site.MLP_OUTPUT, 0).get(1, 2),
           run.with(own, rest).value(Site.MLP_OUTPUT, 0).get(1, 2),
           EXACT);
-      Change none =
-          ReadIntervention.add(new StreamReader.OfShare(new MlpShare.Neuron(0, 99)), rows);
+      Change none = ReadIntervention.add(new StreamReader.OfShare(MlpShare.neuron(0, 2)), rows);
       Map<String, List<Change>> refused =
           Map.of(
-              "two changes of what m0.n1 reads", List.of(own, all),
-              "two changes of what m0 reads", List.of(rest, all),
-              "MLP_SCALE is changed, and m0.n1,",
-                  List.of(own, Intervention.scale(Place.of(Site.MLP_SCALE, 0), 2)),
-              "MLP_SCALE is changed, and m0,",
-                  List.of(rest, Intervention.scale(Place.of(Site.MLP_SCALE, 0), 2)),
-              "m0.n99 of a layer of", List.of(none));
+              "two changes of what m0.n1 reads", List.of(own, own),
+              "two changes of what m0 reads", List.of(rest, rest),
+              "of the MLP of layer 0, [m0.n1] are apart, not []", List.of(own, all),
+              "MLP_SCALE is changed, and shares of m0 ",
+                  List.of(Intervention.scale(Place.of(Site.MLP_SCALE, 0), 2)),
+              "m0.n2 is not apart, as [m0.n1] are", List.of(none));
       refused.forEach(
           (sentence, changes) -> {
             IllegalArgumentException refusal =

@@ -258,8 +258,8 @@ class PlantedCircuitTest {
       Transformer model = planted.model();
       List<MlpShare> neurons = new ArrayList<>();
       for (int layer = 0; layer < model.layers(); layer++) {
-        neurons.add(new MlpShare.Neuron(layer, 0));
-        neurons.add(new MlpShare.Neuron(layer, 1 + planted.random.nextInt(NEURONS - 1)));
+        neurons.add(MlpShare.neuron(layer, 0));
+        neurons.add(MlpShare.neuron(layer, 1 + planted.random.nextInt(NEURONS - 1)));
       }
       ComponentGraph graph = ComponentGraph.of(model, planted.graph.input(), neurons);
       ComponentCircuit truth =

@@ -18,7 +18,12 @@ import dev.tributary.attribution.dataset.ScoredPairs;
 import dev.tributary.attribution.viewer.Chromium.Page;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
+import dev.tributary.core.Shape;
+import dev.tributary.core.Tensor;
+import dev.tributary.transformer.Dictionary;
+import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.MlpShare;
+import dev.tributary.transformer.Place;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Transformer;
@@ -93,6 +98,8 @@ class DatasetPageTest {
 
   // ---- what is shown -------------------------------------------------------------------------
 
+  private static final Dictionary.Id AUTOENCODER = new Dictionary.Id(Dictionary.Kind.MLP, "", 0);
+
   private static <T> T inGraph(int layers, int heads, Function<ComponentGraph, T> made) {
     return inGraph(layers, heads, List.of(), made);
   }
@@ -105,8 +112,22 @@ class DatasetPageTest {
               TransformerConfig.gpt2(layers, 4 * heads, heads, 4, 3, 4, 5, 1e-5, true),
               DType.DOUBLE,
               1);
+      Tensor rows = Tensor.full(DType.DOUBLE, Shape.of(5, 4 * heads), 0.1);
+      Dictionary autoencoder =
+          Dictionary.autoencoder(
+              "drawn",
+              Place.of(Site.MLP_OUTPUT, 0),
+              new LatentActivation.Relu(),
+              rows,
+              rows,
+              Tensor.zeros(DType.DOUBLE, Shape.of(4 * heads)),
+              Tensor.zeros(DType.DOUBLE, Shape.of(5)));
+      assertEquals(AUTOENCODER, autoencoder.id());
       return made.apply(
-          ComponentGraph.of(model, new StreamWriter.Input(Site.TOKEN_EMBEDDING), split));
+          ComponentGraph.of(
+              model.with(List.of(autoencoder)),
+              new StreamWriter.Input(Site.TOKEN_EMBEDDING),
+              split));
     }
   }
 
@@ -377,15 +398,23 @@ class DatasetPageTest {
   // ---- tokens --------------------------------------------------------------------------------
 
   @Test
-  void neurons_ofASplitMlp_standBesideTheRestOfIt() throws IOException {
+  void shares_ofASplitMlp_standBesideTheRestOfIt() throws IOException {
     List<MlpShare> split =
-        List.of(new MlpShare.Neuron(0, 2), new MlpShare.Neuron(0, 1), new MlpShare.Neuron(2, 0));
+        List.of(
+            MlpShare.neuron(0, 2),
+            MlpShare.neuron(0, 1),
+            MlpShare.latent(AUTOENCODER, 3),
+            MlpShare.neuron(2, 0));
     ObjectNode scores = inGraph(LAYERS, HEADS, split, DatasetPageTest::scores);
     try (Page page = open(scores)) {
       String label = "e.getAttribute('aria-label')";
       assertEquals(
-          List.of("neuron 0 of layer 2", "neuron 1 of layer 0", "neuron 2 of layer 0"),
-          page.texts(".node.neuron", label).stream().sorted().toList());
+          List.of(
+              "latent 3 of the mlp dictionary of layer 0",
+              "neuron 0 of layer 2",
+              "neuron 1 of layer 0",
+              "neuron 2 of layer 0"),
+          page.texts(".node.neuron, .node.latent", label).stream().sorted().toList());
       assertEquals(
           List.of(
               "the MLP of layer 1",
@@ -393,7 +422,7 @@ class DatasetPageTest {
               "the rest of the MLP of layer 2"),
           page.texts(".node.mlp", label).stream().sorted().toList());
       List<Double> across = new ArrayList<>();
-      for (String name : List.of("m0", "m0.n1", "m0.n2")) {
+      for (String name : List.of("m0", "m0.n1", "m0.n2", "L0.mlp_latent3")) {
         String rect = "document.querySelector('[data-name=\"" + name + "\"] rect')";
         across.add(page.evaluate(rect + ".getBoundingClientRect().left").asDouble());
       }
@@ -656,7 +685,7 @@ class DatasetPageTest {
   @Test
   void files_thatAreNone_areRefusedInASentence() throws IOException {
     ObjectNode strange = scores(LAYERS, HEADS);
-    ((ObjectNode) strange.get("edges").get(1).get("to")).put("component", "latent");
+    ((ObjectNode) strange.get("edges").get(1).get("to")).put("component", "feature");
     for (JsonNode answer :
         List.of(strange, curve(), MAPPER.createObjectNode().put("format", "other"))) {
       try (Page page = open(answer)) {

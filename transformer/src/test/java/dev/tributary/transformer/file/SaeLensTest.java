@@ -128,7 +128,7 @@ class SaeLensTest {
         for (int latent = 0; latent < LATENTS; latent++) {
           assertArrayEquals(
               latents.value().slice(-1, latent, latent + 1).toDoubles(),
-              autoencoder.latent(input, ScaleGradient.LIVE, latent).value().toDoubles(),
+              autoencoder.latents(input, ScaleGradient.LIVE, latent).value().toDoubles(),
               tolerance);
         }
       }

@@ -1,5 +1,7 @@
 package dev.tributary.attribution.dataset.spark;
 
+import dev.tributary.attribution.explain.ModelChoice;
+import dev.tributary.attribution.explain.OpenedModel;
 import dev.tributary.core.DType;
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.Progress;
@@ -105,6 +107,21 @@ public abstract class ExecutorModel implements Serializable {
       @Override
       Transformer load(DType dtype) throws IOException {
         return copies.value().during(copy -> Models.load(copy, dtype, Progress.NONE));
+      }
+    };
+  }
+
+  /**
+   * {@return the same with dictionaries that every machine finds at one place}
+   *
+   * @param folder as {@link ModelChoice#dictionaries} names it
+   */
+  public ExecutorModel withDictionaries(String folder) {
+    ExecutorModel plain = this;
+    return new ExecutorModel(key + " with dictionaries " + folder, dtype) {
+      @Override
+      Transformer load(DType dtype) throws IOException {
+        return OpenedModel.with(plain.load(dtype), folder);
       }
     };
   }

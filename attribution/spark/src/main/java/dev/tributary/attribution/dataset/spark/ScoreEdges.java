@@ -113,6 +113,7 @@ public final class ScoreEdges implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     options.requireOptions(); // refused before anything is begun
+    options.requireLatents();
     scoring.requireOptions();
     CircuitOutputs.requireWritable("--out", out.toString());
     partitions.ifPresent(
@@ -128,7 +129,7 @@ public final class ScoreEdges implements Callable<Integer> {
 
   private void score(SparkSession spark) throws IOException {
     JavaSparkContext context = JavaSparkContext.fromSparkContext(spark.sparkContext());
-    OpenedModel opened = options.model().choice().open();
+    OpenedModel opened = options.choice().open();
     ExecutorModel model = model(context);
     Transformer own = model.get();
     PairFiles files = options.pairs(opened.tokenizer(), own.config());
@@ -138,7 +139,7 @@ public final class ScoreEdges implements Callable<Integer> {
 
     Site input = options.input();
     int tokens = files.reader().length().orElse(0);
-    List<String> split = new ArrayList<>(options.split());
+    List<String> split = new ArrayList<>(options.split(own));
     ForModel<ComponentGraph> graphs = at -> DatasetOptions.graph(at, input, split, tokens);
     ForModel<AblationValues> missing = missing(rows, graphs, model, failed);
     MethodName method = scoring.method();
@@ -188,6 +189,11 @@ public final class ScoreEdges implements Callable<Integer> {
   }
 
   private ExecutorModel model(JavaSparkContext context) throws IOException {
+    ExecutorModel model = plain(context);
+    return options.choice().dictionaries().map(model::withDictionaries).orElse(model);
+  }
+
+  private ExecutorModel plain(JavaSparkContext context) throws IOException {
     ModelOptions model = options.model();
     Optional<Path> path = model.path();
     Optional<Path> adapter = model.adapter();

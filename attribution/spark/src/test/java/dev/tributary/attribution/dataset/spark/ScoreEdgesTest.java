@@ -17,9 +17,12 @@ import dev.tributary.attribution.dataset.PairReader.Measure;
 import dev.tributary.attribution.dataset.ScoreFile;
 import dev.tributary.attribution.dataset.WriteMeans;
 import dev.tributary.core.DType;
+import dev.tributary.core.Scope;
 import dev.tributary.core.Workers;
+import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.MlpShare;
 import dev.tributary.transformer.Transformer;
+import dev.tributary.transformer.file.Dictionaries;
 import dev.tributary.transformer.file.ElementType;
 import dev.tributary.transformer.file.Models;
 import dev.tributary.transformer.file.Tokenizer;
@@ -99,7 +102,7 @@ class ScoreEdgesTest {
     assertEquals(ExitCode.OK, code);
     ComponentGraph graph = SparkPairs.graph(MODEL);
     WriteMeans means = WriteMeans.overPositions(MODEL, graph);
-    assertScores(out, graph, pairs, means, EdgeMethod.CLEAN_CORRUPTED);
+    assertScores(MODEL, out, graph, pairs, means, EdgeMethod.CLEAN_CORRUPTED);
     String json = Files.readString(out);
     assertEquals(1, bad.size());
     for (String said : List.of("\"rows_left_out\" : 1", "\"line\" : 4", "\"exact_sample\" : {")) {
@@ -128,17 +131,23 @@ class ScoreEdgesTest {
             file.toString(),
             "--ids",
             "--ablation=mean-positional",
-            "--split=m1.n20,m0.n3",
+            "--split=m1.n20,L3.mlp_latent2,m0.n3",
+            "--dictionaries=shipped",
             "--dtype=double",
             "--sample=0",
             "--out=" + out);
     assertEquals(ExitCode.OK, code);
-    ComponentGraph graph =
-        ComponentGraph.of(
-            MODEL,
-            SparkPairs.graph(MODEL).input(),
-            List.of(new MlpShare.Neuron(0, 3), new MlpShare.Neuron(1, 20)));
-    assertScores(out, graph, pairs, WriteMeans.perPosition(MODEL, graph, 3), EdgeMethod.EAP);
+    try (Scope scope = Scope.open()) {
+      Transformer model = MODEL.with(Dictionaries.textbook(DType.DOUBLE));
+      Dictionary.Id mlp = new Dictionary.Id(Dictionary.Kind.MLP, "", 3);
+      ComponentGraph graph =
+          ComponentGraph.of(
+              model,
+              SparkPairs.graph(model).input(),
+              List.of(MlpShare.neuron(0, 3), MlpShare.neuron(1, 20), MlpShare.latent(mlp, 2)));
+      WriteMeans means = WriteMeans.perPosition(model, graph, 3);
+      assertScores(model, out, graph, pairs, means, EdgeMethod.EAP);
+    }
   }
 
   /** By {@code main} itself, with the files of a model that executors are sent. */
@@ -175,17 +184,22 @@ class ScoreEdgesTest {
           "--out=" + out
         });
     ComponentGraph graph = SparkPairs.graph(MODEL);
-    assertScores(out, graph, pairs, WriteMeans.overPositions(MODEL, graph), EdgeMethod.EAP);
+    assertScores(MODEL, out, graph, pairs, WriteMeans.overPositions(MODEL, graph), EdgeMethod.EAP);
   }
 
   private static void assertScores(
-      Path out, ComponentGraph graph, List<Pair> pairs, WriteMeans means, EdgeMethod method)
+      Transformer model,
+      Path out,
+      ComponentGraph graph,
+      List<Pair> pairs,
+      WriteMeans means,
+      EdgeMethod method)
       throws Exception {
     EdgeTotals expected =
         Workers.alone(
             () -> {
-              pairs.forEach(pair -> means.add(MODEL, graph, pair.clean()));
-              return new EdgeScorer(MODEL, graph, AblationValues.of(means), method).score(pairs);
+              pairs.forEach(pair -> means.add(model, graph, pair.clean()));
+              return new EdgeScorer(model, graph, AblationValues.of(means), method).score(pairs);
             });
     SparkPairs.assertNear(expected.means(), ScoreFile.scores(out, graph), ANY_ORDER);
   }
