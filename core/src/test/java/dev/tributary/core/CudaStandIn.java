@@ -1,15 +1,20 @@
 package dev.tributary.core;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
+import static java.nio.file.StandardOpenOption.CREATE;
+import static java.nio.file.StandardOpenOption.WRITE;
 
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
+import java.util.Set;
 import java.util.stream.Stream;
 import net.jqwik.api.lifecycle.LifecycleContext;
 import net.jqwik.api.lifecycle.SkipExecutionHook;
@@ -112,12 +117,16 @@ final class CudaStandIn {
       Path core = Path.of("..", "core").toRealPath();
       Path sources = core.resolve("src/test/cuda");
       Path folder = core.resolve("target/cuda-stand-in").resolve(digest(sources, kernels));
-      if (!Files.exists(folder)) {
-        Files.createDirectories(folder.getParent());
-        Path work = Files.createTempDirectory(folder.getParent(), "build");
-        Path text = Files.write(work.resolve("kernels.cu"), kernels);
-        run(sources.resolve("build.sh"), text, work);
-        Files.move(work, folder);
+      Files.createDirectories(folder.getParent());
+      try (FileChannel lock =
+              FileChannel.open(folder.resolveSibling("lock"), Set.of(CREATE, WRITE));
+          FileLock oneProcess = lock.lock()) {
+        if (!Files.exists(folder)) {
+          Path work = Files.createTempDirectory(folder.getParent(), "build");
+          Path text = Files.write(work.resolve("kernels.cu"), kernels);
+          run(sources.resolve("build.sh"), text, work);
+          Files.move(work, folder);
+        }
       }
       return folder;
     } catch (IOException e) {

@@ -121,7 +121,7 @@ public final class MlpSplit {
 
   /** Refuses a share that is none of these. */
   void requireApart(MlpShare share) {
-    requireArgument(shares().contains(share), "%s is not apart, as %s are", share, shares());
+    requireArgument(shares().contains(share), "%s is not apart; apart are %s", share, shares());
   }
 
   /** Shares of a family in a run. */

@@ -1146,7 +1146,7 @@ class DatasetLawsTest {
               "of the MLP of layer 0, [m0.n1] are apart, not []", List.of(own, all),
               "MLP_SCALE is changed, and shares of m0 ",
                   List.of(Intervention.scale(Place.of(Site.MLP_SCALE, 0), 2)),
-              "m0.n2 is not apart, as [m0.n1] are", List.of(none));
+              "m0.n2 is not apart; apart are [m0.n1]", List.of(none));
       refused.forEach(
           (sentence, changes) -> {
             IllegalArgumentException refusal =
