@@ -18,6 +18,7 @@ import dev.tributary.transformer.Dictionary;
 import dev.tributary.transformer.Encoding;
 import dev.tributary.transformer.InputPath;
 import dev.tributary.transformer.Intervention;
+import dev.tributary.transformer.LatentActivation;
 import dev.tributary.transformer.MlpShare;
 import dev.tributary.transformer.MlpSplit;
 import dev.tributary.transformer.Place;
@@ -634,6 +635,54 @@ class DatasetLawsTest {
     return end.toString()
         .replaceAll("\\.n\\d+$", "")
         .replaceAll("^L(\\d+)\\..*_latent\\d+$", "m$1");
+  }
+
+  /** An autoencoder of neurons that gives back what it reads. */
+  private static Dictionary identity(Transformer model, int layer) {
+    int neurons = model.mlp(layer).neuronCount();
+    double[] ones = new double[neurons * neurons];
+    for (int i = 0; i < neurons; i++) {
+      ones[i * neurons + i] = 1;
+    }
+    Tensor rows = Tensor.of(model.dtype(), Shape.of(neurons, neurons), ones);
+    Tensor zeros = Tensor.zeros(model.dtype(), Shape.of(neurons));
+    return Dictionary.autoencoder(
+        "identity",
+        Place.of(Site.MLP_ACTIVATION, layer),
+        new LatentActivation.AbsTopK(neurons),
+        rows,
+        rows,
+        zeros,
+        zeros);
+  }
+
+  @Property(tries = 20)
+  void score_latentsThatAreNeurons_isTheirs(@ForAll("drawn") Drawn drawn) {
+    try (Scope scope = Scope.open()) {
+      Transformer plain = Transformer.random(drawn.config(), DType.DOUBLE, drawn.seed);
+      Transformer model =
+          plain.with(
+              IntStream.range(0, plain.layers()).mapToObj(own -> identity(plain, own)).toList());
+      Pair pair = drawn.pair(0);
+      ComponentGraph neurons = drawn.split(plain);
+      ComponentGraph latents =
+          ComponentGraph.of(
+              model,
+              neurons.input(),
+              neurons.split().shares().stream()
+                  .map(
+                      own ->
+                          MlpShare.latent(model.dictionaries().get(own.layer()).id(), own.number()))
+                  .toList());
+      for (EdgeMethod method :
+          List.of(
+              EdgeMethod.EXACT,
+              EdgeMethod.EAP,
+              EdgeMethod.QK_FIX,
+              EdgeMethod.eapIgActivations(2))) {
+        assertNear(score(plain, neurons, pair, method), score(model, latents, pair, method), EXACT);
+      }
+    }
   }
 
   @Property(tries = 25, seed = FIXED)

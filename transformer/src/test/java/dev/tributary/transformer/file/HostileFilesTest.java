@@ -139,9 +139,9 @@ class HostileFilesTest {
     for (Map.Entry<String, byte[]> file : format.files.entrySet()) {
       Path path = folder.resolve(file.getKey());
       Files.createDirectories(Objects.requireNonNull(path.getParent()));
-      Files.write(path, file.getValue());
+      Tampering.write(path, file.getValue());
     }
-    Files.write(folder.resolve(format.name), content);
+    Tampering.write(folder.resolve(format.name), content);
   }
 
   private void load(Format format) throws IOException {

@@ -519,7 +519,7 @@ class HostileTorchFileTest {
     String matrix =
         tensor(view(2, 2), 0, tuple(2), tuple(1)).replace("_rebuild_tensor_v2", "_rebuild_tensor");
     Path file =
-        Files.write(
+        Tampering.write(
             file(),
             stream(
                 "}(U\u0001x" + matrix + "T" + little(1, 4) + "yI01\nu",
@@ -534,7 +534,7 @@ class HostileTorchFileTest {
   @ParameterizedTest(name = "{0}")
   @MethodSource({"hostilePickles", "hostileTensors", "hostileArchives", "hostileStreams"})
   void open_hostile_isRefused(String what, byte[] content, String message) throws IOException {
-    Path file = Files.write(file(), content);
+    Path file = Tampering.write(file(), content);
     for (long memoryLimit : new long[] {0, content.length}) {
       long before = THREADS.getCurrentThreadAllocatedBytes();
       IOException refusal =
@@ -549,12 +549,12 @@ class HostileTorchFileTest {
 
   @Test
   void open_theGoodOnes_areRead() throws IOException {
-    Path file = Files.write(file(), torch(MATRIX + "."));
+    Path file = Tampering.write(file(), torch(MATRIX + "."));
     TorchFile good = TorchFile.open(file);
     try (Scope scope = Scope.open()) {
       assertEquals(4, good.tensor("", DType.FLOAT).toDoubles().length);
     }
-    Files.write(file, torch("}q" + "\u0000" + "(" + text("a") + "]" + text("b") + "Nu."));
+    Tampering.write(file, torch("}q" + "\u0000" + "(" + text("a") + "]" + text("b") + "Nu."));
     assertEquals(List.of(), TorchFile.open(file).values().get("a"));
   }
 
@@ -565,7 +565,7 @@ class HostileTorchFileTest {
             "strided.pt", "alone.pt", "values4.pt", "legacy.pt", "legacy-views.pt", "legacy5.pt")) {
       byte[] content = Files.readAllBytes(TorchFileTest.genuine(name));
       for (int length = 0; length < content.length; length++) {
-        Path file = Files.write(file(), Arrays.copyOf(content, length));
+        Path file = Tampering.write(file(), Arrays.copyOf(content, length));
         Tampering.requireSentence(
             file,
             assertThrows(
@@ -708,7 +708,7 @@ class HostileTorchFileTest {
   }
 
   private void load(byte[] content, Random random) throws IOException {
-    Path file = Files.write(file(), content);
+    Path file = Tampering.write(file(), content);
     TorchFile opened = TorchFile.open(file, random.nextBoolean() ? content.length : 0);
     for (String name : opened.names()) {
       if (opened.elementType(name).isReadable()) {

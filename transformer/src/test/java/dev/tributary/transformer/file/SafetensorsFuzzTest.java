@@ -133,7 +133,7 @@ class SafetensorsFuzzTest {
   }
 
   private static void loadsOrRefuses(byte[] content) throws IOException {
-    Files.write(file, content);
+    Tampering.write(file, content);
     for (long memoryLimit : new long[] {0, content.length}) {
       try (Scope scope = Scope.open()) {
         Safetensors tensors = Safetensors.open(file, memoryLimit);

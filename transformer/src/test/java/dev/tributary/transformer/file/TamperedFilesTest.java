@@ -79,7 +79,7 @@ class TamperedFilesTest {
     Tampering.check(
         file,
         random -> {
-          Files.write(file, Tampering.json(valid.get(random.nextInt(valid.size())), random));
+          Tampering.write(file, Tampering.json(valid.get(random.nextInt(valid.size())), random));
           use(Tokenizers.load(file));
         });
   }
@@ -93,12 +93,12 @@ class TamperedFilesTest {
         random -> {
           boolean both = random.nextInt(8) == 0;
           boolean first = random.nextBoolean();
-          Files.write(
+          Tampering.write(
               folder.resolve("vocab.json"),
               both || first
                   ? Tampering.json(vocabulary, random)
                   : vocabulary.toString().getBytes(StandardCharsets.UTF_8));
-          Files.write(
+          Tampering.write(
               folder.resolve("merges.txt"),
               both || !first ? Tampering.bytes(merges, random) : merges);
           use(Tokenizers.load(folder));
@@ -112,10 +112,10 @@ class TamperedFilesTest {
     Tampering.check(
         folder,
         random -> {
-          Files.write(
+          Tampering.write(
               folder.resolve("tokenizer.model"),
               Tampering.bytes(models[random.nextInt(2)], random));
-          Files.write(
+          Tampering.write(
               folder.resolve("tokenizer_config.json"),
               random.nextInt(4) == 0
                   ? Tampering.json(config, random)
@@ -149,7 +149,7 @@ class TamperedFilesTest {
             Files.deleteIfExists(file);
             if (random.nextInt(4) > 0) {
               JsonNode valid = Objects.requireNonNull(files.get(name));
-              Files.write(
+              Tampering.write(
                   file,
                   random.nextInt(3) == 0
                       ? Tampering.json(valid, random)
@@ -197,7 +197,7 @@ class TamperedFilesTest {
     Tampering.check(
         file,
         random -> {
-          Files.write(file, Tampering.json(config, random));
+          Tampering.write(file, Tampering.json(config, random));
           Gpt2ConfigTest.read(file);
         });
   }
@@ -219,7 +219,7 @@ class TamperedFilesTest {
         file,
         random -> {
           byte[] content = Tampering.safetensors(valid, random);
-          Files.write(file, content);
+          Tampering.write(file, content);
           Safetensors tensors = Safetensors.open(file, random.nextBoolean() ? 0 : content.length);
           for (String name : tensors.names()) {
             readOrRefuse(file, tensors, name);
@@ -246,7 +246,7 @@ class TamperedFilesTest {
         file,
         random -> {
           byte[] content = Tampering.bytes(valid, random);
-          Files.write(file, content);
+          Tampering.write(file, content);
           Gguf read = Gguf.open(FileBytes.open(file, random.nextBoolean() ? 0 : content.length));
           assertFalse(read.metadata().toString().isEmpty());
           for (String name : read.names()) {
@@ -273,10 +273,10 @@ class TamperedFilesTest {
         random -> {
           boolean first = random.nextBoolean();
           byte[] config = CheckpointTest.CONFIG.getBytes(StandardCharsets.UTF_8);
-          Files.write(
+          Tampering.write(
               folder.resolve("config.json"),
               first ? Tampering.json(JSON.readTree(config), random) : config);
-          Files.write(
+          Tampering.write(
               folder.resolve("model.safetensors"),
               first ? weights : Tampering.safetensors(weights, random));
           Transformer model = Models.load(folder);
@@ -305,7 +305,7 @@ class TamperedFilesTest {
     for (Map.Entry<String, byte[]> file : files.entrySet()) {
       Path path = folder.resolve(file.getKey());
       Files.createDirectories(Objects.requireNonNull(path.getParent()));
-      Files.write(path, file.getValue());
+      Tampering.write(path, file.getValue());
     }
     byte[] config = Objects.requireNonNull(files.get("config.json"));
     byte[] content = Objects.requireNonNull(files.get(other));
@@ -313,10 +313,10 @@ class TamperedFilesTest {
         folder,
         random -> {
           boolean first = random.nextInt(3) == 0;
-          Files.write(
+          Tampering.write(
               folder.resolve("config.json"),
               first ? Tampering.json(JSON.readTree(config), random) : config);
-          Files.write(
+          Tampering.write(
               folder.resolve(other),
               first
                   ? content
@@ -345,7 +345,7 @@ class TamperedFilesTest {
                         ? Tampering.json(JSON.readTree(content), random)
                         : Tampering.safetensors(content, random)
                     : content;
-            Files.write(folder.resolve(file.getKey()), tampered);
+            Tampering.write(folder.resolve(file.getKey()), tampered);
           }
           AdapterTest.load(folder);
         });
@@ -374,13 +374,13 @@ class TamperedFilesTest {
           List<String> names = one.files().keySet().stream().sorted().toList();
           String name = names.get(random.nextInt(names.size()));
           byte[] content = Objects.requireNonNull(one.files().get(name));
-          Files.write(inside.resolve(name), Tampering.file(name, content, random));
+          Tampering.write(inside.resolve(name), Tampering.file(name, content, random));
           try {
             encode(Dictionaries.load(inside, DType.FLOAT, one.model()));
           } catch (UncheckedIOException e) { // of rows that lie on disk
             throw Objects.requireNonNull(e.getCause());
           } finally {
-            Files.write(inside.resolve(name), content);
+            Tampering.write(inside.resolve(name), content);
           }
         });
   }

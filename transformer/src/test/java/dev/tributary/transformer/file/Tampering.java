@@ -19,6 +19,7 @@ import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -121,6 +122,12 @@ final class Tampering {
   interface Attempt {
     /** Returns if the files make sense after all. */
     void load(Random random) throws IOException;
+  }
+
+  /** Writes a file anew: where one is written over, ext4 waits for the disk. */
+  static Path write(Path file, byte[] content) throws IOException {
+    Files.deleteIfExists(file);
+    return Files.write(file, content);
   }
 
   /**
