@@ -92,7 +92,6 @@ public class DatasetBenchmark {
               .toList();
       scorer =
           new EdgeScorer(
-              model,
               ComponentGraph.of(model, new StreamWriter.Input(Site.TOKEN_EMBEDDING)),
               AblationValues.PATCHING,
               steps == 0 ? EdgeMethod.EAP : EdgeMethod.eapIgInputs(steps));

@@ -136,8 +136,7 @@ final class CircuitOptions {
       Data data, PartedSums parts, CircuitTests tests, LeftOut leftOut, TerminalProgress progress)
       throws IOException {
     CircuitEvaluator evaluator =
-        new CircuitEvaluator(
-            data.model(), data.graph(), data.missing(parts, progress.within(Phase.MEANS)));
+        new CircuitEvaluator(data.graph(), data.missing(parts, progress.within(Phase.MEANS)));
     List<ComponentCircuit> runs = tests.runs();
     double[] sums =
         parts.over(

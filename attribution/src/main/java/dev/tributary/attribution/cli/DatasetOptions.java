@@ -164,15 +164,14 @@ public final class DatasetOptions {
     /**
      * {@return means of no prompts yet, if it is means that are heard}
      *
-     * @param model that runs
-     * @param graph of it
+     * @param graph of the model that runs
      * @param tokens of every prompt, if all have as many
      */
-    public Optional<WriteMeans> noMeans(Transformer model, ComponentGraph graph, int tokens) {
+    public Optional<WriteMeans> noMeans(ComponentGraph graph, int tokens) {
       return switch (this) {
         case PATCHING, ZERO -> Optional.empty();
-        case MEAN -> Optional.of(WriteMeans.overPositions(model, graph));
-        case MEAN_POSITIONAL -> Optional.of(WriteMeans.perPosition(model, graph, tokens));
+        case MEAN -> Optional.of(WriteMeans.overPositions(graph));
+        case MEAN_POSITIONAL -> Optional.of(WriteMeans.perPosition(graph, tokens));
       };
     }
 
@@ -202,17 +201,16 @@ public final class DatasetOptions {
 
   /** A data set and the model that it is for. */
   record Data(
-      String called,
-      Transformer model,
-      ComponentGraph graph,
-      PairFiles files,
-      AblationName ablation,
-      String measure) {
+      String called, ComponentGraph graph, PairFiles files, AblationName ablation, String measure) {
+    Transformer model() {
+      return graph.model();
+    }
+
     /** All of it on which numbers depend, but for the files, in words. */
     List<String> identity() {
       return List.of(
-          model.description() + ", " + model.fingerprint(),
-          model.dtype().toString(),
+          model().description() + ", " + model().fingerprint(),
+          model().dtype().toString(),
           graph.toString(),
           "ablation: " + Lowercase.of(ablation));
     }
@@ -220,11 +218,10 @@ public final class DatasetOptions {
     /** What is heard where an edge is missing; means are those over all clean prompts. */
     AblationValues missing(PartedSums parts, Progress progress) throws IOException {
       int tokens = ablation == AblationName.MEAN_POSITIONAL ? tokens(files) : 0;
-      Optional<WriteMeans> means = ablation.noMeans(model, graph, tokens);
+      Optional<WriteMeans> means = ablation.noMeans(graph, tokens);
       if (means.isPresent()) {
         Supplier<PairSums> none =
-            () ->
-                PairSums.means(model, graph, ablation.noMeans(model, graph, tokens).orElseThrow());
+            () -> PairSums.means(ablation.noMeans(graph, tokens).orElseThrow());
         means.get().add(parts.over("means", none, row -> {}, progress));
       }
       return ablation.values(means);
@@ -448,7 +445,7 @@ public final class DatasetOptions {
     PairFiles pairs = pairs(opened.tokenizer(), transformer.config());
     ComponentGraph graph =
         graph(transformer, input(), split(transformer), pairs.reader().length().orElse(0));
-    return new Data(opened.called(), transformer, graph, pairs, ablation, measure());
+    return new Data(opened.called(), graph, pairs, ablation, measure());
   }
 
   /**

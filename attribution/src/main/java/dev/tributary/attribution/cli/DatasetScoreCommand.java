@@ -73,7 +73,7 @@ final class DatasetScoreCommand implements Callable<Integer> {
         List.of("edges by " + method, "compared: " + sample),
         parts -> {
           AblationValues missing = data.missing(parts, progress.within(Phase.MEANS));
-          EdgeScorer scorer = new EdgeScorer(data.model(), data.graph(), missing, method);
+          EdgeScorer scorer = new EdgeScorer(data.graph(), missing, method);
           return DatasetReport.answer(
               data.scored(
                   new ScoredPairs.Edges(data.graph()),

@@ -2,18 +2,16 @@ package dev.tributary.attribution.dataset;
 
 import dev.tributary.core.Scope;
 import dev.tributary.transformer.EdgeIntervention;
-import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.List;
 
 /**
  * Runs circuits on clean prompts, every edge outside them missing.
  *
- * @param model that runs
  * @param graph of the model
  * @param ablation what is heard where an edge is missing
  */
-public record CircuitEvaluator(Transformer model, ComponentGraph graph, AblationValues ablation) {
+public record CircuitEvaluator(ComponentGraph graph, AblationValues ablation) {
   /**
    * The metric of a pair in each circuit.
    *
@@ -44,7 +42,7 @@ public record CircuitEvaluator(Transformer model, ComponentGraph graph, Ablation
    */
   public Metrics evaluate(Pair pair, List<ComponentCircuit> circuits) {
     try (Scope scope = Scope.open()) {
-      PairRuns runs = PairRuns.values(model, graph, ablation, pair);
+      PairRuns runs = PairRuns.values(graph, ablation, pair);
       List<Double> metrics = new ArrayList<>();
       circuits.forEach(circuit -> metrics.add(metric(runs, circuit)));
       return new Metrics(runs.cleanMetric(0), metric(runs, ComponentCircuit.empty(graph)), metrics);

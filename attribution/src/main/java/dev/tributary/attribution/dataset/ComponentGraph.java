@@ -186,6 +186,11 @@ public final class ComponentGraph {
     return new ComponentGraph(model, input, split, List.copyOf(spans));
   }
 
+  /** {@return whose components they are} */
+  public Transformer model() {
+    return model;
+  }
+
   /** {@return what the source {@code input} writes} */
   public StreamWriter.Input input() {
     return input;

@@ -1,7 +1,6 @@
 package dev.tributary.attribution.dataset;
 
 import dev.tributary.core.Scope;
-import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -11,13 +10,11 @@ import java.util.function.Function;
  * Scores of all edges of a model over pairs of prompts: estimates of the metric of a run that lacks
  * an edge, less the metric of the clean run.
  *
- * @param model that runs
  * @param graph of the model
  * @param ablation what is heard where an edge is missing
  * @param method how edges are scored
  */
-public record EdgeScorer(
-    Transformer model, ComponentGraph graph, AblationValues ablation, EdgeMethod method) {
+public record EdgeScorer(ComponentGraph graph, AblationValues ablation, EdgeMethod method) {
   /**
    * {@return the scores of one pair, which is run alone}
    *
@@ -52,7 +49,7 @@ public record EdgeScorer(
   public List<Double> exact(Pair pair, List<Integer> edges) {
     ComponentCircuit.of(graph, edges); // refuses others
     try (Scope scope = Scope.open()) {
-      PairRuns runs = PairRuns.values(model, graph, ablation, pair);
+      PairRuns runs = PairRuns.values(graph, ablation, pair);
       int[] numbers = edges.stream().mapToInt(Integer::intValue).toArray();
       return Arrays.stream(EdgeMethod.exact(runs, numbers)).boxed().toList();
     }
@@ -67,8 +64,8 @@ public record EdgeScorer(
     try (Scope scope = Scope.open()) {
       PairRuns runs =
           this.method.differentiates()
-              ? PairRuns.withDerivatives(model, graph, ablation, pairs)
-              : PairRuns.values(model, graph, ablation, pairs.get(0));
+              ? PairRuns.withDerivatives(graph, ablation, pairs)
+              : PairRuns.values(graph, ablation, pairs.get(0));
       List<double[]> scores = method.apply(runs);
       List<PairScores> all = new ArrayList<>();
       for (int i = 0; i < pairs.size(); i++) {

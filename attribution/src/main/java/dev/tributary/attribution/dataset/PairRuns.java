@@ -8,7 +8,6 @@ import dev.tributary.transformer.Run;
 import dev.tributary.transformer.Site;
 import dev.tributary.transformer.StreamWriter;
 import dev.tributary.transformer.Tokens;
-import dev.tributary.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -44,7 +43,7 @@ final class PairRuns {
     this.pairs = pairs;
     this.clean = clean;
     graph.requireLength(clean.length());
-    this.corrupted = clean.model().values(VALUES, corruptedOf(pairs), graph.split());
+    this.corrupted = graph.model().values(VALUES, corruptedOf(pairs), graph.split());
     for (int i = 0; i < pairs.size(); i++) {
       metrics.add(pairs.get(i).metric().against(clean.prompt(i)));
     }
@@ -62,17 +61,19 @@ final class PairRuns {
   }
 
   /** Runs the prompts, the clean ones with all that gradients take. */
-  static PairRuns withDerivatives(
-      Transformer model, ComponentGraph graph, AblationValues ablation, List<Pair> pairs) {
+  static PairRuns withDerivatives(ComponentGraph graph, AblationValues ablation, List<Pair> pairs) {
     return new PairRuns(
-        graph, ablation, pairs, model.run(ReaderGradients.SITES, cleanOf(pairs), graph.split()));
+        graph,
+        ablation,
+        pairs,
+        graph.model().run(ReaderGradients.SITES, cleanOf(pairs), graph.split()));
   }
 
   /** Runs both prompts of a pair without derivatives. */
-  static PairRuns values(
-      Transformer model, ComponentGraph graph, AblationValues ablation, Pair pair) {
+  static PairRuns values(ComponentGraph graph, AblationValues ablation, Pair pair) {
     List<Pair> one = List.of(pair);
-    return new PairRuns(graph, ablation, one, model.values(VALUES, cleanOf(one), graph.split()));
+    return new PairRuns(
+        graph, ablation, one, graph.model().values(VALUES, cleanOf(one), graph.split()));
   }
 
   private static List<List<Integer>> cleanOf(List<Pair> pairs) {

@@ -1,6 +1,5 @@
 package dev.tributary.attribution.dataset;
 
-import dev.tributary.transformer.Transformer;
 import java.util.List;
 import java.util.function.ObjLongConsumer;
 import java.util.function.Supplier;
@@ -84,12 +83,10 @@ public interface PairSums {
   /**
    * {@return what makes means over clean prompts}
    *
-   * @param model that runs
-   * @param graph of the model
    * @param none the means of no prompts, which is changed
    */
-  static PairSums means(Transformer model, ComponentGraph graph, WriteMeans none) {
-    return of((pair, number) -> none.add(model, graph, pair.clean()), none::toArray);
+  static PairSums means(WriteMeans none) {
+    return of((pair, number) -> none.add(pair.clean()), none::toArray);
   }
 
   private static PairSums of(ObjLongConsumer<Pair> add, Supplier<double[]> numbers) {

@@ -8,7 +8,6 @@ import dev.tributary.core.Shape;
 import dev.tributary.core.Tensor;
 import dev.tributary.transformer.Run;
 import dev.tributary.transformer.StreamWriter;
-import dev.tributary.transformer.Transformer;
 import java.util.Collections;
 import java.util.List;
 
@@ -26,62 +25,59 @@ public final class WriteMeans {
   }
 
   private final Kind kind;
-  private final int sources;
+  private final ComponentGraph graph;
 
   /** Of a token, or one for all. */
   private final int tokens;
 
-  private final int width;
   private final double[] sums;
   private long count;
 
-  private WriteMeans(Kind kind, int sources, int tokens, int width) {
+  private WriteMeans(Kind kind, ComponentGraph graph, int tokens) {
     this.kind = kind;
-    this.sources = sources;
+    this.graph = graph;
     this.tokens = tokens;
-    this.width = width;
-    this.sums = new double[sources * tokens * width];
+    this.sums = new double[graph.sources().size() * tokens * width()];
   }
 
   /**
    * {@return the means of no prompts yet, whatever their positions}
    *
-   * @param model that will run
-   * @param graph of the model
+   * @param graph of the model that will run
    */
-  public static WriteMeans overPositions(Transformer model, ComponentGraph graph) {
-    return new WriteMeans(Kind.OVER_POSITIONS, graph.sources().size(), 1, model.config().dModel());
+  public static WriteMeans overPositions(ComponentGraph graph) {
+    return new WriteMeans(Kind.OVER_POSITIONS, graph, 1);
   }
 
   /**
    * {@return the means of no prompts yet, position by position}
    *
-   * @param model that will run
-   * @param graph of the model
+   * @param graph of the model that will run
    * @param tokens of each prompt
    */
-  public static WriteMeans perPosition(Transformer model, ComponentGraph graph, int tokens) {
-    return new WriteMeans(
-        Kind.PER_POSITION, graph.sources().size(), tokens, model.config().dModel());
+  public static WriteMeans perPosition(ComponentGraph graph, int tokens) {
+    return new WriteMeans(Kind.PER_POSITION, graph, tokens);
+  }
+
+  private int width() {
+    return graph.model().config().dModel();
   }
 
   /**
    * Counts one prompt.
    *
-   * @param model that runs it
-   * @param graph of the model
    * @param prompt ids
    * @throws IllegalArgumentException if it does not have as many tokens as the others, position by
    *     position
    */
-  public void add(Transformer model, ComponentGraph graph, List<Integer> prompt) {
+  public void add(List<Integer> prompt) {
     requireArgument(
         kind == Kind.OVER_POSITIONS || prompt.size() == tokens,
         "a mean for each of %d positions, and a prompt of %d tokens",
         tokens,
         prompt.size());
     try (Scope scope = Scope.open()) {
-      Run run = model.values(StreamWriter.sites(), List.of(prompt), graph.split());
+      Run run = graph.model().values(StreamWriter.sites(), List.of(prompt), graph.split());
       Tensor written = StreamWriter.written(run, graph.sources());
       double[] own = (kind == Kind.OVER_POSITIONS ? written.mean(1) : written).toDoubles();
       for (int i = 0; i < sums.length; i++) {
@@ -155,17 +151,17 @@ public final class WriteMeans {
   /** At all tokens of some prompts, [source, token, dModel]. */
   Tensor at(DType dtype, Shape shape, int prompts) {
     requireArgument(
-        shape.size(0) == sources && shape.size(2) == width,
-        "means of %d sources of width %d do not fit %s",
-        sources,
-        width,
+        shape.size(0) == graph.sources().size() && shape.size(2) == width(),
+        "means of %d graph.sources().size() of width() %d do not fit %s",
+        graph.sources().size(),
+        width(),
         shape);
     requireArgument(
         kind == Kind.OVER_POSITIONS || shape.size(1) == prompts * tokens,
         "a mean for each of %d positions, and a prompt of %d tokens",
         tokens,
         shape.size(1) / prompts);
-    Tensor means = Tensor.of(dtype, Shape.of(sources, tokens, width), toDoubles());
+    Tensor means = Tensor.of(dtype, Shape.of(graph.sources().size(), tokens, width()), toDoubles());
     return kind == Kind.OVER_POSITIONS
         ? means.broadcastTo(shape)
         : Tensor.concat(1, Collections.nCopies(prompts, means));

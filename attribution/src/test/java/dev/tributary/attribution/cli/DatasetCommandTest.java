@@ -121,11 +121,11 @@ class DatasetCommandTest {
     }
 
     EdgeTotals scores(EdgeMethod method, AblationValues ablation) {
-      return new EdgeScorer(model, graph, ablation, method).score(pairs);
+      return new EdgeScorer(graph, ablation, method).score(pairs);
     }
 
     CircuitTotals metrics(ComponentCircuit... circuits) {
-      return new CircuitEvaluator(model, graph, AblationValues.PATCHING)
+      return new CircuitEvaluator(graph, AblationValues.PATCHING)
           .evaluate(pairs, List.of(circuits), 0);
     }
   }
@@ -678,8 +678,7 @@ class DatasetCommandTest {
         String line = edge.source() + "," + edge.reader() + "," + i % tokens + ",";
         assertTrue(lines.get(i + 1).startsWith(line), lines.get(i + 1));
       }
-      EdgeScorer exact =
-          new EdgeScorer(library.model, library.graph, AblationValues.PATCHING, EdgeMethod.EXACT);
+      EdgeScorer exact = new EdgeScorer(library.graph, AblationValues.PATCHING, EdgeMethod.EXACT);
       assertEquals(9, json.get("exact_sample").get("edges").size());
       for (JsonNode edge : json.get("exact_sample").get("edges")) {
         int number = library.graph.number(library.graph.edge(edge.get("edge").asText()));

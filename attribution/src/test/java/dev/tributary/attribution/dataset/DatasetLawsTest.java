@@ -246,7 +246,7 @@ class DatasetLawsTest {
       Pair pair = drawn.pair(0);
       ComponentGraph graph = drawn.graph(model, pair);
       for (AblationValues ablation : List.of(AblationValues.PATCHING, AblationValues.ZERO)) {
-        EdgeScorer scorer = new EdgeScorer(model, graph, ablation, EdgeMethod.EXACT);
+        EdgeScorer scorer = new EdgeScorer(graph, ablation, EdgeMethod.EXACT);
         ComponentCircuit full = ComponentCircuit.empty(graph).complement();
         List<ComponentCircuit> circuits = new ArrayList<>();
         for (int edge : full.edges()) {
@@ -265,7 +265,7 @@ class DatasetLawsTest {
           }
         }
         CircuitEvaluator.Metrics metrics =
-            new CircuitEvaluator(model, graph, ablation).evaluate(pair, circuits);
+            new CircuitEvaluator(graph, ablation).evaluate(pair, circuits);
         PairScores edges = scorer.score(pair);
         PairScores sources = scorer.scoreSources(pair);
         assertEquals(edges.clean(), metrics.full());
@@ -291,12 +291,11 @@ class DatasetLawsTest {
       ComponentGraph graph = drawn.graph(model, pair);
       ComponentCircuit circuit = drawn.circuit(graph);
       CircuitEvaluator.Metrics metrics =
-          new CircuitEvaluator(model, graph, AblationValues.PATCHING)
+          new CircuitEvaluator(graph, AblationValues.PATCHING)
               .evaluate(
                   pair,
                   List.of(circuit, circuit.pruned(), ComponentCircuit.empty(graph).complement()));
-      PairScores plain =
-          new EdgeScorer(model, graph, AblationValues.PATCHING, EdgeMethod.EAP).score(pair);
+      PairScores plain = new EdgeScorer(graph, AblationValues.PATCHING, EdgeMethod.EAP).score(pair);
       assertNear(
           new double[] {plain.clean(), plain.corrupted(), metrics.circuits().get(0)},
           new double[] {metrics.circuits().get(2), metrics.empty(), metrics.circuits().get(1)},
@@ -343,8 +342,7 @@ class DatasetLawsTest {
       CircuitTests tests = CircuitTests.drawn(List.of(full, own, none), 3, drawn.seed());
       List<Pair> pairs = List.of(drawn.pair(0), drawn.pair(1));
       CircuitTotals totals =
-          new CircuitEvaluator(model, graph, AblationValues.PATCHING)
-              .evaluate(pairs, tests.runs(), 20);
+          new CircuitEvaluator(graph, AblationValues.PATCHING).evaluate(pairs, tests.runs(), 20);
       assertEquals(List.of(), tests.minimality(totals, 2, 0.9));
       for (int circuit = 0; circuit < 2; circuit++) {
         List<CircuitTests.Minimality> found = tests.minimality(totals, circuit, 0.9);
@@ -418,7 +416,7 @@ class DatasetLawsTest {
       Pair drawnPair = drawn.pair(0);
       ComponentGraph graph = drawn.graph(model, drawnPair);
       Pair pair = new Pair(drawnPair.clean(), drawnPair.clean(), drawnPair.metric());
-      double[] eap = scaled(model, graph, pair, drawn.seed, EdgeMethod.EAP);
+      double[] eap = scaled(graph, pair, drawn.seed, EdgeMethod.EAP);
       for (EdgeMethod method :
           List.of(
               EdgeMethod.EXACT,
@@ -426,14 +424,13 @@ class DatasetLawsTest {
               EdgeMethod.CLEAN_CORRUPTED,
               EdgeMethod.eapIgInputs(2),
               EdgeMethod.eapIgActivations(2))) {
-        assertNear(eap, scaled(model, graph, pair, drawn.seed, method), LINEAR);
+        assertNear(eap, scaled(graph, pair, drawn.seed, method), LINEAR);
       }
     }
   }
 
-  private static double[] scaled(
-      Transformer model, ComponentGraph graph, Pair pair, long seed, EdgeMethod method) {
-    double[] scores = new EdgeScorer(model, graph, near(seed), method).score(pair).toArray();
+  private static double[] scaled(ComponentGraph graph, Pair pair, long seed, EdgeMethod method) {
+    double[] scores = new EdgeScorer(graph, near(seed), method).score(pair).toArray();
     return Arrays.stream(scores).map(score -> score / SMALL).toArray();
   }
 
@@ -445,8 +442,8 @@ class DatasetLawsTest {
       Pair pair = drawn.pair(0);
       ComponentGraph graph = drawn.graph(model, pair);
       assertNear(
-          score(model, graph, pair, EdgeMethod.EAP),
-          score(model, graph, pair, EdgeMethod.eapIgActivations(1)),
+          score(graph, pair, EdgeMethod.EAP),
+          score(graph, pair, EdgeMethod.eapIgActivations(1)),
           EXACT);
     }
   }
@@ -458,7 +455,7 @@ class DatasetLawsTest {
       Transformer model = drawn.model(DType.DOUBLE);
       ComponentGraph graph = drawn.graph(model);
       PairRuns runs =
-          PairRuns.withDerivatives(model, graph, AblationValues.PATCHING, List.of(drawn.pair(0)));
+          PairRuns.withDerivatives(graph, AblationValues.PATCHING, List.of(drawn.pair(0)));
       for (int source = 0; source < graph.sources().size(); source++) {
         StreamWriter writer = graph.sources().get(source);
         Run changed =
@@ -489,8 +486,8 @@ class DatasetLawsTest {
               .mapToObj(drawn::pair)
               .sorted(Comparator.comparingInt(Pair::length))
               .toList();
-      WriteMeans means = WriteMeans.overPositions(model, graph);
-      pairs.forEach(pair -> means.add(model, graph, pair.clean()));
+      WriteMeans means = WriteMeans.overPositions(graph);
+      pairs.forEach(pair -> means.add(pair.clean()));
       for (EdgeMethod method :
           List.of(
               EdgeMethod.EAP,
@@ -500,10 +497,10 @@ class DatasetLawsTest {
               EdgeMethod.eapIgPooledActivations(1))) {
         for (AblationValues ablation :
             List.of(AblationValues.PATCHING, AblationValues.ZERO, AblationValues.of(means))) {
-          assertTogetherIsAlone(new EdgeScorer(model, graph, ablation, method), pairs);
+          assertTogetherIsAlone(new EdgeScorer(graph, ablation, method), pairs);
           int length = pairs.get(4).length();
           assertTogetherIsAlone(
-              new EdgeScorer(model, graph.byToken(length), ablation, method),
+              new EdgeScorer(graph.byToken(length), ablation, method),
               pairs.stream().filter(pair -> pair.length() == length).toList());
         }
       }
@@ -526,9 +523,9 @@ class DatasetLawsTest {
       ComponentGraph byToken = graph.byToken(64);
       for (EdgeMethod method : List.of(EdgeMethod.EAP, EdgeMethod.eapIgInputs(2))) {
         assertEquals(
-            peak(new EdgeScorer(model, byToken, AblationValues.PATCHING, method), 20),
-            peak(new EdgeScorer(model, byToken, AblationValues.PATCHING, method), 40));
-        EdgeScorer scorer = new EdgeScorer(model, graph, AblationValues.PATCHING, method);
+            peak(new EdgeScorer(byToken, AblationValues.PATCHING, method), 20),
+            peak(new EdgeScorer(byToken, AblationValues.PATCHING, method), 40));
+        EdgeScorer scorer = new EdgeScorer(graph, AblationValues.PATCHING, method);
         long once = peak(scorer, 20);
         assertTrue(once > 0);
         assertEquals(once, peak(scorer, 40), method.toString());
@@ -560,17 +557,16 @@ class DatasetLawsTest {
           List.of(
               new Pair(List.of(1, 2, 3), List.of(1, 5, 3), metric),
               new Pair(List.of(4, 0, 8), List.of(7, 0, 6), metric));
-      WriteMeans means = WriteMeans.perPosition(model, graph, 3);
-      pairs.forEach(pair -> means.add(model, graph, pair.clean()));
+      WriteMeans means = WriteMeans.perPosition(graph, 3);
+      pairs.forEach(pair -> means.add(pair.clean()));
       EdgeScorer scorer =
-          new EdgeScorer(model, graph, AblationValues.of(means), EdgeMethod.eapIgInputs(3));
+          new EdgeScorer(graph, AblationValues.of(means), EdgeMethod.eapIgInputs(3));
       assertTogetherIsAlone(scorer, pairs);
     }
   }
 
-  private static double[] score(
-      Transformer model, ComponentGraph graph, Pair pair, EdgeMethod method) {
-    return new EdgeScorer(model, graph, AblationValues.PATCHING, method).score(pair).toArray();
+  private static double[] score(ComponentGraph graph, Pair pair, EdgeMethod method) {
+    return new EdgeScorer(graph, AblationValues.PATCHING, method).score(pair).toArray();
   }
 
   @Property(tries = 40)
@@ -585,7 +581,7 @@ class DatasetLawsTest {
           (ofNodes, ofEdges) -> {
             NodeScores nodes = new NodeScorer(NodeList.of(model), ofNodes).score(pair);
             double[] sources =
-                new EdgeScorer(model, graph, AblationValues.PATCHING, ofEdges)
+                new EdgeScorer(graph, AblationValues.PATCHING, ofEdges)
                     .scoreSources(pair)
                     .toArray();
             double[] expected = sources.clone(); // the input is no node
@@ -619,14 +615,14 @@ class DatasetLawsTest {
               EdgeMethod.CLEAN_CORRUPTED,
               EdgeMethod.eapIgInputs(2),
               EdgeMethod.eapIgPooledActivations(2))) {
-        double[] scores = score(model, split, pair, method);
+        double[] scores = score(split, pair, method);
         double[] sums = new double[whole.edges().size()];
         for (int i = 0; i < scores.length; i++) {
           ComponentGraph.Edge edge = split.edges().get(i);
           String name = whole(edge.source()) + "->" + whole(edge.reader());
           sums[whole.number(whole.edge(name))] += scores[i];
         }
-        assertNear(score(model, whole, pair, method), sums, EXACT);
+        assertNear(score(whole, pair, method), sums, EXACT);
       }
     }
   }
@@ -680,7 +676,7 @@ class DatasetLawsTest {
               EdgeMethod.EAP,
               EdgeMethod.QK_FIX,
               EdgeMethod.eapIgActivations(2))) {
-        assertNear(score(plain, neurons, pair, method), score(model, latents, pair, method), EXACT);
+        assertNear(score(neurons, pair, method), score(latents, pair, method), EXACT);
       }
     }
   }
@@ -691,8 +687,8 @@ class DatasetLawsTest {
       Transformer model = drawn.model(DType.DOUBLE);
       Pair pair = drawn.pair(0);
       ComponentGraph graph = drawn.split(model);
-      PairRuns runs = PairRuns.values(model, graph, AblationValues.PATCHING, pair);
-      double[] scores = score(model, graph, pair, EdgeMethod.EAP);
+      PairRuns runs = PairRuns.values(graph, AblationValues.PATCHING, pair);
+      double[] scores = score(graph, pair, EdgeMethod.EAP);
       for (int i : ExactSample.draw(scores.length, 20, drawn.seed)) {
         ComponentGraph.Edge edge = graph.edges().get(i);
         Tensor step = runs.moved(graph.sources().indexOf(edge.source())).times(SMALL);
@@ -721,8 +717,8 @@ class DatasetLawsTest {
               EdgeMethod.eapIgInputs(2),
               EdgeMethod.eapIgActivations(2),
               EdgeMethod.eapIgPooledActivations(2))) {
-        double[] expected = score(model, whole, pair, method);
-        double[] scores = score(model, graph, pair, method);
+        double[] expected = score(whole, pair, method);
+        double[] scores = score(graph, pair, method);
         double[] sums = new double[expected.length];
         for (int i = 0; i < scores.length; i++) {
           sums[i / spans] += scores[i];
@@ -754,8 +750,8 @@ class DatasetLawsTest {
       Tensor moved =
           StreamWriter.written(run(graph, model, pair.corrupted()), graph.sources())
               .minus(StreamWriter.written(run(graph, model, pair.clean()), graph.sources()));
-      double[] exact = score(model, graph, pair, EdgeMethod.EXACT);
-      double[] fixed = score(model, graph, pair, EdgeMethod.QK_FIX);
+      double[] exact = score(graph, pair, EdgeMethod.EXACT);
+      double[] fixed = score(graph, pair, EdgeMethod.QK_FIX);
       Function<Run, Variable> metric = pair.metric().against(clean);
       double plain = metric.apply(clean).value().item();
       for (int number : ExactSample.draw(exact.length, 12, drawn.seed)) {
@@ -852,8 +848,7 @@ class DatasetLawsTest {
       NodeScores exact = new NodeScorer(list, NodeMethod.EXACT).score(pair);
       int some = (int) (drawn.seed % nodes.size());
       PairScores edges =
-          new EdgeScorer(model, drawn.graph(model), AblationValues.PATCHING, EdgeMethod.EAP)
-              .score(pair);
+          new EdgeScorer(drawn.graph(model), AblationValues.PATCHING, EdgeMethod.EAP).score(pair);
       for (NodeMethod method : NodeMethod.values()) {
         boolean magnitudes = method == NodeMethod.GRAD_DROP || method == NodeMethod.ATP_STAR;
         if (magnitudes && model.layers() == 1) {
@@ -940,7 +935,7 @@ class DatasetLawsTest {
     try (Scope scope = Scope.open()) {
       Transformer model = drawn.model(DType.DOUBLE);
       ComponentGraph graph = drawn.graph(model);
-      EdgeScorer scorer = new EdgeScorer(model, graph, AblationValues.PATCHING, EdgeMethod.EAP);
+      EdgeScorer scorer = new EdgeScorer(graph, AblationValues.PATCHING, EdgeMethod.EAP);
       List<Pair> pairs = IntStream.range(0, 4).mapToObj(drawn::pair).toList();
       EdgeTotals whole = scorer.score(pairs);
       int cut = (int) (drawn.seed % 5);
@@ -980,8 +975,8 @@ class DatasetLawsTest {
       Transformer single = drawn.model(DType.FLOAT);
       Pair pair = drawn.pair(0);
       assertNear(
-          score(model, drawn.graph(model), pair, EdgeMethod.EAP),
-          score(single, drawn.graph(single), pair, EdgeMethod.EAP),
+          score(drawn.graph(model), pair, EdgeMethod.EAP),
+          score(drawn.graph(single), pair, EdgeMethod.EAP),
           1e-2);
     }
   }
@@ -1000,7 +995,7 @@ class DatasetLawsTest {
               EdgeMethod.EXACT,
               EdgeMethod.eapIgInputs(2),
               EdgeMethod.eapIgPooledActivations(1))) {
-        score(model, graph, drawn.pair(1), method);
+        score(graph, drawn.pair(1), method);
         assertEquals(before, Scope.liveTensors(), method::toString);
       }
     }
@@ -1045,7 +1040,7 @@ class DatasetLawsTest {
       ComponentGraph graph = drawn.graph(model);
       List<Integer> edges = ExactSample.draw(graph.edges().size(), 5, drawn.seed);
       assertEquals(Math.min(5, graph.edges().size()), edges.stream().distinct().count());
-      EdgeScorer scorer = new EdgeScorer(model, graph, AblationValues.ZERO, EdgeMethod.EXACT);
+      EdgeScorer scorer = new EdgeScorer(graph, AblationValues.ZERO, EdgeMethod.EXACT);
       ExactSample whole = new ExactSample(edges);
       ExactSample part = new ExactSample(edges);
       for (int i = 0; i < 2; i++) {
@@ -1088,7 +1083,7 @@ class DatasetLawsTest {
           assertThrows(
               IllegalArgumentException.class,
               () ->
-                  new EdgeScorer(model, whole.byToken(3), AblationValues.ZERO, EdgeMethod.EAP)
+                  new EdgeScorer(whole.byToken(3), AblationValues.ZERO, EdgeMethod.EAP)
                       .score(pair));
       assertEquals("prompts of 2 tokens, and edges of tokens [0, 1, 2]", refusal.getMessage());
     }

@@ -158,13 +158,13 @@ class DatasetReferenceTest {
 
   private static double[] scores(
       ReferenceCase expected, String metric, String ablation, EdgeMethod method) {
-    return new EdgeScorer(expected.model(), expected.graph(), expected.ablation(ablation), method)
+    return new EdgeScorer(expected.graph(), expected.ablation(ablation), method)
         .score(expected.pairs(metric))
         .means();
   }
 
   private static CircuitEvaluator evaluator(ReferenceCase expected, String ablation) {
-    return new CircuitEvaluator(expected.model(), expected.graph(), expected.ablation(ablation));
+    return new CircuitEvaluator(expected.graph(), expected.ablation(ablation));
   }
 
   /** Circuits of some numbers of edges. */
@@ -245,11 +245,7 @@ class DatasetReferenceTest {
     methods.forEach(
         (name, method) -> {
           EdgeScorer scorer =
-              new EdgeScorer(
-                  expected.model(),
-                  expected.graph().byToken(tokens),
-                  AblationValues.PATCHING,
-                  method);
+              new EdgeScorer(expected.graph().byToken(tokens), AblationValues.PATCHING, method);
           List<Double> heads = new ArrayList<>();
           List<Double> mlps = new ArrayList<>();
           for (Pair pair : pairs) {
@@ -377,8 +373,7 @@ class DatasetReferenceTest {
     double[] exact = scores(expected, "linear", "zero", EdgeMethod.EXACT);
     double largest = Arrays.stream(magnitudes(exact)).max().orElseThrow();
     assertEquals(largest, Math.abs(exact[missed]), 1e-5); // as all on its path
-    EdgeScorer scorer =
-        new EdgeScorer(expected.model(), graph, AblationValues.ZERO, EdgeMethod.EAP);
+    EdgeScorer scorer = new EdgeScorer(graph, AblationValues.ZERO, EdgeMethod.EAP);
     ExactSample sample =
         new ExactSample(ExactSample.draw(graph.edges().size(), graph.edges().size(), 1));
     pairs.forEach(pair -> sample.add(scorer.score(pair), scorer.exact(pair, sample.edges())));
@@ -477,7 +472,7 @@ class DatasetReferenceTest {
 
     private List<PairScores> scores(
         String metric, String ablation, EdgeMethod method, boolean nodes) {
-      EdgeScorer scorer = new EdgeScorer(of.model(), of.graph(), of.ablation(ablation), method);
+      EdgeScorer scorer = new EdgeScorer(of.graph(), of.ablation(ablation), method);
       return of.pairs(metric).stream()
           .map(pair -> nodes ? scorer.scoreSources(pair) : scorer.score(pair))
           .toList();

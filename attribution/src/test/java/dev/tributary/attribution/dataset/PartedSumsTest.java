@@ -44,7 +44,7 @@ class PartedSumsTest {
     scope = Scope.open();
     Transformer model = Models.textbook(DType.DOUBLE);
     ComponentGraph graph = ComponentGraph.of(model, new StreamWriter.Input(Site.TOKEN_EMBEDDING));
-    scorer = new EdgeScorer(model, graph, AblationValues.PATCHING, EdgeMethod.EAP);
+    scorer = new EdgeScorer(graph, AblationValues.PATCHING, EdgeMethod.EAP);
     List<String> rows = new ArrayList<>();
     PromptTemplate.AGREEMENT.draw(PAIRS, 3).forEach(example -> rows.add(example.json()));
     rows.add(5, "{}");
@@ -157,8 +157,7 @@ class PartedSumsTest {
   /** The bootstrap draws by the number of a pair, whatever part it is in. */
   @Test
   void over_circuits_areTheTotalsOfOneGo() throws IOException {
-    CircuitEvaluator evaluator =
-        new CircuitEvaluator(scorer.model(), scorer.graph(), AblationValues.PATCHING);
+    CircuitEvaluator evaluator = new CircuitEvaluator(scorer.graph(), AblationValues.PATCHING);
     List<ComponentCircuit> circuits =
         List.of(ComponentCircuit.of(scorer.graph(), List.of(0, 1, 2)));
     List<Pair> pairs = new ArrayList<>();

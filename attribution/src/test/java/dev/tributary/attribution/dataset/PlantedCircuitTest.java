@@ -224,16 +224,15 @@ class PlantedCircuitTest {
     try (Scope scope = Scope.open()) {
       Planted planted = Planted.draw(seed, NEURONS);
       Transformer model = planted.model();
-      ComponentCircuit truth = planted.truth();
-      assertTrue(truth.size() < planted.graph.edges().size());
+      ComponentGraph graph = ComponentGraph.of(model, planted.graph.input());
+      ComponentCircuit truth = ComponentCircuit.of(graph, planted.truth().edges());
+      assertTrue(truth.size() < graph.edges().size());
       List<Pair> pairs = planted.pairs();
       for (EdgeMethod method :
           List.of(EdgeMethod.EXACT, EdgeMethod.eapIgInputs(5), EdgeMethod.EAP)) {
         double[] scores =
-            new EdgeScorer(model, planted.graph, AblationValues.PATCHING, method)
-                .score(pairs)
-                .meanMagnitudes();
-        ComponentCircuit found = Importance.ABSOLUTE.top(planted.graph, scores, truth.size());
+            new EdgeScorer(graph, AblationValues.PATCHING, method).score(pairs).meanMagnitudes();
+        ComponentCircuit found = Importance.ABSOLUTE.top(graph, scores, truth.size());
         assertEquals(1, Agreement.precision(found, truth), method.toString());
         assertEquals(1, Agreement.recall(found, truth), method.toString());
         assertEquals(1, Agreement.auroc(scores, truth), method.toString());
@@ -241,9 +240,9 @@ class PlantedCircuitTest {
           assertEquals(0, scores[edge], NOTHING, () -> method + " " + edge);
         }
       }
-      assertMinimality(planted, model, pairs);
+      assertMinimality(truth, pairs);
       CircuitTotals totals =
-          new CircuitEvaluator(model, planted.graph, AblationValues.PATCHING)
+          new CircuitEvaluator(graph, AblationValues.PATCHING)
               .evaluate(pairs.subList(0, 1), List.of(truth, truth.complement()), 0);
       assertEquals(1, totals.faithfulness(0), 1e-6);
       assertEquals(0, totals.faithfulness(1), 1e-6);
@@ -274,16 +273,14 @@ class PlantedCircuitTest {
       for (EdgeMethod method :
           List.of(EdgeMethod.EXACT, EdgeMethod.eapIgActivations(3), EdgeMethod.EAP)) {
         double[] scores =
-            new EdgeScorer(model, graph, AblationValues.PATCHING, method)
-                .score(pairs)
-                .meanMagnitudes();
+            new EdgeScorer(graph, AblationValues.PATCHING, method).score(pairs).meanMagnitudes();
         assertEquals(truth, Importance.ABSOLUTE.top(graph, scores, truth.size()));
         for (int edge : truth.complement().edges()) {
           assertEquals(0, scores[edge], NOTHING, () -> method + " " + edge);
         }
       }
       CircuitTotals totals =
-          new CircuitEvaluator(model, graph, AblationValues.PATCHING)
+          new CircuitEvaluator(graph, AblationValues.PATCHING)
               .evaluate(pairs.subList(0, 1), List.of(truth, truth.complement()), 0);
       assertEquals(1, totals.faithfulness(0), 1e-6);
       assertEquals(0, totals.faithfulness(1), 1e-6);
@@ -291,15 +288,14 @@ class PlantedCircuitTest {
   }
 
   /** Planted edges are needed in some pair, alone and among all others, and no other one is. */
-  private static void assertMinimality(Planted planted, Transformer model, List<Pair> pairs) {
-    ComponentCircuit truth = planted.truth();
-    ComponentCircuit full = ComponentCircuit.empty(planted.graph).complement();
+  private static void assertMinimality(ComponentCircuit truth, List<Pair> pairs) {
+    ComponentCircuit full = ComponentCircuit.empty(truth.graph()).complement();
     CircuitTests tests = CircuitTests.drawn(List.of(truth, full), full.size(), 1);
     List<CircuitTotals> each =
         pairs.stream()
             .map(
                 pair ->
-                    new CircuitEvaluator(model, planted.graph, AblationValues.PATCHING)
+                    new CircuitEvaluator(truth.graph(), AblationValues.PATCHING)
                         .evaluate(List.of(pair), tests.runs(), 20))
             .toList();
     for (int circuit = 0; circuit < 2; circuit++) {

@@ -104,9 +104,9 @@ record ReferenceCase(
     List<Pair> pairs = pairs(metric);
     WriteMeans means =
         name.equals("mean")
-            ? WriteMeans.overPositions(model, graph)
-            : WriteMeans.perPosition(model, graph, pairs.get(0).length());
-    pairs.forEach(pair -> means.add(model, graph, pair.clean()));
+            ? WriteMeans.overPositions(graph)
+            : WriteMeans.perPosition(graph, pairs.get(0).length());
+    pairs.forEach(pair -> means.add(pair.clean()));
     return means;
   }
 }

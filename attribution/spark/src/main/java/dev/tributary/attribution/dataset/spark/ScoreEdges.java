@@ -145,7 +145,7 @@ public final class ScoreEdges implements Callable<Integer> {
     MethodName method = scoring.method();
     int steps = scoring.steps();
     ForModel<EdgeScorer> scorer =
-        at -> new EdgeScorer(at, graphs.of(at), missing.of(at), method.with(steps));
+        at -> new EdgeScorer(graphs.of(at), missing.of(at), method.with(steps));
     Outcome<EdgeTotals> scored = SparkTotals.edges(rows, model, scorer);
     failed.addAll(scored.failedTasks());
     LeftOut leftOut = new LeftOut();
@@ -222,8 +222,8 @@ public final class ScoreEdges implements Callable<Integer> {
       return at -> name.values(Optional.empty());
     }
     int tokens = PairRows.tokens(rows);
-    ForModel<WriteMeans> none = at -> name.noMeans(at, graph.of(at), tokens).orElseThrow();
-    Outcome<WriteMeans> means = SparkTotals.means(rows, model, graph, none);
+    ForModel<WriteMeans> none = at -> name.noMeans(graph.of(at), tokens).orElseThrow();
+    Outcome<WriteMeans> means = SparkTotals.means(rows, model, none);
     failed.addAll(means.failedTasks());
     double[] numbers = means.totals().toArray();
     return at -> {

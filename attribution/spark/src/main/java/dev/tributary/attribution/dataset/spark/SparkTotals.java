@@ -3,7 +3,6 @@ package dev.tributary.attribution.dataset.spark;
 import dev.tributary.attribution.dataset.CircuitEvaluator;
 import dev.tributary.attribution.dataset.CircuitTotals;
 import dev.tributary.attribution.dataset.ComponentCircuit;
-import dev.tributary.attribution.dataset.ComponentGraph;
 import dev.tributary.attribution.dataset.EdgeScorer;
 import dev.tributary.attribution.dataset.EdgeTotals;
 import dev.tributary.attribution.dataset.ExactSample;
@@ -117,19 +116,15 @@ public final class SparkTotals {
    *
    * @param pairs {@link PairRows}
    * @param model that runs
-   * @param graph of it
    * @param none the means of no prompts
    * @throws IllegalArgumentException if the columns are others, or there are no partitions
    */
   public static Outcome<WriteMeans> means(
-      Dataset<Row> pairs,
-      ExecutorModel model,
-      ForModel<ComponentGraph> graph,
-      ForModel<WriteMeans> none) {
+      Dataset<Row> pairs, ExecutorModel model, ForModel<WriteMeans> none) {
     return outcome(
         pairs,
         model,
-        own -> PairSums.means(own, graph.of(own), none.of(own)),
+        own -> PairSums.means(none.of(own)),
         numbers -> {
           WriteMeans means = none.of(model.get());
           means.add(numbers);

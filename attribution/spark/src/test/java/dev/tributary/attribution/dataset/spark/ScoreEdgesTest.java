@@ -101,8 +101,8 @@ class ScoreEdgesTest {
             "--out=" + out);
     assertEquals(ExitCode.OK, code);
     ComponentGraph graph = SparkPairs.graph(MODEL);
-    WriteMeans means = WriteMeans.overPositions(MODEL, graph);
-    assertScores(MODEL, out, graph, pairs, means, EdgeMethod.CLEAN_CORRUPTED);
+    WriteMeans means = WriteMeans.overPositions(graph);
+    assertScores(out, graph, pairs, means, EdgeMethod.CLEAN_CORRUPTED);
     String json = Files.readString(out);
     assertEquals(1, bad.size());
     for (String said : List.of("\"rows_left_out\" : 1", "\"line\" : 4", "\"exact_sample\" : {")) {
@@ -145,8 +145,8 @@ class ScoreEdgesTest {
               model,
               SparkPairs.graph(model).input(),
               List.of(MlpShare.neuron(0, 3), MlpShare.neuron(1, 20), MlpShare.latent(mlp, 2)));
-      WriteMeans means = WriteMeans.perPosition(model, graph, 3);
-      assertScores(model, out, graph, pairs, means, EdgeMethod.EAP);
+      WriteMeans means = WriteMeans.perPosition(graph, 3);
+      assertScores(out, graph, pairs, means, EdgeMethod.EAP);
     }
   }
 
@@ -184,22 +184,17 @@ class ScoreEdgesTest {
           "--out=" + out
         });
     ComponentGraph graph = SparkPairs.graph(MODEL);
-    assertScores(MODEL, out, graph, pairs, WriteMeans.overPositions(MODEL, graph), EdgeMethod.EAP);
+    assertScores(out, graph, pairs, WriteMeans.overPositions(graph), EdgeMethod.EAP);
   }
 
   private static void assertScores(
-      Transformer model,
-      Path out,
-      ComponentGraph graph,
-      List<Pair> pairs,
-      WriteMeans means,
-      EdgeMethod method)
+      Path out, ComponentGraph graph, List<Pair> pairs, WriteMeans means, EdgeMethod method)
       throws Exception {
     EdgeTotals expected =
         Workers.alone(
             () -> {
-              pairs.forEach(pair -> means.add(model, graph, pair.clean()));
-              return new EdgeScorer(model, graph, AblationValues.of(means), method).score(pairs);
+              pairs.forEach(pair -> means.add(pair.clean()));
+              return new EdgeScorer(graph, AblationValues.of(means), method).score(pairs);
             });
     SparkPairs.assertNear(expected.means(), ScoreFile.scores(out, graph), ANY_ORDER);
   }

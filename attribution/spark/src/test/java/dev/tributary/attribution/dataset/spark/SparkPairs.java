@@ -65,7 +65,7 @@ final class SparkPairs {
   }
 
   static EdgeScorer scorer(Transformer model) {
-    return new EdgeScorer(model, graph(model), AblationValues.PATCHING, EdgeMethod.EAP);
+    return new EdgeScorer(graph(model), AblationValues.PATCHING, EdgeMethod.EAP);
   }
 
   static ComponentGraph graph(Transformer model) {

@@ -248,34 +248,29 @@ class SparkTotalsTest {
             ComponentCircuit.of(graph, IntStream.range(0, 300).boxed().toList()),
             ComponentCircuit.empty(graph).complement());
     Outcome<WriteMeans> means =
-        SparkTotals.means(
-            rows(3),
-            MODEL,
-            SparkPairs::graph,
-            own -> WriteMeans.overPositions(own, SparkPairs.graph(own)));
+        SparkTotals.means(rows(3), MODEL, own -> WriteMeans.overPositions(SparkPairs.graph(own)));
     double[] numbers = means.totals().toArray();
     Outcome<CircuitTotals> outcome =
         SparkTotals.circuits(
             rows(3),
             MODEL,
             own -> {
-              WriteMeans sent = WriteMeans.overPositions(own, SparkPairs.graph(own));
+              WriteMeans sent = WriteMeans.overPositions(SparkPairs.graph(own));
               sent.add(numbers);
-              return new CircuitEvaluator(own, SparkPairs.graph(own), AblationValues.of(sent));
+              return new CircuitEvaluator(SparkPairs.graph(own), AblationValues.of(sent));
             },
             circuits,
             20);
     Workers.alone(
         () -> {
-          WriteMeans expected = WriteMeans.overPositions(model, graph);
+          WriteMeans expected = WriteMeans.overPositions(graph);
           for (int i = 0; i < 3; i++) {
-            WriteMeans part = WriteMeans.overPositions(model, graph);
-            SparkPairs.part(pairs, 3, i).forEach(pair -> part.add(model, graph, pair.clean()));
+            WriteMeans part = WriteMeans.overPositions(graph);
+            SparkPairs.part(pairs, 3, i).forEach(pair -> part.add(pair.clean()));
             expected.add(part);
           }
           assertArrayEquals(expected.toArray(), numbers, 0);
-          CircuitEvaluator evaluator =
-              new CircuitEvaluator(model, graph, AblationValues.of(expected));
+          CircuitEvaluator evaluator = new CircuitEvaluator(graph, AblationValues.of(expected));
           CircuitTotals totals = new CircuitTotals(circuits.size(), 20);
           int line = 0;
           for (int i = 0; i < 3; i++) {
