@@ -18,8 +18,9 @@ import picocli.CommandLine.Option;
     name = "serve",
     header = "A page on which to ask a model, and answers for programs, over HTTP.",
     description = {
-      "Prints one line, an address to open in a browser, with a token that every question needs; ends"
-          + " when the process is told to. docs/server.md says what programs can ask."
+      "Reads the model, then prints one line, an address to open in a browser, with a token that"
+          + " every question needs; ends when the process is told to. docs/server.md says what"
+          + " programs can ask."
     },
     sortOptions = false,
     sortSynopsis = false)
@@ -66,12 +67,14 @@ final class ServeCommand implements Callable<Integer> {
               end.countDown();
               await(ended);
             });
-    Runtime.getRuntime().addShutdownHook(hook);
-    try (Session session = Session.open(choice);
+    try (TerminalProgress progress = TerminalProgress.start();
+        Session session = Session.open(choice);
         Server server = Server.open(session, host, port)) {
+      server.prepare(progress);
+      progress.close();
+      Runtime.getRuntime().addShutdownHook(hook); // before, nobody has asked
       out.println(server.address());
       out.flush();
-      server.prepare();
       await(end);
     } finally {
       ended.countDown();

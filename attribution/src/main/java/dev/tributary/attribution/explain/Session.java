@@ -53,7 +53,19 @@ public final class Session implements AutoCloseable {
    * @throws IOException if it cannot be found or opened
    */
   public static Session open(ModelChoice choice) throws IOException {
+    Thread meanwhile = new Thread(Session::lookForDevice, "tributary device");
+    meanwhile.setDaemon(true);
+    meanwhile.start();
     return new Session(choice.open());
+  }
+
+  /** Takes as long as reading a tokenizer, once in a process. */
+  private static void lookForDevice() {
+    try {
+      Device.current();
+    } catch (IllegalStateException | IllegalArgumentException e) {
+      return; // whoever opens the session is told
+    }
   }
 
   /** {@return the model by its files} */
@@ -85,6 +97,22 @@ public final class Session implements AutoCloseable {
    */
   public <A extends Record> Asked<A> ask(Question<A> question, Listener listener) {
     return submit(() -> work.answer(question, listener));
+  }
+
+  /**
+   * Reads the files that answers need, which the first question that needs them otherwise does.
+   *
+   * @param listener hears how far it has come
+   * @throws IOException if one cannot be read
+   * @throws IllegalArgumentException if the explanations are of what the model does not have
+   */
+  public void load(Listener listener) throws IOException {
+    submit(
+            () -> {
+              work.load(listener);
+              return model;
+            })
+        .answer();
   }
 
   private <T> Asked<T> submit(Callable<T> code) {

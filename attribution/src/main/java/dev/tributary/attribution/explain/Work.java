@@ -70,6 +70,13 @@ public final class Work {
     return question.answer(this);
   }
 
+  /** Reads all files that answers need. */
+  void load(Listener heard) throws IOException {
+    listener = heard;
+    transformer();
+    explanations();
+  }
+
   private boolean isShort() {
     return Scope.roomBytes() < LEAST_ROOM * room;
   }

@@ -8,9 +8,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.sun.net.httpserver.Headers;
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
-import dev.tributary.attribution.explain.Attribute;
-import dev.tributary.attribution.explain.Predict;
-import dev.tributary.attribution.explain.Prompt;
+import dev.tributary.attribution.explain.Listener;
 import dev.tributary.attribution.explain.Question;
 import dev.tributary.attribution.explain.Session;
 import dev.tributary.attribution.explain.Subject;
@@ -21,8 +19,11 @@ import dev.tributary.attribution.viewer.ExplorePage;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.net.HttpURLConnection;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.Proxy;
+import java.net.URL;
 import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
@@ -73,6 +74,8 @@ public final class Server implements AutoCloseable {
   }
 
   private static final String JSON = "application/json; charset=utf-8";
+
+  private static final String EVENTS = "text/event-stream";
 
   private static final String POLICY = "Content-Security-Policy";
 
@@ -165,37 +168,53 @@ public final class Server implements AutoCloseable {
   }
 
   /**
-   * Reads the weights and answers what the page asks first, for nobody, while whoever is to ask
-   * still opens it: what is done once is done then.
+   * Reads the files of the model and asks itself what the page asks first, so that whoever opens it
+   * finds done what is done once: classes are loaded, and what takes longest is compiled.
+   *
+   * @param listener hears how far reading has come
+   * @throws IOException if a file of the model cannot be read
+   * @throws IllegalArgumentException if its explanations are of what it does not have
    */
-  public void prepare() {
+  public void prepare(Listener listener) throws IOException {
     requests.execute(
         () -> {
-          ExplorePage.text();
-          try {
-            prepare(new Predict(Prompt.of(Subject.EXAMPLE), 1));
-            prepare(new Attribute(Subject.of(Subject.EXAMPLE), 1));
-          } catch (Refused e) {
-            return; // whoever asks is told
-          } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-          }
+          ask("", Optional.empty());
+          ask("api/questions", Optional.of(object())); // refused; JSON is read and written by then
         });
+    session.load(listener);
+    ObjectNode prompt = object().put("prompt", Subject.EXAMPLE);
+    for (String question : List.of("predict", "attribute")) {
+      ask("api/questions", Optional.of(prompt.put("question", question)));
+    }
   }
 
-  private void prepare(Question<?> question) throws InterruptedException {
-    String client = "the server";
-    Inquiry inquiry = new Inquiry(question);
-    queue.add(client, inquiry);
+  /** Asks this server, as a page does; if it cannot be answered, whoever asks again is told. */
+  private void ask(String path, Optional<JsonNode> question) {
     try {
-      boolean done;
-      do {
-        done = inquiry.isDoneWithin(SILENCE);
-      } while (!done);
-      bytes(answer(inquiry));
-    } finally {
-      queue.remove(client, inquiry);
+      read(path, question);
+    } catch (IOException e) {
+      return;
     }
+  }
+
+  private void read(String path, Optional<JsonNode> question) throws IOException {
+    URL address = new URL("http", host, port(), "/" + path);
+    HttpURLConnection connection = (HttpURLConnection) address.openConnection(Proxy.NO_PROXY);
+    connection.setRequestProperty("Authorization", "Bearer " + token());
+    connection.setRequestProperty("Accept", EVENTS);
+    if (question.isPresent()) {
+      connection.setRequestProperty("Content-Type", "application/json");
+      connection.setDoOutput(true);
+      try (OutputStream out = connection.getOutputStream()) {
+        out.write(bytes(question.get()));
+      }
+    }
+    if (connection.getResponseCode() == 200) {
+      try (InputStream in = connection.getInputStream()) {
+        in.transferTo(OutputStream.nullOutputStream());
+      }
+    }
+    connection.disconnect();
   }
 
   /** {@return the port on which it answers} */
@@ -320,7 +339,7 @@ public final class Server implements AutoCloseable {
     queue.add(client, inquiry);
     try {
       boolean streamed =
-          Objects.requireNonNullElse(headers.getFirst("Accept"), "").contains("text/event-stream");
+          Objects.requireNonNullElse(headers.getFirst("Accept"), "").contains(EVENTS);
       if (streamed) {
         stream(exchange, inquiry);
       } else {
@@ -374,7 +393,7 @@ public final class Server implements AutoCloseable {
 
   private void stream(HttpExchange exchange, Inquiry inquiry)
       throws IOException, InterruptedException {
-    EventStream events = new EventStream(begin(exchange, "text/event-stream; charset=utf-8"));
+    EventStream events = new EventStream(begin(exchange, EVENTS + "; charset=utf-8"));
     Inquiry.News news;
     do {
       news = inquiry.news(SILENCE);

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
@@ -52,6 +53,7 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -786,12 +788,14 @@ class CommandLineTest {
             "index is \"\"");
     for (Map.Entry<String, String> one : wrong.entrySet()) {
       Path file = Files.writeString(folder.resolve("wrong.json"), one.getKey());
-      String[] arguments = {
-        "attribute", "--dictionaries", "shipped", "--explanations", file.toString()
-      };
-      Output refused = Output.of(arguments);
-      assertNotEquals(0, refused.exitCode, one::getKey);
-      assertTrue(refused.err.contains(one.getValue()), refused.err);
+      List<String> given = List.of("--dictionaries", "shipped", "--explanations", file.toString());
+      for (List<String> command : List.of(List.of("attribute"), List.of("serve", "--port", "0"))) {
+        String[] arguments = Stream.of(command, given).flatMap(List::stream).toArray(String[]::new);
+        Output refused =
+            assertTimeoutPreemptively(Duration.ofMinutes(1), () -> Output.of(arguments));
+        assertNotEquals(0, refused.exitCode, one::getKey);
+        assertTrue(refused.err.contains(one.getValue()), refused.err);
+      }
     }
     assertTrue(
         Output.of("attribute", "--explanations", list.toString())

@@ -19,6 +19,7 @@ import dev.tributary.attribution.explain.Describe;
 import dev.tributary.attribution.explain.Edges;
 import dev.tributary.attribution.explain.Generate;
 import dev.tributary.attribution.explain.Graph;
+import dev.tributary.attribution.explain.Listener;
 import dev.tributary.attribution.explain.ModelChoice;
 import dev.tributary.attribution.explain.Predict;
 import dev.tributary.attribution.explain.Prompt;
@@ -91,6 +92,7 @@ class ExplorePageTest {
     }
     session = Session.open(ModelChoice.shipped());
     server = Server.open(session, "127.0.0.1", 0);
+    server.prepare(Listener.NONE);
   }
 
   @BeforeEach
