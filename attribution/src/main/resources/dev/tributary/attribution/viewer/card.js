@@ -2,7 +2,7 @@
 
 /** The card of a node: what it does, what feeds it and what it feeds; and what happens without it. */
 const Card = (() => {
-  const { element } = Page;
+  const { element, soon } = Page;
   const { heading, icon, kindOf, number, share, sign, token, track, visible } = Parts;
   const byId = (id) => document.getElementById(id);
   const PATHS = { query: "Q", key: "K", value: "V", gate: "gate", up: "up" };
@@ -35,11 +35,11 @@ const Card = (() => {
     };
   }
 
-  function draw() {
+  /** Several answers about a node are asked for, or known, at a time. */
+  const draw = soon(() => {
     const { node: name } = View.now;
     const card = byId("card");
     if (name !== drawn) {
-      told = {};
       drawn = name;
       byId("panel").scrollTop = 0;
     }
@@ -60,7 +60,7 @@ const Card = (() => {
       ...(fits && found.reads ? edges("into", ["Strongest edges in ", ...inputs(found)], (edge) => edge.source, name) : []),
       ...(fits && Number.isFinite(found.write_norm) ? edges("from", ["Strongest edges out"], (edge) => edge.target, name) : []),
     ].filter((part) => part !== null)));
-  }
+  });
 
   const refused = (part) => ((told[`${part}-problem`] ?? "") === "" ? null
     : element("p", { className: "refused", role: "alert" }, visibleSentence(told[`${part}-problem`])));

@@ -69,9 +69,11 @@
     }, Card.changedProblem),
     graph: region("graph", "graph", Graph.show, problem("graph-problem")),
   };
+  const drawModel = Page.once((model) => (byId("model").textContent = byId("model").title = Parts.visibleText(model, 200)));
+
   function drawTokens() {
     Prompt.showTokens(tokens);
-    byId("model").textContent = byId("model").title = tokens === null ? "" : Parts.visibleText(tokens.model, 200);
+    drawModel(tokens?.model ?? "");
   }
 
   /** Of a node of which it is known whether it reads and writes. */

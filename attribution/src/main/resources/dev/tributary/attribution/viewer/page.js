@@ -30,6 +30,32 @@ const Page = (() => {
     (same ?? region.closest("[tabindex]"))?.focus({ preventScroll: true });
   }
 
+  /** What draws of some values, and does not again while they are the same. */
+  function once(draw) {
+    let drawn = null;
+    return (...values) => {
+      if (drawn !== null && values.every((value, i) => value === drawn[i])) return;
+      drawn = values;
+      draw(...values);
+    };
+  }
+
+  /** What draws when all that is being done now is done, once however often it was asked to. */
+  function soon(draw) {
+    let asked = false;
+    return () => {
+      if (asked) return;
+      asked = true;
+      queueMicrotask(() => {
+        asked = false;
+        draw();
+      });
+    };
+  }
+
+  /** Goes on when what there is now can be seen. */
+  const afterFrame = (go) => requestAnimationFrame(() => setTimeout(go));
+
   /**
    * Dark or light as the reader's system, until the button is pressed; paper is light. Returns what
    * sets the colours and then calls {@code repaint}, as a change does.
@@ -55,5 +81,5 @@ const Page = (() => {
     return colour;
   }
 
-  return { unpack, element, redraw, colours };
+  return { unpack, element, redraw, once, soon, afterFrame, colours };
 })();

@@ -2,30 +2,31 @@
 
 /** The prompt, its tokens, what the model expects after one, and which words are explained. */
 const Prompt = (() => {
-  const { element } = Page;
+  const { element, once } = Page;
   const { visible, number, share } = Parts;
   const byId = (id) => document.getElementById(id);
   const WAIT = 120; // milliseconds after a key before words are asked for
   const PICKERS = ["targets", "distractors"];
+  const NONE = []; // tokens
   const fixed = d3.format(".2f");
 
   // Tokens
 
-  /** One button for each token; the one at the position alone is reached by Tab. */
   function showTokens(found) {
+    const tokens = found?.tokens ?? NONE;
+    const { position: chosen, targets, distractors } = View.now;
+    const position = chosen < 0 ? tokens.length - 1 : chosen;
+    drawChips(tokens, position);
+    drawNext(tokens[position]?.next ?? null, targets, distractors);
+  }
+
+  /** One button for each token; the one at the position alone is reached by Tab. */
+  const drawChips = once((tokens, position) => {
     const chips = byId("chips");
-    if (found === null) {
-      chips.replaceChildren();
-      showNext(null);
-      return;
-    }
-    const { tokens } = found;
-    const position = View.now.position < 0 ? tokens.length - 1 : View.now.position;
     Page.redraw(chips, () => chips.replaceChildren(...tokens.map((token, t) => chip(token, t, t === position))));
     const on = chips.children[position];
     if (on !== undefined && on.offsetTop + on.offsetHeight > chips.clientHeight) chips.scrollTop = on.offsetTop;
-    showNext(tokens[position]?.next ?? null);
-  }
+  });
 
   function chip({ word, log_probability: log }, t, on) {
     const bits = log === undefined ? null : -log / Math.LN2;
@@ -52,13 +53,13 @@ const Prompt = (() => {
 
   // Next words
 
-  function showNext(next) {
+  const drawNext = once((next, ...picked) => {
     byId("next").hidden = next === null;
     const likeliest = Math.exp(next?.[0]?.log_probability ?? 0);
     const body = byId("next").tBodies[0];
     Page.redraw(body, () => body.replaceChildren(...(next ?? []).map(({ word, logit, log_probability: log }) => {
       const picks = PICKERS.map((which) => {
-        const on = View.now[which].includes(word.text);
+        const on = picked[PICKERS.indexOf(which)].includes(word.text);
         const button = element("button", { type: "button", className: `pick ${which}`, "aria-pressed": String(on), "data-act": `${which} ${word.id}`,
           title: which === "targets" ? "explain this word" : "compare with this word",
           "aria-label": `${visible(word.text)} as ${which === "targets" ? "target" : "distractor"}` },
@@ -72,7 +73,7 @@ const Prompt = (() => {
         element("td", {}, share(Math.exp(log))), element("td", {}, fixed(log)), element("td", {}, fixed(logit)),
         element("td", {}, ...picks));
     })));
-  }
+  });
 
   // Words that are explained
 
@@ -86,19 +87,17 @@ const Prompt = (() => {
     View.change({ [which]: View.now[which].filter((one) => one !== word) });
   }
 
-  function showPicked() {
-    for (const which of PICKERS) {
-      byId(`${which}-picked`).replaceChildren(...View.now[which].map((word) => {
-        const button = element("button", { type: "button", className: "word", title: "leave it out",
-          "aria-label": `leave out ${visible(word)}` }, element("bdi", {}, visible(word, 24)), " ×");
-        button.addEventListener("click", () => {
-          drop(which, word);
-          byId(which).focus();
-        });
-        return button;
-      }));
-    }
-  }
+  const drawPicked = once((...picked) => PICKERS.forEach((which, i) => {
+    byId(`${which}-picked`).replaceChildren(...picked[i].map((word) => {
+      const button = element("button", { type: "button", className: "word", title: "leave it out",
+        "aria-label": `leave out ${visible(word)}` }, element("bdi", {}, visible(word, 24)), " ×");
+      button.addEventListener("click", () => {
+        drop(which, word);
+        byId(which).focus();
+      });
+      return button;
+    }));
+  }));
 
   /** A field in which a word is typed, and below it the words that begin so. */
   function wirePicker(which) {
@@ -209,6 +208,11 @@ const Prompt = (() => {
     field.style.height = `${Math.min(140, field.scrollHeight + 2)}px`;
   }
 
+  function fill(field, text) {
+    field.value = text;
+    fit(field);
+  }
+
   function wireText(field, form) {
     field.addEventListener("input", () => fit(field));
     field.addEventListener("keydown", (event) => {
@@ -253,16 +257,15 @@ const Prompt = (() => {
 
   /** What the fields say, as the view has it. */
   function showView() {
-    const { prompt, other, goesOn, off, put } = View.now;
+    const { prompt, other, targets, distractors, goesOn, off, put } = View.now;
     byId("goes-on").hidden = !goesOn;
     byId("go-on").setAttribute("aria-pressed", String(goesOn));
     byId("text-edited-word").textContent = put === null ? "without what is off" : `set to ${number(put)}`;
     for (const id of ["text-edited", "text-edited-word"]) byId(id).hidden = off.length === 0;
-    if (byId("prompt").value !== prompt) byId("prompt").value = prompt;
+    if (byId("prompt").value !== prompt) fill(byId("prompt"), prompt);
     if (other !== "" || byId("other").value === "") openOther(other !== "");
-    if (other !== "" && byId("other").value !== other) byId("other").value = other;
-    [byId("prompt"), byId("other")].forEach(fit);
-    showPicked();
+    if (other !== "" && byId("other").value !== other) fill(byId("other"), other);
+    drawPicked(targets, distractors);
   }
 
   return { wire, showView, showTokens, showExplained, showText, hearText };

@@ -5,9 +5,11 @@
  * where one begins to look closer.
  */
 const Nodes = (() => {
-  const { element } = Page;
+  const { afterFrame, element, once } = Page;
   const { icon, kindClass, kindOf, number, sign, token, track, visible, visibleText } = Parts;
   const byId = (id) => document.getElementById(id);
+  const FIRST = 40; // rows, more than most windows show
+  const NEXT = 80;
   const FILTERS = ["kind", "layer", "token"];
   const UNSIGNED = ["write_norm", "activation", "activation_after"];
   /** Of what answers to each question say of nodes, and by which column they are ranked. */
@@ -25,7 +27,8 @@ const Nodes = (() => {
   let plain = NOTHING; // of the prompt, or of two
   let others = null; // without some nodes
   let list = NOTHING; // the one of them that is seen
-  let drawn = []; // what the table was made of
+  let filling = null; // of the table with rows, the last that began
+  const lines = new WeakMap(); // what was made of rows
 
   const placeOf = ({ node }) => ({ kind: node.kind, layer: String(node.layer ?? "–"), token: String(node.token ?? "–") });
 
@@ -58,55 +61,77 @@ const Nodes = (() => {
       .sort((a, b) => (down ? 1 : -1) * compare(a, b));
   }
 
-  function drawFilters() {
-    const { rows, tokens } = list;
+  const drawFilters = once(({ rows, tokens }, ...chosen) => {
     const words = { kind: (value) => kindOf(value).word, layer: (value) => value,
       token: (value) => (tokens[value] === undefined ? value : `${value} ${visible(tokens[value].text, 20)}`) };
-    for (const filter of FILTERS) {
-      const values = [...new Set([...rows.map((row) => placeOf(row)[filter]), View.now[filter]])].filter((value) => value !== "")
+    FILTERS.forEach((filter, i) => {
+      const values = [...new Set([...rows.map((row) => placeOf(row)[filter]), chosen[i]])].filter((value) => value !== "")
         .sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
       const select = byId(`filter-${filter}`);
       select.replaceChildren(element("option", { value: "" }, "all"),
         ...values.map((value) => element("option", { value }, words[filter](value))));
-      select.value = View.now[filter];
-    }
-  }
+      select.value = chosen[i];
+    });
+  });
 
   function draw() {
-    const { kind, layer, token: at, sort, down, beside, off } = View.now;
+    const { sort, down, beside, off } = View.now;
+    const chosen = FILTERS.map((filter) => View.now[filter]);
     byId("beside-label").hidden = off.length === 0;
     byId("beside").checked = beside;
     list = off.length > 0 && beside && others !== null ? others : plain;
     byId("nodes-title").textContent = list.title;
     byId("graph-strongest").disabled = list.rows.length === 0;
-    const made = [list, kind, layer, at, sort, down];
-    if (made.some((part, i) => part !== drawn[i])) {
-      drawn = made;
-      drawFilters();
-      drawTable();
-    }
-    mark();
+    drawFilters(list, ...chosen);
+    drawHead(list.columns);
+    drawRows(list, sort, down, ...chosen);
+    mark(byId("table").tBodies[0].rows);
   }
 
-  function drawTable() {
-    const listed = seen();
-    const { rows, columns } = list;
-    const ranked = ranking();
-    byId("count").textContent = rows.length === 0 ? "" : `${listed.length} of the ${rows.length} strongest`;
+  const drawHead = once((columns) => {
     const heads = { node: "node", layer: "layer", token: "token", ...columns };
     byId("table").tHead.replaceChildren(element("tr", {}, ...Object.entries(heads).map(([column, word]) => {
-      const on = ranked === column;
-      const button = element("button", { type: "button", "data-sort": column }, word, on ? (View.now.down ? " ▾" : " ▴") : "");
-      button.addEventListener("click", () => {
-        View.change({ sort: column, down: on ? !View.now.down : true });
-        byId("table").querySelector(`[data-sort="${column}"]`).focus();
-      });
-      return element("th", { scope: "col", "aria-sort": on ? (View.now.down ? "descending" : "ascending") : "none" }, button);
+      const button = element("button", { type: "button", "data-sort": column, "data-word": word });
+      button.addEventListener("click", () => View.change({ sort: column, down: ranking() === column ? !View.now.down : true }));
+      return element("th", { scope: "col" }, button);
     }), element("th", { scope: "col" }, element("span", { className: "unseen" }, "graph"))));
-    const largest = Math.max(Number.MIN_VALUE, ...rows.map(({ attribution }) => Math.abs(attribution)));
-    byId("table").tBodies[0].replaceChildren(...listed.map((row) => line(row, largest)));
-  }
+    byId("table").style.setProperty("--readings", Object.keys(columns).length);
+  });
 
+  /** Those that are seen at once, and the others behind the frame that shows these. */
+  const drawRows = once(({ rows }) => {
+    const { down } = View.now;
+    const ranked = ranking();
+    for (const button of byId("table").tHead.querySelectorAll("button")) {
+      const { sort, word } = button.dataset;
+      button.textContent = sort === ranked ? `${word}${down ? "▾" : "▴"}` : word;
+      button.closest("th").setAttribute("aria-sort", sort !== ranked ? "none" : down ? "descending" : "ascending");
+    }
+    const listed = seen();
+    byId("count").textContent = rows.length === 0 ? "" : `${listed.length} of the ${rows.length} strongest`;
+    const largest = Math.max(Number.MIN_VALUE, ...rows.map(({ attribution }) => Math.abs(attribution)));
+    const some = (from, to) => listed.slice(from, to).map((row) => {
+      if (!lines.has(row)) lines.set(row, line(row, largest));
+      return lines.get(row);
+    });
+    const body = byId("table").tBodies[0];
+    body.replaceChildren(...some(0, FIRST));
+    byId("nodes-scroller").scrollTop = 0;
+    const own = (filling = {});
+    const fill = (from) => {
+      byId("table").setAttribute("aria-busy", String(from < listed.length));
+      if (from < listed.length) afterFrame(() => {
+        if (own !== filling) return;
+        const more = some(from, from + NEXT);
+        body.append(...more);
+        mark(more);
+        fill(from + NEXT);
+      });
+    };
+    fill(FIRST);
+  });
+
+  /** Rows belong to one list: what is made of one stays as it is, wherever it is sorted to. */
   function line(row, largest) {
     const { node, explanation } = row;
     const { tokens, columns } = list;
@@ -127,13 +152,14 @@ const Nodes = (() => {
       element("td", {}, add));
   }
 
-  /** Which of the rows is open, and which are in the graph. */
-  function mark() {
-    for (const open of byId("table").querySelectorAll(".open")) {
-      open.closest("tr").classList.toggle("on", open.dataset.name === View.now.node);
-    }
-    for (const add of byId("table").querySelectorAll(".add")) {
-      add.setAttribute("aria-pressed", String(View.now.graph.includes(add.dataset.add)));
+  /** Whether rows are open, and in the graph. */
+  function mark(rows) {
+    const { node, graph } = View.now;
+    const inGraph = new Set(graph);
+    for (const row of rows) {
+      const add = row.querySelector(".add");
+      row.classList.toggle("on", add.dataset.add === node);
+      add.setAttribute("aria-pressed", String(inGraph.has(add.dataset.add)));
     }
   }
 

@@ -128,9 +128,10 @@ class ExplorePageTest {
     return page(address("?token=" + server.token(), "{" + view + "}"), 1280, 800, "light");
   }
 
-  /** Waits until nothing is asked any more. */
+  /** Waits until nothing is asked any more, and the table is whole. */
   private static void calm(Page page) {
     page.await("!('working' in document.documentElement.dataset)");
+    page.await("document.getElementById('table').getAttribute('aria-busy') === 'false'");
     page.settle();
   }
 
@@ -293,9 +294,9 @@ class ExplorePageTest {
     Page page = page(MARY_AND_JOHN);
     List<Ranked> nodes = answer(new Attribute(Subject.example(), LISTED)).nodes();
     assertEquals(nodes.stream().map(one -> one.node().toString()).toList(), names(page));
-    List<String> norms = page.texts("#table tbody td:nth-child(6)", "e.innerText");
-    List<String> direct = page.texts("#table tbody td:nth-child(5)", "e.innerText");
-    List<String> attribution = page.texts("#table tbody td:nth-child(4)", "e.innerText");
+    List<String> norms = page.texts("#table tbody td:nth-child(6)", "e.textContent");
+    List<String> direct = page.texts("#table tbody td:nth-child(5)", "e.textContent");
+    List<String> attribution = page.texts("#table tbody td:nth-child(4)", "e.textContent");
     for (int i = 0; i < nodes.size(); i++) {
       assertShown(nodes.get(i).writeNorm(), norms.get(i));
       assertShown(nodes.get(i).directEffect(), direct.get(i));
@@ -537,7 +538,7 @@ class ExplorePageTest {
     calm(page);
     Compare.Compared compared = answer(new Compare(Subject.example(), Prompt.of(OTHER), LISTED));
     assertEquals(compared.nodes().stream().map(one -> one.node().toString()).toList(), names(page));
-    List<String> others = page.texts("#table tbody td:nth-child(5)", "e.innerText");
+    List<String> others = page.texts("#table tbody td:nth-child(5)", "e.textContent");
     for (int i = 0; i < others.size(); i++) {
       assertShown(compared.nodes().get(i).otherAttribution(), others.get(i));
     }
