@@ -25,7 +25,7 @@
       require(typeof own?.node === "string", `node ${i} has no name`);
       return {
         name: text(own.node), kind: own.component === "head" ? own.input ?? "head" : own.component, layer: own.layer,
-        at: own.tokens === undefined ? "" : ` at token ${text(own.tokens)}`,
+        token: own.tokens === undefined ? "" : text(own.tokens),
         index: own.head ?? own.neuron ?? own.latent, dictionary: own.dictionary === undefined ? "" : text(own.dictionary).replaceAll("_", " "),
         score: finite(own.score), error: finite(own.standard_error), magnitude: finite(own.magnitude), exact: sampled.get(own.node) ?? null,
       };
@@ -33,9 +33,9 @@
     nodes.sort((a, b) => Math.abs(b.magnitude ?? 0) - Math.abs(a.magnitude ?? 0));
   }
 
-  const among = () => nodes.filter((node) => byId("kind").value === "" || node.kind === byId("kind").value);
+  const among = () => nodes.filter((node) => ["kind", "token"].every((name) => byId(name).value === "" || node[name] === byId(name).value));
 
-  const inWords = (node) => nodeInWords(node) + node.at;
+  const inWords = (node) => nodeInWords(node) + (node.token === "" ? "" : ` at token ${node.token}`);
 
   function nodeInWords({ kind, layer, index, dictionary }) {
     switch (kind) {
@@ -108,8 +108,12 @@
     byId("chart").replaceChildren(...made);
   }
 
-  /** Only kinds that are there can be asked for. */
+  /** Only kinds and tokens that are there can be asked for. */
   function offer() {
+    const tokens = [...new Set(nodes.map(({ token }) => token))].filter((token) => token !== "")
+      .sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    byId("token-label").hidden = tokens.length === 0;
+    byId("token").replaceChildren(element("option", { value: "" }, "all"), ...tokens.map((token) => element("option", { value: token }, token)));
     for (const option of byId("kind").options) option.hidden = option.value !== "" && !nodes.some((node) => node.kind === option.value);
   }
 
@@ -123,7 +127,7 @@
 
   function drawPanel() {
     byId("panel").replaceChildren(element("div", { id: "about" }, element("h2", {}, "These nodes"),
-      element("p", {}, `Scores over ${plural(scores.pairs ?? 0, "pair", "pairs")} of prompts by ${text(scores.method)}: the metric with a node as in the corrupted prompt less that without, ${nodes.some((node) => node.at !== "") ? "token by token" : "added up over tokens"}.`),
+      element("p", {}, `Scores over ${plural(scores.pairs ?? 0, "pair", "pairs")} of prompts by ${text(scores.method)}: the metric with a node as in the corrupted prompt less that without, ${nodes.some((node) => node.token !== "") ? "token by token" : "added up over tokens"}.`),
       numbers([[`${metric()}, clean prompts`, number(scores.clean)], ["corrupted prompts", number(scores.corrupted)]]),
       ...(scores.latents_that_score_zero ? [element("p", { className: "note" }, `Not listed: ${plural(scores.latents_that_score_zero, "latent that scores", "latents that score")} 0 in every pair.`)] : []),
       element("p", { className: "note" }, "Point at a node for its numbers.")), ...trust(scores, "node"), ...leftOut(scores));
@@ -140,7 +144,7 @@
     byId("legend").replaceChildren(...parts);
   }
 
-  byId("kind").addEventListener("change", choose);
+  for (const id of ["kind", "token"]) byId(id).addEventListener("change", choose);
   byId("count").addEventListener("input", draw);
   byId("help").addEventListener("click", () => byId("manual").showModal());
   document.addEventListener("keydown", (event) => {

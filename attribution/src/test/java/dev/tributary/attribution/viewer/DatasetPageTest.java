@@ -664,6 +664,32 @@ class DatasetPageTest {
     }
   }
 
+  @Test
+  void nodes_ofTokens_areChosenByToken() throws IOException {
+    ObjectNode scores = MAPPER.createObjectNode().put("format", "tributary node scores");
+    scores.put("model", "random").put("metric", "kl").put("method", "atp").put("pairs", PAIRS);
+    ArrayNode nodes = scores.putArray("nodes");
+    List<String> tokens = List.of("10", "2", "10", "0");
+    for (int i = 0; i < tokens.size(); i++) {
+      ObjectNode node = nodes.addObject().put("node", "m%d@%s".formatted(i, tokens.get(i)));
+      node.put("component", "mlp").put("layer", i).put("tokens", tokens.get(i));
+      node.put("score", -i).put("magnitude", i);
+    }
+    Path file = Files.createTempFile(folder, "tokens", ".html");
+    Files.writeString(file, DatasetPage.ofNodes(scores.toString()));
+    try (Page page = Objects.requireNonNull(browser).open(file, 500, 700, "light")) {
+      page.await("'ready' in document.documentElement.dataset");
+      page.settle();
+      assertEquals(List.of("", "0", "2", "10"), page.texts("#token option", "e.value"));
+      page.evaluate(
+          "(t => { t.value = '10'; t.dispatchEvent(new Event('change')); })"
+              + "(document.querySelector('#token'))");
+      assertEquals(List.of("m2@10", "m0@10"), page.texts(".node", "e.dataset.name"));
+      assertTrue(page.evaluate("document.documentElement.scrollWidth <= innerWidth").asBoolean());
+      assertQuiet(page);
+    }
+  }
+
   // ---- files ---------------------------------------------------------------------------------
 
   @Test
