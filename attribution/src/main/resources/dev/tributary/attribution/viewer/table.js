@@ -8,7 +8,7 @@ const Nodes = (() => {
   const { afterFrame, element, once } = Page;
   const { icon, kindClass, kindOf, number, sign, token, track, visible, visibleText } = Parts;
   const byId = (id) => document.getElementById(id);
-  const FIRST = 40; // rows, more than most windows show
+  const FIRST = 30; // rows, more than most windows show
   const NEXT = 80;
   const FILTERS = ["kind", "layer", "token"];
   const UNSIGNED = ["write_norm", "activation", "activation_after"];
@@ -29,6 +29,8 @@ const Nodes = (() => {
   let list = NOTHING; // the one of them that is seen
   let filling = null; // of the table with rows, the last that began
   const lines = new WeakMap(); // what was made of rows
+
+  const hasTrack = (column) => column.startsWith("attribution");
 
   const placeOf = ({ node }) => ({ kind: node.kind, layer: String(node.layer ?? "–"), token: String(node.token ?? "–") });
 
@@ -99,7 +101,7 @@ const Nodes = (() => {
   });
 
   /** Those that are seen at once, and the others behind the frame that shows these. */
-  const drawRows = once(({ rows }) => {
+  const drawRows = once(({ rows, columns }) => {
     const { down } = View.now;
     const ranked = ranking();
     for (const button of byId("table").tHead.querySelectorAll("button")) {
@@ -109,7 +111,8 @@ const Nodes = (() => {
     }
     const listed = seen();
     byId("count").textContent = rows.length === 0 ? "" : `${listed.length} of the ${rows.length} strongest`;
-    const largest = Math.max(Number.MIN_VALUE, ...rows.map(({ attribution }) => Math.abs(attribution)));
+    const largest = Math.max(Number.MIN_VALUE, ...Object.keys(columns).filter(hasTrack)
+      .flatMap((column) => rows.map((row) => Math.abs(row[column] ?? 0))));
     const some = (from, to) => listed.slice(from, to).map((row) => {
       if (!lines.has(row)) lines.set(row, line(row, largest));
       return lines.get(row);
@@ -148,7 +151,7 @@ const Nodes = (() => {
       element("td", {}, String(node.layer ?? "–")), element("td", { className: "where" }, ...where,
         explanation === undefined ? null : element("small", { className: "explanation", title: visibleText(explanation, 2000) }, visibleText(explanation, 60))),
       ...Object.keys(columns).map((column) => element("td", { className: UNSIGNED.includes(column) ? "" : sign(row[column]) }, number(row[column]),
-        column.startsWith("attribution") ? track(row[column], largest) : null)),
+        hasTrack(column) ? track(row[column], largest) : null)),
       element("td", {}, add));
   }
 
