@@ -150,10 +150,11 @@ public final class WriteMeans {
 
   /** At all tokens of some prompts, [source, token, dModel]. */
   Tensor at(DType dtype, Shape shape, int prompts) {
+    int sources = graph.sources().size();
     requireArgument(
-        shape.size(0) == graph.sources().size() && shape.size(2) == width(),
-        "means of %d graph.sources().size() of width() %d do not fit %s",
-        graph.sources().size(),
+        shape.size(0) == sources && shape.size(2) == width(),
+        "means of %d sources of width %d do not fit %s",
+        sources,
         width(),
         shape);
     requireArgument(
@@ -161,7 +162,7 @@ public final class WriteMeans {
         "a mean for each of %d positions, and a prompt of %d tokens",
         tokens,
         shape.size(1) / prompts);
-    Tensor means = Tensor.of(dtype, Shape.of(graph.sources().size(), tokens, width()), toDoubles());
+    Tensor means = Tensor.of(dtype, Shape.of(sources, tokens, width()), toDoubles());
     return kind == Kind.OVER_POSITIONS
         ? means.broadcastTo(shape)
         : Tensor.concat(1, Collections.nCopies(prompts, means));

@@ -565,6 +565,24 @@ class DatasetLawsTest {
     }
   }
 
+  @Test
+  void means_ofOtherSources_areRefused() {
+    try (Scope scope = Scope.open()) {
+      Transformer model =
+          Transformer.random(
+              TransformerConfig.gpt2(1, 4, 1, 2, 3, 4, 5, 1e-5, true), DType.DOUBLE, 1);
+      StreamWriter.Input input = new StreamWriter.Input(Site.EMBEDDING);
+      ComponentGraph split = ComponentGraph.of(model, input, List.of(MlpShare.neuron(0, 1)));
+      WriteMeans means = WriteMeans.overPositions(ComponentGraph.of(model, input));
+      means.add(List.of(1, 2));
+      Pair pair = new Pair(List.of(1, 2), List.of(1, 3), new PairMetric.Divergence(1));
+      EdgeScorer scorer = new EdgeScorer(split, AblationValues.of(means), EdgeMethod.EAP);
+      IllegalArgumentException refusal =
+          assertThrows(IllegalArgumentException.class, () -> scorer.score(pair));
+      assertEquals("means of 3 sources of width 4 do not fit [4, 2, 4]", refusal.getMessage());
+    }
+  }
+
   private static double[] score(ComponentGraph graph, Pair pair, EdgeMethod method) {
     return new EdgeScorer(graph, AblationValues.PATCHING, method).score(pair).toArray();
   }
